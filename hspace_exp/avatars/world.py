@@ -1,0 +1,183 @@
+"""The embedded world: who can be drawn, and with what probability.
+
+The joint distribution is known exactly, which no photograph collection can offer. It is shipped as ``truth.csv``:
+
+* ``p_female``: the share of women in the US labour statistics that WinoBias (Zhao et al., 2018) used;
+  "doctor" takes the figure of "physician", "person" is even.
+* ``p_old``, ``p_light``, ``p_tan``, ``p_dark``: **invented for this world**. They imitate skews that text-to-image models
+  are reported to show (a CEO or a lawyer drawn light-skinned and old, a janitor or a laborer dark-skinned, a
+  developer young), so that a bias of age and skin tone exists to be measured and removed. They are no claim about
+  people.
+
+Gender, age, skin tone and scene are independent of each other given the subject. All of them are *presentations of an
+image* (a hair style, wrinkles, a fill colour), never facts about somebody.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+
+import numpy as np
+
+from hspace_exp.errors import UserError, unknown
+
+GENDERS = ("female", "male")
+AGES = ("young", "old")
+SKIN_TONES = ("light", "tan", "dark")
+# fmt: off
+PROFESSIONS = (
+    "attendant", "cashier", "teacher", "nurse", "assistant", "secretary", "cleaner", "receptionist", "clerk",
+    "counselor", "designer", "hairdresser", "writer", "housekeeper", "baker", "librarian", "tailor", "driver",
+    "supervisor", "janitor", "cook", "laborer", "construction worker", "developer", "carpenter", "manager", "lawyer",
+    "farmer", "salesperson", "physician", "guard", "analyst", "mechanic", "sheriff", "CEO", "doctor",
+)
+SCENES = (
+    "hospital", "kitchen", "office", "forest", "beach", "city", "library", "farm", "classroom", "street", "garage",
+    "stage",
+)
+# fmt: on
+SUBJECTS = ("person", *PROFESSIONS)
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"subject": SUBJECTS, "gender": GENDERS, "age": AGES, "skin_tone": SKIN_TONES, "scene": SCENES}
+)
+
+# Where a profession is seen more often than by chance; everyone else is spread evenly over the scenes.
+HOME_SCENE: Mapping[str, str] = MappingProxyType(
+    {
+        "nurse": "hospital",
+        "doctor": "hospital",
+        "physician": "hospital",
+        "cook": "kitchen",
+        "baker": "kitchen",
+        "teacher": "classroom",
+        "librarian": "library",
+        "writer": "library",
+        "farmer": "farm",
+        "mechanic": "garage",
+        "driver": "street",
+        "sheriff": "street",
+        "construction worker": "city",
+        "CEO": "office",
+        "secretary": "office",
+        "receptionist": "office",
+        "analyst": "office",
+    }
+)
+P_HOME_SCENE = 0.3
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one image shows; together with a seed it determines every pixel."""
+
+    subject: str
+    gender: str
+    age: str
+    skin_tone: str
+    scene: str
+
+    def __post_init__(self) -> None:
+        """Refuse values outside this world."""
+        for attribute, choices in ATTRIBUTES.items():
+            check_value(attribute, getattr(self, attribute), choices)
+
+
+@dataclass(frozen=True)
+class TruthRow:
+    """Probabilities of the presentations of one subject, each in [0, 1]."""
+
+    subject: str
+    p_female: float
+    p_old: float
+    p_light: float
+    p_tan: float
+    p_dark: float
+
+    def probabilities(self, attribute: str) -> dict[str, float]:
+        """P(value | subject) of ``gender``, ``age`` or ``skin_tone``; sums to one."""
+        if attribute == "gender":
+            return {"female": self.p_female, "male": 1.0 - self.p_female}
+        if attribute == "age":
+            return {"young": 1.0 - self.p_old, "old": self.p_old}
+        if attribute == "skin_tone":
+            return {"light": self.p_light, "tan": self.p_tan, "dark": self.p_dark}
+        raise unknown("skewed attribute", attribute, ("gender", "age", "skin_tone"))
+
+
+def check_value(attribute: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise the error that lists the choices unless ``value`` is one of them."""
+    if value not in choices:
+        raise unknown(attribute.replace("_", " "), value, choices)
+
+
+@functools.cache
+def load_truth() -> Mapping[str, TruthRow]:
+    """The truth table, one row a subject in the order of ``SUBJECTS``."""
+    text = resources.files("hspace_exp.avatars").joinpath("truth.csv").read_text(encoding="utf-8")
+    table = {}
+    for record in csv.DictReader(text.splitlines()):
+        subject = record.pop("subject")
+        table[subject] = TruthRow(subject, **{name: float(value) for name, value in record.items()})
+    if tuple(table) != SUBJECTS:
+        raise UserError("truth.csv must hold one row a subject in the order of SUBJECTS; reinstall hspace_exp")
+    for row in table.values():
+        for attribute in ("gender", "age", "skin_tone"):
+            values = row.probabilities(attribute).values()
+            if min(values) < 0 or not math.isclose(sum(values), 1.0, abs_tol=1e-9):
+                raise UserError(f"truth.csv: {attribute} of {row.subject!r} is no distribution; reinstall hspace_exp")
+    return MappingProxyType(table)
+
+
+def scene_probabilities(subject: str) -> dict[str, float]:
+    """P(scene | subject): ``P_HOME_SCENE`` for a profession's own scene, the rest spread evenly."""
+    check_value("subject", subject, SUBJECTS)
+    home = HOME_SCENE.get(subject)
+    if home is None:
+        return dict.fromkeys(SCENES, 1.0 / len(SCENES))
+    elsewhere = (1.0 - P_HOME_SCENE) / (len(SCENES) - 1)
+    return {scene: P_HOME_SCENE if scene == home else elsewhere for scene in SCENES}
+
+
+def sample_spec(rng: np.random.Generator, subject: str | None = None, **fixed: str) -> Spec:
+    """Draw a spec from the world, with some attributes held fixed.
+
+    Five uniform numbers are consumed whatever is fixed, so fixing one attribute leaves the others' draws unchanged.
+
+    Args:
+        rng: source of randomness; equal states give equal specs.
+        subject: a profession or "person"; None draws one evenly.
+        **fixed: values of ``gender``, ``age``, ``skin_tone`` or ``scene``.
+
+    Returns:
+        a spec distributed as the truth table says, given what is fixed.
+    """
+    for name in fixed:
+        if name not in ATTRIBUTES:
+            raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
+    draws = dict(zip(ATTRIBUTES, rng.random(len(ATTRIBUTES)), strict=True))
+    if subject is None:
+        subject = SUBJECTS[int(draws["subject"] * len(SUBJECTS))]
+    check_value("subject", subject, SUBJECTS)
+    row = load_truth()[subject]
+    values = {
+        name: _pick(row.probabilities(name) if name != "scene" else scene_probabilities(subject), draws[name])
+        for name in ("gender", "age", "skin_tone", "scene")
+    }
+    return Spec(subject=subject, **{**values, **fixed})
+
+
+def _pick(probabilities: Mapping[str, float], draw: float) -> str:
+    """The value at quantile ``draw`` in [0, 1) of a discrete distribution."""
+    total = 0.0
+    for value, probability in probabilities.items():
+        total += probability
+        if draw < total:
+            return value
+    return next(reversed(list(probabilities)))
