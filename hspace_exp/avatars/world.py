@@ -4,8 +4,8 @@ The joint distribution is known exactly, which no photograph collection can offe
 
 * ``p_female``: the share of women in the US labour statistics that WinoBias (Zhao et al., 2018) used;
   "doctor" takes the figure of "physician", "person" is even.
-* ``p_old``, ``p_light``, ``p_tan``, ``p_dark``: **invented for this world**. They imitate skews that text-to-image models
-  are reported to show (a CEO or a lawyer drawn light-skinned and old, a janitor or a laborer dark-skinned, a
+* ``p_old``, ``p_light``, ``p_tan``, ``p_dark``: **invented for this world**. They imitate skews that text-to-image
+  models are reported to show (a CEO or a lawyer drawn light-skinned and old, a janitor or a laborer dark-skinned, a
   developer young), so that a bias of age and skin tone exists to be measured and removed. They are no claim about
   people.
 
