@@ -1,0 +1,51 @@
+"""Low-pass filters of h: pure functions on (B, C, H, W) tensors that stay on their device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+
+
+def haar_lowpass(h: Tensor, levels: int = 1) -> Tensor:
+    """Low band of the Haar wavelet transform: detail bands zeroed, then inverted.
+
+    Implements LL(h) of Shokrolahi et al. (2026). For Haar that is exactly the mean over 2x2 blocks, repeated back.
+    Odd sizes are padded by repeating the last row or column, as PyWavelets' ``symmetric`` mode does, and cropped.
+
+    Args:
+        h: (B, C, H, W), any real type.
+        levels: how many times to halve; at least 1. Each level halves the band.
+
+    Returns:
+        (B, C, H, W), same type.
+    """
+    if levels < 1:
+        raise UserError(f"expected at least 1 wavelet level, got {levels}")
+    height, width = h.shape[-2:]
+    padded = F.pad(h, (0, width % 2, 0, height % 2), mode="replicate") if height % 2 or width % 2 else h
+    low = F.avg_pool2d(padded, 2)
+    if levels > 1:
+        low = haar_lowpass(low, levels - 1)
+    return low.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)[..., :height, :width]
+
+
+def fft_lowpass(h: Tensor, cutoff: float = 0.5) -> Tensor:
+    """Ideal low-pass: keeps the frequencies whose radius is at most ``cutoff`` times the Nyquist frequency.
+
+    Args:
+        h: (B, C, H, W), any real type; computed in float32.
+        cutoff: in (0, sqrt(2)]; 0.5 keeps about the band of one Haar level, sqrt(2) everything.
+
+    Returns:
+        (B, C, H, W), same type.
+    """
+    if not 0 < cutoff <= 2**0.5 + 1e-6:
+        raise UserError(f"expected a cutoff in (0, sqrt(2)] (1 is the Nyquist frequency), got {cutoff}")
+    height, width = h.shape[-2:]
+    rows = torch.fft.fftfreq(height, d=0.5, device=h.device)
+    columns = torch.fft.rfftfreq(width, d=0.5, device=h.device)
+    keep = (rows[:, None] ** 2 + columns[None, :] ** 2).sqrt() <= cutoff + 1e-6
+    return torch.fft.irfft2(torch.fft.rfft2(h.float()) * keep, s=(height, width)).to(h.dtype)

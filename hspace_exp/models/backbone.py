@@ -1,0 +1,237 @@
+"""A frozen text-to-image pipeline: load it, encode prompts and images, predict noise."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor, nn
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.models import diffusion, loading
+from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
+
+__all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
+
+GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
+# Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
+SMALL_UNET = 100_000_000
+
+
+class _Reached(Exception):
+    """Raised at the middle block, to end a forward pass that is only made to read h's shape."""
+
+
+def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Switch off gradients and dropout for good: ``module.train()`` no longer does anything."""
+    module.requires_grad_(False).eval()
+    module.train = types.MethodType(_stay_in_eval_mode, module)  # type: ignore[method-assign]
+    return module
+
+
+class Backbone:
+    """A frozen latent diffusion model of the Stable Diffusion 1.x/2.x or SDXL family.
+
+    Not an ``nn.Module`` on purpose: a LightningModule that holds one neither trains, moves nor checkpoints it.
+    The VAE stays in float32, whatever the type of the U-Net.
+
+    Attributes:
+        unet, vae, scheduler: the diffusers parts.
+        family: ``sd`` or ``sdxl``.
+        name, revision: which weights these are; they go into every concept file.
+        image_size: side of the images, in pixels.
+        latent_shape: (C, H, W) of the latents.
+        guidance_scale: the scale that the model is meant to be sampled with.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        vae: nn.Module,
+        prompt_encoder: PromptEncoder,
+        scheduler: SchedulerMixin,
+        *,
+        family: str = "sd",
+        name: str = "model",
+        revision: str = "local",
+        guidance_scale: float | None = None,
+        image_size: int | None = None,
+    ) -> None:
+        """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
+        if family not in GUIDANCE_SCALES:
+            raise unknown("model family", family, GUIDANCE_SCALES)
+        if getattr(unet, "mid_block", None) is None:
+            raise UserError("expected a U-Net with a middle block (its output is h), got one without")
+        self.unet, self.vae, self.prompt_encoder, self.scheduler = unet, vae, prompt_encoder, scheduler
+        self.family, self.name, self.revision = family, name, revision
+        for module in (unet, vae, *prompt_encoder.text_encoders):
+            freeze(module)
+        self.vae_scale = 2 ** (len(vae.config.block_out_channels) - 1)
+        side = unet.config.sample_size
+        height, width = (side, side) if isinstance(side, int) else side
+        if image_size is not None:
+            if image_size <= 0 or image_size % self.vae_scale:
+                raise UserError(f"image_size must be a positive multiple of {self.vae_scale}, got {image_size}")
+            height = width = image_size // self.vae_scale
+        self.latent_shape = (int(unet.config.in_channels), int(height), int(width))
+        self.image_size = int(height) * self.vae_scale
+        self.guidance_scale = GUIDANCE_SCALES[family] if guidance_scale is None else float(guidance_scale)
+        self.prediction_type = str(scheduler.config.prediction_type)
+        if self.prediction_type not in diffusion.PREDICTION_TYPES:
+            raise unknown("prediction type", self.prediction_type, diffusion.PREDICTION_TYPES)
+        self.num_train_timesteps = int(scheduler.config.num_train_timesteps)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number type that the U-Net computes in."""
+        return next(self.unet.parameters()).dtype
+
+    def to(self, device: torch.device | str) -> Backbone:
+        """Move every part; cached prompts are forgotten."""
+        for module in (self.unet, self.vae, *self.prompt_encoder.text_encoders):
+            module.to(device)
+        self.prompt_encoder.clear()
+        return self
+
+    @cached_property
+    def h_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of h, read off a forward pass that ends at the middle block."""
+        shape: list[int] = []
+
+        def read(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+            shape.extend(output.shape[1:])
+            raise _Reached
+
+        handle = self.unet.mid_block.register_forward_hook(read)
+        try:
+            latents = torch.zeros(1, *self.latent_shape, device=self.device)
+            self.predict(latents, 0, self.encode_prompts([""]))
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        channels, height, width = shape
+        return channels, height, width
+
+    def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Encode prompts ("" is the unconditional one); each is encoded once and kept.
+
+        Raises:
+            UserError: a prompt is longer than the tokenizer takes.
+        """
+        embeds = self.prompt_encoder(prompts)
+        if self.family != "sdxl":
+            return embeds
+        side = float(self.image_size)
+        time_ids = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=self.device).expand(len(embeds), -1)
+        return PromptEmbeds(embeds.encoder_hidden_states, embeds.content_mask, embeds.pooled, time_ids)
+
+    def word_mask(self, prompt: str, words: str) -> Tensor:
+        """(L,) bool on the model's device: the tokens of ``words`` in ``prompt``."""
+        return self.prompt_encoder.word_mask(prompt, words).to(self.device)
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) in [0, 1] to scaled latents (B, C, H, W), the mode of the VAE's posterior."""
+        side = self.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
+            raise UserError(f"expected images of shape (B, 3, {side}, {side}), got {tuple(images.shape)}: resize them")
+        images = images.to(self.vae.device, torch.float32)
+        return self.vae.encode(images * 2 - 1).latent_dist.mode() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Scaled latents (B, C, H, W) to float32 images (B, 3, S, S) in [0, 1]."""
+        latents = latents.to(self.vae.device, torch.float32) / self.vae.config.scaling_factor
+        return (self.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+
+    def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
+        """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``.
+
+        Args:
+            latents: (B, C, H, W), scaled as the scheduler wants its model input.
+            t: (B,) or scalar timesteps.
+            embeds: conditioning of B prompts.
+        """
+        timesteps = torch.as_tensor(t, device=self.device).expand(latents.shape[0])
+        added = None
+        if embeds.pooled is not None:
+            added = {"text_embeds": embeds.pooled.to(self.dtype), "time_ids": embeds.time_ids}
+        return self.unet(
+            latents.to(self.device, self.dtype),
+            timesteps,
+            encoder_hidden_states=embeds.encoder_hidden_states.to(self.dtype),
+            added_cond_kwargs=added,
+        ).sample.float()
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
+        return diffusion.add_noise(latents, noise, timesteps, self.scheduler.alphas_cumprod)
+
+    def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What ``predict`` should give at z_t: the noise, or v, as the model was trained."""
+        return diffusion.training_target(latents, noise, timesteps, self.scheduler.alphas_cumprod, self.prediction_type)
+
+    def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """The noise that an output of ``predict`` means, whatever the model's ``prediction_type``."""
+        return diffusion.noise_prediction(output, noisy, timesteps, self.scheduler.alphas_cumprod, self.prediction_type)
+
+
+def load_backbone(
+    source: Path | str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    name: str | None = None,
+    guidance_scale: float | None = None,
+    image_size: int | None = None,
+) -> Backbone:
+    """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
+
+    Args:
+        source: a folder in diffusers layout, or a hub id such as ``stabilityai/stable-diffusion-2-1``.
+        revision: the hub's branch, tag or commit.
+        variant: weight variant such as ``fp16``.
+        device: ``auto`` (CUDA, then MPS, then CPU) or any torch device.
+        dtype: ``auto`` (float32, but bfloat16 for U-Nets above 100 M parameters on CUDA), ``float32``, ``bfloat16``
+            or ``float16``.
+        name: what to call the model; the folder's or the hub's name by default.
+        guidance_scale: the model's usual scale; its family's by default.
+        image_size: side of the images in pixels; the U-Net's native one by default.
+
+    Raises:
+        UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
+    """
+    parts = loading.load_parts(source, revision=revision, variant=variant)
+    where = loading.resolve_device(device)
+    number = loading.resolve_dtype(dtype, where, sum(p.numel() for p in parts.unet.parameters()) > SMALL_UNET)
+    parts.unet.to(where, number)
+    parts.vae.to(where)
+    for encoder in parts.text_encoders:
+        encoder.to(where, number)
+    return Backbone(
+        parts.unet,
+        parts.vae,
+        PromptEncoder(parts.tokenizers, parts.text_encoders, parts.family, parts.zeros_for_empty),
+        parts.scheduler,
+        family=parts.family,
+        name=name or parts.name,
+        revision=parts.revision,
+        guidance_scale=guidance_scale,
+        image_size=image_size,
+    )

@@ -1,0 +1,175 @@
+"""Steer and read h-space, the output of the U-Net's middle block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hspace_exp.errors import UserError, unknown
+
+BRANCHES = ("both", "conditional")
+
+
+@dataclass
+class HEdit:
+    """h' = m * h + s * v + lambda * LL(h), per sample, without leaving the device.
+
+    Implements the inference rule of Shokrolahi et al. (2026) and, with ``attenuation``, its training rule. B is the
+    number of samples; a guided batch holds 2 B rows, laid out [unconditional; conditional].
+
+    Attributes:
+        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it.
+        strength: s, a number or (B,).
+        attenuation: m in [0, 1], (B, 1, H, W) at h's own size; training only.
+        lowpass: LL, a function of (B, C, H, W) such as ``haar_lowpass``.
+        lowpass_weight: lambda, a number or (B,).
+        original_index: (B,) long; LL of sample b is taken from the h of sample ``original_index[b]`` of the same batch
+            and the same guidance half, before any edit (source "original"). None: from its own h (source "current").
+        guided: whether batches are laid out [unconditional; conditional].
+        branch: ``both`` halves of guidance are edited, or the ``conditional`` one alone. v then acts about
+            guidance_scale times as strongly. Without guidance there is only the conditional half.
+    """
+
+    vector: Tensor | None = None
+    strength: Tensor | float = 1.0
+    attenuation: Tensor | None = None
+    lowpass: Callable[[Tensor], Tensor] | None = None
+    lowpass_weight: Tensor | float = 0.0
+    original_index: Tensor | None = None
+    guided: bool = False
+    branch: str = "both"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before a batch is seen."""
+        if self.branch not in BRANCHES:
+            raise unknown("guidance branch", self.branch, BRANCHES)
+        if self.vector is not None and self.vector.ndim not in (3, 4):
+            raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """Apply to h (B or 2 B, C, H, W); computed in at least float32, returned in h's type."""
+        rows = h.shape[0]
+        if self.guided and rows % 2:
+            raise UserError(f"expected a guided batch [unconditional; conditional] of even size, got {rows} rows")
+        samples = rows // 2 if self.guided else rows
+        original = h if h.dtype == torch.float64 else h.float()
+        edited = original
+        if self.attenuation is not None:
+            edited = edited * self._rows("attenuation", self.attenuation, samples, original)
+        gate = self._gate(samples, original)
+        if self.vector is not None:
+            vector = self._vector(samples, original)
+            edited = edited + self._scale("strength", self.strength, samples, original) * gate * vector
+        if self.lowpass is not None:
+            source = original
+            if self.original_index is not None:
+                index = self.original_index.to(h.device)
+                if index.shape != (samples,):
+                    raise UserError(f"expected original_index of shape ({samples},), got {tuple(index.shape)}")
+                source = original[torch.cat([index, index + samples]) if self.guided else index]
+            weight = self._scale("lowpass_weight", self.lowpass_weight, samples, original)
+            edited = edited + weight * gate * self.lowpass(source)
+        return edited.to(h.dtype)
+
+    def _gate(self, samples: int, like: Tensor) -> Tensor | float:
+        """1 where the edit acts, 0 on the unconditional half when only the conditional one is edited."""
+        if not self.guided or self.branch == "both":
+            return 1.0
+        gate = torch.ones(like.shape[0], 1, 1, 1, device=like.device, dtype=like.dtype)
+        gate[:samples] = 0.0
+        return gate
+
+    def _vector(self, samples: int, like: Tensor) -> Tensor:
+        vector = self.vector
+        if (
+            vector is None
+            or vector.shape[-3] != like.shape[1]
+            or any(size not in (1, whole) for size, whole in zip(vector.shape[-2:], like.shape[-2:], strict=True))
+        ):
+            shape = None if vector is None else tuple(vector.shape[-3:])
+            raise UserError(f"concept vector {shape} does not fit this model's h {tuple(like.shape[1:])}: retrain it")
+        return vector.to(like.device, like.dtype) if vector.ndim == 3 else self._rows("vector", vector, samples, like)
+
+    def _scale(self, name: str, value: Tensor | float, samples: int, like: Tensor) -> Tensor | float:
+        if not isinstance(value, Tensor):
+            return float(value)
+        if value.ndim == 0:
+            return value.to(like.device, like.dtype)
+        return self._rows(name, value, samples, like).reshape(-1, 1, 1, 1)
+
+    def _rows(self, name: str, value: Tensor, samples: int, like: Tensor) -> Tensor:
+        """One row a sample, repeated for both halves of guidance."""
+        if value.shape[0] != samples:
+            raise UserError(f"expected {name} with {samples} rows, one a sample, got shape {tuple(value.shape)}")
+        value = value.to(like.device, like.dtype)
+        return torch.cat([value, value]) if self.guided else value
+
+
+def _mid_block(unet: nn.Module) -> nn.Module:
+    block = getattr(unet, "mid_block", None)
+    if not isinstance(block, nn.Module):
+        raise UserError(f"expected a U-Net with a mid_block (its output is h), got {type(unet).__name__} without")
+    return block
+
+
+@contextmanager
+def _hooked(unet: nn.Module, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor | None:
+        return function(output)
+
+    handle = _mid_block(unet).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Apply ``edit`` (an ``HEdit``, or any function of h) to h in every forward pass inside the context.
+
+    Nothing before the middle block sees the edit, so when a vector is trained autograd builds no graph there.
+    Outside the context the U-Net is bit for bit what it was.
+    """
+    with _hooked(unet, edit):
+        yield
+
+
+@contextmanager
+def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect h (rows, C, H, W) of every forward pass, detached, on its device.
+
+    Entered inside ``edit_hspace`` it sees the edited h, entered outside it (earlier) the vanilla one.
+    """
+    recorded: list[Tensor] = []
+
+    def keep(h: Tensor) -> None:
+        recorded.append(h.detach())
+
+    with _hooked(unet, keep):
+        yield recorded
+
+
+@contextmanager
+def transplant_hspace(unet: nn.Module, source: Tensor) -> Iterator[None]:
+    """Replace h: the diagnosis of how much of an attribute h can carry.
+
+    Args:
+        unet: the U-Net.
+        source: (rows, C, H, W) tensor to put in h's place, or (rows,) long: row r gets the h of row ``source[r]`` of
+            the same batch, so that a run with another prompt at the same z_t gives its h in one pass.
+    """
+
+    def replace(h: Tensor) -> Tensor:
+        if not source.is_floating_point():
+            return h[source.to(h.device)]
+        if source.shape != h.shape:
+            raise UserError(f"expected h of shape {tuple(h.shape)} to put in place, got {tuple(source.shape)}")
+        return source.to(h.device, h.dtype)
+
+    with _hooked(unet, replace):
+        yield

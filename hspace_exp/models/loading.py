@@ -1,0 +1,153 @@
+"""Read the parts of a diffusers pipeline from a folder or the hub, with one-line errors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from hspace_exp.errors import UserError, unknown
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
+EMBEDDED = Path(__file__).resolve().parents[1] / "avatars" / "weights"
+_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Loaded parts of a pipeline, on the CPU in float32."""
+
+    unet: Any
+    vae: Any
+    scheduler: Any
+    tokenizers: list[Any]
+    text_encoders: list[Any]
+    family: str
+    zeros_for_empty: bool
+    name: str
+    revision: str
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` is CUDA where there is one, then MPS, then the CPU; anything else must be a device of this machine."""
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"expected a device such as auto, cpu, cuda or cuda:1, got {device!r}") from error
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {device!r} asked for, but PyTorch sees no CUDA device here: use device=auto or cpu")
+    return where
+
+
+def resolve_dtype(dtype: str, device: torch.device, big: bool) -> torch.dtype:
+    """The type for the U-Net: ``auto`` is float32, but bfloat16 for big models on CUDA."""
+    if dtype == "auto":
+        return torch.bfloat16 if big and device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, ["auto", *DTYPES])
+    return DTYPES[dtype]
+
+
+def fingerprint(folder: Path) -> str:
+    """12 hex digits that change when the weights in ``folder`` do; reads at most 2 MiB a file."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(2**20))
+            stream.seek(max(0, size - 2**20))
+            digest.update(stream.read(2**20))
+    return digest.hexdigest()[:12]
+
+
+def load_parts(source: Path | str, *, revision: str | None = None, variant: str | None = None) -> Parts:
+    """Load every part of a pipeline; see ``load_backbone`` for the arguments.
+
+    Raises:
+        UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
+    """
+    folder = _local_folder(source)
+    place = str(folder or source)
+    hub: dict[str, Any] = {} if folder else {"revision": revision}
+    try:
+        index, commit = diffusers.DiffusionPipeline.load_config(place, return_commit_hash=True, **hub)
+    except _LOAD_ERRORS as error:
+        raise UserError(_cannot_load(place, folder, error)) from error
+    pipeline = str(index.get("_class_name"))
+    if pipeline not in PIPELINES:
+        raise unknown("pipeline class", pipeline, PIPELINES)
+    family = PIPELINES[pipeline]
+    suffixes = ["", "_2"] if family == "sdxl" else [""]
+    weights = {"use_safetensors": True, "variant": variant, **hub}
+    try:
+        unet = diffusers.UNet2DConditionModel.from_pretrained(
+            place, subfolder="unet", torch_dtype=torch.float32, low_cpu_mem_usage=True, **weights
+        )
+        vae = diffusers.AutoencoderKL.from_pretrained(
+            place, subfolder="vae", torch_dtype=torch.float32, low_cpu_mem_usage=True, **weights
+        )
+        scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler", **hub)
+        load_tokenizer = transformers.CLIPTokenizer.from_pretrained
+        tokenizers = [load_tokenizer(place, subfolder=f"tokenizer{s}", **hub) for s in suffixes]
+        encoders = [
+            getattr(transformers, index[f"text_encoder{s}"][1]).from_pretrained(
+                place, subfolder=f"text_encoder{s}", dtype=torch.float32, **weights
+            )
+            for s in suffixes
+        ]
+    except (*_LOAD_ERRORS, AttributeError) as error:
+        raise UserError(_cannot_load(place, folder, error)) from error
+    return Parts(
+        unet,
+        vae,
+        scheduler,
+        tokenizers,
+        encoders,
+        family,
+        zeros_for_empty=family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True)),
+        name=folder.name if folder else str(source),
+        revision=fingerprint(folder / "unet") if folder else str(commit or revision or "main"),
+    )
+
+
+def _local_folder(source: Path | str) -> Path | None:
+    """The folder that ``source`` names, or None for a hub id."""
+    path = Path(source).expanduser()
+    if (path / "model_index.json").is_file():
+        return path
+    text = str(source)
+    looks_local = isinstance(source, Path) or path.exists() or text.startswith((".", "/", "~")) or text.count("/") != 1
+    if not looks_local:
+        return None
+    problem = "holds no model_index.json" if path.is_dir() else "does not exist"
+    raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
+
+
+def _fix(folder: Path) -> str:
+    if folder.resolve() == EMBEDDED:
+        return "restore it with git, or retrain it with python -m hspace_exp.avatars.train"
+    return "check the path, or download the model there with `hf download <id> --local-dir <folder>`"
+
+
+def _cannot_load(place: str, folder: Path | None, error: Exception) -> str:
+    root: BaseException = error
+    while (deeper := root.__cause__ or root.__context__) is not None:
+        root = deeper  # diffusers wraps "no network" into "no such file"
+    reason = " ".join(str(root).split())[:200] or type(root).__name__
+    if folder is not None:
+        return f"cannot load a pipeline from {folder} ({reason}): {_fix(folder)}"
+    return (
+        f"cannot get {place!r} from the Hugging Face hub ({reason}): check the id, the network and `hf auth login`, "
+        "give a local folder, or use model=avatars, which needs no download"
+    )

@@ -1,0 +1,167 @@
+"""Prompts to conditioning: tokenising, encoding, and knowing which tokens carry the content."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.avatars.tokenizer import unknown_words
+from hspace_exp.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# Below this size a vocabulary is a closed world (CLIP's own has 49,408), so unknown words deserve a warning.
+SMALL_VOCABULARY = 20_000
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Conditioning of B prompts; one class for Stable Diffusion and SDXL.
+
+    Attributes:
+        encoder_hidden_states: (B, L, D) text features that cross-attention reads.
+        content_mask: (B, L) bool, True on content tokens: not on BOS, EOS or padding.
+        pooled: (B, P) pooled text features, SDXL only.
+        time_ids: (B, 6) original size, crop corner and target size, SDXL only.
+    """
+
+    encoder_hidden_states: Tensor
+    content_mask: Tensor
+    pooled: Tensor | None = None
+    time_ids: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of prompts."""
+        return self.encoder_hidden_states.shape[0]
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> PromptEmbeds:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PromptEmbeds(**{name: None if v is None else function(v) for name, v in values.items()})
+
+    def repeat(self, n: int) -> PromptEmbeds:
+        """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
+        return self._map(lambda x: x.repeat_interleave(n, dim=0))
+
+    def expand(self, n: int) -> PromptEmbeds:
+        """The whole batch n times: [a, b] becomes [a, b, a, b] for n = 2."""
+        return self._map(lambda x: x.repeat(n, *[1] * (x.ndim - 1)))
+
+    def index(self, rows: Tensor | slice | Sequence[int]) -> PromptEmbeds:
+        """The chosen rows, in the order given."""
+        return self._map(lambda x: x[rows])
+
+    def to(self, device: torch.device | str) -> PromptEmbeds:
+        """The same embeddings on another device."""
+        return self._map(lambda x: x.to(device))
+
+    @staticmethod
+    def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
+        """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
+        if not parts:
+            raise UserError("expected at least one batch of prompt embeddings to join, got none")
+        joined = {}
+        for f in fields(PromptEmbeds):
+            values = [getattr(p, f.name) for p in parts]
+            joined[f.name] = None if values[0] is None else torch.cat(values)
+        return PromptEmbeds(**joined)
+
+
+class PromptEncoder:
+    """Text encoders and tokenizers of one pipeline behind one call; every prompt is encoded once.
+
+    Stable Diffusion 1.x/2.x: one encoder, last layer. SDXL: two encoders, penultimate layers joined, the second one's
+    pooled output. As in diffusers, an empty prompt means zeros for SDXL models that ask for it.
+    """
+
+    def __init__(
+        self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], family: str, zeros_for_empty: bool = False
+    ) -> None:
+        """Take tokenizers and frozen text encoders in the pipeline's order; family is ``sd`` or ``sdxl``."""
+        self.tokenizers = list(tokenizers)
+        self.text_encoders = list(text_encoders)
+        self.family = family
+        self.zeros_for_empty = zeros_for_empty
+        self._cache: dict[str, PromptEmbeds] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that a prompt may have, BOS and EOS included."""
+        lengths = [t.model_max_length for t in self.tokenizers]
+        return min(*lengths, *(e.config.max_position_embeddings for e in self.text_encoders))
+
+    def clear(self) -> None:
+        """Forget the cached prompts (after a change of device or type)."""
+        self._cache.clear()
+
+    def check(self, prompt: str) -> None:
+        """Refuse a prompt that is too long; warn, once, of words that a small vocabulary does not hold."""
+        tokenizer = self.tokenizers[0]
+        n = len(tokenizer(prompt).input_ids)
+        if n > self.max_length:
+            raise UserError(
+                f"prompt has {n - 2} tokens, this model takes {self.max_length - 2}: shorten {prompt!r} "
+                "(nothing is cut off silently)"
+            )
+        if len(tokenizer) >= SMALL_VOCABULARY:
+            return
+        unknown = [w for w in unknown_words(tokenizer, prompt) if w not in self._warned]
+        if unknown:
+            self._warned.update(unknown)
+            log.warning("words the model has never seen, spelled out letter by letter: %s", ", ".join(unknown))
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Encode prompts; ``time_ids`` are left to the caller, which knows the image size."""
+        if isinstance(prompts, str):
+            prompts = [prompts]
+        missing = [p for p in dict.fromkeys(prompts) if p not in self._cache]
+        for prompt in missing:
+            self.check(prompt)
+            self._cache[prompt] = self._encode(prompt)
+        return PromptEmbeds.cat([self._cache[p] for p in prompts])
+
+    def _encode(self, prompt: str) -> PromptEmbeds:
+        states, pooled, content = [], None, None
+        for tokenizer, encoder in zip(self.tokenizers, self.text_encoders, strict=True):
+            tokens = tokenizer(prompt, padding="max_length", max_length=self.max_length, return_tensors="pt")
+            ids = tokens.input_ids.to(encoder.device)
+            if content is None:
+                special = (tokens.input_ids == tokenizer.bos_token_id) | (tokens.input_ids == tokenizer.eos_token_id)
+                content = tokens.attention_mask.bool() & ~special
+            if self.family == "sdxl":
+                output = encoder(ids, output_hidden_states=True)
+                states.append(output.hidden_states[-2])
+                pooled = getattr(output, "text_embeds", None)
+            else:
+                use_mask = getattr(encoder.config, "use_attention_mask", False)
+                mask = tokens.attention_mask.to(encoder.device) if use_mask else None
+                states.append(encoder(ids, attention_mask=mask).last_hidden_state)
+        hidden = torch.cat(states, dim=-1)
+        if content is None:
+            raise UserError("expected a pipeline with at least one text encoder, got none")
+        if prompt == "" and self.zeros_for_empty:
+            hidden = torch.zeros_like(hidden)
+            pooled = None if pooled is None else torch.zeros_like(pooled)
+        return PromptEmbeds(hidden, content.to(hidden.device), pooled)
+
+    def word_mask(self, prompt: str, words: str) -> Tensor:
+        """(L,) bool: the tokens of ``words`` (one word or a phrase) where they first occur in ``prompt``.
+
+        Raises:
+            UserError: the words do not occur in the prompt.
+        """
+        tokenizer = self.tokenizers[0]
+        ids = tokenizer(prompt, padding="max_length", max_length=self.max_length).input_ids
+        wanted = tokenizer(words, add_special_tokens=False).input_ids
+        for start in range(1, len(ids) - len(wanted) + 1):
+            if wanted and ids[start : start + len(wanted)] == wanted:
+                mask = torch.zeros(len(ids), dtype=torch.bool)
+                mask[start : start + len(wanted)] = True
+                return mask
+        raise UserError(f"expected the words {words!r} in the prompt, got {prompt!r}: name words that it contains")

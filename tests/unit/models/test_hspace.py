@@ -1,0 +1,167 @@
+"""Edits of h: exact when off, linear when on, per sample, and no graph upstream."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.frequency import haar_lowpass
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace, transplant_hspace
+
+
+@pytest.fixture
+def h() -> Tensor:
+    return torch.randn(4, 16, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def v() -> Tensor:
+    return torch.randn(16, 4, 4, generator=torch.Generator().manual_seed(2))
+
+
+def forward(backbone: Backbone, rows: int = 2) -> Tensor:
+    latents = torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    return backbone.predict(latents, 500, backbone.encode_prompts(["a photo of a person"] * rows))
+
+
+def test_zero_edit_is_vanilla_bit_for_bit(tiny_backbone: Backbone, v: Tensor) -> None:
+    vanilla = forward(tiny_backbone)
+    edit = HEdit(v, strength=0.0, lowpass=haar_lowpass, lowpass_weight=0.0, attenuation=torch.ones(2, 1, 4, 4))
+    with edit_hspace(tiny_backbone.unet, edit):
+        assert torch.equal(forward(tiny_backbone), vanilla)
+    with edit_hspace(tiny_backbone.unet, HEdit(v)):
+        assert not torch.equal(forward(tiny_backbone), vanilla)
+    assert torch.equal(forward(tiny_backbone), vanilla)
+
+
+def test_hooks_go_away_even_after_an_error(tiny_backbone: Backbone) -> None:
+    with (
+        pytest.raises(UserError, match=r"\(5, 1, 1\) does not fit this model's h \(16, 4, 4\)"),
+        edit_hspace(tiny_backbone.unet, HEdit(torch.zeros(5, 1, 1))),
+    ):
+        forward(tiny_backbone)
+    assert not tiny_backbone.unet.mid_block._forward_hooks
+
+
+def test_the_whole_rule(h: Tensor, v: Tensor) -> None:
+    m = torch.rand(4, 1, 4, 4)
+    edited = HEdit(v, 2.0, m, haar_lowpass, 0.35)(h)
+    torch.testing.assert_close(edited, m * h + 2 * v + 0.35 * haar_lowpass(h))
+
+
+def test_strength_is_per_sample(h: Tensor, v: Tensor) -> None:
+    s = torch.tensor([0.0, 1.0, -2.0, 3.0])
+    edited = HEdit(v, s)(h)
+    assert torch.equal(edited[0], h[0])
+    torch.testing.assert_close(edited, h + s[:, None, None, None] * v)
+    each = torch.stack([v, 2 * v, 3 * v, 4 * v])
+    torch.testing.assert_close(HEdit(each)(h), h + each)
+
+
+def test_guided_batch_repeats_samples_and_chooses_the_branch(h: Tensor, v: Tensor) -> None:
+    s = torch.tensor([1.0, 2.0])
+    both = HEdit(v, s, guided=True)(h)
+    torch.testing.assert_close(both, h + torch.tensor([1.0, 2.0, 1.0, 2.0])[:, None, None, None] * v)
+    conditional = HEdit(v, s, lowpass=haar_lowpass, lowpass_weight=0.5, guided=True, branch="conditional")(h)
+    assert torch.equal(conditional[:2], h[:2])
+    torch.testing.assert_close(conditional[2:], both[2:] + 0.5 * haar_lowpass(h[2:]))
+
+
+def test_low_band_of_the_original_stays_in_its_half(h: Tensor) -> None:
+    # samples: 0 = unedited trajectory, 1 = edited one; rows 0, 1 unconditional, rows 2, 3 conditional
+    edit = HEdit(
+        lowpass=haar_lowpass,
+        lowpass_weight=torch.tensor([0.0, 0.35]),
+        original_index=torch.tensor([0, 0]),
+        guided=True,
+    )
+    edited = edit(h)
+    assert torch.equal(edited[[0, 2]], h[[0, 2]])
+    torch.testing.assert_close(edited[1], h[1] + 0.35 * haar_lowpass(h[:1])[0])
+    torch.testing.assert_close(edited[3], h[3] + 0.35 * haar_lowpass(h[2:3])[0])
+
+
+def test_samples_do_not_see_each_other(h: Tensor, v: Tensor) -> None:
+    edit = HEdit(v, 1.5, lowpass=haar_lowpass, lowpass_weight=0.35)
+    torch.testing.assert_close(edit(h)[1:2], edit(h[1:2]))
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(edit(h[order]), edit(h)[order])
+
+
+@pytest.mark.parametrize("shape", [(16, 1, 1), (16, 4, 4)])
+def test_training_builds_no_graph_upstream_of_h(tiny_backbone: Backbone, shape: tuple[int, int, int]) -> None:
+    vector = torch.zeros(shape, requires_grad=True)
+    seen: dict[str, bool] = {}
+    unet = tiny_backbone.unet
+    watched = {"down": unet.down_blocks, "mid": [unet.mid_block], "up": unet.up_blocks}
+    handles = []
+
+    def watch(name: str):  # noqa: ANN202
+        def hook(module, args, output) -> None:  # noqa: ANN001
+            outputs = [output] if isinstance(output, Tensor) else [output[0], *output[1]]
+            seen[name] = seen.get(name, False) or any(o.requires_grad for o in outputs)
+
+        return hook
+
+    for name, blocks in watched.items():
+        handles += [block.register_forward_hook(watch(name)) for block in blocks]
+    try:
+        with edit_hspace(unet, HEdit(vector)):
+            forward(tiny_backbone).square().mean().backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert seen == {"down": False, "mid": False, "up": True}
+    assert vector.grad.abs().sum() > 0
+    assert all(p.grad is None for p in unet.parameters())
+
+
+def test_gradient_is_the_numerical_one(tiny_backbone: Backbone) -> None:
+    vector = torch.full((16, 1, 1), 0.1, requires_grad=True)
+    with edit_hspace(tiny_backbone.unet, HEdit(vector)):
+        forward(tiny_backbone).square().mean().backward()
+    step, losses = 1e-2, []
+    for sign in (1, -1):
+        moved = vector.detach().clone()
+        moved[3] += sign * step
+        with edit_hspace(tiny_backbone.unet, HEdit(moved)):
+            losses.append(forward(tiny_backbone).double().square().mean())
+    torch.testing.assert_close(
+        ((losses[0] - losses[1]) / (2 * step)).float(), vector.grad[3, 0, 0], rtol=0.05, atol=1e-5
+    )
+
+
+def test_half_precision_comes_back_as_it_was(v: Tensor) -> None:
+    h = torch.randn(2, 16, 4, 4).to(torch.bfloat16)
+    assert HEdit(v)(h).dtype == torch.bfloat16
+    assert torch.equal(HEdit(v, 0.0)(h), h)
+
+
+def test_record_and_transplant(tiny_backbone: Backbone) -> None:
+    vanilla = forward(tiny_backbone)
+    with record_hspace(tiny_backbone.unet) as recorded:
+        forward(tiny_backbone)
+    assert [tuple(r.shape) for r in recorded] == [(2, 16, 4, 4)]
+    with transplant_hspace(tiny_backbone.unet, recorded[0]):
+        assert torch.equal(forward(tiny_backbone), vanilla)
+    with transplant_hspace(tiny_backbone.unet, torch.tensor([1, 1])), record_hspace(tiny_backbone.unet) as moved:
+        swapped = forward(tiny_backbone)
+    assert torch.equal(moved[0][0], recorded[0][1])
+    assert torch.equal(swapped[1], vanilla[1])
+    assert not torch.equal(swapped[0], vanilla[0])
+    with pytest.raises(UserError, match="to put in place"), transplant_hspace(tiny_backbone.unet, torch.zeros(1)):
+        forward(tiny_backbone)
+
+
+def test_wrong_sizes_say_what_was_expected(h: Tensor, v: Tensor) -> None:
+    with pytest.raises(UserError, match="Choices: both, conditional"):
+        HEdit(v, branch="cond")
+    with pytest.raises(UserError, match="strength with 4 rows"):
+        HEdit(v, torch.ones(3))(h)
+    with pytest.raises(UserError, match="even size, got 3"):
+        HEdit(v, guided=True)(h[:3])
+    with pytest.raises(UserError, match=r"original_index of shape \(4,\)"):
+        HEdit(lowpass=haar_lowpass, original_index=torch.tensor([0]))(h)
+    with pytest.raises(UserError, match=r"\(C, 1, 1\)"):
+        HEdit(torch.zeros(16))
