@@ -6,9 +6,10 @@ import types
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from diffusers import SchedulerMixin
+from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError, unknown
@@ -54,8 +55,8 @@ class Backbone:
 
     def __init__(
         self,
-        unet: nn.Module,
-        vae: nn.Module,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
         prompt_encoder: PromptEncoder,
         scheduler: SchedulerMixin,
         *,
@@ -70,24 +71,29 @@ class Backbone:
             raise unknown("model family", family, GUIDANCE_SCALES)
         if getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
-        self.unet, self.vae, self.prompt_encoder, self.scheduler = unet, vae, prompt_encoder, scheduler
+        if not hasattr(scheduler, "alphas_cumprod"):
+            raise UserError(f"expected a scheduler with a discrete noise schedule, got {type(scheduler).__name__}")
+        # diffusers' classes hide their attributes from type checkers, hence Any.
+        self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
+        self.prompt_encoder = prompt_encoder
         self.family, self.name, self.revision = family, name, revision
-        for module in (unet, vae, *prompt_encoder.text_encoders):
+        for module in (self.unet, self.vae, *prompt_encoder.text_encoders):
             freeze(module)
-        self.vae_scale = 2 ** (len(vae.config.block_out_channels) - 1)
-        side = unet.config.sample_size
+        self.vae_scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        side = self.unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         if image_size is not None:
             if image_size <= 0 or image_size % self.vae_scale:
                 raise UserError(f"image_size must be a positive multiple of {self.vae_scale}, got {image_size}")
             height = width = image_size // self.vae_scale
-        self.latent_shape = (int(unet.config.in_channels), int(height), int(width))
+        self.latent_shape = (int(self.unet.config.in_channels), int(height), int(width))
         self.image_size = int(height) * self.vae_scale
         self.guidance_scale = GUIDANCE_SCALES[family] if guidance_scale is None else float(guidance_scale)
-        self.prediction_type = str(scheduler.config.prediction_type)
+        self.prediction_type = str(self.scheduler.config.prediction_type)
         if self.prediction_type not in diffusion.PREDICTION_TYPES:
             raise unknown("prediction type", self.prediction_type, diffusion.PREDICTION_TYPES)
-        self.num_train_timesteps = int(scheduler.config.num_train_timesteps)
+        self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod
+        self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
 
     @property
     def device(self) -> torch.device:
@@ -179,15 +185,15 @@ class Backbone:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
-        return diffusion.add_noise(latents, noise, timesteps, self.scheduler.alphas_cumprod)
+        return diffusion.add_noise(latents, noise, timesteps, self.alphas_cumprod)
 
     def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What ``predict`` should give at z_t: the noise, or v, as the model was trained."""
-        return diffusion.training_target(latents, noise, timesteps, self.scheduler.alphas_cumprod, self.prediction_type)
+        return diffusion.training_target(latents, noise, timesteps, self.alphas_cumprod, self.prediction_type)
 
     def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """The noise that an output of ``predict`` means, whatever the model's ``prediction_type``."""
-        return diffusion.noise_prediction(output, noisy, timesteps, self.scheduler.alphas_cumprod, self.prediction_type)
+        return diffusion.noise_prediction(output, noisy, timesteps, self.alphas_cumprod, self.prediction_type)
 
 
 def load_backbone(

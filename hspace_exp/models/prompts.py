@@ -40,8 +40,11 @@ class PromptEmbeds:
         return self.encoder_hidden_states.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> PromptEmbeds:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PromptEmbeds(**{name: None if v is None else function(v) for name, v in values.items()})
+        mapped: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            mapped[f.name] = None if value is None else function(value)
+        return PromptEmbeds(**mapped)
 
     def repeat(self, n: int) -> PromptEmbeds:
         """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
@@ -64,7 +67,7 @@ class PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
         if not parts:
             raise UserError("expected at least one batch of prompt embeddings to join, got none")
-        joined = {}
+        joined: dict[str, Any] = {}
         for f in fields(PromptEmbeds):
             values = [getattr(p, f.name) for p in parts]
             joined[f.name] = None if values[0] is None else torch.cat(values)
