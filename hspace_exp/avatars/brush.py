@@ -14,7 +14,7 @@ SIZE = 128
 
 
 class Brush:
-    """Collects SVG elements in a 128 × 128 view box; equal seeds draw equal pictures.
+    """Collects SVG elements in a 128 by 128 view box; equal seeds draw equal pictures.
 
     Only ``random.Random.random`` is drawn on, the one generator that Python promises to keep.
     """
@@ -88,7 +88,9 @@ class Brush:
 
     def ring(self, x: float, y: float, r: float, stroke: str, width: float) -> None:
         """A circle's outline."""
-        self._add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" stroke="{stroke}" stroke-width="{width:g}"', "none", 1)
+        self._add(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" stroke="{stroke}" stroke-width="{width:g}"', "none", 1
+        )
 
     def star(self, x: float, y: float, r: float, fill: str, points: int = 5, inner: float = 0.45) -> None:
         """A star around (x, y)."""

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hspace_exp.avatars.world import ATTRIBUTES, Spec, check_value
 from hspace_exp.avatars.wording import VOCABULARY_TEXT, attribute_words, plain_text, random_text
+from hspace_exp.avatars.world import ATTRIBUTES, Spec, check_value
 from hspace_exp.errors import unknown
 
 __all__ = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from hspace_exp.avatars import scenes_indoor, scenes_outdoor
+from hspace_exp.avatars import scenes_halls, scenes_indoor, scenes_outdoor, scenes_urban
 from hspace_exp.avatars.brush import SIZE, Brush
 from hspace_exp.avatars.world import SCENES, check_value
 
@@ -23,21 +23,21 @@ _PAINTERS: Mapping[str, Callable[[Brush], None]] = MappingProxyType(
         "office": scenes_indoor.office,
         "forest": scenes_outdoor.forest,
         "beach": scenes_outdoor.beach,
-        "city": scenes_outdoor.city,
-        "library": scenes_indoor.library,
+        "city": scenes_urban.city,
+        "library": scenes_halls.library,
         "farm": scenes_outdoor.farm,
         "classroom": scenes_indoor.classroom,
-        "street": scenes_outdoor.street,
-        "garage": scenes_indoor.garage,
-        "stage": scenes_indoor.stage,
+        "street": scenes_urban.street,
+        "garage": scenes_halls.garage,
+        "stage": scenes_halls.stage,
     }
 )
 # Colour and opacity of the light that lies over everything: neutral, warm, cool.
-_LIGHTS = (("#ffffff", 0.0), ("#ffffff", 0.06), ("#ffb25e", 0.10), ("#ff9a5a", 0.07), ("#5a7dc8", 0.08))
+_LIGHTS = (("#ffffff", 0.0), ("#ffffff", 0.06), ("#ffb25e", 0.10), ("#ff9a5a", 0.07), ("#7c95cf", 0.07))
 
 
 def scene_svg(scene: str, seed: int) -> str:
-    """An SVG document of one instance of a scene, 128 × 128 units, without text; a pure function of its arguments."""
+    """An SVG document of one instance of a scene, 128 by 128 units, without text; a pure function of its arguments."""
     check_value("scene", scene, SCENES)
     brush = Brush(f"{scene}:{seed}")
     mirrored = brush.chance(0.5)
