@@ -1,0 +1,100 @@
+"""The embedded pipeline's shapes: which standard classes, how wide, how deep, and why.
+
+The U-Net is built so that its bottleneck matters: text enters only at the deepest encoder level and in the mid block,
+never in the decoder, so what the prompt says has to travel through h. h is 8x8 like Stable Diffusion 1.x at 512 px.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hspace_exp.avatars.tokenizer import MAX_LENGTH
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+IMAGE_SIZE = 128
+LATENT_CHANNELS = 12
+LATENT_SIZE = IMAGE_SIZE // 8
+TEXT_WIDTH = 192
+NUM_TRAIN_TIMESTEPS = 1000
+
+
+def build_vae() -> AutoencoderKL:
+    """An f8 KL autoencoder, 128 px to (12, 16, 16), about 4 M parameters."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=LATENT_CHANNELS,
+        block_out_channels=(32, 64, 128, 128),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=8,
+        sample_size=IMAGE_SIZE,
+    )
+
+
+def build_unet() -> UNet2DConditionModel:
+    """The noise predictor: two levels, h = (192, 8, 8), cross-attention in the last encoder level and the mid block."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=LATENT_SIZE,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(96, 192),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 3),
+        attention_head_dim=6,
+        cross_attention_dim=TEXT_WIDTH,
+        norm_num_groups=8,
+        use_linear_projection=True,
+    )
+
+
+def build_text_encoder(vocab_size: int, bos_token_id: int, eos_token_id: int) -> CLIPTextModel:
+    """A three-layer CLIP text transformer over the world's own vocabulary."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocab_size,
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=6,
+            max_position_embeddings=MAX_LENGTH,
+            bos_token_id=bos_token_id,
+            eos_token_id=eos_token_id,
+            pad_token_id=eos_token_id,
+        )
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule rescaled to zero terminal SNR, with v-prediction.
+
+    Implements Algorithm 1 of Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023). With
+    v-prediction the training signal at high noise, where attributes are decided, is not vanishing.
+    """
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        num_train_timesteps=NUM_TRAIN_TIMESTEPS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )

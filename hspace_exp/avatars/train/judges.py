@@ -1,0 +1,187 @@
+"""Stages ``probe`` and ``clip``: the two judges, trained apart on renders that are disturbed as generated images are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
+from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
+from hspace_exp.avatars.train.data import Layers, labels_of
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
+from hspace_exp.avatars.world import SCENES, Spec
+from hspace_exp.evaluation.openclip import build_open_clip
+
+
+def disturb(images: torch.Tensor, *, shift: bool = True) -> torch.Tensor:
+    """Blur, noise, brightness and small shifts, at random for each image; (B, 3, S, S) in [0, 1] to the same.
+
+    ``shift=False`` leaves everything where it is, so that masks stay exact.
+    """
+    batch = len(images)
+    random = torch.rand(5, batch, 1, 1, 1, device=images.device)
+    small = F.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
+    blurred = F.interpolate(small, size=images.shape[-2:], mode="bilinear")
+    images = torch.where(random[0] < 0.4, images.lerp(blurred, random[1]), images)
+    coarse = torch.randn(batch, 3, 32, 32, device=images.device)
+    noise = torch.randn_like(images) * 0.5 + F.interpolate(coarse, size=images.shape[-2:], mode="bilinear")
+    images = images + noise * 0.06 * random[2] + (random[3] - 0.5) * 0.08
+    images = (images - 0.5) * (1 + (random[4] - 0.5) * 0.2) + 0.5
+    if shift:
+        dx, dy = (int(v) for v in torch.randint(-3, 4, (2,)))
+        images = images.roll((dy, dx), dims=(-2, -1))
+    return images.clamp(0, 1)
+
+
+def draw_batch(layers: Layers, count: int, *, held_out: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random compositions: images (B, 3, S, S), person indices (B,), scene classes (B,)."""
+    limit, total = int(len(layers.rgba) * 0.98), len(layers.rgba)
+    low, high = (limit, total) if held_out else (0, limit)
+    people = torch.randint(low, high, (count,), device=layers.device)
+    scenes = torch.randint(len(layers.scenes), (count,), device=layers.device)
+    return layers.compose(people, scenes), people, scenes % len(SCENES)
+
+
+def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None) -> None:
+    """Train the supervised probe and save ``out/probe.safetensors`` (fp16)."""
+    device = layers.device
+    torch.manual_seed(1)
+    probe = AttributeProbe().to(device, memory_format=torch.channels_last)
+    average = Average(probe, 0.998)
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.02)
+    labels = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
+    clock = Clock(max_seconds, "probe", max_steps=max_steps)
+    for _ in clock.steps():
+        set_learning_rate(optimizer, learning_rate(clock.progress, 2e-3))
+        images, people, scene = draw_batch(layers, batch)
+        target = {**{name: values[people] for name, values in labels.items()}, "scene": scene}
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = probe(disturb(images).contiguous(memory_format=torch.channels_last))
+        loss = torch.stack([F.cross_entropy(logits[name].float(), target[name]) for name in ATTRIBUTES]).sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update()
+        clock.log(loss=loss.detach())
+    average.store()
+    probe.eval()
+    with torch.no_grad():
+        images, people, scene = draw_batch(layers, min(2048, 64 * batch), held_out=True)
+        parts = [probe(chunk) for chunk in images.split(256)]
+        logits = {name: torch.cat([part[name] for part in parts]) for name in ATTRIBUTES}
+    target = {**{name: values[people] for name, values in labels.items()}, "scene": scene}
+    accuracy = {name: float((logits[name].argmax(1) == target[name]).float().mean()) for name in ATTRIBUTES}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous().cpu() for k, v in probe.state_dict().items()}, out / "probe.safetensors")
+    print("[probe] " + json.dumps({"accuracy": accuracy, "steps": clock.step}), flush=True)
+
+
+def clip_config(vocab_size: int, eos_token_id: int, context_length: int) -> dict[str, object]:
+    """The small OpenCLIP model in OpenCLIP's own config form (about 1.9 M parameters)."""
+    return {
+        "model_cfg": {
+            "embed_dim": 64,
+            "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 6, "head_width": 32},
+            "text_cfg": {
+                "context_length": context_length,
+                "vocab_size": vocab_size,
+                "width": 128,
+                "heads": 4,
+                "layers": 3,
+                "pool_type": "eos",
+                "eos_id": eos_token_id,
+            },
+            "init_logit_bias": -5.0,
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+
+
+class ClaimTable:
+    """Claims drawn for images, tokenised once a wording."""
+
+    def __init__(self, tokenizer: object, seed: int = 0) -> None:
+        """Start a seeded stream of claims."""
+        self.rng, self.tokenizer = np.random.default_rng(seed), tokenizer
+        self.fields = tuple(WORLD_ATTRIBUTES)
+        self.cache: dict[str, list[int]] = {}
+
+    def draw(self, spec: Spec) -> Claim:
+        """A claim that is true of ``spec``: one attribute half of the time, several otherwise."""
+        count = int(self.rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1]))
+        return sample_claim(spec, self.rng, mention=[str(n) for n in self.rng.choice(self.fields, count, replace=False)])
+
+    def tokens(self, claim: Claim) -> list[int]:
+        """Token ids of one wording of ``claim``."""
+        text = claim.text(self.rng)
+        if text not in self.cache:
+            self.cache[text] = self.tokenizer(text, padding="max_length", truncation=True).input_ids  # type: ignore[operator]
+        return self.cache[text]
+
+
+def train_clip(
+    layers: Layers, tokenizer: object, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None
+) -> None:
+    """Train the OpenCLIP model with the sigmoid loss on an exact truth matrix and save ``out/clip``.
+
+    Implements the loss of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
+    positive rather than the diagonal alone.
+    """
+    device = layers.device
+    torch.manual_seed(2)
+    config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
+    model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
+    average = Average(model, 0.998)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
+    # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
+    table = ClaimTable(tokenizer)
+    limit = int(len(layers.rgba) * 0.98)
+    prepared: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    clock = Clock(max_seconds, "clip", max_steps=max_steps)
+    for step in clock.steps():
+        set_learning_rate(optimizer, learning_rate(clock.progress, 1e-3, warmup=0.06))
+        if len(prepared) < 400:
+            rows = table.rng.integers(limit, size=batch)
+            scenes = table.rng.integers(len(layers.scenes), size=batch)
+            specs = [
+                replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)
+            ]
+            claims = [table.draw(spec) for spec in specs]
+            prepared.append(
+                (
+                    torch.from_numpy(rows).to(device),
+                    torch.from_numpy(scenes).to(device),
+                    torch.tensor([table.tokens(c) for c in claims], device=device),
+                    torch.from_numpy(truth_matrix(specs, claims)).to(device),
+                )
+            )
+            chosen = prepared[-1]
+        else:
+            chosen = prepared[int(table.rng.integers(len(prepared)))]
+        people, backs, tokens, truth = chosen
+        images = disturb(layers.compose(people, backs)) * 2 - 1
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            image, text = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)  # type: ignore[operator]
+        logits = model.logit_scale.exp() * (image.float() @ text.float().T) + model.logit_bias  # type: ignore[operator]
+        loss = F.softplus(-logits * (truth.float() * 2 - 1)).sum(1).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=4.0)  # type: ignore[operator]
+        average.update()
+        clock.log(loss=loss.detach(), scale=model.logit_scale.detach().exp())  # type: ignore[operator]
+    average.store()
+    folder = out / "clip"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save_file({k: v.half().contiguous().cpu() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    print("[clip] " + json.dumps({"steps": clock.step, "loss": float(loss.detach())}), flush=True)

@@ -1,0 +1,118 @@
+"""Stage ``sam``: a small Segment Anything model, trained on exact part masks with boxes and points as prompts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from hspace_exp.avatars.train.data import Layers
+from hspace_exp.avatars.train.judges import disturb, draw_batch
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
+
+
+def part_masks(parts: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+    """Select one part of each image; (B, S, S) uint8 bits and (B,) bit numbers to (B, S, S) bool."""
+    return (parts.to(torch.int64) >> bits.view(-1, 1, 1)) & 1 > 0
+
+
+def boxes_of(masks: torch.Tensor) -> torch.Tensor:
+    """Tight boxes of (B, S, S) bool masks as (B, 4) float pixels (x0, y0, x1, y1); an empty mask gives a zero box."""
+    size = masks.shape[-1]
+    ticks = torch.arange(size, device=masks.device)
+    columns, rows = masks.any(1), masks.any(2)
+
+    def span(occupied: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first = torch.where(occupied, ticks, size).amin(1)
+        last = torch.where(occupied, ticks + 1, 0).amax(1)
+        return first.clamp(max=size).float(), last.float()
+
+    x0, x1 = span(columns)
+    y0, y1 = span(rows)
+    empty = (~masks.any(2).any(1)).unsqueeze(1)
+    return torch.where(empty, torch.zeros_like(x0).unsqueeze(1), torch.stack([x0, y0, x1, y1], 1))
+
+
+def points_in(masks: torch.Tensor, count: int) -> torch.Tensor:
+    """Draw ``count`` foreground pixels of each (B, S, S) mask, with replacement; (B, count, 2) as (x, y)."""
+    weights = masks.flatten(1).float() + 1e-9
+    flat = torch.multinomial(weights, count, replacement=True)
+    size = masks.shape[-1]
+    return torch.stack([flat % size, flat // size], dim=-1).float() + 0.5
+
+
+def iou(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of bool masks over the last two axes; 1 where both are empty."""
+    both = (prediction & target).sum((-2, -1)).float()
+    either = (prediction | target).sum((-2, -1)).float()
+    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
+
+
+def train_sam(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None) -> None:
+    """Train and save ``out/sam``: focal and dice loss on the best of the candidate masks, L2 on the predicted IoU.
+
+    The losses are those of Kirillov et al., "Segment Anything" (2023), section 3: focal to dice 20:1, best of three
+    masks for ambiguous prompts (points), the single mask for boxes.
+    """
+    from hspace_exp.avatars.render import PART_IDS
+
+    device = layers.device
+    torch.manual_seed(3)
+    sam = build_small_sam().to(device).train()
+    average = Average(sam, 0.998)
+    optimizer = torch.optim.AdamW(sam.parameters(), lr=8e-4, weight_decay=0.02)
+    chosen = torch.tensor([PART_IDS[name] for name in ("person", "gender", "skin", "profession")], device=device)
+    odds = torch.tensor([0.25, 0.4, 0.15, 0.2], device=device)
+    clock = Clock(max_seconds, "sam", max_steps=max_steps)
+    for step in clock.steps():
+        set_learning_rate(optimizer, learning_rate(clock.progress, 8e-4, warmup=0.06))
+        images, people, _ = draw_batch(layers, batch)
+        bits = chosen[torch.multinomial(odds, batch, replacement=True)]
+        target = part_masks(layers.parts[people], bits)
+        target = torch.where(
+            target.flatten(1).any(1).view(-1, 1, 1), target, part_masks(layers.parts[people], chosen[0].expand(batch))
+        )
+        points = points_in(target, 3)
+        labels = torch.ones(points.shape[:2], device=device)
+        boxes = boxes_of(target) + torch.randn(batch, 4, device=device) * 1.5
+        # One prompt kind a step, in turn, as SAM's encoder takes a whole batch of one kind: boxes, points, both.
+        kind = step % 3
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            embeddings = sam.image_encoder(disturb(images, shift=False) * 4 - 2)
+            logits, quality = decode_masks(
+                sam,
+                embeddings,
+                points=points if kind else None,
+                labels=labels if kind else None,
+                boxes=None if kind == 1 else boxes.clamp(0, images.shape[-1]),
+            )
+        logits = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+        want = target.unsqueeze(1).float().expand_as(logits)
+        probability = logits.sigmoid()
+        cross = F.binary_cross_entropy_with_logits(logits, want, reduction="none")
+        right = probability * want + (1 - probability) * (1 - want)
+        focal = (cross * (1 - right).square()).mean((-2, -1))
+        overlap = (probability * want).sum((-2, -1))
+        dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + want.sum((-2, -1)) + 1)
+        mask_loss = 20 * focal + dice
+        best = mask_loss[:, 1:].amin(1) if kind == 1 else 0.5 * (mask_loss[:, 0] + mask_loss[:, 1:].amin(1))
+        with torch.no_grad():
+            reached = iou(logits > 0, target.unsqueeze(1))
+        loss = best.mean() + F.mse_loss(quality.float(), reached)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update()
+        clock.log(loss=loss.detach(), iou=reached.amax(1).mean())
+    average.store()
+    folder = out / "sam"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(SMALL_SAM, indent=2) + "\n")
+    save_file({k: v.half().contiguous().cpu() for k, v in sam.state_dict().items()}, folder / "model.safetensors")
+    print("[sam] " + json.dumps({"steps": clock.step, "iou": float(reached.amax(1).mean())}), flush=True)
+

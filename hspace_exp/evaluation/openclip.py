@@ -1,0 +1,97 @@
+"""OpenCLIP models, local or published, as one small object: encode images, encode texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from hspace_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class OpenClip:
+    """A frozen OpenCLIP model with its tokenizer and pixel statistics."""
+
+    model: torch.nn.Module
+    tokenize: Callable[[list[str]], torch.Tensor]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed (B, 3, H, W) float images in [0, 1]; returns unit vectors (B, D), float32.
+
+        Images of another size are resized with bicubic interpolation and antialiasing.
+        """
+        images = images.to(self.device, torch.float32)
+        if images.shape[-1] != self.image_size or images.shape[-2] != self.image_size:
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = images.new_tensor(self.std).view(1, 3, 1, 1)
+        with torch.no_grad():
+            return F.normalize(self.model.encode_image((images - mean) / std).float(), dim=-1)  # type: ignore[operator]
+
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embed texts; returns unit vectors (len(texts), D), float32."""
+        with torch.no_grad():
+            features = self.model.encode_text(self.tokenize(list(texts)).to(self.device))  # type: ignore[operator]
+            return F.normalize(features.float(), dim=-1)
+
+
+def build_open_clip(model_cfg: dict[str, Any]) -> torch.nn.Module:
+    """Build ``open_clip.CLIP`` with random weights from a config in OpenCLIP's own form."""
+    from open_clip.model import CLIP
+
+    return CLIP(
+        embed_dim=model_cfg["embed_dim"],
+        vision_cfg=model_cfg["vision_cfg"],
+        text_cfg=model_cfg["text_cfg"],
+        init_logit_bias=model_cfg.get("init_logit_bias"),
+    )
+
+
+def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> OpenClip:
+    """Load the embedded world's model from ``folder`` (``open_clip_config.json``, ``model.safetensors``, tokenizer beside).
+
+    Raises:
+        UserError: a file is missing or the weights do not fit the config.
+    """
+    from transformers import CLIPTokenizer
+
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "open_clip_config.json").read_text())
+        model = build_open_clip(config["model_cfg"])
+        model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    except FileNotFoundError as error:
+        raise UserError(f"OpenCLIP folder {folder} lacks {Path(error.filename).name}; reinstall the package") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"OpenCLIP folder {folder} is not usable: {error}") from error
+    tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
+    length = config["model_cfg"]["text_cfg"]["context_length"]
+
+    def tokenize(texts: list[str]) -> torch.Tensor:
+        """Pad and cut to the context length; (len(texts), context_length) int64."""
+        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+
+    preprocess = config["preprocess_cfg"]
+    return OpenClip(
+        model=model.to(device).eval().requires_grad_(False),
+        tokenize=tokenize,
+        image_size=config["model_cfg"]["vision_cfg"]["image_size"],
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+    )

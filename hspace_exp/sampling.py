@@ -1,0 +1,67 @@
+"""Guided sampling of latents with a frozen backbone: one plain loop that every stage shares."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.hspace import HEdit, edit_hspace
+
+StepHook = Callable[[int, Tensor, Tensor], None]
+
+
+@torch.no_grad()
+def sample_latents(
+    backbone: Backbone,
+    noise: Tensor,
+    embeds: PromptEmbeds,
+    *,
+    num_inference_steps: int,
+    guidance_scale: float | None = None,
+    scheduler: Any = None,
+    edit: HEdit | None = None,
+    window: tuple[float, float] = (0.0, 1.0),
+    on_step: StepHook | None = None,
+) -> Tensor:
+    """Denoise ``noise`` under classifier-free guidance (Ho & Salimans, 2022), with h optionally edited.
+
+    Args:
+        backbone: the frozen model.
+        noise: (B, C, H, W) standard normal.
+        embeds: conditioning of the B prompts; the unconditional half is the empty prompt.
+        num_inference_steps: denoising steps.
+        guidance_scale: 1 or less samples without guidance; None takes the backbone's own.
+        scheduler: a diffusers scheduler without noise of its own; None takes a copy of the backbone's.
+        edit: what is done to h; its ``guided`` must say whether guidance is on.
+        window: the edit acts from the first to the second share of the steps.
+        on_step: called with (step, timestep, latents) before each prediction.
+
+    Returns:
+        (B, C, H, W) float32 scaled latents.
+    """
+    scale = backbone.guidance_scale if guidance_scale is None else guidance_scale
+    scheduler = copy.deepcopy(backbone.scheduler if scheduler is None else scheduler)
+    scheduler.set_timesteps(num_inference_steps, device=backbone.device)
+    latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
+    guided = scale > 1.0
+    if guided:
+        embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
+    steps = len(scheduler.timesteps)
+    for i, t in enumerate(scheduler.timesteps):
+        if on_step is not None:
+            on_step(i, t, latents)
+        model_input = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
+        active = edit is not None and window[0] <= i / steps < window[1]
+        with edit_hspace(backbone.unet, edit) if active and edit is not None else nullcontext():
+            output = backbone.predict(model_input, t, embeds)
+        if guided:
+            unconditional, conditional = output.chunk(2)
+            output = unconditional + scale * (conditional - unconditional)
+        latents = scheduler.step(output, t, latents).prev_sample
+    return latents
