@@ -1,0 +1,56 @@
+"""Files that are either whole or absent: written beside their place, then moved over it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write ``data``; readers see the old file or the new one, never a part. Missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 ``text``."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys; NaN and Infinity raise ``ValueError``."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write torch tensors in safetensors form, with string metadata."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, dict(metadata or {}))
+    write_bytes(path, data)
+
+
+def save_png(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 (H, W, 3) or (H, W) array as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,31 @@
+"""Randomness keyed by what it is for, never by order, so that sharding, resuming and batch size change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+
+def seed_of(*parts: str | int) -> int:
+    """The first 63 bits of SHA-256 over the parts, joined by the unit separator."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") >> 1
+
+
+def generator(*parts: str | int) -> torch.Generator:
+    """A CPU generator seeded by ``parts``; equal parts give equal streams on every machine."""
+    return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def initial_noise(prompt: str, seed_index: int, shape: Sequence[int], base_seed: int = 0) -> torch.Tensor:
+    """Standard normal latents of one image, float32 on the CPU.
+
+    Args:
+        prompt: the image's prompt.
+        seed_index: which image of that prompt.
+        shape: (C, H, W) of the latents.
+        base_seed: shifts the whole set of seeds.
+    """
+    return torch.randn(tuple(shape), generator=generator("latents", base_seed, prompt, seed_index))
