@@ -118,7 +118,6 @@ class PromptEncoder:
             self._warned.update(unknown)
             log.warning("words the model has never seen, spelled out letter by letter: %s", ", ".join(unknown))
 
-    @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encode prompts; ``time_ids`` are left to the caller, which knows the image size."""
         if isinstance(prompts, str):
@@ -126,7 +125,9 @@ class PromptEncoder:
         missing = [p for p in dict.fromkeys(prompts) if p not in self._cache]
         for prompt in missing:
             self.check(prompt)
-            self._cache[prompt] = self._encode(prompt)
+            # The cache outlives the caller's context: an inference tensor in it would break training later.
+            with torch.inference_mode(False), torch.no_grad():
+                self._cache[prompt] = self._encode(prompt)
         return PromptEmbeds.cat([self._cache[p] for p in prompts])
 
     def _encode(self, prompt: str) -> PromptEmbeds:

@@ -117,6 +117,15 @@ def test_training_builds_no_graph_upstream_of_h(tiny_backbone: Backbone, shape: 
     assert all(p.grad is None for p in unet.parameters())
 
 
+def test_training_works_after_prompts_were_encoded_in_inference_mode(tiny_backbone: Backbone) -> None:
+    with torch.inference_mode():
+        forward(tiny_backbone)
+    vector = torch.zeros(16, 1, 1, requires_grad=True)
+    with edit_hspace(tiny_backbone.unet, HEdit(vector)):
+        forward(tiny_backbone).sum().backward()
+    assert vector.grad.isfinite().all()
+
+
 def test_gradient_is_the_numerical_one(tiny_backbone: Backbone) -> None:
     vector = torch.full((16, 1, 1), 0.1, requires_grad=True)
     with edit_hspace(tiny_backbone.unet, HEdit(vector)):

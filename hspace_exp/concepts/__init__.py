@@ -1,0 +1,1 @@
+"""Concept vectors: their files, and how they are learned."""

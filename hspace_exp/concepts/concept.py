@@ -1,0 +1,183 @@
+"""A concept vector and all that is needed to use it rightly: one safetensors file and its card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hspace_exp.atomic import save_safetensors, write_text
+from hspace_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from hspace_exp.models.backbone import Backbone
+
+log = logging.getLogger(__name__)
+
+FORMAT = "hspace_exp.concept"
+FORMAT_VERSION = "1"
+SITE = "mid_block"
+_JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
+_TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
+
+
+def check_vector(vector: Tensor, h_shape: tuple[int, int, int], what: str) -> None:
+    """Refuse a vector that is neither (C, 1, 1) nor (C, H, W) of ``h_shape``, or that is not finite."""
+    channels, height, width = h_shape
+    if tuple(vector.shape) not in ((channels, 1, 1), (channels, height, width)):
+        raise UserError(
+            f"{what} has shape {tuple(vector.shape)}, but h is {h_shape} here: expected ({channels}, 1, 1) or {h_shape}"
+        )
+    if not torch.isfinite(vector).all():
+        raise UserError(f"{what} holds NaN or infinite values: train it again with a lower learning rate")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A direction in the h-space of one model.
+
+    Attributes:
+        vector: (C, 1, 1) for a channel vector or (C, H, W) for a spatial one; kept as float32 on the CPU.
+        name: what it adds, e.g. ``female``.
+        attribute: the group it belongs to, e.g. ``gender``.
+        model, revision: the weights it was made for.
+        h_shape: (C, H, W) of that model's h.
+        method: how it was made, e.g. ``sdid``.
+        prompts: e.g. ``{"positive": "a photo of a woman", "neutral": "a photo of a person"}``.
+        hyperparameters, metrics: plain JSON values.
+        seed: of the training run.
+        licence: of the vector.
+    """
+
+    vector: Tensor
+    name: str
+    attribute: str
+    model: str
+    revision: str
+    h_shape: tuple[int, int, int]
+    method: str
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = "MIT"
+
+    def __post_init__(self) -> None:
+        """Normalise the vector and check it against ``h_shape``."""
+        object.__setattr__(self, "vector", self.vector.detach().to("cpu", torch.float32).contiguous())
+        object.__setattr__(self, "h_shape", tuple(int(n) for n in self.h_shape))
+        check_vector(self.vector, self.h_shape, f"concept {self.name!r}")
+
+    @property
+    def kind(self) -> str:
+        """``channel`` or ``spatial``."""
+        return "channel" if self.vector.shape[1:] == (1, 1) else "spatial"
+
+    def metadata(self) -> dict[str, str]:
+        """The string metadata of the file."""
+        texts = {key: str(getattr(self, key)) for key in _TEXT_FIELDS}
+        try:
+            plain = {key: json.dumps(_plain(getattr(self, key)), allow_nan=False) for key in _JSON_FIELDS}
+        except (TypeError, ValueError) as error:
+            raise UserError(f"concept {self.name!r}: expected finite plain values in its metadata ({error})") from error
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain}
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, and its card beside it (same name, ``.md``); each appears whole or not at all."""
+        path = Path(path)
+        metadata = self.metadata()
+        save_safetensors(path, {"vector": self.vector}, metadata)
+        write_text(path.with_suffix(".md"), self.card())
+        return path
+
+    def check(self, backbone: Backbone) -> None:
+        """Refuse another model's shape; warn when the shape fits but the weights are others.
+
+        Raises:
+            UserError: the vector does not fit; the message gives both shapes.
+        """
+        channels, height, width = backbone.h_shape
+        fits = self.vector.shape[0] == channels and tuple(self.vector.shape[1:]) in ((1, 1), (height, width))
+        if not fits:
+            raise UserError(
+                f"concept {self.name!r} is {tuple(self.vector.shape)} for {self.model!r} with h {self.h_shape}, but "
+                f"{backbone.name!r} has h {backbone.h_shape}: train it for this model, or load the model it belongs to"
+            )
+        if (self.model, self.revision) != (backbone.name, backbone.revision):
+            log.warning(
+                "concept %r was made for %s (%s), and is used with %s (%s)",
+                self.name, self.model, self.revision, backbone.name, backbone.revision,
+            )  # fmt: skip
+
+    def card(self) -> str:
+        """A Markdown card for people."""
+        rms = self.vector.square().mean().sqrt().item()
+        rows = {
+            "Attribute": self.attribute,
+            "Model": f"{self.model} (revision {self.revision})",
+            "Site": f"`{SITE}`, h {self.h_shape}",
+            "Vector": f"{self.kind}, {tuple(self.vector.shape)}, RMS {rms:.3g}",
+            "Method": self.method,
+            "Seed": self.seed,
+            "Licence": self.licence,
+            **{f"Prompt, {key}": f"`{text}`" for key, text in self.prompts.items()},
+            **{f"Setting, {key}": value for key, value in self.hyperparameters.items()},
+            **{f"Metric, {key}": value for key, value in self.metrics.items()},
+        }
+        table = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
+        return (
+            f"# Concept vector: {self.name}\n\n| | |\n|---|---|\n{table}\n\n"
+            "It shifts how people are *presented* in generated images; it says nothing about any real person.\n"
+        )
+
+
+def load_concept(path: Path | str) -> Concept:
+    """Read a concept file.
+
+    Raises:
+        UserError: the file is missing, truncated, foreign or inconsistent.
+    """
+    path = Path(path)
+    if not path.is_file():
+        others = sorted(p.name for p in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
+        raise UserError(f"no concept file {path}; found there: {', '.join(others) or 'none'}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            vector = file.get_tensor("vector") if "vector" in file.keys() else None  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} is not a whole safetensors file ({reason}): make or download it again") from error
+    if vector is None or metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is not a concept file of this project (no tensor 'vector' with format {FORMAT!r}): "
+            "see hspace_exp.concepts.formats for other people's formats"
+        )
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has concept format {metadata.get('format_version')}, expected {FORMAT_VERSION}: update the package"
+        )
+    try:
+        texts = {key: metadata[key] for key in _TEXT_FIELDS}
+        plain = {key: json.loads(metadata[key]) for key in _JSON_FIELDS}
+        return Concept(vector, **texts, **plain)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} has incomplete metadata ({error!r}): make or download it again") from error
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
+    """Mappings and tuples as JSON's own dict and list."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

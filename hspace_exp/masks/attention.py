@@ -1,0 +1,47 @@
+"""The attribute word's cross-attention itself as a map: works with any U-Net, coarse where attention is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.masks import check_images, require
+
+
+def normalise(heatmaps: Tensor) -> Tensor:
+    """(B, 1, h, w) heatmaps to [0, 1], each by its own minimum and maximum, as DAAM does (Tang et al., 2023)."""
+    low, high = heatmaps.amin((-2, -1), keepdim=True), heatmaps.amax((-2, -1), keepdim=True)
+    flat = ~(high > low).flatten()
+    if flat.any():
+        which = int(flat.nonzero()[0])
+        raise UserError(f"the attention heatmap of image {which} is flat: check that its prompt has the attribute word")
+    return (heatmaps - low) / (high - low)
+
+
+def upsample(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 1, h, w) to (B, 1, H, W), bicubic and clipped to the range it had, so that peaks stay inside their cells."""
+    large = F.interpolate(heatmaps, size, mode="bicubic", align_corners=False)
+    return torch.clamp(large, heatmaps.amin((-2, -1), keepdim=True), heatmaps.amax((-2, -1), keepdim=True))
+
+
+class AttentionMasks:
+    """DAAM-style heatmaps as they are, or cut at a threshold."""
+
+    needs_heatmaps = True
+    needs_exact = False
+
+    def __init__(self, threshold: float | None = None) -> None:
+        """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat."""
+        if threshold is not None and not 0 < threshold < 1:
+            raise UserError(f"expected a heat threshold between 0 and 1, got {threshold}")
+        self.threshold = threshold
+
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+        """(B, 1, S, S) in [0, 1]."""
+        check_images(images)
+        heatmaps = require(heatmaps, images, "attention heatmaps", "record them while the images are generated")
+        height, width = images.shape[1:3]
+        maps = normalise(upsample(heatmaps, (height, width)))
+        return maps if self.threshold is None else (maps >= self.threshold).float()

@@ -1,0 +1,184 @@
+"""Segment Anything, told where to look by the attribute word's cross-attention."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.masks import check_images, require
+from hspace_exp.masks.attention import normalise, upsample
+from hspace_exp.masks.small_sam import load_small_sam
+
+log = logging.getLogger(__name__)
+
+MODEL_TYPES = ("small", "vit_b", "vit_l", "vit_h")
+
+
+def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
+    """Bounding boxes (B, 4) as x0, y0, x1, y1 of the pixels of (B, 1, H, W) heat at or above ``threshold``."""
+    hot = heat[:, 0] >= threshold
+    if not hot.flatten(1).any(1).all():
+        raise UserError(f"no pixel reaches the heat threshold {threshold}: lower it")
+    boxes = []
+    for axis in (1, 2):  # columns that hold a hot pixel, then rows
+        line = hot.any(axis)
+        boxes.append((line.int().argmax(1), line.shape[1] - 1 - line.flip(1).int().argmax(1)))
+    (x0, x1), (y0, y1) = boxes
+    return torch.stack([x0, y0, x1, y1], dim=1).float()
+
+
+def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
+    """The ``count`` highest points (B, count, 2) as x, y of (B, 1, H, W) heat, each ``radius`` pixels from the others.
+
+    Where too little is left outside the radii, the remaining points repeat the first.
+    """
+    height, width = heat.shape[-2:]
+    left = heat[:, 0].clone()
+    rows = torch.arange(height, device=heat.device)[:, None]
+    columns = torch.arange(width, device=heat.device)[None, :]
+    points: list[Tensor] = []
+    for _ in range(count):
+        best, index = left.flatten(1).max(1)
+        point = torch.stack([index % width, index // width], dim=1)
+        if points:
+            point = torch.where(torch.isinf(best)[:, None], points[0], point)
+        points.append(point)
+        x, y = point[:, 0, None, None], point[:, 1, None, None]
+        left[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = float("-inf")
+    return torch.stack(points, dim=1).float()
+
+
+def load_sam(checkpoint: Path | str, model_type: str) -> Sam:
+    """A frozen SAM: the embedded small one (a folder), or a published ``vit_b``, ``vit_l``, ``vit_h`` checkpoint."""
+    if model_type not in MODEL_TYPES:
+        raise unknown("SAM model type", model_type, MODEL_TYPES)
+    path = Path(checkpoint).expanduser()
+    if model_type == "small":
+        return load_small_sam(path)
+    if not path.is_file():
+        raise UserError(f"no SAM checkpoint {path}: download sam_{model_type}_*.pth from Segment Anything's page")
+    try:
+        sam = sam_model_registry[model_type]()
+        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{path} is not a whole {model_type} checkpoint of SAM ({reason}): download it again"
+        ) from error
+    return sam.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def segment(
+    sam: Sam, images: Tensor, boxes: Tensor | None, points: Tensor | None, *, multimask: bool = False
+) -> Tensor:
+    """One mask an image; images are encoded as a batch, prompts decoded through ``SamPredictor``.
+
+    Args:
+        sam: the model; images go to its device.
+        images: (B, H, W, 3) uint8.
+        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None.
+        points: (B, n, 2) x, y in pixels, all foreground, or None.
+        multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
+
+    Returns:
+        (B, 1, H, W) float32 of zeros and ones on SAM's device.
+    """
+    if boxes is None and points is None:
+        raise UserError("SAM needs a box or points for each image, got neither")
+    predictor = SamPredictor(sam)
+    size = (int(images.shape[1]), int(images.shape[2]))
+    if max(size) == sam.image_encoder.img_size:
+        resized = images
+    else:
+        resized = torch.stack([torch.from_numpy(predictor.transform.apply_image(i)) for i in images.cpu().numpy()])
+    pixels = resized.to(sam.device).permute(0, 3, 1, 2).contiguous()
+    features = sam.image_encoder(sam.preprocess(pixels))
+    masks = []
+    for i in range(len(images)):
+        predictor.reset_image()
+        predictor.features, predictor.is_image_set = features[i : i + 1], True
+        predictor.original_size, predictor.input_size = size, tuple(pixels.shape[-2:])
+        coordinates, labels, box = None, None, None
+        if points is not None:
+            coordinates = predictor.transform.apply_coords_torch(points[i : i + 1].to(sam.device), size)
+            labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
+        if boxes is not None:
+            box = predictor.transform.apply_boxes_torch(boxes[i : i + 1].to(sam.device), size)
+        found, quality, _ = predictor.predict_torch(coordinates, labels, box, multimask_output=multimask)
+        masks.append(found[0, quality[0].argmax()])
+    return torch.stack(masks)[:, None].float()
+
+
+class SamMasks:
+    """The heatmap's hot region gives a box, its peaks give points, SAM gives the mask."""
+
+    needs_heatmaps = True
+    needs_exact = False
+
+    def __init__(
+        self,
+        checkpoint: Path | str,
+        *,
+        model_type: str = "small",
+        box_threshold: float | None = 0.5,
+        points: int = 3,
+        point_distance: float = 1 / 16,
+        multimask: bool = False,
+        batch_size: int = 8,
+        device: str = "cpu",
+    ) -> None:
+        """Say which SAM and how it is prompted; it is loaded when first needed.
+
+        Args:
+            checkpoint: folder of the small SAM, or a published checkpoint file.
+            model_type: ``small``, ``vit_b``, ``vit_l`` or ``vit_h``.
+            box_threshold: the box encloses normalised heat at or above this, in (0, 1); None for no box.
+            points: number of foreground points; 0 for none.
+            point_distance: least distance between points, as a share of the image's side.
+            multimask: let SAM choose among its three masks.
+            batch_size: images encoded at once.
+            device: where SAM runs.
+        """
+        if model_type not in MODEL_TYPES:
+            raise unknown("SAM model type", model_type, MODEL_TYPES)
+        if box_threshold is not None and not 0 < box_threshold < 1:
+            raise UserError(f"expected a box threshold between 0 and 1, got {box_threshold}")
+        if points < 0 or batch_size < 1 or (box_threshold is None and points == 0):
+            raise UserError("SAM needs a box or at least one point, and a batch of at least one image")
+        self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
+        self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
+        self.multimask, self.batch_size = multimask, batch_size
+
+    @cached_property
+    def sam(self) -> Sam:
+        """The model, loaded on first use."""
+        return load_sam(self.checkpoint, self.model_type).to(self.device)
+
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+        """(B, 1, S, S) of zeros and ones."""
+        check_images(images)
+        heatmaps = require(heatmaps, images, "attention heatmaps", "record them while the images are generated")
+        height, width = images.shape[1:3]
+        heat = normalise(upsample(heatmaps, (height, width)))
+        boxes = None if self.box_threshold is None else heat_boxes(heat, self.box_threshold)
+        points = heat_points(heat, self.points, self.point_distance * max(height, width)) if self.points else None
+        masks = []
+        for start in range(0, len(images), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            some_boxes = None if boxes is None else boxes[rows]
+            some_points = None if points is None else points[rows]
+            masks.append(segment(self.sam, images[rows], some_boxes, some_points, multimask=self.multimask))
+        found = torch.cat(masks).to(images.device)
+        empty = int((found.flatten(1).sum(1) == 0).sum())
+        if empty:
+            log.warning("SAM found nothing in %d of %d images: those train with the plain loss", empty, len(images))
+        return found

@@ -1,0 +1,75 @@
+"""What every mask provider must do, and the pieces they share."""
+
+import pytest
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.masks import MaskProvider
+from hspace_exp.masks.attention import AttentionMasks, normalise, upsample
+from hspace_exp.masks.maps import max_pool_map
+from hspace_exp.masks.none import NoMasks
+from hspace_exp.masks.oracle import OracleMasks
+
+IMAGES = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("provider", [NoMasks(), OracleMasks(), AttentionMasks(), AttentionMasks(0.5)])
+def test_maps_have_the_contract(provider: MaskProvider) -> None:
+    maps = provider.maps(IMAGES, torch.rand(2, 1, 8, 8), torch.rand(2, 32, 32) > 0.5)
+    assert maps.shape == (2, 1, 32, 32)
+    assert maps.dtype == torch.float32
+    assert 0 <= maps.min() <= maps.max() <= 1
+    with pytest.raises(UserError, match="uint8 images"):
+        provider.maps(torch.zeros(2, 3, 32, 32), torch.rand(2, 1, 8, 8), torch.ones(2, 1, 32, 32))
+
+
+def test_providers_say_what_they_lack() -> None:
+    with pytest.raises(UserError, match="exact masks, got none: use mask=oracle with model=avatars"):
+        OracleMasks().maps(IMAGES)
+    with pytest.raises(UserError, match=r"exact masks of size \(32, 32\), got \(16, 16\)"):
+        OracleMasks().maps(IMAGES, exact=torch.ones(2, 1, 16, 16))
+    with pytest.raises(UserError, match="attention heatmaps, got none"):
+        AttentionMasks().maps(IMAGES)
+    with pytest.raises(UserError, match=r"attention heatmaps of shape \(2, 1, h, w\)"):
+        AttentionMasks().maps(IMAGES, torch.rand(3, 1, 8, 8))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        AttentionMasks(1.0)
+
+
+def test_no_masks_means_the_plain_loss() -> None:
+    assert NoMasks().maps(IMAGES).sum() == 0
+
+
+def test_attention_map_finds_the_blob() -> None:
+    heat = torch.zeros(2, 1, 8, 8)
+    heat[0, 0, 1, 6], heat[1, 0, 6, 2] = 3.0, 0.1
+    maps = AttentionMasks(0.5).maps(IMAGES, heat)
+    for i, (row, column) in enumerate(((1, 6), (6, 2))):
+        inside = maps[i, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        assert inside.mean() > 0.5
+        assert maps[i].sum() < 32
+
+
+def test_normalise_ignores_scale_and_offset_and_refuses_flat_heat() -> None:
+    heat = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(normalise(5 * heat + 2), normalise(heat))
+    assert normalise(heat).amax() == 1
+    flat = heat.clone()
+    flat[1] = 0.3
+    with pytest.raises(UserError, match="image 1 is flat"):
+        normalise(flat)
+
+
+def test_upsample_stays_in_range() -> None:
+    heat = torch.rand(2, 1, 4, 4)
+    large = upsample(heat, (32, 32))
+    assert torch.equal(large.amax((1, 2, 3)).minimum(heat.amax((1, 2, 3))), large.amax((1, 2, 3)))
+
+
+def test_max_pool_keeps_thin_parts_and_repeats_upwards() -> None:
+    maps = torch.zeros(1, 1, 32, 32)
+    maps[0, 0, :, 9] = 1
+    assert max_pool_map(maps, (8, 8))[0, 0].sum(0).tolist() == [0, 0, 8, 0, 0, 0, 0, 0]
+    assert torch.equal(max_pool_map(maps, (32, 32)), maps)
+    small = torch.arange(4.0).reshape(1, 1, 2, 2)
+    assert torch.equal(max_pool_map(small, (4, 4)), small.repeat_interleave(2, 2).repeat_interleave(2, 3))

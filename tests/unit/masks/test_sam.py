@@ -1,0 +1,107 @@
+"""SAM prompted by heat: geometry, the same masks as SamPredictor alone, and clear errors."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
+
+from hspace_exp.errors import UserError
+from hspace_exp.masks.sam import SamMasks, heat_boxes, heat_points, load_sam, segment
+from hspace_exp.masks.small_sam import build_small_sam
+
+TINY = {
+    "image_size": 32,
+    "patch_size": 8,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "global_attn_indexes": [1],
+    "window_size": 2,
+    "prompt_dim": 32,
+    "mlp_dim": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def sam() -> Sam:
+    torch.manual_seed(0)
+    return build_small_sam(TINY).eval().requires_grad_(False)
+
+
+def test_box_encloses_the_hot_region() -> None:
+    heat = torch.zeros(2, 1, 16, 16)
+    heat[0, 0, 3:6, 7:12] = 0.8
+    heat[1, 0, 0, 0] = heat[1, 0, 15, 4] = 1.0
+    assert heat_boxes(heat, 0.5).tolist() == [[7, 3, 11, 5], [0, 0, 4, 15]]
+    with pytest.raises(UserError, match=r"no pixel reaches the heat threshold 0\.9"):
+        heat_boxes(heat, 0.9)
+
+
+def test_points_are_peaks_apart_from_each_other() -> None:
+    heat = torch.rand(1, 1, 16, 16) * 0.1
+    heat[0, 0, 2, 3], heat[0, 0, 2, 4], heat[0, 0, 12, 9] = 1.0, 0.9, 0.8
+    assert heat_points(heat, 2, radius=4).tolist() == [[[3, 2], [9, 12]]]
+    assert heat_points(heat, 3, radius=100).tolist() == [[[3, 2]] * 3]
+
+
+@pytest.mark.parametrize("side", [32, 48])
+@pytest.mark.parametrize("multimask", [False, True])
+def test_batched_segments_equal_the_predictor(sam: Sam, side: int, multimask: bool) -> None:
+    images = torch.randint(0, 256, (3, side, side, 3), dtype=torch.uint8)
+    boxes = torch.tensor([[2.0, 3.0, 20.0, 30.0]]).expand(3, 4)
+    points = torch.tensor([[[5.0, 6.0], [9.0, 20.0]]]).expand(3, 2, 2)
+    found = segment(sam, images, boxes, points, multimask=multimask)
+    assert found.shape == (3, 1, side, side)
+    predictor = SamPredictor(sam)
+    for image, mask in zip(images, found, strict=True):
+        predictor.set_image(image.numpy())
+        masks, quality, _ = predictor.predict(
+            points[0].numpy(), torch.ones(2).numpy(), boxes[0].numpy(), multimask_output=multimask
+        )
+        assert (torch.from_numpy(masks[quality.argmax()]) == mask[0].bool()).float().mean() > 0.99
+    with pytest.raises(UserError, match="box or points"):
+        segment(sam, images, None, None)
+
+
+def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import json
+
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    save_file(sam.state_dict(), tmp_path / "model.safetensors")
+    provider = SamMasks(tmp_path, batch_size=2)
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    heat = torch.rand(3, 1, 8, 8)
+    maps = provider.maps(images, heat)
+    assert maps.shape == (3, 1, 32, 32)
+    assert set(maps.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(SamMasks(tmp_path, batch_size=1).maps(images[2:], heat[2:])[0], maps[2])
+    provider.sam.mask_threshold = float("inf")
+    with caplog.at_level(logging.WARNING):
+        assert provider.maps(images, heat).sum() == 0
+    assert "nothing in 3 of 3 images" in caplog.text
+
+
+def test_bad_settings_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Choices: small, vit_b"):
+        SamMasks(tmp_path, model_type="vit_x")
+    with pytest.raises(UserError, match="between 0 and 1"):
+        SamMasks(tmp_path, box_threshold=2.0)
+    with pytest.raises(UserError, match="a box or at least one point"):
+        SamMasks(tmp_path, box_threshold=None, points=0)
+    with pytest.raises(UserError, match="no SAM checkpoint"):
+        load_sam(tmp_path / "none.pth", "vit_b")
+    with pytest.raises(UserError, match=r"lacks config\.json"):
+        load_sam(tmp_path, "small")
+    with pytest.raises(UserError, match="attention heatmaps, got none"):
+        SamMasks(tmp_path).maps(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+
+
+def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "sam.pth")
+    with pytest.raises(UserError, match="not a whole vit_b checkpoint") as caught:
+        load_sam(tmp_path / "sam.pth", "vit_b")
+    assert "\n" not in str(caught.value)
