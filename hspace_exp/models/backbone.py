@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import diffusion, loading
+from hspace_exp.models.freezing import freeze
+from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 
 __all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
@@ -21,21 +22,6 @@ __all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
-
-
-class _Reached(Exception):
-    """Raised at the middle block, to end a forward pass that is only made to read h's shape."""
-
-
-def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
-    return module
-
-
-def freeze(module: nn.Module) -> nn.Module:
-    """Switch off gradients and dropout for good: ``module.train()`` no longer does anything."""
-    module.requires_grad_(False).eval()
-    module.train = types.MethodType(_stay_in_eval_mode, module)  # type: ignore[method-assign]
-    return module
 
 
 class Backbone:
@@ -115,22 +101,8 @@ class Backbone:
     @cached_property
     def h_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of h, read off a forward pass that ends at the middle block."""
-        shape: list[int] = []
-
-        def read(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
-            shape.extend(output.shape[1:])
-            raise _Reached
-
-        handle = self.unet.mid_block.register_forward_hook(read)
-        try:
-            latents = torch.zeros(1, *self.latent_shape, device=self.device)
-            self.predict(latents, 0, self.encode_prompts([""]))
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-        channels, height, width = shape
-        return channels, height, width
+        latents = torch.zeros(1, *self.latent_shape, device=self.device)
+        return read_h_shape(self.unet, lambda: self.predict(latents, 0, self.encode_prompts([""])))
 
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encode prompts ("" is the unconditional one); each is encoded once and kept.
@@ -226,10 +198,11 @@ def load_backbone(
     parts = loading.load_parts(source, revision=revision, variant=variant)
     where = loading.resolve_device(device)
     number = loading.resolve_dtype(dtype, where, sum(p.numel() for p in parts.unet.parameters()) > SMALL_UNET)
-    parts.unet.to(where, number)
+    for module in (parts.unet, *parts.text_encoders):
+        if number != torch.float32:  # already their type; diffusers warns of any cast
+            module.to(number)
+        module.to(where)
     parts.vae.to(where)
-    for encoder in parts.text_encoders:
-        encoder.to(where, number)
     return Backbone(
         parts.unet,
         parts.vae,

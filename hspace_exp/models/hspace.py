@@ -173,3 +173,24 @@ def transplant_hspace(unet: nn.Module, source: Tensor) -> Iterator[None]:
 
     with _hooked(unet, replace):
         yield
+
+
+class _Reached(Exception):
+    """Raised at the middle block, to end a forward pass that is only made to read h's shape."""
+
+
+def read_h_shape(unet: nn.Module, forward: Callable[[], object]) -> tuple[int, int, int]:
+    """(C, H, W) of h, by running ``forward`` (a call of the U-Net) as far as the middle block."""
+    shape: list[int] = []
+
+    def read(h: Tensor) -> None:
+        shape.extend(h.shape[1:])
+        raise _Reached
+
+    try:
+        with torch.no_grad(), _hooked(unet, read):
+            forward()
+    except _Reached:
+        pass
+    channels, height, width = shape
+    return channels, height, width

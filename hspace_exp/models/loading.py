@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.utils import is_accelerate_available
 from safetensors import SafetensorError
 
 from hspace_exp.errors import UserError, unknown
@@ -89,23 +90,19 @@ def load_parts(source: Path | str, *, revision: str | None = None, variant: str 
         raise unknown("pipeline class", pipeline, PIPELINES)
     family = PIPELINES[pipeline]
     suffixes = ["", "_2"] if family == "sdxl" else [""]
-    weights = {"use_safetensors": True, "variant": variant, **hub}
     try:
-        unet = diffusers.UNet2DConditionModel.from_pretrained(
-            place, subfolder="unet", torch_dtype=torch.float32, low_cpu_mem_usage=True, **weights
-        )
-        vae = diffusers.AutoencoderKL.from_pretrained(
-            place, subfolder="vae", torch_dtype=torch.float32, low_cpu_mem_usage=True, **weights
-        )
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler", **hub)
         load_tokenizer = transformers.CLIPTokenizer.from_pretrained
         tokenizers = [load_tokenizer(place, subfolder=f"tokenizer{s}", **hub) for s in suffixes]
-        encoders = [
-            getattr(transformers, index[f"text_encoder{s}"][1]).from_pretrained(
-                place, subfolder=f"text_encoder{s}", dtype=torch.float32, **weights
-            )
-            for s in suffixes
-        ]
+        weights = {"use_safetensors": True, "variant": variant, **hub}
+        # diffusers would use accelerate, where it is installed, and else print advice.
+        ours = {"torch_dtype": torch.float32, "low_cpu_mem_usage": is_accelerate_available()}
+        unet = _module(diffusers.UNet2DConditionModel, place, "unet", **ours, **weights)
+        vae = _module(diffusers.AutoencoderKL, place, "vae", **ours, **weights)
+        encoders = []
+        for suffix in suffixes:
+            cls = getattr(transformers, index[f"text_encoder{suffix}"][1])
+            encoders.append(_module(cls, place, f"text_encoder{suffix}", dtype=torch.float32, **weights))
     except (*_LOAD_ERRORS, AttributeError) as error:
         raise UserError(_cannot_load(place, folder, error)) from error
     return Parts(
@@ -119,6 +116,21 @@ def load_parts(source: Path | str, *, revision: str | None = None, variant: str 
         name=folder.name if folder else str(source),
         revision=fingerprint(folder / "unet") if folder else str(commit or revision or "main"),
     )
+
+
+def _module(cls: Any, place: str, subfolder: str, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)
+    """Load one network; weights that the file lacks would otherwise stay random."""
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        module, info = cls.from_pretrained(place, subfolder=subfolder, output_loading_info=True, **options)
+    finally:
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise KeyError(f"{subfolder} lacks {len(missing)} weights, {missing[0]} first")
+    return module
 
 
 def _local_folder(source: Path | str) -> Path | None:

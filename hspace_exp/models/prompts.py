@@ -105,7 +105,7 @@ class PromptEncoder:
     def check(self, prompt: str) -> None:
         """Refuse a prompt that is too long; warn, once, of words that a small vocabulary does not hold."""
         tokenizer = self.tokenizers[0]
-        n = len(tokenizer(prompt).input_ids)
+        n = len(tokenizer(prompt, verbose=False).input_ids)
         if n > self.max_length:
             raise UserError(
                 f"prompt has {n - 2} tokens, this model takes {self.max_length - 2}: shorten {prompt!r} "

@@ -9,12 +9,12 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention import (
     AttentionMargin,
-    attention_probabilities,
     cross_attention_modules,
     record_cross_attention,
     suppress_cross_attention,
     token_grid,
 )
+from hspace_exp.models.attention_margin import attention_probabilities
 from hspace_exp.models.backbone import Backbone
 
 PROMPT = "a photo of a woman"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from safetensors.torch import load_file, save_file
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds, load_backbone
@@ -141,6 +142,31 @@ def test_bad_sources_give_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(missing / "vae")
     with pytest.raises(UserError, match="cannot load a pipeline"):
         load_backbone(missing)
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+def test_missing_weights_do_not_stay_random(tiny_folder: Path, tmp_path: Path, part: str) -> None:
+    broken = shutil.copytree(tiny_folder, tmp_path / "broken")
+    file = next((broken / part).glob("*.safetensors"))
+    state = load_file(file)
+    del state[sorted(state)[0]]
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(UserError, match=f"{part} lacks 1 weights"):
+        load_backbone(broken)
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_half_precision_predicts_in_float32(
+    tiny_folder: Path, tiny_sdxl_folder: Path, family: str, tiny_backbone: Backbone
+) -> None:
+    folder = {"sd": tiny_folder, "sdxl": tiny_sdxl_folder}[family]
+    half = load_backbone(folder, device="cpu", dtype="bfloat16")
+    whole = load_backbone(folder, device="cpu", dtype="float32")
+    latents = torch.randn(1, 4, 8, 8)
+    outputs = [b.predict(latents, 300, b.encode_prompts([PROMPT])) for b in (half, whole)]
+    assert outputs[0].dtype == torch.float32
+    assert half.vae.dtype == torch.float32
+    torch.testing.assert_close(outputs[0], outputs[1], atol=0.05, rtol=0.05)
 
 
 def test_bad_settings_name_the_choices(tiny_folder: Path) -> None:
