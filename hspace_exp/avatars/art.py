@@ -68,6 +68,11 @@ def body(skin: str) -> str:
     return _fragment("styles/transparent").replace(_COLOUR, skin)
 
 
+def glasses(name: str, frame: str) -> str:
+    """Glasses whose frame has the given colour."""
+    return part("glasses", name).replace("#252C2F", frame).replace('fill="black"', f'fill="{frame}"')
+
+
 @functools.cache
 def _fragment(name: str) -> str:
     """One file of the package, simplified as this module says, with ``_COLOUR`` where its colour goes."""

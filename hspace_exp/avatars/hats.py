@@ -30,7 +30,7 @@ def _hard_hat(colour: str) -> str:
 
 
 def _toque(colour: str) -> str:
-    puff = path("M84 52C58 46 56 14 84 12C92 -2 116 0 132 6C148 0 172 -2 180 12C208 14 206 46 180 52Z", colour)
+    puff = path("M84 54C58 48 56 18 84 16C92 3 116 4 132 9C148 4 172 3 180 16C208 18 206 48 180 54Z", colour)
     folds = both(stroke("M108 22L112 48", "#8fa3b5", 4, 0.45))
     return puff + folds + path("M78 44C110 52 154 52 186 44V76C154 68 110 68 78 76Z", shade(colour, -0.12))
 

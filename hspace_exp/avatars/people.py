@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hspace_exp.avatars import art, hats, outfits, props
-from hspace_exp.avatars.shapes import both, circle, group, shade, stroke
+from hspace_exp.avatars.shapes import both, circle, group, path, shade, stroke
 from hspace_exp.avatars.world import Spec
 
 T = TypeVar("T")
@@ -24,15 +24,21 @@ HAIR = {
     "female": ("bob", "curly", "long_not_too_long", "mia_wallace", "straight_1", "straight_strand", "loose_hair"),
     "male": ("short_flat", "short_round", "short_waved", "caesar", "caesar_side_part", "short_curly", "quiff"),
 }
-HAIR_COLOURS = ("#a55728", "#2c1b18", "#b58143", "#d6b370", "#724133", "#4a312c", "#c93305")
+# Per skin tone, so that hair always stands out from the face; every tone has dark, red and blond ones.
+HAIR_COLOURS = {
+    "light": ("#a55728", "#2c1b18", "#b58143", "#d6b370", "#724133", "#4a312c", "#c93305"),
+    "tan": ("#2c1b18", "#4a312c", "#1d1a22", "#e3c27c", "#7a2a12", "#c93305"),
+    "dark": ("#15100f", "#211817", "#2a2433", "#d6b370", "#c2410c"),
+}
 OLD_HAIR_COLOURS = ("#e8e4e4", "#d3d3d8", "#f2efec", "#c3c6cc")
 FACIAL_HAIR = ("beard_light", "beard_medium", "beard_magestic", "moustache_magnum", "moustache_fancy")
 SKIN = {"light": "#f9d3b4", "tan": "#cf9060", "dark": "#6d432e"}
-GLASSES = ("round", "prescription_02", "wayfarers")
+GLASSES = ("round", "prescription_02")
+FRAMES = ("#20242b", "#6b1f2a", "#1f3f7a")
 P_GLASSES = {"young": 0.12, "old": 0.45}
 P_FACIAL_HAIR = 0.5
 MOUTHS = ("smile", "smile", "twinkle", "serious", "default")
-EYES = ("default", "default", "happy", "squint")
+EYES = ("default", "default", "happy")
 EYEBROWS = ("default_natural", "raised_excited_natural", "flat_natural")
 NOSES = ("default", "small", "wide")
 
@@ -48,6 +54,7 @@ class Look:
     facial_hair: str | None
     skin: str
     glasses: str | None
+    frame: str
     mouth: str
     eyes: str
     eyebrows: str
@@ -62,15 +69,16 @@ class Look:
 def look(spec: Spec, seed: int) -> Look:
     """How the person of a seed looks, as far as the spec leaves it open."""
     draw = random.Random(f"person:{seed}").random
-    hair, hair_colour, has_beard, beard, skin, has_glasses, glasses = (draw() for _ in range(7))
+    hair, hair_colour, has_beard, beard, skin, has_glasses, glasses, frame = (draw() for _ in range(8))
     mouth, eyes, eyebrows, nose, fabric, colour, kind, shift, scale = (draw() for _ in range(9))
     bearded = spec.gender == "male" and has_beard < P_FACIAL_HAIR
     return Look(
         hair=_at(HAIR[spec.gender], hair),
-        hair_colour=_at(OLD_HAIR_COLOURS if spec.age == "old" else HAIR_COLOURS, hair_colour),
+        hair_colour=_at(OLD_HAIR_COLOURS if spec.age == "old" else HAIR_COLOURS[spec.skin_tone], hair_colour),
         facial_hair=_at(FACIAL_HAIR, beard) if bearded else None,
         skin=shade(SKIN[spec.skin_tone], 0.12 * (skin - 0.5)),
         glasses=_at(GLASSES, glasses) if has_glasses < P_GLASSES[spec.age] else None,
+        frame=_at(FRAMES, frame),
         mouth=_at(MOUTHS, mouth),
         eyes=_at(EYES, eyes),
         eyebrows=_at(EYEBROWS, eyebrows),
@@ -79,7 +87,7 @@ def look(spec: Spec, seed: int) -> Look:
         plain_colour=int(colour * len(outfits.PLAIN_COLOURS)),
         plain_kind=int(kind * (len(outfits.PLAIN_NECKS) + 1)),
         shift=12 * (shift - 0.5),
-        scale=0.97 + 0.05 * scale,
+        scale=0.95 + 0.05 * scale,
     )
 
 
@@ -96,9 +104,9 @@ def layers(spec: Spec, seed: int) -> list[Layer]:
         drawn.append(("", _wrinkles(how.skin)))
     if how.facial_hair:
         drawn.append(("gender", art.part("facial_hair", how.facial_hair, how.hair_colour)))
-    drawn.append(("gender", _hair(how, outfit)))
+    drawn.append(("gender", _hair(spec, how, outfit)))
     if how.glasses:
-        drawn.append(("glasses", art.part("glasses", how.glasses)))
+        drawn.append(("glasses", art.glasses(how.glasses, how.frame)))
     if outfit:
         if outfit.hat:
             drawn.append(("profession", hats.hat(outfit.hat, outfit.hat_colour)))
@@ -115,25 +123,25 @@ def _at(choices: Sequence[T], draw: float) -> T:
 
 
 def _face(how: Look) -> str:
-    nose = group([art.part("nose", how.nose)], "translate(0 0)")
     eyes = art.part("eyes", how.eyes).replace('fill-opacity="0.599999964"', 'fill-opacity="0.85"')
-    return art.part("mouth", how.mouth) + nose + eyes + art.part("eyebrows", how.eyebrows)
+    return art.part("mouth", how.mouth) + art.part("nose", how.nose) + eyes + art.part("eyebrows", how.eyebrows)
 
 
 def _wrinkles(skin: str) -> str:
     """Forehead lines, crow's feet, eye bags and the folds beside the mouth."""
     line = shade(skin, -0.32)
-    forehead = stroke("M106 66C120 60 144 60 158 66M102 78C120 71 144 71 162 78", line, 3.6)
-    side = stroke("M98 126C104 131 112 131 118 127M104 138C98 146 97 156 101 163M88 104L81 99M88 112L80 113", line, 3.6)
+    forehead = stroke("M106 66C120 60 144 60 158 66M102 78C120 71 144 71 162 78", line, 4.2)
+    side = stroke("M98 126C104 131 112 131 118 127M104 138C98 146 97 156 101 163M88 104L81 99M88 112L80 113", line, 4.2)
     return forehead + both(side)
 
 
-def _hair(how: Look, outfit: outfits.Outfit | None) -> str:
+def _hair(spec: Spec, how: Look, outfit: outfits.Outfit | None) -> str:
     drawing = art.part("hair", how.hair, how.hair_colour)
     if outfit is None or outfit.hat not in hats.CROWN_COVERING:
         return drawing
     below = f'<clipPath id="below-the-hat"><rect x="-40" y="{hats.BRIM}" width="344" height="300"/></clipPath>'
-    return f'{below}<g clip-path="url(#below-the-hat)">{drawing}</g>'
+    sideburns = both(path("M75 62H89C90 84 88 104 84 122L75 108Z", how.hair_colour)) if spec.gender == "male" else ""
+    return f'{below}<g clip-path="url(#below-the-hat)">{drawing}</g>{sideburns}'
 
 
 def _hand(skin: str, x: float, y: float) -> str:
