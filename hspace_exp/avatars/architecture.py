@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel
 
 IMAGE_SIZE = 128
-LATENT_CHANNELS = 12
+LATENT_CHANNELS = 16
 LATENT_SIZE = IMAGE_SIZE // 8
 TEXT_WIDTH = 192
 NUM_TRAIN_TIMESTEPS = 1000
 
 
 def build_vae() -> AutoencoderKL:
-    """An f8 KL autoencoder, 128 px to (12, 16, 16), about 4 M parameters."""
+    """An f8 KL autoencoder, 128 px to (16, 16, 16), about 4 M parameters."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -94,6 +94,7 @@ def build_scheduler() -> DDIMScheduler:
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=True,
+        steps_offset=1,
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",

@@ -36,6 +36,11 @@ def generate(
     return torch.cat(images)
 
 
+def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Pearson correlation of two (N,) arrays; None where one of them is constant."""
+    return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else None
+
+
 def obedience(
     backbone: Backbone, judges: dict[str, OpenClip | AttributeProbe], count: int, batch: int
 ) -> tuple[dict[str, dict[str, float]], torch.Tensor, list[str]]:
@@ -90,8 +95,8 @@ def bias(
             "n_per_profession": per_profession,
             "deviation_ratio_model": float(np.abs(2 * female[1:] - 1).mean()),
             "deviation_ratio_data": float(np.abs(2 * data[1:] - 1).mean()),
-            "correlation": float(np.corrcoef(female[1:], data[1:])[0, 1]),
-            "correlation_old": float(np.corrcoef(old[1:], data_old[1:])[0, 1]),
+            "correlation": correlation(female[1:], data[1:]),
+            "correlation_old": correlation(old[1:], data_old[1:]),
             "profession_shown": float((found["profession"] == subject).float().mean()),
             "p_female": {s: round(float(v), 3) for s, v in zip(SUBJECTS, female, strict=True)},
         }

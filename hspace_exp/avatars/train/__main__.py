@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch._dynamo
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,8 +25,8 @@ class TrainArguments:
     stage: str = "data,vae,probe,clip,sam,unet,save"
     out: str = "outputs/avatars"
     max_seconds: float = 120.0
-    people: int = 40_000
-    scenes: int = 3_600
+    people: int = 32_000
+    scenes: int = 3_000
     copies: int = 6
     batch: int = 0
     peak: float = 1e-3
@@ -76,6 +77,8 @@ def run_stage(stage: str, a: TrainArguments) -> None:
         save_weights(out, out / "weights")
         return
     torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    torch._dynamo.config.suppress_errors = True
     layers = Layers(data, a.device)
     tokenizer = train_tokenizer(VOCABULARY_TEXT)
     batch = a.batch or BATCH[stage]

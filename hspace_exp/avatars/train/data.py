@@ -43,7 +43,7 @@ def draw_person(index: int, base_seed: int = TRAIN_SEED) -> tuple[Spec, str]:
 
 
 def _render_people(job: tuple[str, int, int, int]) -> int:
-    from hspace_exp.avatars.render import PART_IDS, render_person
+    from hspace_exp.avatars.render import part_bits, render_person
 
     folder, start, stop, base_seed = job
     rgba = np.lib.format.open_memmap(Path(folder) / "rgba.npy", mode="r+")
@@ -51,10 +51,7 @@ def _render_people(job: tuple[str, int, int, int]) -> int:
     for index in range(start, stop):
         spec, _ = draw_person(index, base_seed)
         image, masks = render_person(spec, base_seed + index)
-        bits = np.zeros(image.shape[:2], np.uint8)
-        for name, bit in PART_IDS.items():
-            bits |= masks[name].astype(np.uint8) << bit
-        rgba[index], parts[index] = image, bits
+        rgba[index], parts[index] = image, part_bits(masks)
     return stop - start
 
 

@@ -147,7 +147,7 @@ def train_clip(
     clock = Clock(max_seconds, "clip", max_steps=max_steps)
     for step in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, 1e-3, warmup=0.06))
-        if len(prepared) < 400:
+        if len(prepared) < 250:
             rows = table.rng.integers(limit, size=batch)
             scenes = table.rng.integers(len(layers.scenes), size=batch)
             specs = [

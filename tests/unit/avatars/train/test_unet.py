@@ -10,7 +10,7 @@ from hspace_exp.avatars.train.unet import TrainingUNet, sample_timesteps
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return (
-        torch.randn(2, 12, 16, 16, generator=generator),
+        torch.randn(2, 16, 16, 16, generator=generator),
         torch.tensor([10, 900]),
         torch.randn(2, 24, TEXT_WIDTH, generator=generator),
     )
