@@ -12,13 +12,12 @@ import functools
 import importlib
 import re
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 from xml.etree import ElementTree
 
 from hspace_exp.errors import UserError
 
 _COLOUR_GROUPS = ("Hair-Color", "Facial-Hair-Color", "Fabric-Color", "Skin-Color")
-_DROPPED_IDS = ("Facial-Hair", "Accessory", "Clothing", "Face", "Top")
 _DROPPED_TAGS = ("title", "desc", "filter")
 _COLOUR = "@colour@"
 _URL = re.compile(r"url\(#(.+?)\)")
@@ -36,7 +35,7 @@ _PLACES: dict[str, tuple[str, str]] = {
 }
 
 
-def extra(module: str) -> Any:  # noqa: ANN401 (a module without type information)
+def extra(module: str) -> ModuleType:
     """Import a module of the extra ``avatars``.
 
     Raises:
@@ -76,7 +75,7 @@ def glasses(name: str, frame: str) -> str:
 @functools.cache
 def _fragment(name: str) -> str:
     """One file of the package, simplified as this module says, with ``_COLOUR`` where its colour goes."""
-    path = Path(extra("python_avatars").__file__).parent / "avatar_parts" / f"{name}.svg"
+    path = Path(str(extra("python_avatars").__file__)).parent / "avatar_parts" / f"{name}.svg"
     root = ElementTree.parse(path).getroot()
     _forget_namespaces(root)
     masks = {mask.get("id"): mask[0].get("xlink:href", "") for mask in root.iter("mask")}
@@ -84,15 +83,10 @@ def _fragment(name: str) -> str:
     for parent in list(root.iter()):
         for index, child in reversed(list(enumerate(parent))):
             covered = child.tag == "use" and parent.tag != "mask" and child.get("xlink:href") in recoloured
-            if child.tag in _DROPPED_TAGS or (child.get("id") in _DROPPED_IDS and child.tag == "g" and not covered):
-                if child.get("transform") and child.get("fill"):
-                    continue  # a highlight that happens to be called "Top"
-                parent.remove(child)
-            elif covered:
+            if covered or child.tag in _DROPPED_TAGS:
                 parent.remove(child)
             elif _is_coloured(child) and child.get("mask"):
-                filled = {"xlink:href": masks[_mask_of(child)], "fill": _COLOUR}
-                parent[index] = ElementTree.Element("use", filled)
+                parent[index] = ElementTree.Element("use", {"xlink:href": masks[_mask_of(child)], "fill": _COLOUR})
             elif _is_coloured(child):
                 child.set("fill", _COLOUR)
     _prefix_ids(root, re.sub(r"\W", "_", name))
@@ -121,11 +115,18 @@ def _forget_namespaces(root: ElementTree.Element) -> None:
 
 
 def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Make the ids that are referred to unique among fragments and forget the others and all filters."""
+    """Make the ids that are referred to unique among fragments; forget the other ids, masks and all filters."""
     for node in root.iter():
         node.attrib.pop("filter", None)
-        name = node.attrib.pop("id", None)
-        if name and node.tag in ("path", "mask", "rect", "circle", "ellipse", "clipPath", "linearGradient"):
+    painting = {match for node in root.iter() for value in node.attrib.values() for match in _URL.findall(value)}
+    for parent in list(root.iter()):
+        for mask in parent.findall("mask"):
+            if mask.get("id") not in painting:
+                parent.remove(mask)
+    used = painting | {node.attrib["xlink:href"][1:] for node in root.iter() if "xlink:href" in node.attrib}
+    for node in root.iter():
+        name = node.attrib.pop("id", "")
+        if name in used:
             node.set("id", f"{prefix}-{name}")
         for key, value in node.attrib.items():
             if key == "xlink:href":

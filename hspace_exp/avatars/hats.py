@@ -10,9 +10,18 @@ from hspace_exp.avatars.shapes import both, circle, ellipse, path, rect, ring, s
 
 BRIM = 66
 CROWN_COVERING = (
-    "hard_hat", "toque", "baker_cap", "peaked_cap", "baseball_cap", "cowboy_hat", "straw_hat", "surgical_cap", "flat_cap",
-    "bandana", "beanie",
-)  # fmt: skip
+    "hard_hat",
+    "toque",
+    "baker_cap",
+    "peaked_cap",
+    "baseball_cap",
+    "cowboy_hat",
+    "straw_hat",
+    "surgical_cap",
+    "flat_cap",
+    "bandana",
+    "beanie",
+)
 
 
 def hat(name: str, colour: str) -> str:
@@ -114,7 +123,8 @@ def _beret(colour: str) -> str:
 
 def _headband(colour: str) -> str:
     return path("M82 60C84 24 180 24 182 60L172 58C166 38 98 38 92 58Z", colour) + path(
-        "M96 36C96 22 108 24 112 20C116 10 128 14 132 10C136 14 148 10 152 20C156 24 168 22 168 36C148 26 116 26 96 36Z",
+        "M96 36C96 22 108 24 112 20C116 10 128 14 132 10C136 14 148 10 152 20"
+        "C156 24 168 22 168 36C148 26 116 26 96 36Z",
         colour,
     )
 

@@ -24,7 +24,9 @@ class Outfit:
 
 
 OUTFITS: dict[str, Outfit] = {
-    "attendant": Outfit(lambda c: g.suit(c, "#ffffff", None) + g.neckerchief("#e02b3c"), "#1f3a7a", "tray", "pillbox", "#1f3a7a"),
+    "attendant": Outfit(
+        lambda c: g.suit(c, "#ffffff", None) + g.neckerchief("#e02b3c"), "#1f3a7a", "tray", "pillbox", "#1f3a7a"
+    ),
     "cashier": Outfit(lambda c: g.apron(c, "#ffd93b"), "#d62839", "register"),
     "teacher": Outfit(lambda c: g.cardigan(c, "#ffffff"), "#3f7d4e", "apple"),
     "nurse": Outfit(g.scrubs, "#5cc6e8", "syringe", "nurse_cap", "#ffffff"),
@@ -41,12 +43,22 @@ OUTFITS: dict[str, Outfit] = {
     "baker": Outfit(lambda c: g.apron("#fff4e3", c), "#8fb3d1", "bread", "baker_cap", "#fff4e3"),
     "librarian": Outfit(lambda c: g.cardigan(c, "#f3e3bf"), "#7a1f3d", "books"),
     "tailor": Outfit(lambda c: g.waistcoat(c, "#ffffff", None) + g.tape_measure(), "#3a3f6b", "spool"),
-    "driver": Outfit(lambda c: g.coat(c, g.collared("#ffffff", "#e6e6e6") + g.tie("#111418")), "#59626e", "wheel", "flat_cap", "#3b424c"),
-    "supervisor": Outfit(lambda c: g.collared(c, "#ffffff") + g.tie("#f08a24"), "#3f8fe0", "clipboard", "hard_hat", "#f4f6f8"),
+    "driver": Outfit(
+        lambda c: g.coat(c, g.collared("#ffffff", "#e6e6e6") + g.tie("#111418")),
+        "#59626e",
+        "wheel",
+        "flat_cap",
+        "#3b424c",
+    ),
+    "supervisor": Outfit(
+        lambda c: g.collared(c, "#ffffff") + g.tie("#f08a24"), "#3f8fe0", "clipboard", "hard_hat", "#f4f6f8"
+    ),
     "janitor": Outfit(g.jumpsuit_in("#2d4a46"), "#5f8f89", "broom", "baseball_cap", "#2d4a46"),
     "cook": Outfit(lambda c: g.chef_coat(c, "#2b2f38", "#e02b3c"), "#f7f8fa", "pan", "toque", "#ffffff"),
     "laborer": Outfit(lambda c: g.waistcoat_plain(c, "#9c4a2f"), "#6b5a45", "shovel", "beanie", "#c8502f"),
-    "construction worker": Outfit(lambda c: g.reflective(c, "#2c4a73", "#f7ff3c"), "#ff7a1a", "cone", "hard_hat", "#ffd21f"),
+    "construction worker": Outfit(
+        lambda c: g.reflective(c, "#2c4a73", "#f7ff3c"), "#ff7a1a", "cone", "hard_hat", "#ffd21f"
+    ),
     "developer": Outfit(g.hoodie, "#2f3b46", "laptop", "headphones", "#16a085"),
     "carpenter": Outfit(lambda c: g.apron("#6f4322", c), "#8fae5d", "saw", "pencil", "#ffb400"),
     "manager": Outfit(lambda c: g.suit(c, "#ffffff", "#2e9e5b"), "#7f8a97", "briefcase"),
@@ -59,8 +71,14 @@ OUTFITS: dict[str, Outfit] = {
     "mechanic": Outfit(g.jumpsuit_in("#f08a24"), "#2456a6", "wrench", "baseball_cap", "#e03c31"),
     "sheriff": Outfit(lambda c: g.uniform(c, shade(c, -0.35), "#3b2a1a"), "#c2a35a", "star", "cowboy_hat", "#8a5a2b"),
     "CEO": Outfit(lambda c: g.suit(c, "#ffffff", "#d62839"), "#20262f", "trophy"),
-    "doctor": Outfit(lambda c: g.coat(c, g.plain("#3f8fe0", "v_neck")) + g.stethoscope(), "#ffffff", "heart", "head_mirror", "#dfe8f0"),
-}  # fmt: skip
+    "doctor": Outfit(
+        lambda c: g.coat(c, g.plain("#3f8fe0", "v_neck")) + g.stethoscope(),
+        "#ffffff",
+        "heart",
+        "head_mirror",
+        "#dfe8f0",
+    ),
+}
 PLAIN_COLOURS = ("#3b82c4", "#c8443c", "#4c9a57", "#e0a63a", "#7a58b5", "#5d6875", "#2aa3a0", "#d9799c", "#e9e6df")
 PLAIN_NECKS = ("crew_neck", "scoop_neck", "v_neck")
 

@@ -129,7 +129,7 @@ def _face(how: Look) -> str:
 
 def _wrinkles(skin: str) -> str:
     """Forehead lines, crow's feet, eye bags and the folds beside the mouth."""
-    line = shade(skin, -0.32)
+    line = shade(skin, -0.38)
     forehead = stroke("M106 66C120 60 144 60 158 66M102 78C120 71 144 71 162 78", line, 4.2)
     side = stroke("M98 126C104 131 112 131 118 127M104 138C98 146 97 156 101 163M88 104L81 99M88 112L80 113", line, 4.2)
     return forehead + both(side)

@@ -1,9 +1,9 @@
 """From specs to pixels: persons with exact part masks, scenes, and both together.
 
-Masks come from a second rasterisation in which every part is one flat colour without antialiasing
-(``shape-rendering: crispEdges``), so they are exact up to half a pixel at edges and know what hides what: parts are
-disjoint. Pixels on an edge that the flat picture misses join a neighbour's part, and no part leaves the person, whose
-own mask is alpha >= 128. Eyes, brows, mouth and wrinkles count as skin; "glasses" is the frame.
+Masks come from a second rasterisation in which each part is one flat colour: red, green, blue and black. The colour of
+a pixel is then the share of it that each part shows, hidden parts having none, and the pixel goes to the largest share.
+So masks are exact but for rounding, disjoint, and together the person's own mask, which is alpha >= 128. Eyes, brows,
+mouth and wrinkles count as skin, and so do hands; "glasses" is the frame.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from hspace_exp.avatars import people
 from hspace_exp.avatars.art import extra
@@ -28,7 +29,7 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 PART_IDS: Mapping[str, int] = MappingProxyType({"person": 0, "gender": 1, "skin": 2, "profession": 3, "glasses": 4})
-_FLAT = {"gender": "#ff0000", "skin": "#00ff00", "profession": "#0000ff", "glasses": "#ffffff"}
+_FLAT = {"gender": "#ff0000", "skin": "#00ff00", "profession": "#0000ff", "glasses": "#000000"}
 _PAINT = re.compile(r'(fill|stroke)="#[0-9A-Fa-f]{3,8}"')
 _FAINT = re.compile(r'(fill-opacity|opacity)="([0-9.]+)"')
 _SOLID_ALPHA = 128
@@ -121,50 +122,28 @@ def _render_job(job: tuple[Spec, int, int]) -> tuple[Pixels, Pixels]:
     return rgba, part_bits(masks)
 
 
-def _rasterise(content: str, size: int, *, crisp: bool = False) -> Pixels:
+def _rasterise(content: str, size: int) -> Pixels:
+    """Draw SVG elements in the portrait's coordinates, (size, size, 4)."""
     x, y, w, h = people.VIEW_BOX
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="{x} {y} {w} {h}" width="{size}" height="{size}">'
     )
-    return _pixels(f"{head}{content}</svg>", size, crisp=crisp)
+    return _pixels(f"{head}{content}</svg>", size)
 
 
-def _pixels(svg: str, size: int, *, crisp: bool = False) -> Pixels:
-    from PIL import Image
-
-    png = extra("resvg_py").svg_to_bytes(
-        svg_string=svg,
-        width=size,
-        height=size,
-        skip_system_fonts=True,
-        shape_rendering="crisp_edges" if crisp else "geometric_precision",
-    )
+def _pixels(svg: str, size: int) -> Pixels:
+    png = extra("resvg_py").svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
     return np.array(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 def _masks(layers: Sequence[people.Layer], alpha: Pixels) -> dict[str, Mask]:
-    flat = _rasterise("".join(_flatten(svg, _FLAT[part]) for part, svg in layers if part), alpha.shape[0], crisp=True)
-    solid = flat[..., 3] == 255
-    labels = np.zeros(alpha.shape, np.uint8)
-    for name, colour in _FLAT.items():
-        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)
-        labels[solid & (flat[..., :3] == rgb).all(-1)] = PART_IDS[name]
+    flat = _rasterise("".join(_flatten(svg, _FLAT[part]) for part, svg in layers if part), alpha.shape[0])
+    shares = flat.astype(np.int16)
+    shares[..., 3] = 255 - shares[..., :3].sum(-1)
+    largest = shares.argmax(-1)
     person = alpha >= _SOLID_ALPHA
-    labels = _fill_edges(labels, person)
-    return {"person": person, **{name: labels == PART_IDS[name] for name in _FLAT}}
-
-
-def _fill_edges(labels: Pixels, person: Mask, rounds: int = 2) -> Pixels:
-    """Give unlabelled pixels of the person the label of a neighbour; take labels off outside the person."""
-    for _ in range(rounds):
-        missing = person & (labels == 0)
-        if not missing.any():
-            break
-        padded = np.pad(labels, 1)
-        for shifted in (padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1], padded[1:-1, :-2]):
-            labels = np.where(missing & (labels == 0), shifted, labels)
-    return np.where(person, labels, 0).astype(np.uint8)
+    return {"person": person, **{name: person & (largest == index) for index, name in enumerate(_FLAT)}}
 
 
 def _flatten(svg: str, colour: str) -> str:
