@@ -1,0 +1,192 @@
+"""One function from pairs of images to the numbers of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, OpenClipFeatures
+from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.evaluation.measures import (
+    Measure,
+    agreement_measure,
+    background_measures,
+    bias_measure,
+    content_measures,
+    fairness_measures,
+)
+from hspace_exp.evaluation.metrics import DeviationRatio, Share
+from hspace_exp.evaluation.pairs import Pair, as_float
+from hspace_exp.evaluation.seen import Looker, PersonMasks
+from hspace_exp.progress import track
+from hspace_exp.record import MetricValue
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images whose attributes are known, to measure a judge with.
+
+    Attributes:
+        images: (N, H, W, 3) uint8.
+        values: the true value of the attribute in each image.
+    """
+
+    images: Tensor
+    values: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a record holds of an evaluation.
+
+    Attributes:
+        metrics: each number with its interval and N.
+        per_profession: one row a profession, in alphabetical order.
+    """
+
+    metrics: dict[str, MetricValue]
+    per_profession: list[dict[str, Any]]
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    *,
+    attribute: str,
+    judge: Judge,
+    clip: ImageTextModel,
+    features: ImageFeatures | None = None,
+    second_judge: Judge | None = None,
+    person_masks: PersonMasks | None = None,
+    truth: Mapping[str, Mapping[str, float]] | None = None,
+    labelled: Labelled | None = None,
+    extra: Mapping[str, Measure] | None = None,
+    batch_size: int = 32,
+    repeats: int = 1000,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Evaluation:
+    """Measure pairs of unedited and edited images; the unedited model is a pair of one file with itself.
+
+    Neither the order of the pairs nor ``batch_size`` changes a number.
+
+    Args:
+        pairs: what to measure; each (profession, prompt, seed index, target) once.
+        attribute: what was steered; both judges must know it.
+        judge: decides what an image presents.
+        clip: image-text model for alignment. Give ``judge`` the same `SharedClip` and images are embedded once.
+        features: features for ``fid`` and ``kid``; None takes those of ``clip``.
+        second_judge: repeats the fairness metrics, named with its name as suffix.
+        person_masks: finds the person; None leaves the background metrics out.
+        truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
+        labelled: images of known truth, for ``classifier_accuracy`` of ``judge``; None leaves it out.
+        extra: further measures by name.
+        batch_size: pairs at once.
+        repeats: bootstrap resamples; 0 leaves the intervals out.
+        seed: varies the resampling.
+        device: where images are compared.
+
+    Raises:
+        UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
+    """
+    values, professions = _check(pairs, attribute, judge, second_judge)
+    options: dict[str, int] = {"repeats": repeats, "seed": seed}
+    measures = fairness_measures(judge.name, attribute, professions, len(values), "", **options)
+    if truth is not None and any(profession in truth for profession in professions):
+        nothing = dict.fromkeys(values, float("nan"))
+        rows = [[truth.get(p, nothing)[value] for value in values] for p in professions]
+        table = torch.tensor(rows, dtype=torch.float64)
+        measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
+    measures |= content_measures(judge.name, attribute, tuple(judge.attributes), **options)
+    if person_masks is not None:
+        measures |= background_measures(judge.name, attribute, **options)
+    judges = [judge]
+    if second_judge is not None:
+        judges.append(second_judge)
+        suffix = f"_{second_judge.name}"
+        measures |= fairness_measures(second_judge.name, attribute, professions, len(values), suffix, **options)
+        measures["judge_agreement"] = agreement_measure(judge.name, second_judge.name, attribute, **options)
+    measures |= extra or {}
+    features = OpenClipFeatures(clip) if features is None else features
+    look = Looker(values, professions, judges, clip, features, person_masks, device)
+    batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+    for batch in track(batches, description="evaluate images"):
+        seen = look(batch)
+        for measure in measures.values():
+            arguments = measure.observe(seen)
+            if arguments is not None:
+                measure.metric.update(*arguments)
+    metrics = {name: measure.metric.result() for name, measure in measures.items()}
+    for name in ("fid", "kid"):
+        notes = filter(None, (f"{features.name} features", metrics[name].note))
+        metrics[name] = replace(metrics[name], note=", ".join(notes))
+    if labelled is not None:
+        metrics["classifier_accuracy"] = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, **options)
+    return Evaluation(metrics, _rows(measures, professions, values, truth))
+
+
+def judge_accuracy(
+    judge: Judge, attribute: str, labelled: Labelled, *, batch_size: int = 32, repeats: int = 1000, seed: int = 0
+) -> MetricValue:
+    """Share of labelled images whose value of ``attribute`` the judge names."""
+    metric = Share(repeats=repeats, seed=seed)
+    values = judge.attributes[attribute]
+    for value in labelled.values:
+        if value not in values:
+            raise unknown(attribute, value, values)
+    for start in range(0, len(labelled.values), batch_size):
+        names = labelled.values[start : start + batch_size]
+        found = judge.judge(as_float(labelled.images[start : start + batch_size]))[attribute]
+        keys = item_keys([f"labelled {start + i}" for i in range(len(names))])
+        metric.update(keys, found == torch.tensor([values.index(name) for name in names]))
+    return metric.result()
+
+
+def _check(
+    pairs: Sequence[Pair], attribute: str, judge: Judge, second_judge: Judge | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not pairs:
+        raise UserError("nothing to evaluate: expected at least one pair of images, got none")
+    for one in (judge, second_judge):
+        if one is not None and attribute not in one.attributes:
+            raise unknown(f"attribute of the judge {one.name!r}", attribute, one.attributes)
+    values = judge.attributes[attribute]
+    if second_judge is not None and second_judge.attributes[attribute] != values:
+        raise UserError(f"both judges must know the same values of {attribute} in the same order: {', '.join(values)}")
+    names: set[str] = set()
+    for pair in pairs:
+        if pair.target and pair.target not in values:
+            raise unknown(f"target of {attribute}", pair.target, values)
+        if pair.name in names:
+            raise UserError(
+                f"{pair.prompt!r} with seed index {pair.seed_index} is listed twice: evaluate one strength at a time"
+            )
+        names.add(pair.name)
+    return values, tuple(sorted({pair.profession for pair in pairs}))
+
+
+def _rows(
+    measures: Mapping[str, Measure],
+    professions: tuple[str, ...],
+    values: tuple[str, ...],
+    truth: Mapping[str, Mapping[str, float]] | None,
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    counter = measures["deviation_ratio"].metric
+    counts = counter.group_counts() if isinstance(counter, DeviationRatio) else {}
+    for group, profession in enumerate(professions):
+        row: dict[str, Any] = {"profession": profession, "n": sum(counts[group])}
+        row["counts"] = dict(zip(values, counts[group], strict=True))
+        if truth is not None and profession in truth:
+            row["truth"] = {value: truth[profession][value] for value in values}
+        rows.append(row)
+    for name, measure in measures.items():
+        if measure.per_profession:
+            for group, value in measure.metric.by_group():
+                rows[group][name] = value
+    return rows

@@ -1,0 +1,1 @@
+"""Formulas of the evaluation: pure functions of tensors."""

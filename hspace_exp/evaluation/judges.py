@@ -1,0 +1,111 @@
+"""Judges say which value of each attribute an image presents. They judge pictures, and know nothing about people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.features import ImageTextModel
+
+# Texts for photographs; "race" as papers on this benchmark word it.
+PHOTO_TEXTS: Mapping[str, Mapping[str, str]] = {
+    "gender": {"female": "a photo of a woman", "male": "a photo of a man"},
+    "age": {"young": "a photo of a young person", "old": "a photo of an old person"},
+    "race": {
+        "white": "a photo of a white-race person",
+        "black": "a photo of a black-race person",
+        "asian": "a photo of an asian-race person",
+    },
+}
+
+
+class Judge(Protocol):
+    """Classifies images.
+
+    Attributes:
+        name: goes into metric names, e.g. "probe".
+        attributes: values of each attribute in class order.
+    """
+
+    name: str
+    attributes: Mapping[str, tuple[str, ...]]
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Class (B,) int64 on the CPU for each attribute, of (B, 3, H, W) images in [0, 1]."""
+
+
+class ZeroShotJudge:
+    """Argmax of the cosine between an image and one text a value (Radford et al., 2021)."""
+
+    def __init__(self, clip: ImageTextModel, texts: Mapping[str, Mapping[str, str]], name: str = "clip") -> None:
+        """Take the model and the text of each value.
+
+        Args:
+            clip: the image-text model.
+            texts: attribute → value → text, e.g. ``PHOTO_TEXTS`` or `avatar_texts`.
+            name: name of the judge.
+        """
+        for attribute, values in texts.items():
+            if len(values) < 2:
+                raise UserError(f"a judge of {attribute!r} needs at least 2 values, got {list(values)}")
+        self.clip, self.texts, self.name = clip, texts, name
+        self.attributes = {attribute: tuple(values) for attribute, values in texts.items()}
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Classify (B, 3, H, W) images in [0, 1]."""
+        features = self.clip.encode_images(images)
+        return {
+            attribute: (features @ self.clip.encode_texts(list(values.values())).T).argmax(1).cpu()
+            for attribute, values in self.texts.items()
+        }
+
+
+class ProbeJudge:
+    """A supervised classifier that nothing else is tuned on, e.g. ``hspace_exp.avatars.probe.AttributeProbe``."""
+
+    def __init__(
+        self,
+        probe: Callable[[Tensor], Mapping[str, Tensor]],
+        attributes: Mapping[str, Sequence[str]],
+        *,
+        image_size: int = 128,
+        device: str | torch.device = "cpu",
+        name: str = "probe",
+    ) -> None:
+        """Take the classifier and the values of its heads.
+
+        Args:
+            probe: (B, 3, S, S) images in [0, 1] → logits (B, C) for each attribute.
+            attributes: values of each attribute in the order of the logits.
+            image_size: S; other images are resized (bicubic, antialiased).
+            device: where the probe is.
+            name: name of the judge.
+        """
+        self.probe, self.image_size, self.device, self.name = probe, image_size, device, name
+        self.attributes = {attribute: tuple(values) for attribute, values in attributes.items()}
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Classify (B, 3, H, W) images in [0, 1]."""
+        images, size = images.to(self.device, torch.float32), (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        with torch.no_grad():
+            return {attribute: logits.argmax(1).cpu() for attribute, logits in self.probe(images).items()}
+
+
+def avatar_texts() -> dict[str, dict[str, str]]:
+    """Plain claims about one attribute of the embedded world, e.g. "a photo of a woman"; subjects as "profession"."""
+    from hspace_exp.avatars.captions import Claim
+    from hspace_exp.avatars.world import ATTRIBUTES
+
+    return {
+        "profession" if attribute == "subject" else attribute: {
+            value: Claim(**{attribute: value}).text() for value in values
+        }
+        for attribute, values in ATTRIBUTES.items()
+    }

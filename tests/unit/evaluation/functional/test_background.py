@@ -1,0 +1,90 @@
+"""Background masks, pooled PSNR, SSIM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.metrics
+import skimage.morphology
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.background import (
+    background_mask,
+    dilate,
+    masked_mean,
+    masked_squared_error,
+    psnr,
+    ssim_map,
+)
+
+
+def images(seed: int, batch: int = 2, size: int = 32) -> torch.Tensor:
+    """Smooth random images in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.random((batch, 3, size // 4, size // 4)))
+    return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
+
+
+def test_dilation_matches_skimage() -> None:
+    mask = torch.from_numpy(np.random.default_rng(0).random((2, 1, 20, 20)) > 0.97)
+    for found, one in zip(dilate(mask, 2), mask, strict=True):
+        expected = skimage.morphology.dilation(one[0].numpy(), np.ones((5, 5), bool))
+        assert np.array_equal(found[0].numpy(), expected)
+    assert torch.equal(dilate(mask, 0), mask)
+
+
+def test_background_is_outside_both_dilated_persons() -> None:
+    a, b = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    a[..., 10, 10], b[..., 20, 20] = 0.7, True
+    a[..., 0, 0] = 0.4
+    outside = background_mask(a, b)
+    expected = torch.ones(32, 32, dtype=torch.bool)
+    expected[8:13, 8:13] = expected[18:23, 18:23] = False
+    assert torch.equal(outside[0, 0], expected)
+    assert torch.equal(background_mask(b, a), outside)
+    with pytest.raises(UserError, match="two masks"):
+        background_mask(a, b[:, 0])
+
+
+def test_psnr_pools_the_error_over_images() -> None:
+    a = torch.zeros(2, 3, 4, 4)
+    b = a.clone()
+    b[0] += 0.1
+    b[1, :, :2] += 0.5
+    mask = torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    mask[1, :, 1:] = False
+    error, count = masked_squared_error(a, b, mask)
+    np.testing.assert_allclose(error, [0.01 * 48, 0.25 * 12])
+    assert count.tolist() == [48, 12]
+    pooled = np.concatenate([np.full(48, 0.1), np.full(12, 0.5)])
+    expected = skimage.metrics.peak_signal_noise_ratio(np.zeros(60), pooled, data_range=1)
+    assert psnr(float(error.sum() / count.sum())) == pytest.approx(expected)
+
+
+def test_psnr_of_equal_images_is_not_a_number() -> None:
+    assert psnr(0.0) is None
+    assert psnr(1.0) == pytest.approx(0)
+
+
+def test_ssim_matches_skimage_away_from_borders() -> None:
+    a, b = images(0), (images(0) + 0.2 * images(1)).clamp(0, 1)
+    found = ssim_map(a, b)[:, 0]
+    for i in range(2):
+        _, full = skimage.metrics.structural_similarity(
+            a[i].numpy(), b[i].numpy(), channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False, full=True,
+        )  # fmt: skip
+        np.testing.assert_allclose(found[i, 6:-6, 6:-6], full.mean(0)[6:-6, 6:-6], atol=1e-7)
+
+
+def test_ssim_of_equal_images_is_one_everywhere() -> None:
+    assert torch.allclose(ssim_map(images(3), images(3)), torch.ones(2, 1, 32, 32, dtype=torch.float64))
+
+
+def test_masked_mean_sees_the_mask_only() -> None:
+    values = torch.arange(8.0).view(2, 1, 2, 2)
+    mask = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0]], dtype=torch.bool).view(2, 1, 2, 2)
+    found = masked_mean(values, mask)
+    assert found[0].item() == 1.5
+    assert found[1].isnan()

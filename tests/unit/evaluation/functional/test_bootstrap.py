@@ -1,0 +1,56 @@
+"""Resampling and intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.bootstrap import bootstrap, interval, resamples
+from hspace_exp.seeding import generator
+
+
+def test_resamples_stay_within_their_stratum() -> None:
+    strata = torch.tensor([0, 0, 0, 4, 4, 7])
+    for indices in resamples(strata, 50, generator("test")):
+        assert torch.equal(strata[indices], strata)
+    seen = torch.stack(list(resamples(strata, 200, generator("test"))))
+    assert [len(seen[:, i].unique()) for i in range(6)] == [3, 3, 3, 2, 2, 1]
+
+
+def test_unsorted_strata_are_refused() -> None:
+    with pytest.raises(UserError, match="sorted by stratum"):
+        next(resamples(torch.tensor([1, 0]), 1, generator("test")))
+
+
+def test_interval_of_a_mean_matches_scipy() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=200))
+    replicates = bootstrap(lambda i: values[i].mean(), torch.zeros(200, dtype=torch.int64), 2000, generator("test"))
+    low, high = interval(float(values.mean()), replicates)
+    expected = scipy.stats.bootstrap((values.numpy(),), np.mean, method="percentile", rng=0).confidence_interval
+    assert low == pytest.approx(expected.low, abs=0.01)
+    assert high == pytest.approx(expected.high, abs=0.01)
+
+
+def test_coverage_of_a_mean() -> None:
+    rng, hits, strata = np.random.default_rng(1), 0, torch.zeros(60, dtype=torch.int64)
+    for trial in range(200):
+        values = torch.from_numpy(rng.normal(size=60))
+        replicates = torch.stack([values[i].mean() for i in resamples(strata, 150, generator(trial))])
+        low, high = interval(float(values.mean()), replicates)
+        hits += low <= 0 <= high
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_shift_keeps_the_value_inside_although_replicates_are_biased() -> None:
+    replicates = torch.linspace(0.1, 0.3, 101)
+    low, high = interval(0.0, replicates)
+    assert low == pytest.approx(-0.095)
+    assert high == pytest.approx(0.095)
+
+
+def test_few_replicates_give_the_normal_interval() -> None:
+    replicates = torch.tensor([1.0, 2.0, 3.0])
+    assert interval(2.0, replicates) == pytest.approx((2 - 1.959964, 2 + 1.959964))

@@ -1,0 +1,94 @@
+"""Fréchet and kernel distances against independent implementations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.distribution import (
+    frechet_distance,
+    kernel_distance,
+    kernel_distance_of,
+    polynomial_kernel,
+)
+
+
+def features(seed: int, n: int = 40, d: int = 6) -> torch.Tensor:
+    """Correlated features, float64."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + seed)
+
+
+def textbook_frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """The formula with scipy's matrix root."""
+    cx, cy = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(cx @ cy)
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cx + cy - 2 * np.real(root)))
+
+
+def test_frechet_matches_the_textbook_and_torchmetrics() -> None:
+    from torchmetrics.image.fid import _compute_fid
+
+    x, y = features(0), features(1, n=55)
+    found = frechet_distance(x, y).item()
+    assert found == pytest.approx(textbook_frechet(x.numpy(), y.numpy()), rel=1e-6)
+    assert found == pytest.approx(_compute_fid(x.mean(0), x.T.cov(), y.mean(0), y.T.cov()).item(), rel=1e-6)
+
+
+def test_frechet_with_fewer_images_than_dimensions() -> None:
+    x, y = features(0, n=5, d=12), features(1, n=7, d=12)
+    sx, sy = (scipy.linalg.sqrtm(np.cov(f.numpy(), rowvar=False) + 1e-14 * np.eye(12)) for f in (x, y))
+    cross = np.linalg.svd(np.real(sx) @ np.real(sy), compute_uv=False).sum()
+    gap = float((x.mean(0) - y.mean(0)).square().sum() + x.T.cov().trace() + y.T.cov().trace())
+    assert frechet_distance(x, y).item() == pytest.approx(gap - 2 * cross, rel=1e-5)
+
+
+def test_frechet_of_gaussians_with_known_distance() -> None:
+    x = features(0)
+    assert frechet_distance(x, x + 3.0).item() == pytest.approx(9 * 6)
+    assert frechet_distance(x, x[torch.randperm(40)]).item() == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(x, features(1)) == pytest.approx(frechet_distance(features(1), x))
+
+
+def test_kernel_distance_matches_torchmetrics() -> None:
+    from torchmetrics.image.kid import poly_mmd
+
+    x, y = features(0), features(1)
+    assert kernel_distance_of(x, y).item() == pytest.approx(poly_mmd(x, y).item(), rel=1e-9)
+
+
+def test_kernel_distance_weights_are_repeats_without_self_pairs() -> None:
+    x, y = features(0, n=4), features(1, n=5)
+    w, v = torch.tensor([2, 0, 1, 1]), torch.tensor([1, 1, 0, 0, 3])
+
+    def within(z: torch.Tensor, weights: torch.Tensor) -> float:
+        pairs = [
+            (weights[i] * weights[j], polynomial_kernel(z[i : i + 1], z[j : j + 1]))
+            for i in range(len(z))
+            for j in range(len(z))
+            if i != j
+        ]
+        return float(sum(a * k for a, k in pairs) / sum(a for a, _ in pairs))
+
+    between = [(w[i] * v[j] * polynomial_kernel(x[i : i + 1], y[j : j + 1])).item() for i in range(4) for j in range(5)]
+    expected = within(x, w) + within(y, v) - 2 * sum(between) / (4 * 5)
+    kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
+    assert kernel_distance(*kernels, w, v).item() == pytest.approx(expected)
+
+
+def test_unbiased_kernel_distance_of_one_distribution_is_about_zero() -> None:
+    rng = np.random.default_rng(0)
+    x, y = (torch.from_numpy(rng.normal(size=(300, 4))) for _ in range(2))
+    far = torch.from_numpy(rng.normal(size=(300, 4)) + 1)
+    assert abs(kernel_distance_of(x, y).item()) < 0.05
+    assert kernel_distance_of(x, far).item() > 1
+
+
+@pytest.mark.parametrize("function", [frechet_distance, kernel_distance_of])
+@pytest.mark.parametrize(("x", "y"), [((1, 3), (5, 3)), ((5, 3), (5, 4)), ((5,), (5,))])
+def test_bad_shapes_are_refused(function: object, x: tuple[int, ...], y: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="at least 2 features"):
+        function(torch.zeros(x), torch.zeros(y))  # type: ignore[operator]

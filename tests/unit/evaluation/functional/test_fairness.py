@@ -1,0 +1,95 @@
+"""Deviation ratio, group means, bias amplification."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.fairness import (
+    bias_amplification,
+    class_counts,
+    deviation_ratio,
+    group_means,
+)
+
+COUNTS = st.integers(2, 5).flatmap(lambda c: st.lists(st.integers(0, 50), min_size=c, max_size=c)).filter(any)
+
+
+def test_counts_match_a_plain_loop() -> None:
+    classes, groups = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([1, 1, 0, 1, 1])
+    expected = torch.zeros(3, 3, dtype=torch.int64)
+    for c, g in zip(classes.tolist(), groups.tolist(), strict=True):
+        expected[g, c] += 1
+    assert torch.equal(class_counts(classes, groups, 3, 3), expected)
+
+
+def test_even_is_zero_and_one_sided_is_one() -> None:
+    counts = torch.tensor([[5, 5], [10, 0], [0, 3]])
+    assert deviation_ratio(counts).tolist() == [0, 1, 1]
+    assert deviation_ratio(torch.tensor([4, 4, 4])).item() == pytest.approx(0)
+    assert deviation_ratio(torch.tensor([0, 9, 0])).item() == pytest.approx(1)
+
+
+@given(COUNTS, st.randoms())
+def test_range_definition_and_relabelling(counts: list[int], random: object) -> None:
+    n, c = sum(counts), len(counts)
+    expected = max(abs(k / n - 1 / c) for k in counts) / (1 - 1 / c)
+    found = deviation_ratio(torch.tensor(counts)).item()
+    assert found == pytest.approx(expected)
+    assert -1e-12 <= found <= 1 + 1e-12
+    random.shuffle(counts)  # type: ignore[attr-defined]
+    assert deviation_ratio(torch.tensor(counts)).item() == pytest.approx(found)
+
+
+def test_two_balanced_targets_give_the_difference_of_successes() -> None:
+    # 10 images asked to be women, 9 are; 10 asked to be men, 6 are.
+    women = 9 + 4
+    assert deviation_ratio(torch.tensor([women, 20 - women])).item() == pytest.approx(0.9 - 0.6)
+
+
+def test_noise_floor_of_a_random_assignment() -> None:
+    rng = np.random.default_rng(0)
+    for n, floor in ((25, 0.161), (100, 0.079), (500, 0.036)):
+        women = torch.from_numpy(rng.binomial(n, 0.5, 20_000))
+        assert deviation_ratio(torch.stack([women, n - women], 1)).mean().item() == pytest.approx(floor, abs=0.003)
+
+
+def test_bad_counts_are_refused() -> None:
+    with pytest.raises(UserError, match="empty group"):
+        deviation_ratio(torch.tensor([[1, 2], [0, 0]]))
+    with pytest.raises(UserError, match="at least 2 classes"):
+        deviation_ratio(torch.tensor([3]))
+
+
+def test_group_means_skip_absent_groups() -> None:
+    means = group_means(torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 0, 3, 3]))
+    assert means.tolist() == [0.5, 1.0]
+
+
+def test_bias_amplification_follows_the_majority_of_the_data() -> None:
+    truth = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)
+    assert bias_amplification(torch.tensor([[9, 1], [2, 8]]), truth).item() == pytest.approx(0)
+    assert bias_amplification(torch.tensor([[10, 0], [0, 10]]), truth).item() == pytest.approx(0.15)
+    assert bias_amplification(torch.tensor([[5, 5], [5, 5]]), truth).item() == pytest.approx(-0.35)
+    assert bias_amplification(torch.tensor([[0, 10], [10, 0]]), truth).item() == pytest.approx(-0.85)
+
+
+def test_bias_amplification_ignores_class_order_and_even_data() -> None:
+    truth = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]], dtype=torch.float64)
+    counts = torch.tensor([[7, 2, 1], [1, 1, 8]])
+    value = bias_amplification(counts, truth).item()
+    assert value == pytest.approx(((0.7 - 0.6) + (0.8 - 0.5)) / 2)
+    order = [2, 0, 1]
+    assert bias_amplification(counts[:, order], truth[:, order]).item() == pytest.approx(value)
+    assert bias_amplification(torch.tensor([[9, 1]]), torch.tensor([[0.5, 0.5]])).item() == 0
+
+
+def test_truth_is_checked() -> None:
+    with pytest.raises(UserError, match="sum to one"):
+        bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.6]]))
+    with pytest.raises(UserError, match="shape"):
+        bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.25, 0.25]]))

@@ -1,0 +1,41 @@
+"""Truth from the embedded world."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+
+import pytest
+
+from hspace_exp.avatars.world import PROFESSIONS
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.seen import subject_prompt
+from hspace_exp.evaluation.world import labelled_renders, world_truth
+
+
+def test_truth_is_a_distribution_for_each_profession() -> None:
+    truth = world_truth("gender")
+    assert tuple(truth) == PROFESSIONS
+    assert truth["nurse"] == pytest.approx({"female": 0.9, "male": 0.1})
+    assert all(sum(row.values()) == pytest.approx(1) for row in world_truth("skin_tone").values())
+
+
+def test_unskewed_attributes_have_no_truth() -> None:
+    with pytest.raises(UserError, match="unknown skewed attribute 'scene'"):
+        world_truth("scene")
+    with pytest.raises(UserError, match="unknown attribute 'subject'"):
+        labelled_renders("subject", 1)
+
+
+def test_subject_prompts_are_those_that_the_world_was_captioned_with() -> None:
+    from hspace_exp.avatars.captions import Claim
+
+    assert [subject_prompt(p) for p in PROFESSIONS] == [Claim(subject=p).text() for p in PROFESSIONS]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("resvg_py") is None, reason="needs the extra 'avatars'")
+def test_labelled_renders_are_balanced_and_repeatable() -> None:
+    a, b = labelled_renders("gender", 72, 16), labelled_renders("gender", 72, 16)
+    assert a.images.shape == (72, 16, 16, 3)
+    assert Counter(a.values) == {"female": 36, "male": 36}
+    assert a.images.equal(b.images)

@@ -1,0 +1,61 @@
+"""Judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts
+
+
+class ColourClip:
+    """Texts about women are red, about men green; images are embedded by their mean colour."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3)."""
+        return torch.nn.functional.normalize(images.mean((2, 3)), dim=-1)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(T, 3)."""
+        return torch.tensor(
+            [[1.0, 0, 0] if "woman" in t else [0, 1.0, 0] if "man" in t else [0, 0, 1.0] for t in texts]
+        )
+
+
+def test_zero_shot_takes_the_nearest_text() -> None:
+    judge = ZeroShotJudge(ColourClip(), {"gender": PHOTO_TEXTS["gender"]})
+    images = torch.tensor([[0.9, 0.1, 0.2], [0.2, 0.7, 0.6], [0.5, 0.4, 0]]).view(3, 3, 1, 1).expand(3, 3, 4, 4)
+    assert judge.attributes == {"gender": ("female", "male")}
+    assert judge.judge(images)["gender"].tolist() == [0, 1, 0]
+
+
+def test_zero_shot_needs_a_choice() -> None:
+    with pytest.raises(UserError, match="at least 2 values"):
+        ZeroShotJudge(ColourClip(), {"gender": {"female": "a photo of a woman"}})
+
+
+def test_probe_judge_takes_the_largest_logit_of_resized_images() -> None:
+    torch.manual_seed(0)
+    probe = AttributeProbe(width=8).eval()
+    judge = ProbeJudge(probe, ATTRIBUTES)
+    images = torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        logits = probe(images)
+    found = judge.judge(images)
+    assert judge.attributes == ATTRIBUTES
+    assert {n: c.tolist() for n, c in found.items()} == {n: v.argmax(1).tolist() for n, v in logits.items()}
+    assert judge.judge(torch.rand(2, 3, 96, 96))["scene"].shape == (2,)
+
+
+def test_avatar_texts_name_every_value_in_the_order_of_the_probe() -> None:
+    texts = avatar_texts()
+    assert {name: tuple(values) for name, values in texts.items()} == {name: ATTRIBUTES[name] for name in texts}
+    assert set(texts) == set(ATTRIBUTES)
+    assert texts["gender"] == {"female": "a photo of a woman", "male": "a photo of a man"}
+    assert texts["profession"]["attendant"] == "a photo of an attendant"
+    assert all(len(set(values.values())) == len(values) for values in texts.values())

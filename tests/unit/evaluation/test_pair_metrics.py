@@ -1,0 +1,108 @@
+"""Metrics of pairs of images."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hspace_exp.evaluation import pair_metrics
+from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
+
+RNG = np.random.default_rng(0)
+KEYS = item_keys([str(i) for i in range(12)])
+FEATURES = torch.from_numpy(RNG.normal(size=(12, 4)))
+IMAGES = torch.from_numpy(RNG.random((12, 3, 16, 16))).float()
+EVERYWHERE = torch.ones(12, 1, 16, 16, dtype=torch.bool)
+
+
+def test_distances_of_identical_sets() -> None:
+    fid, kid = FrechetDistance(repeats=30), KernelDistance(repeats=30)
+    for metric in (fid, kid):
+        metric.update(KEYS, FEATURES, FEATURES)
+    assert (fid.result().value, fid.result().ci_low, fid.result().ci_high) == (0, 0, 0)
+    assert kid.compute().item() <= 0
+
+
+def test_frechet_resamples_less_for_wide_features() -> None:
+    wide = torch.from_numpy(RNG.normal(size=(12, 300)))
+    metric = FrechetDistance(repeats=1000)
+    metric.update(KEYS, wide, wide + 0.1)
+    calls: list[int] = []
+    statistic = metric.statistic
+    metric.statistic = lambda rows, groups: calls.append(1) or statistic(rows, groups)  # type: ignore[method-assign, func-returns-value]
+    metric.result()
+    assert len(calls) == 21
+
+
+def test_one_image_has_no_distribution() -> None:
+    metric = FrechetDistance()
+    metric.update(KEYS[:1], FEATURES[:1], FEATURES[:1])
+    result = metric.result()
+    assert (result.value, result.n, result.note) == (None, 1, "needs at least 2 images")
+
+
+def test_two_images_have_a_finite_kernel_distance() -> None:
+    metric = KernelDistance(repeats=50)
+    metric.update(KEYS[:2], FEATURES[:2], FEATURES[2:4])
+    result = metric.result()
+    json.dumps([result.value, result.ci_low, result.ci_high], allow_nan=False)
+
+
+def test_kernel_distance_of_many_images_uses_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_metrics, "KERNEL_IMAGES", 8)
+    metric = KernelDistance(repeats=20)
+    metric.update(KEYS, FEATURES, FEATURES + 1)
+    assert metric.result().note == "on 8 random pairs"
+    assert metric.result().n == 12
+
+
+def test_unchanged_backgrounds_are_null_not_infinity() -> None:
+    psnr, ssim = BackgroundPsnr(repeats=20), BackgroundSsim(repeats=20)
+    for metric in (psnr, ssim):
+        metric.update(KEYS, IMAGES, IMAGES, EVERYWHERE)
+    result = psnr.result()
+    assert (result.value, result.ci_low, result.ci_high, result.n) == (None, None, None, 12)
+    assert result.note == "infinite: no background pixel changed"
+    assert psnr.compute().item() == float("inf")
+    assert ssim.result().value == 1
+    assert dict(psnr.by_group()) == {0: None}
+
+
+def test_only_the_background_counts() -> None:
+    edited = IMAGES.clone()
+    edited[:, :, :8] = 1 - edited[:, :, :8]
+    background = EVERYWHERE.clone()
+    background[:, :, :8] = False
+    metric = BackgroundPsnr(repeats=0)
+    metric.update(KEYS, edited, IMAGES, background)
+    assert metric.result().value is None
+    edited[:, :, 8:] += 0.1
+    metric.reset()
+    metric.update(KEYS, edited, IMAGES, background)
+    assert metric.result().value == pytest.approx(20, abs=1e-4)
+
+
+def test_error_is_pooled_not_averaged_in_decibels() -> None:
+    edited = IMAGES.clone()
+    edited[0] += 0.5
+    metric = BackgroundPsnr(repeats=100)
+    metric.update(KEYS, edited, IMAGES, EVERYWHERE)
+    result = metric.result()
+    assert result.value == pytest.approx(-10 * np.log10(0.25 / 12), abs=1e-4)
+    assert result.value is not None
+    assert result.ci_low is not None
+    assert result.ci_low < result.value
+    assert result.ci_high is None
+    assert "no upper bound" in result.note
+
+
+def test_images_without_background_do_not_count() -> None:
+    background = EVERYWHERE.clone()
+    background[:5] = False
+    for metric in (BackgroundPsnr(repeats=10), BackgroundSsim(repeats=10)):
+        metric.update(KEYS, IMAGES * 0.9, IMAGES, background)
+        assert metric.result().n == 7
