@@ -1,0 +1,1 @@
+"""Comparisons from records: Markdown, LaTeX or HTML. Never loads a model, nor torch."""

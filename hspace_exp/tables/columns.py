@@ -1,0 +1,93 @@
+"""How each metric is shown: heading, digits, block, and whether methods compete in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+from hspace_exp.errors import unknown
+
+WIDEST = 5
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric's column.
+
+    Attributes:
+        metric: name in records.
+        heading: text above the column, without the arrow.
+        decimals: digits after the point.
+        beside_original: whether the unedited model is perfect by definition, as it is compared with itself.
+        contest: whether the best method is marked.
+        bounds: least and greatest possible value.
+    """
+
+    metric: str
+    heading: str
+    decimals: int = 3
+    beside_original: bool = False
+    contest: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+BLOCKS: dict[str, tuple[Column, ...]] = {
+    "Fairness": (
+        Column("deviation_ratio", "Deviation ratio"),
+        Column("success", "Success"),
+        Column("success_worst", "Worst success"),
+        # No contest: far below zero is a reversed bias, not a better one.
+        Column("bias_amplification", "Bias amplification", contest=False, bounds=(-1.0, 1.0)),
+        Column("classifier_accuracy", "Judge accuracy", contest=False),
+    ),
+    "Text and image quality": (
+        Column("clip_alignment", "CLIP alignment", 2, bounds=(-100.0, 100.0)),
+        Column("subject_alignment", "Subject alignment", 2, bounds=(-100.0, 100.0)),
+        Column("fid", "FID", 2, beside_original=True, bounds=(0.0, inf)),
+        Column("kid", "KID", 4, beside_original=True, bounds=(-inf, inf)),
+    ),
+    "What was kept": (
+        Column("background_psnr", "Background PSNR", 2, beside_original=True, bounds=(-inf, inf)),
+        Column("background_ssim", "Background SSIM", 3, beside_original=True, bounds=(-1.0, 1.0)),
+        Column("background_lpips", "Background LPIPS", 3, beside_original=True, bounds=(0.0, inf)),
+        Column("scene_kept", "Scene kept", 3, beside_original=True),
+        Column("entanglement", "Entanglement", 3, beside_original=True),
+    ),
+}
+_KNOWN = {column.metric: column for columns in BLOCKS.values() for column in columns}
+_NO_CONTEST = ("judge_agreement", "mask_iou")
+
+
+def blocks_for(present: Collection[str], wanted: Sequence[str] | None = None) -> dict[str, tuple[Column, ...]]:
+    """Blocks of columns to show, none empty and none wider than ``WIDEST`` columns.
+
+    Args:
+        present: metrics that some record holds.
+        wanted: metrics to show in this order; ``["all"]`` for all there are; None for the standard ones.
+
+    Raises:
+        UserError: a wanted metric is in no record.
+    """
+    if wanted is None:
+        kept = {title: tuple(c for c in columns if c.metric in present) for title, columns in BLOCKS.items()}
+        return {title: columns for title, columns in kept.items() if columns}
+    names = [*(n for n in _KNOWN if n in present), *sorted(set(present) - set(_KNOWN))] if wanted == ["all"] else wanted
+    for name in names:
+        if name not in present:
+            raise unknown("metric", name, sorted(present))
+    chunks = [names[start : start + WIDEST] for start in range(0, len(names), WIDEST)]
+    titles = ["Metrics"] if len(chunks) == 1 else [f"Metrics {i} of {len(chunks)}" for i in range(1, len(chunks) + 1)]
+    return {title: tuple(map(column, chunk)) for title, chunk in zip(titles, chunks, strict=True)}
+
+
+def column(metric: str) -> Column:
+    """The column of any metric; unknown ones get a heading made of their name."""
+    if metric in _KNOWN:
+        return _KNOWN[metric]
+    base = next((known for name, known in _KNOWN.items() if metric.startswith(name + "_")), None)
+    heading = metric.replace("_", " ").capitalize()
+    contest = not metric.startswith(_NO_CONTEST)
+    if base is None:
+        return Column(metric, heading, contest=contest, bounds=(-inf, inf))
+    return replace(base, metric=metric, heading=heading, contest=contest)
