@@ -1,0 +1,41 @@
+UV := .bootstrap/bin/uv
+PYTHON ?= python3
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-slow lint types reproduce-tables
+
+help: ## show these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.installed ## make .venv from the locked requirements (needs Python >= 3.11 and pip only)
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .bootstrap
+	.bootstrap/bin/pip install --quiet uv
+
+.venv/.installed: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps -e .
+	@touch $@
+
+run: install ## the gender experiment on the embedded model, minutes on 2 CPU cores (ARGS="protocol=smoke" for a quick look)
+	.venv/bin/python -m hspace_exp +experiment=gender_fairness $(ARGS)
+
+test: install ## the default tests
+	.venv/bin/python -m pytest -q $(ARGS)
+
+test-slow: install ## the tests that take minutes
+	.venv/bin/python -m pytest -q -m slow $(ARGS)
+
+lint: install ## ruff
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: install ## mypy
+	.venv/bin/mypy
+
+reproduce-tables: install ## the three methods on the embedded model, and the table that compares them
+	.venv/bin/python -m hspace_exp -m +experiment=gender_fairness method=original,sdid,lwim $(ARGS)
+	.venv/bin/python -m hspace_exp.tables outputs/gender_fairness
