@@ -34,9 +34,10 @@ class TrainArguments:
     workers: int | None = None
     device: str = "cuda"
     compile: bool = True
+    deadline: float | None = None
 
 
-BATCH = {"vae": 96, "probe": 128, "clip": 256, "sam": 64, "unet": 512}
+BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
 
 
 def main(argv: list[str]) -> int:
@@ -79,42 +80,76 @@ def run_stage(stage: str, a: TrainArguments) -> None:
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     torch._dynamo.config.suppress_errors = True
-    layers = Layers(data, a.device)
+    device = torch.device(a.device)
+
+    def load_layers() -> Layers:
+        wait_for(data / "layers.json")
+        return Layers(data, device)
+
     tokenizer = train_tokenizer(VOCABULARY_TEXT)
     batch = a.batch or BATCH[stage]
     if stage == "vae":
         from hspace_exp.avatars.train.vae import train_vae
 
-        train_vae(layers, out, a.max_seconds, batch=batch, max_steps=a.max_steps, compiled=a.compile)
-    elif stage == "probe":
-        from hspace_exp.avatars.train.judges import train_probe
-
-        train_probe(layers, out, a.max_seconds, batch=batch, max_steps=a.max_steps)
-    elif stage == "clip":
-        from hspace_exp.avatars.train.judges import train_clip
-
-        train_clip(layers, tokenizer, out, a.max_seconds, batch=batch, max_steps=a.max_steps)
-    elif stage == "sam":
-        from hspace_exp.avatars.train.sam import train_sam
-
-        train_sam(layers, out, a.max_seconds, batch=batch, max_steps=a.max_steps)
-    elif stage == "unet":
-        from hspace_exp.avatars.train.latents import LatentPool
-        from hspace_exp.avatars.train.unet import train_unet
-
-        pool = LatentPool(layers, out / "vae", tokenizer, a.copies)
-        spent = time.monotonic() - started
-        train_unet(
-            pool,
-            tokenizer,
+        train_vae(
+            load_layers,
             out,
-            max(a.max_seconds - spent, 1.0),
+            a.max_seconds,
+            device=device,
             batch=batch,
             peak=a.peak,
             max_steps=a.max_steps,
             compiled=a.compile,
         )
+    elif stage == "probe":
+        from hspace_exp.avatars.train.judges import train_probe
+
+        train_probe(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+    elif stage == "clip":
+        from hspace_exp.avatars.train.judges import train_clip
+
+        train_clip(load_layers(), tokenizer, out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+    elif stage == "sam":
+        from hspace_exp.avatars.train.sam import train_sam
+
+        train_sam(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+    elif stage == "unet":
+        from hspace_exp.avatars.train.latents import CaptionPool, encode_pool
+        from hspace_exp.avatars.train.unet import train_unet
+
+        captions = CaptionPool(a.people, a.copies, tokenizer)
+
+        def load_latents() -> torch.Tensor:
+            wait_for(out / "vae" / "trained.json")
+            return encode_pool(load_layers(), captions, out / "vae")
+
+        train_unet(
+            captions,
+            load_latents,
+            tokenizer,
+            out,
+            a.max_seconds,
+            device=device,
+            batch=batch,
+            deadline=a.deadline,
+            peak=a.peak,
+            max_steps=a.max_steps,
+            compiled=a.compile,
+        )
     print(f"[{stage}] done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def wait_for(path: Path, seconds: float = 900.0) -> None:
+    """Wait for a file that another stage is about to write; all stages may be started at once.
+
+    Raises:
+        UserError: it did not come.
+    """
+    started = time.monotonic()
+    while not path.exists():
+        if time.monotonic() - started > seconds:
+            raise UserError(f"expected {path} within {seconds:.0f} s; run the stage that writes it first")
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -84,11 +84,11 @@ def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, ma
 
 
 def clip_config(vocab_size: int, eos_token_id: int, context_length: int) -> dict[str, object]:
-    """The small OpenCLIP model in OpenCLIP's own config form (about 1.9 M parameters)."""
+    """The small OpenCLIP model in OpenCLIP's own config form (a ResNet image tower, about 2 M parameters)."""
     return {
         "model_cfg": {
             "embed_dim": 64,
-            "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 6, "head_width": 32},
+            "vision_cfg": {"image_size": 128, "layers": [1, 1, 2, 1], "width": 16, "head_width": 64},
             "text_cfg": {
                 "context_length": context_length,
                 "vocab_size": vocab_size,
@@ -137,7 +137,7 @@ def train_clip(
     device = layers.device
     torch.manual_seed(2)
     config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
-    model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
+    model = build_open_clip(config["model_cfg"]).to(device).train()  # type: ignore[arg-type]
     average = Average(model, 0.998)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
     # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.

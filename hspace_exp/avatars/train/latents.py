@@ -43,38 +43,46 @@ def _describe_range(job: tuple[int, int, int, int]) -> list[tuple[int, list[str]
     return [(SCENES.index(scene), texts) for scene, texts in rows]
 
 
-class LatentPool:
-    """Latents (N, C, h, w) bf16 and caption tokens (N, captions, length) int16, on the device."""
+class CaptionPool:
+    """Tokenised captions of every composition, made on the CPU before any image is needed.
 
-    def __init__(self, layers: Layers, vae_folder: Path, tokenizer: object, copies: int, base_seed: int = 0) -> None:
-        """Compose and encode ``copies`` images a person, with their captions."""
-        started, device = time.monotonic(), layers.device
-        count = len(layers.rgba)
-        jobs = [(i, min(i + 500, count), copies, base_seed) for i in range(0, count, 500)]
+    Attributes:
+        tokens: (N, captions, length) int16.
+        scene: (N,) scene class of each composition.
+        empty: (length,) tokens of the empty prompt.
+    """
+
+    def __init__(self, people: int, copies: int, tokenizer: object, *, base_seed: int = 0) -> None:
+        """Describe ``copies`` compositions of each of ``people`` persons."""
+        started = time.monotonic()
+        jobs = [(i, min(i + 500, people), copies, base_seed) for i in range(0, people, 500)]
         with get_context("spawn").Pool(min(os.cpu_count() or 1, len(jobs))) as pool:
             rows = [row for part in pool.imap(_describe_range, jobs) for row in part]
-        print(f"[latents] captions after {time.monotonic() - started:.0f} s", flush=True)
         texts = sorted({text for _, captions in rows for text in captions})
         number = {text: i for i, text in enumerate(texts)}
         encoded = tokenizer(texts, padding="max_length", truncation=True, return_tensors="np").input_ids  # type: ignore[operator]
         order = np.array([[number[t] for t in captions] for _, captions in rows])
-        self.tokens = torch.from_numpy(encoded.astype(np.int16)[order]).to(device)
-        empty = tokenizer([""], padding="max_length", return_tensors="pt").input_ids[0]  # type: ignore[operator]
-        self.empty = empty.to(device, torch.int16)
+        self.copies, self.base_seed = copies, base_seed
+        self.tokens = torch.from_numpy(encoded.astype(np.int16)[order])
+        self.scene = torch.tensor([s for s, _ in rows])
+        self.empty = tokenizer([""], padding="max_length", return_tensors="pt").input_ids[0].to(torch.int16)  # type: ignore[operator]
+        print(f"[latents] {len(texts)} captions in {time.monotonic() - started:.0f} s", flush=True)
 
-        scene = torch.tensor([s for s, _ in rows], device=device)
-        instances = len(layers.scenes) // len(SCENES)
-        generator = torch.Generator(device).manual_seed(base_seed)
-        instance = torch.randint(instances, scene.shape, device=device, generator=generator)
-        people = torch.arange(count, device=device).repeat_interleave(copies)
-        vae = AutoencoderKL.from_pretrained(vae_folder).to(device, memory_format=torch.channels_last).eval()
-        chunks = []
-        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
-            for picked in torch.arange(len(scene), device=device).split(512):
-                images = layers.compose(people[picked], instance[picked] * len(SCENES) + scene[picked])
-                latents = vae.encode(images * 2 - 1).latent_dist.mode() * vae.config.scaling_factor
-                chunks.append(latents.to(torch.bfloat16))
-        self.latents = torch.cat(chunks)
-        print(
-            f"[latents] {len(self.latents)} latents, {len(texts)} captions, {time.monotonic() - started:.0f} s", flush=True
-        )
+
+def encode_pool(layers: Layers, captions: CaptionPool, vae_folder: Path) -> torch.Tensor:
+    """Compose and encode every composition of ``captions``; (N, C, h, w) bf16 scaled latents on the layers' device."""
+    started, device = time.monotonic(), layers.device
+    scene = captions.scene.to(device)
+    generator = torch.Generator(device).manual_seed(captions.base_seed)
+    instance = torch.randint(len(layers.scenes) // len(SCENES), scene.shape, device=device, generator=generator)
+    people = torch.arange(len(layers.rgba), device=device).repeat_interleave(captions.copies)
+    vae = AutoencoderKL.from_pretrained(vae_folder, torch_dtype=torch.float32)
+    vae.to(device, memory_format=torch.channels_last).eval()
+    chunks = []
+    with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
+        for picked in torch.arange(len(scene), device=device).split(512):
+            images = layers.compose(people[picked], instance[picked] * len(SCENES) + scene[picked])
+            latents = vae.encode(images * 2 - 1).latent_dist.mode() * vae.config.scaling_factor
+            chunks.append(latents.to(torch.bfloat16))
+    print(f"[latents] {len(scene)} latents in {time.monotonic() - started:.0f} s", flush=True)
+    return torch.cat(chunks)

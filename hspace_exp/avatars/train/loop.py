@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -78,3 +81,12 @@ class Average:
         """Write the average into the model."""
         for parameter, value in zip(self.model.parameters(), self.shadow, strict=True):
             parameter.copy_(value)
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """``save_pretrained`` into a folder of its own, beside its place and then moved there, so that no old shard stays."""
+    fresh = folder.with_name(folder.name + ".part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.eval().save_pretrained(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)

@@ -64,12 +64,12 @@ def train_sam(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_
     torch.manual_seed(3)
     sam = build_small_sam().to(device).train()
     average = Average(sam, 0.998)
-    optimizer = torch.optim.AdamW(sam.parameters(), lr=8e-4, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(sam.parameters(), lr=1e-3, weight_decay=0.02)
     chosen = torch.tensor([PART_IDS[name] for name in ("person", "gender", "skin", "profession")], device=device)
     odds = torch.tensor([0.25, 0.4, 0.15, 0.2], device=device)
     clock = Clock(max_seconds, "sam", max_steps=max_steps)
     for step in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, 8e-4, warmup=0.06))
+        set_learning_rate(optimizer, learning_rate(clock.progress, 1e-3, warmup=0.06))
         images, people, _ = draw_batch(layers, batch)
         bits = chosen[torch.multinomial(odds, batch, replacement=True)]
         target = part_masks(layers.parts[people], bits)

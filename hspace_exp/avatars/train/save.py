@@ -26,15 +26,17 @@ def save_weights(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if (source / "unet").exists():
         pipeline = StableDiffusionPipeline(
-            vae=AutoencoderKL.from_pretrained(source / "vae"),
-            text_encoder=CLIPTextModel.from_pretrained(source / "text_encoder"),
+            vae=AutoencoderKL.from_pretrained(source / "vae", torch_dtype=torch.float32),
+            text_encoder=CLIPTextModel.from_pretrained(source / "text_encoder", dtype=torch.float32),
             tokenizer=train_tokenizer(VOCABULARY_TEXT),
-            unet=UNet2DConditionModel.from_pretrained(source / "unet"),
+            unet=UNet2DConditionModel.from_pretrained(source / "unet", torch_dtype=torch.float32),
             scheduler=build_scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         ).to(dtype=torch.float16)
+        for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+            shutil.rmtree(target / part, ignore_errors=True)
         pipeline.save_pretrained(target, safe_serialization=True, max_shard_size=SHARD)
     for name in ("clip", "sam"):
         if (source / name).exists():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,8 +13,8 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from hspace_exp.avatars.architecture import NUM_TRAIN_TIMESTEPS, build_scheduler, build_text_encoder, build_unet
-from hspace_exp.avatars.train.latents import LatentPool
-from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.train.latents import CaptionPool
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, save_model, set_learning_rate
 
 CAPTION_DROPOUT = 0.1
 SKIP_DROPOUT = 0.5
@@ -75,22 +77,28 @@ def sample_timesteps(count: int, device: torch.device) -> torch.Tensor:
 
 
 def train_unet(
-    pool: LatentPool,
+    captions: CaptionPool,
+    load_latents: Callable[[], torch.Tensor],
     tokenizer: object,
     out: Path,
     max_seconds: float,
     *,
+    device: torch.device,
     batch: int,
+    deadline: float | None = None,
     peak: float = 1e-3,
     max_steps: int | None = None,
     compiled: bool = True,
 ) -> None:
-    """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there."""
-    device = pool.latents.device
+    """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there.
+
+    Compilation comes first, so that ``load_latents`` may wait for an autoencoder that is still being trained;
+    ``deadline`` (Unix time) cuts ``max_seconds`` short.
+    """
     torch.manual_seed(0)
     if (out / "unet").exists():
-        unet = UNet2DConditionModel.from_pretrained(out / "unet").to(device)
-        text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder").to(device)
+        unet = UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(device)
+        text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32).to(device)
     else:
         unet = build_unet().to(device)
         text_encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)  # type: ignore[arg-type,attr-defined]
@@ -113,19 +121,31 @@ def train_unet(
         return (output.float() - (a * eps - s * latents)).square().mean()
 
     forward = torch.compile(loss_of) if compiled else loss_of
+    tokens_on_device, empty = captions.tokens.to(device), captions.empty.to(device)
+    if compiled:
+        shape = (batch, int(unet.config.in_channels), int(unet.config.sample_size), int(unet.config.sample_size))
+        warm = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+        ones = torch.ones(batch, 1, 1, 1, device=device)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            forward(warm, empty.long().expand(batch, -1).contiguous(), ones.long().flatten(), ones, 0 * ones).backward()
+        optimizer.zero_grad(set_to_none=True)
+        print("[unet] compiled", flush=True)
+    pool = load_latents()
+    if deadline is not None:
+        max_seconds = min(max_seconds, deadline - time.time())
     clock = Clock(max_seconds, "unet", max_steps=max_steps)
     smooth = torch.zeros((), device=device)
     for step in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, peak))
-        picked = torch.randint(len(pool.latents), (batch,), device=device)
-        which = torch.randint(pool.tokens.shape[1], (batch,), device=device)
+        picked = torch.randint(len(pool), (batch,), device=device)
+        which = torch.randint(tokens_on_device.shape[1], (batch,), device=device)
         dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
-        tokens = torch.where(dropped, pool.empty, pool.tokens[picked, which]).long()
+        tokens = torch.where(dropped, empty, tokens_on_device[picked, which]).long()
         t = sample_timesteps(batch, device)
         drop = SKIP_DROPOUT * torch.sigmoid((t.float() - 650) / 50)
         keep = (torch.rand(batch, device=device) >= drop).float().view(-1, 1, 1, 1)
         noise = (H_NOISE * torch.rand(batch, device=device)).view(-1, 1, 1, 1)
-        latents = pool.latents[picked].float().contiguous(memory_format=torch.channels_last)
+        latents = pool[picked].float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             loss = forward(latents, tokens, t, keep, noise)
         loss.backward()
@@ -136,6 +156,6 @@ def train_unet(
         smooth = loss.detach() if step == 0 else smooth.lerp(loss.detach(), 0.02)
         clock.log(loss=smooth, samples=torch.tensor(float(step * batch)))
     average.store()
-    unet.eval().save_pretrained(out / "unet")
-    text_encoder.eval().save_pretrained(out / "text_encoder")
+    save_model(unet, out / "unet")
+    save_model(text_encoder, out / "text_encoder")
     print("[unet] " + json.dumps({"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}), flush=True)

@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 
-from hspace_exp.avatars.architecture import build_vae
+from hspace_exp.atomic import write_json
+from hspace_exp.avatars.architecture import IMAGE_SIZE, build_vae
 from hspace_exp.avatars.train.data import Layers
-from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, save_model, set_learning_rate
 
-KL_WEIGHT = 1e-3
+KL_WEIGHT = 4e-3
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L1 + 10 MSE + half the L1 of the image gradients; (B, 3, H, W) in [-1, 1] each, returns a scalar."""
+    """L1 / 2 + 20 MSE + a quarter of the L1 of the image gradients; (B, 3, H, W) in [-1, 1] each, returns a scalar."""
     error = output - target
-    horizontal, vertical = error.diff(dim=-1), error.diff(dim=-2)
-    return error.abs().mean() + 10 * error.square().mean() + 0.5 * (horizontal.abs().mean() + vertical.abs().mean())
-
-
-def psnr(output: torch.Tensor, target: torch.Tensor) -> float:
-    """PSNR in dB of images in [0, 1], from the MSE pooled over all of them."""
-    return float(-10 * (output.float() - target.float()).square().mean().log10())
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return 0.5 * error.abs().mean() + 20 * error.square().mean() + 0.25 * edges
 
 
 def train_vae(
-    layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None, compiled: bool = True
+    load_layers: Callable[[], Layers],
+    out: Path,
+    max_seconds: float,
+    *,
+    device: torch.device,
+    batch: int,
+    peak: float = 1e-3,
+    max_steps: int | None = None,
+    compiled: bool = True,
 ) -> None:
-    """Train and save ``out/vae``; the last 2 % of people and scenes are held out for the PSNR that is printed."""
-    device = layers.device
+    """Train and save ``out/vae``, going on from what is there; then write ``out/vae/trained.json``.
+
+    Compilation comes first, so that ``load_layers`` may wait for data that is still being rendered. The last 2 % of
+    people and scenes are held out for the PSNR.
+    """
     torch.manual_seed(0)
     vae = build_vae().to(device, memory_format=torch.channels_last)
     if (out / "vae").exists():
-        vae = AutoencoderKL.from_pretrained(out / "vae").to(device, memory_format=torch.channels_last)
+        vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32).to(device, memory_format=torch.channels_last)
     average = Average(vae, decay=0.999)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    people, scenes = int(len(layers.rgba) * 0.98), int(len(layers.scenes) * 0.98)
+    fused = device.type == "cuda"
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4, fused=fused)
 
     def losses(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         posterior = vae.encode(images).latent_dist
@@ -48,9 +56,17 @@ def train_vae(
         return reconstruction_loss(output.float(), images.float()), kl.float()
 
     forward = torch.compile(losses) if compiled else losses
+    if compiled:
+        warm = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            sum(forward(warm)).backward()
+        optimizer.zero_grad(set_to_none=True)
+        print("[vae] compiled", flush=True)
+    layers = load_layers()
+    people, scenes = int(len(layers.rgba) * 0.98), int(len(layers.scenes) * 0.98)
     clock = Clock(max_seconds, "vae", max_steps=max_steps)
     for _ in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, 1.5e-3))
+        set_learning_rate(optimizer, learning_rate(clock.progress, peak))
         images = layers.compose(
             torch.randint(people, (batch,), device=device), torch.randint(scenes, (batch,), device=device)
         )
@@ -62,12 +78,12 @@ def train_vae(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         average.update()
-        clock.log(reconstruction=reconstruction, kl=kl)
+        clock.log(reconstruction=reconstruction.detach(), kl=kl.detach())
     average.store()
 
     vae.eval()
     generator = torch.Generator(device).manual_seed(1)
-    squares, means, variances = [], [], []
+    squares, variances = [], []
     with torch.no_grad():
         for _ in range(max(1, min(16, len(layers.rgba) // 64))):
             held = torch.randint(people, len(layers.rgba), (64,), device=device, generator=generator)
@@ -76,10 +92,11 @@ def train_vae(
             latents = vae.encode(images * 2 - 1).latent_dist.mode()
             output = (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
             squares.append((output - images).square().mean())
-            means.append(latents.mean())
             variances.append(latents.square().mean())
     value = float(-10 * torch.stack(squares).mean().log10())
     scale = float(torch.stack(variances).mean().sqrt())
     vae.register_to_config(scaling_factor=1.0 / scale)
-    vae.save_pretrained(out / "vae")
-    print("[vae] " + json.dumps({"held_out_psnr": value, "latent_rms": scale, "steps": clock.step}), flush=True)
+    save_model(vae, out / "vae")
+    result = {"held_out_psnr": value, "latent_rms": scale, "steps": clock.step, "batch": batch}
+    write_json(out / "vae" / "trained.json", result)
+    print("[vae] " + json.dumps(result), flush=True)
