@@ -26,7 +26,7 @@ _NOT_DIGESTED = frozenset(
 _BATCH_MATTERS = frozenset({"method", "training"})
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """The one JSON text of ``value``: sorted keys, no spaces, no NaN; tuples read as lists.
 
     Raises:
@@ -38,7 +38,7 @@ def canonical_json(value: Any) -> str:
         raise UserError(f"expected plain data (numbers, text, lists, mappings) to digest: {error}") from error
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """The first 16 hex digits of SHA-256 over the canonical JSON of ``value``."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:LENGTH]
 
@@ -53,7 +53,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
     return digest(essential(config))
 
 
-def essential(value: Any, *, batch_matters: bool = False) -> Any:
+def essential(value: object, *, batch_matters: bool = False) -> object:
     """What ``config_digest`` looks at: ``value`` without what it leaves out."""
     if isinstance(value, Mapping):
         return {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hspace_exp.atomic import write_json
-from hspace_exp.digest import config_digest
+from hspace_exp.digest import config_digest as config_digest
 from hspace_exp.errors import UserError
 
 SCHEMA = 1
@@ -94,7 +94,7 @@ class RunRecord:
         return data
 
     @classmethod
-    def from_json(cls, data: Any, source: str = "record") -> RunRecord:
+    def from_json(cls, data: object, source: str = "record") -> RunRecord:
         """Rebuild a record from plain data; ``source`` is named in errors.
 
         Raises:
@@ -178,7 +178,7 @@ def same_result(a: RunRecord, b: RunRecord, tolerance: float = 0.0) -> bool:
     return not differences(a, b, tolerance)
 
 
-def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
     inner: Iterator[tuple[str, Any]] | None = None
     if isinstance(value, Mapping) and value:
         inner = ((f"{where}.{name}" if where else str(name), item) for name, item in value.items())
@@ -191,7 +191,7 @@ def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(item, path)
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

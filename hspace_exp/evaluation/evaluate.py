@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, OpenClipFeatures
-from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.image_metric import Resampling, item_keys
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measures import (
     Measure,
@@ -95,7 +95,7 @@ def evaluate(
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
     values, professions = _check(pairs, attribute, judge, second_judge)
-    options: dict[str, int] = {"repeats": repeats, "seed": seed}
+    options: Resampling = {"repeats": repeats, "seed": seed}
     measures = fairness_measures(judge.name, attribute, professions, len(values), "", **options)
     if truth is not None and any(profession in truth for profession in professions):
         nothing = dict.fromkeys(values, float("nan"))

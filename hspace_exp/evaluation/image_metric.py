@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -28,6 +28,13 @@ def item_keys(names: list[str]) -> Tensor:
     return torch.tensor([seed_of(name) for name in names], dtype=torch.int64)
 
 
+class Resampling(TypedDict, total=False):
+    """Options of every metric: number of bootstrap resamples, and the seed that varies them."""
+
+    repeats: int
+    seed: int
+
+
 class ImageMetric(Metric):
     """Base: rows of numbers, one an image, and a statistic of them.
 
@@ -45,16 +52,15 @@ class ImageMetric(Metric):
     rows: list[Tensor]
     groups: list[Tensor]
 
-    def __init__(self, *, repeats: int = 1000, seed: int = 0, stratified: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, repeats: int = 1000, seed: int = 0, stratified: bool = False) -> None:
         """Start empty.
 
         Args:
             repeats: bootstrap resamples; 0 leaves intervals out.
             seed: varies the resampling; equal images and seed give equal intervals.
             stratified: resample within groups, for statistics that are averaged over groups.
-            **kwargs: of ``torchmetrics.Metric``.
         """
-        super().__init__(**kwargs)
+        super().__init__()
         if repeats < 0 or repeats == 1:
             raise UserError(f"expected 0 or at least 2 bootstrap resamples, got {repeats}")
         self.repeats, self.seed, self.stratified = repeats, seed, stratified

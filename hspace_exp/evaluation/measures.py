@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.preservation import any_changed
-from hspace_exp.evaluation.image_metric import ImageMetric
+from hspace_exp.evaluation.image_metric import ImageMetric, Resampling
 from hspace_exp.evaluation.metrics import (
     BiasAmplification,
     ClipAlignment,
@@ -39,7 +39,12 @@ class Measure:
 
 
 def fairness_measures(
-    judge: str, attribute: str, professions: tuple[str, ...], num_classes: int, suffix: str, **options: Any
+    judge: str,
+    attribute: str,
+    professions: tuple[str, ...],
+    num_classes: int,
+    suffix: str,
+    **options: Unpack[Resampling],
 ) -> dict[str, Measure]:
     """Deviation ratio, success, the worst profession's success, and flips, in the eyes of one judge."""
 
@@ -64,7 +69,7 @@ def fairness_measures(
     }
 
 
-def bias_measure(judge: str, attribute: str, truth: Tensor, **options: Any) -> Measure:
+def bias_measure(judge: str, attribute: str, truth: Tensor, **options: Unpack[Resampling]) -> Measure:
     """Bias amplification over the professions whose row of ``truth`` (G, C) is known (not NaN)."""
     known = ~truth.isnan().any(1)
 
@@ -75,7 +80,9 @@ def bias_measure(judge: str, attribute: str, truth: Tensor, **options: Any) -> M
     return Measure(BiasAmplification(truth, **options), classes, True)
 
 
-def content_measures(judge: str, attribute: str, attributes: tuple[str, ...], **options: Any) -> dict[str, Measure]:
+def content_measures(
+    judge: str, attribute: str, attributes: tuple[str, ...], **options: Unpack[Resampling]
+) -> dict[str, Measure]:
     """Alignment with texts, distance of distributions, and what else was kept, in the eyes of one judge."""
     others = tuple(name for name in attributes if name != attribute)
     measures = {
@@ -105,7 +112,7 @@ def content_measures(judge: str, attribute: str, attributes: tuple[str, ...], **
     return measures
 
 
-def background_measures(judge: str, attribute: str, **options: Any) -> dict[str, Measure]:
+def background_measures(judge: str, attribute: str, **options: Unpack[Resampling]) -> dict[str, Measure]:
     """PSNR and SSIM of the background, of all pairs and split by whether the attribute changed."""
 
     def pairs(flipped: bool | None) -> Callable[[Seen], tuple[Tensor, ...] | None]:
@@ -131,7 +138,7 @@ def background_measures(judge: str, attribute: str, **options: Any) -> dict[str,
     return measures
 
 
-def agreement_measure(judge: str, other: str, attribute: str, **options: Any) -> Measure:
+def agreement_measure(judge: str, other: str, attribute: str, **options: Unpack[Resampling]) -> Measure:
     """Share of edited images on which two judges agree."""
 
     def same(seen: Seen) -> tuple[Tensor, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.alignment import clip_alignment
 from hspace_exp.evaluation.functional.fairness import bias_amplification, class_counts, deviation_ratio, group_means
-from hspace_exp.evaluation.image_metric import ImageMetric
+from hspace_exp.evaluation.image_metric import ImageMetric, Resampling
 
 
 class RowMean(ImageMetric):
@@ -39,9 +39,9 @@ class UnwantedShare(Share):
 class WorstGroupShare(Share):
     """The least share of any group, e.g. the success of the profession that fails most."""
 
-    def __init__(self, group_names: tuple[str, ...], **kwargs: Any) -> None:
+    def __init__(self, group_names: tuple[str, ...], **options: Unpack[Resampling]) -> None:
         """Name the groups, so that the note can say which is worst."""
-        super().__init__(stratified=True, **kwargs)
+        super().__init__(stratified=True, **options)
         self.group_names = group_names
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
@@ -60,9 +60,9 @@ class DeviationRatio(ImageMetric):
     higher_is_better = False
     bounds = (0.0, 1.0)
 
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int, **options: Unpack[Resampling]) -> None:
         """Say how many classes the attribute has."""
-        super().__init__(stratified=True, **kwargs)
+        super().__init__(stratified=True, **options)
         self.num_classes = num_classes
 
     def update(self, keys: Tensor, classes: Tensor, groups: Tensor) -> None:
@@ -91,9 +91,9 @@ class BiasAmplification(DeviationRatio):
     bounds = (-1.0, 1.0)
     truth: Tensor
 
-    def __init__(self, truth: Tensor, **kwargs: Any) -> None:
+    def __init__(self, truth: Tensor, **options: Unpack[Resampling]) -> None:
         """Take the (G, C) probabilities of the data."""
-        super().__init__(truth.shape[1], **kwargs)
+        super().__init__(truth.shape[1], **options)
         self.register_buffer("truth", truth.double(), persistent=False)
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -42,9 +40,9 @@ class FrechetDistance(FeatureDistance):
 
     bounds = (0.0, None)
 
-    def __init__(self, *, repeats: int = 1000, **kwargs: Any) -> None:
+    def __init__(self, *, repeats: int = 1000, seed: int = 0) -> None:
         """Start empty; see the class about ``repeats``."""
-        super().__init__(repeats=min(repeats, 200), **kwargs)
+        super().__init__(repeats=min(repeats, 200), seed=seed)
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The distance."""

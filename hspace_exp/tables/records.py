@@ -87,12 +87,11 @@ def _rank(name: str) -> int:
 
 
 def _without_seed(record: RunRecord) -> dict[str, Any]:
-    config = dict(essential(record.config))
-    config.pop("seed", None)
-    return config
+    config = essential(record.config)
+    return {name: value for name, value in config.items() if name != "seed"} if isinstance(config, dict) else {}
 
 
-def _flatten(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(value: object, where: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flatten(inner, f"{where}.{name}" if where else name)

@@ -37,10 +37,10 @@ def interval(value: float, replicates: Tensor) -> tuple[float, float]:
     """95 % interval around ``value`` from bootstrap replicates of the same statistic.
 
     The percentile interval (Efron & Tibshirani, 1993, chapter 13), shifted by the bootstrap's estimate of bias
-    (chapter 10), the mean of the replicates minus the value. For means the shift is nil but for chance. Deviation ratios and Fréchet
-    distances are never negative, so resampling alone inflates them: without the shift the interval of an even
-    distribution, DR = 0, would not contain 0. Fewer than 100 replicates say too little about tails: they give the
-    normal interval ± 1.96 standard deviations.
+    (chapter 10), the mean of the replicates minus the value. For means the shift is nil but for chance. Deviation
+    ratios and Fréchet distances are never negative, so resampling alone inflates them: without the shift the interval
+    of an even distribution, DR = 0, would not contain 0. Fewer than 100 replicates say too little about tails: they
+    give the normal interval ± 1.96 standard deviations.
 
     Args:
         value: the statistic of the images themselves.
