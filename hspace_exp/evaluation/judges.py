@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -56,13 +57,15 @@ class ZeroShotJudge:
         self.clip, self.texts, self.name = clip, texts, name
         self.attributes = {attribute: tuple(values) for attribute, values in texts.items()}
 
+    @cached_property
+    def anchors(self) -> dict[str, Tensor]:
+        """(C, D) unit vectors of each attribute's texts."""
+        return {attribute: self.clip.encode_texts(list(values.values())) for attribute, values in self.texts.items()}
+
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
         features = self.clip.encode_images(images)
-        return {
-            attribute: (features @ self.clip.encode_texts(list(values.values())).T).argmax(1).cpu()
-            for attribute, values in self.texts.items()
-        }
+        return {attribute: (features @ anchors.T).argmax(1).cpu() for attribute, anchors in self.anchors.items()}
 
 
 class ProbeJudge:

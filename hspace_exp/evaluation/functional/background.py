@@ -90,10 +90,15 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
-    window = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    window = window / window.sum()
-    channels = images.shape[1]
-    padded = F.pad(images, (SSIM_RADIUS,) * 4, mode="replicate")
-    rows = F.conv2d(padded, window.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(rows, window.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    # Two banded matrices: many times faster on a CPU than a float64 convolution by groups.
+    rows, columns = (_window(size, images) for size in images.shape[-2:])
+    return rows @ images @ columns.T
+
+
+def _window(size: int, like: Tensor) -> Tensor:
+    """(size, size): row i weighs the pixels around i; those beyond a border count as the outermost pixel."""
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, device=like.device)
+    weights = torch.exp(-(offsets.to(like.dtype) ** 2) / (2 * SSIM_SIGMA**2))
+    centres = torch.arange(size, device=like.device)[:, None]
+    weights = (weights / weights.sum()).expand(size, -1)
+    return like.new_zeros(size, size).scatter_add_(1, (centres + offsets).clamp(0, size - 1), weights)
