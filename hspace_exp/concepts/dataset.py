@@ -1,0 +1,166 @@
+"""x+: images of a concept with their latents and attention heatmaps, made once and shared through the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hspace_exp.atomic import save_safetensors, write_json
+from hspace_exp.evaluation.pairs import load_images
+from hspace_exp.generation import Sampling
+from hspace_exp.images import missing, save_all
+from hspace_exp.masks import MaskProvider
+from hspace_exp.models.attention import record_cross_attention
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.progress import track
+from hspace_exp.seeding import initial_noise
+
+log = logging.getLogger(__name__)
+
+# Written at once, so at most this many images are lost when a run is stopped.
+BLOCK = 32
+
+Block = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Positives:
+    """N images of one concept.
+
+    Attributes:
+        folder: where they are cached.
+        latents: (N, C, H, W) float32 scaled latents.
+        images: files of the images.
+        heatmaps: (N, 1, h, w) attention that the attribute words got, where the images were generated.
+        exact: (N, 1, S, S) true masks, where they were rendered.
+    """
+
+    folder: Path
+    latents: Tensor
+    images: tuple[Path, ...]
+    heatmaps: Tensor | None = None
+    exact: Tensor | None = None
+
+
+@torch.no_grad()
+def sample_block(
+    backbone: Backbone, sampling: Sampling, prompt: str, words: str, indices: Sequence[int], image_seed: int
+) -> Block:
+    """Latents of generated images and the attention that ``words`` got, averaged over layers and steps."""
+    found: dict[str, list[Tensor]] = {"latents": [], "heatmaps": []}
+    for start in range(0, len(indices), sampling.chunk_size):
+        chunk = indices[start : start + sampling.chunk_size]
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for i in chunk])
+        embeds = backbone.encode_prompts([prompt]).expand(len(chunk))
+        tokens = backbone.word_mask(prompt, words).expand(len(chunk), -1)
+        guided = sampling.guidance(backbone) > 1
+        with record_cross_attention(backbone.unet, tokens, guided=guided) as record:
+            found["latents"].append(sampling(backbone, noise, embeds).cpu())
+        found["heatmaps"].append(record.heatmap().cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def render_block(
+    backbone: Backbone, attribute: str, value: str, part: str, indices: Sequence[int], image_seed: int
+) -> Block:
+    """Latents of rendered images of the embedded world, with the exact mask of ``part``."""
+    import numpy as np
+
+    from hspace_exp.avatars.render import render
+    from hspace_exp.avatars.world import sample_spec
+    from hspace_exp.seeding import seed_of
+
+    images, masks = [], []
+    for i in indices:
+        seed = seed_of("positive", image_seed, attribute, value, i) % 2**32
+        spec = sample_spec(np.random.default_rng(seed), "person", **{attribute: value})
+        drawn = render(spec, seed, backbone.image_size)
+        images.append(torch.from_numpy(drawn.image).permute(2, 0, 1).float() / 255)
+        masks.append(torch.from_numpy(drawn.masks[part])[None].float())
+    latents = [backbone.encode_images(torch.stack(images[i : i + 8])).cpu() for i in range(0, len(images), 8)]
+    return {"latents": torch.cat(latents), "exact": torch.stack(masks)}
+
+
+def positives(
+    backbone: Backbone,
+    folder: Path,
+    count: int,
+    make_block: Callable[[Sequence[int]], Block],
+    about: dict[str, Any],
+    description: str = "images of a concept",
+) -> Positives:
+    """Make, or read from the cache, the first ``count`` images of a concept.
+
+    Args:
+        backbone: decodes the images.
+        folder: their place in the cache.
+        count: how many.
+        make_block: makes the tensors of some indices; ``sample_block`` or ``render_block`` with settings bound.
+        about: what made them, written to ``manifest.json``.
+        description: for the progress bar.
+    """
+    blocks = []
+    for start in track(range(0, count, BLOCK), description=description):
+        indices = range(start, min(start + BLOCK, count))
+        path = folder / f"block-{start:06d}.safetensors"
+        block = _read(path, len(indices))
+        if block is None:
+            block = make_block(indices)
+            save_safetensors(path, block)
+        files = [_image(folder, i) for i in indices]
+        absent = missing(files)
+        rows = [files.index(file) for file in absent]
+        for first in range(0, len(rows), 8):
+            some = rows[first : first + 8]
+            save_all([files[row] for row in some], backbone.decode_latents(block["latents"][some]))
+        blocks.append({name: tensor[: len(indices)] for name, tensor in block.items()})
+    write_json(folder / "manifest.json", {**about, "images": count})
+    joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+    return Positives(
+        folder,
+        joined["latents"],
+        tuple(_image(folder, i) for i in range(count)),
+        joined.get("heatmaps"),
+        joined.get("exact"),
+    )
+
+
+def attribute_maps(found: Positives, provider: MaskProvider, path: Path, description: str = "attribute maps") -> Tensor:
+    """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``."""
+    cached = _read(path, len(found.images))
+    if cached is not None:
+        return cached["maps"][: len(found.images)]
+    maps = []
+    for start in track(range(0, len(found.images), BLOCK), description=description):
+        rows = slice(start, start + BLOCK)
+        heatmaps = None if found.heatmaps is None else found.heatmaps[rows]
+        exact = None if found.exact is None else found.exact[rows]
+        some = provider.maps(load_images(found.images[rows]), heatmaps, exact)
+        maps.append((some * 255).round().byte().cpu())
+    joined = torch.cat(maps)
+    save_safetensors(path, {"maps": joined})
+    return joined
+
+
+def _image(folder: Path, index: int) -> Path:
+    return folder / "images" / f"{index:06d}.png"
+
+
+def _read(path: Path, rows: int) -> Block | None:
+    """Tensors of a cached file with at least ``rows`` rows; None where it must be made."""
+    if not path.exists():
+        return None
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError):
+        log.warning("%s is damaged: it is made again", path)
+        return None
+    return tensors if tensors and min(len(t) for t in tensors.values()) >= rows else None

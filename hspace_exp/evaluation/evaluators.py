@@ -1,0 +1,143 @@
+"""Ready-made evaluations: which judges, features and masks look at the images of which world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation, evaluate
+from hspace_exp.evaluation.features import SharedClip
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts
+from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
+from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.evaluation.seen import PersonMasks
+from hspace_exp.masks.sam import segment
+from hspace_exp.masks.small_sam import load_small_sam
+
+# Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
+PORTRAIT_BOX = (0.17, 0.12, 0.84, 1.0)
+PORTRAIT_POINTS = ((0.5, 0.42), (0.5, 0.7), (0.5, 0.92))
+
+
+def sam_person_masks(folder: Path, device: str) -> PersonMasks:
+    """Person masks of portraits by the small SAM, asked with the usual frame and points of a portrait."""
+    sam = load_small_sam(folder).to(device)
+
+    def masks(images: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 images to (B, 1, H, W) masks."""
+        height, width = images.shape[1:3]
+        size = torch.tensor([width, height], dtype=torch.float32)
+        boxes = (torch.tensor(PORTRAIT_BOX) * size.repeat(2)).expand(len(images), -1)
+        points = (torch.tensor(PORTRAIT_POINTS) * size).expand(len(images), -1, -1)
+        return segment(sam, images, boxes, points).cpu()
+
+    return masks
+
+
+class AvatarEvaluator:
+    """The embedded world's zero-shot judge, the supervised probe beside it, SAM for backgrounds, and the truth."""
+
+    def __init__(
+        self,
+        weights: str | Path,
+        *,
+        labelled: int = 216,
+        repeats: int = 1000,
+        device: str = "cpu",
+        batch_size: int = 32,
+    ) -> None:
+        """Load everything, so that a missing file is found out before anything is made.
+
+        Args:
+            weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
+            labelled: renders of known truth for ``classifier_accuracy``; 0 leaves it out.
+            repeats: bootstrap resamples.
+            device: where models run.
+            batch_size: pairs at once.
+        """
+        from hspace_exp.avatars.probe import ATTRIBUTES, load_probe
+
+        if labelled < 0 or repeats < 0:
+            raise UserError(f"expected evaluator.labelled and repeats of at least 0, got {labelled} and {repeats}")
+        folder = Path(weights)
+        self.clip = SharedClip(load_open_clip(folder / "clip", device))
+        self.judge = ZeroShotJudge(self.clip, avatar_texts())
+        self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
+        self.person_masks = sam_person_masks(folder / "sam", device)
+        self.labelled, self.repeats, self.device, self.batch_size = labelled, repeats, device, batch_size
+
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
+        """Measure pairs of images."""
+        from hspace_exp.evaluation.world import labelled_renders, world_truth
+
+        return evaluate(
+            pairs,
+            attribute=attribute,
+            judge=self.judge,
+            clip=self.clip,
+            second_judge=self.probe,
+            person_masks=self.person_masks,
+            truth=world_truth(attribute),
+            labelled=labelled_renders(attribute, self.labelled) if self.labelled else None,
+            batch_size=self.batch_size,
+            repeats=self.repeats,
+            seed=seed,
+            device=self.device,
+        )
+
+
+class PhotoEvaluator:
+    """A published OpenCLIP model as zero-shot judge of photographs, for alignment and for features."""
+
+    def __init__(
+        self, model: str, weights: str, *, repeats: int = 1000, device: str = "cpu", batch_size: int = 16
+    ) -> None:
+        """Load the model, from the hub or a file.
+
+        Args:
+            model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
+            weights: OpenCLIP's name of the weights, or a local file.
+            repeats: bootstrap resamples.
+            device: where the model runs.
+            batch_size: pairs at once.
+        """
+        import open_clip
+
+        try:
+            network = open_clip.create_model(model, pretrained=weights, device=device)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"cannot get OpenCLIP {model} with {weights!r} ({reason}): set evaluator.weights to a local file"
+            ) from error
+        mean, std = network.visual.image_mean, network.visual.image_std
+        size = network.visual.image_size
+        network.eval().requires_grad_(False)
+        self.clip = SharedClip(
+            OpenClip(
+                network,
+                open_clip.get_tokenizer(model),
+                int(size if isinstance(size, int) else size[0]),
+                tuple(mean),
+                tuple(std),
+            )
+        )
+        self.judge = ZeroShotJudge(self.clip, PHOTO_TEXTS)
+        self.repeats, self.device, self.batch_size = repeats, device, batch_size
+
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
+        """Measure pairs of images; backgrounds are left out, as no person masks are at hand."""
+        return evaluate(
+            pairs,
+            attribute=attribute,
+            judge=self.judge,
+            clip=self.clip,
+            batch_size=self.batch_size,
+            repeats=self.repeats,
+            seed=seed,
+            device=self.device,
+        )

@@ -1,0 +1,265 @@
+"""Paired images: the same prompts and noises with and without an edit, in fixed chunks that resume exactly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.atomic import write_bytes, write_text
+from hspace_exp.concepts.method import LowFrequency
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.evaluation.pairs import COLUMNS
+from hspace_exp.images import is_whole, missing, save_all
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit
+from hspace_exp.models.prompts import PromptEmbeds
+from hspace_exp.progress import track
+from hspace_exp.sampling import sample_latents
+from hspace_exp.seeding import generator, initial_noise
+
+log = logging.getLogger(__name__)
+
+STAMP = "made_by.txt"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to make: ``target`` is the concept asked for, "" for none."""
+
+    prompt: str
+    profession: str
+    seed_index: int
+    target: str = ""
+
+    @property
+    def file(self) -> str:
+        """Where the image is, below a folder."""
+        return f"{self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are denoised.
+
+    Attributes:
+        num_inference_steps: steps.
+        make_scheduler: the model's own scheduler → the one to use.
+        chunk_size: images at once.
+        guidance_scale: None takes the model's own.
+    """
+
+    num_inference_steps: int
+    make_scheduler: Callable[[Any], Any]
+    chunk_size: int = 8
+    guidance_scale: float | None = None
+
+    def guidance(self, backbone: Backbone) -> float:
+        """The scale in use."""
+        return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
+    def __call__(self, backbone: Backbone, noise: Tensor, embeds: PromptEmbeds, edit: HEdit | None = None) -> Tensor:
+        """Latents (B, C, H, W) of B prompts."""
+        return sample_latents(
+            backbone,
+            noise,
+            embeds,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.make_scheduler(backbone.scheduler),
+            edit=edit,
+        )
+
+    def describe(self, backbone: Backbone) -> dict[str, Any]:
+        """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""
+        scheduler = self.make_scheduler(backbone.scheduler)
+        settings = {k: v for k, v in sorted(scheduler.config.items()) if not k.startswith("_")}
+        return {
+            "model": backbone.name,
+            "revision": backbone.revision,
+            "dtype": str(backbone.dtype),
+            "image_size": backbone.image_size,
+            "scheduler": [type(scheduler).__name__, {k: str(v) for k, v in settings.items()}],
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": self.guidance(backbone),
+        }
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is done to h, for each target.
+
+    Attributes:
+        vectors: (C, H, W) or (C, 1, 1) of each concept.
+        strength: s.
+        branch: ``both`` or ``conditional``.
+        frequency: the low-frequency term.
+    """
+
+    vectors: Mapping[str, Tensor]
+    strength: float
+    branch: str
+    frequency: LowFrequency = field(default_factory=LowFrequency)
+
+
+def plan(
+    professions: Sequence[str],
+    templates: Sequence[str],
+    count: int,
+    concepts: Sequence[str] = (),
+    assignment: str = "balanced",
+    seed: int = 0,
+) -> list[Item]:
+    """Which images are made.
+
+    Args:
+        professions: names.
+        templates: wordings; seed i takes wording i modulo their number.
+        count: images of each profession.
+        concepts: what may be asked for; none for the unedited model.
+        assignment: ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count``
+            allows), ``random`` draws, a concept's name asks it of every image.
+        seed: of ``random``.
+    """
+    items = []
+    for p, profession in enumerate(professions):
+        name = profession.lower()
+        article = "an" if name[0] in "aeiou" else "a"
+        for i in range(count):
+            prompt = templates[i % len(templates)].format(a=article, profession=name)
+            target = _target(concepts, assignment, seed, p, profession, i) if concepts else ""
+            items.append(Item(prompt, profession, i, target))
+    return items
+
+
+def _target(concepts: Sequence[str], assignment: str, seed: int, p: int, profession: str, i: int) -> str:
+    if assignment == "balanced":
+        return concepts[(i + p) % len(concepts)]  # who gets the odd one out differs from profession to profession
+    if assignment == "random":
+        drawn = torch.randint(len(concepts), (), generator=generator("assignment", seed, profession, i))
+        return concepts[int(drawn)]
+    if assignment not in concepts:
+        raise unknown("assignment", assignment, ("balanced", "random", *concepts))
+    return assignment
+
+
+def generate(
+    backbone: Backbone,
+    sampling: Sampling,
+    items: Sequence[Item],
+    folder: Path,
+    *,
+    image_seed: int = 0,
+    edit: Edit | None = None,
+    description: str = "generate images",
+) -> int:
+    """Make the images that ``folder`` lacks; those there stay.
+
+    Chunks are fixed by the order of the items, and a chunk is sampled whole even when one of its images is missing, so
+    an interrupted run ends with the very images of an uninterrupted one.
+
+    Returns:
+        the number of images made.
+    """
+    chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
+    made = 0
+    for chunk in track(chunks, description=description):
+        absent = set(missing([folder / item.file for item in chunk]))
+        if not absent:
+            continue
+        images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+        rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+        save_all([folder / chunk[row].file for row in rows], images[rows])
+        made += len(rows)
+    return made
+
+
+@torch.no_grad()
+def sample_chunk(
+    backbone: Backbone, sampling: Sampling, chunk: Sequence[Item], image_seed: int, edit: Edit | None
+) -> Tensor:
+    """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
+    noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
+    embeds = backbone.encode_prompts([item.prompt for item in chunk])
+    if edit is None:
+        latents = sampling(backbone, noise, embeds)
+    else:
+        count, guided = len(chunk), sampling.guidance(backbone) > 1
+        h_edit, paired = _h_edit(edit, chunk, guided, backbone.device)
+        if paired:
+            noise, embeds = torch.cat([noise, noise]), PromptEmbeds.cat([embeds, embeds])
+        latents = sampling(backbone, noise, embeds, h_edit)[-count:]
+    return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
+
+
+def _h_edit(edit: Edit, chunk: Sequence[Item], guided: bool, device: torch.device) -> tuple[HEdit, bool]:
+    """The edit of a chunk, and whether the unedited trajectories run along in front of it, as LL's source."""
+    for item in chunk:
+        if item.target not in edit.vectors:
+            raise unknown("concept", item.target, edit.vectors)
+    vectors = torch.stack([edit.vectors[item.target] for item in chunk]).to(device)
+    weight = edit.frequency.weight
+    paired = bool(weight) and edit.frequency.source == "original"
+    count = len(chunk)
+    common: dict[str, Any] = {"guided": guided, "branch": edit.branch}
+    if weight:
+        common["lowpass"] = edit.frequency.transform
+    if not paired:
+        return HEdit(vector=vectors, strength=edit.strength, lowpass_weight=weight, **common), False
+    edited = torch.cat([torch.zeros(count), torch.ones(count)]).to(device)
+    first = torch.arange(count, device=device).repeat(2)
+    return HEdit(
+        vector=torch.cat([vectors, vectors]),
+        strength=edit.strength * edited,
+        lowpass_weight=weight * edited,
+        original_index=first,
+        **common,
+    ), True
+
+
+def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
+    """Copy the unedited images from the cache into a run's folder, where they are not whole already."""
+    for item in items:
+        if not is_whole(folder / item.file):
+            write_bytes(folder / item.file, (cache / item.file).read_bytes())
+
+
+def claim(folder: Path, made_by: str) -> None:
+    """Make ``folder`` hold images of one making only: those of another are removed, and that is said."""
+    stamp = folder / STAMP
+    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else None
+    if before != made_by and folder.exists():
+        if before is not None:
+            log.warning("%s holds images of another configuration: they are made again", folder)
+        shutil.rmtree(folder)
+    write_text(stamp, made_by + "\n")
+
+
+def write_manifest(run_dir: Path, items: Sequence[Item], strength: float, edited: bool) -> Path:
+    """Write ``manifest.csv``; without an edit the edited image is the unedited one."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item in items:
+        original = f"images/original/{item.file}"
+        shown = f"images/edited/{item.file}" if edited else original
+        amount = strength if edited else 0.0
+        writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
+    path = run_dir / "manifest.csv"
+    write_text(path, text.getvalue())
+    return path
+
+
+def check_prompts(backbone: Backbone, prompts: Sequence[str]) -> None:
+    """Refuse prompts that the model's tokenizer does not take whole, before anything expensive happens."""
+    if not prompts:
+        raise UserError("there are no prompts: name at least one profession and one template")
+    backbone.encode_prompts(list(dict.fromkeys(prompts)))

@@ -1,0 +1,47 @@
+"""PNG files that a resumed run may trust, or make again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from hspace_exp.atomic import save_png
+
+log = logging.getLogger(__name__)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether ``path`` is a complete PNG (every chunk's checksum is read); False where there is no file."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except FileNotFoundError:
+        return False
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
+def missing(paths: Iterable[Path]) -> list[Path]:
+    """Those paths that hold no whole image; damaged files are named in the log."""
+    absent = [path for path in paths if not is_whole(path)]
+    for path in absent:
+        if path.exists():
+            log.warning("%s is damaged: it is made again", path)
+    return absent
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3), rounded."""
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def save_all(paths: Iterable[Path], images: Tensor) -> None:
+    """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all."""
+    for path, image in zip(paths, to_uint8(images), strict=True):
+        save_png(path, image)

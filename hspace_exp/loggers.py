@@ -1,0 +1,76 @@
+"""Where curves go: Weights & Biases, a CSV file, or nowhere."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from hspace_exp.errors import unknown
+
+WANDB_MODES = ("auto", "online", "offline")
+Mode = Literal["online", "offline"]
+
+
+def wandb_logger(folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto") -> Logger:
+    """Log to Weights & Biases; without a key the run stays in ``folder``/wandb and nobody is asked to log in.
+
+    Args:
+        folder: the run's folder.
+        name: of the run.
+        config: the resolved configuration.
+        project: of the run.
+        mode: ``online``, ``offline``, or ``auto``: online where a key is configured.
+    """
+    if mode not in WANDB_MODES:
+        raise unknown("wandb mode", mode, WANDB_MODES)
+    chosen = cast(Mode, ("online" if has_key() else "offline") if mode == "auto" else mode)
+    import wandb
+
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    return WandbLogger(
+        project=project, name=name, save_dir=folder, offline=chosen == "offline", config=config, settings=settings
+    )
+
+
+def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> Logger:
+    """Log to ``folder``/metrics.csv."""
+    return CSVLogger(folder, name="", version="")
+
+
+def no_logger(folder: Path, name: str, config: dict[str, Any]) -> None:
+    """Log nothing."""
+
+
+def has_key() -> bool:
+    """Whether Weights & Biases could log in without asking."""
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def log_results(logger: Logger | None, metrics: Mapping[str, float | None], grid: Path) -> None:
+    """Log final numbers, and the image grid where the logger takes images."""
+    if logger is None:
+        return
+    logger.log_metrics({f"metrics/{name}": value for name, value in metrics.items() if value is not None})
+    if isinstance(logger, WandbLogger):
+        logger.log_image("grid", [str(grid)])
+    logger.save()
+
+
+def close(logger: Logger | None) -> None:
+    """End the run at the logger, so that the next job of a sweep has its own."""
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        wandb.finish()

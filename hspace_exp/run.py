@@ -1,0 +1,237 @@
+"""One run: the only reader of the configuration. Stages in order, each resumable, and one record at the end."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hspace_exp.atomic import save_png, write_text
+from hspace_exp.digest import config_digest
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation
+from hspace_exp.evaluation.pairs import Pair, read_manifest
+from hspace_exp.generation import Sampling, check_prompts, plan
+from hspace_exp.grid import pair_grid, strip
+from hspace_exp.loggers import close, log_results
+from hspace_exp.models.loading import fingerprint, resolve_device
+from hspace_exp.provenance import describe_device, git_state, versions
+from hspace_exp.record import FILE_NAME, RunRecord, read_record
+from hspace_exp.schema import check
+from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, trained
+from hspace_exp.tables.build import build
+from hspace_exp.tables.formats import render
+
+log = logging.getLogger(__name__)
+
+RESULTS = (FILE_NAME, "manifest.csv", "grid.png", "strip.png", "table.md")
+SMALL_UNET = 100_000_000
+
+
+def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRecord | None:
+    """Run the stages of a configuration.
+
+    Args:
+        cfg: composed from conf/.
+        run_dir: the run's folder; what is there already is used again.
+        overrides: of the command line, for the record.
+
+    Returns:
+        the record, or None where the stage ``evaluation`` is not asked for.
+
+    Raises:
+        UserError: the configuration or a file is wrong; nothing half-written is left.
+    """
+    config = _plain(cfg)
+    check(config)
+    done = _finished(run_dir, config)
+    if done is not None:
+        log.info("%s is done already: nothing to do", run_dir)
+        return done
+    _quieten()
+    cfg = cfg.copy()
+    cfg.device = str(resolve_device(config["device"]))
+    Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), config)
+    try:
+        with _timed("loading", seconds):
+            evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
+            job = _job(cfg, config, run_dir, logger)
+        _work(job, config["stages"], seconds)
+        if evaluator is None:
+            log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
+            return None
+        with _timed("evaluation", seconds):
+            pairs = read_manifest(run_dir / "manifest.csv")
+            found = evaluator(pairs, attribute=config["attribute"]["name"], seed=config["seed"])
+        record = _record(config, found, seconds, describe_device(job.backbone.device), overrides)
+        table = _write(record, pairs, run_dir)
+        log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
+    finally:
+        close(logger)
+    log.info("%s\n%s", run_dir, table)
+    return record
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration; the revision of local weights is a part of it."""
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    if not isinstance(resolved, dict):
+        raise UserError("expected a configuration with named keys")
+    plain = {str(key): value for key, value in resolved.items()}
+    source = plain["model"].get("source")
+    if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
+        plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
+    return plain
+
+
+def _finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
+    """The record of this very configuration; results of another one are removed, and that is said."""
+    if not (run_dir / FILE_NAME).exists():
+        return None
+    try:
+        record = read_record(run_dir)
+    except UserError as error:
+        log.warning("%s; it is made again", error)
+    else:
+        if record.config_digest != config_digest(config):
+            log.warning("%s holds the results of another configuration: they are replaced", run_dir)
+        elif all((run_dir / name).exists() for name in RESULTS):
+            return record
+    for name in RESULTS:
+        (run_dir / name).unlink(missing_ok=True)
+    return None
+
+
+def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path, logger: Any) -> Job:
+    """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens."""
+    make = partial(instantiate, _convert_="all")
+    method, frequency, masks, make_scheduler = (
+        make(node) for node in (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler)
+    )
+    protocol, attribute, prompts = config["protocol"], config["attribute"], config["prompts"]
+    concepts = attribute["concepts"] if method.training is not None else {}
+    items = plan(
+        protocol["professions"],
+        prompts["templates"],
+        protocol["images_per_profession"],
+        list(concepts),
+        protocol["assignment"],
+        config["seed"],
+    )
+    backbone = make(cfg.model)
+    check_prompts(backbone, [*(p[k] for p in concepts.values() for k in ("positive", "neutral")), *_prompts(items)])
+    small = sum(p.numel() for p in backbone.unet.parameters()) < SMALL_UNET
+    usual = 64 if small and backbone.device.type != "cpu" else 8
+    return Job(
+        backbone=backbone,
+        sampling=Sampling(protocol["num_inference_steps"], make_scheduler, config["chunk_size"] or usual),
+        method=method,
+        frequency=frequency,
+        masks=masks,
+        attribute=attribute["name"],
+        part=attribute["part"],
+        prompts=concepts,
+        items=items,
+        training_images=protocol["training_images"],
+        training_steps=protocol["training_steps"],
+        seed=config["seed"],
+        image_seed=protocol["image_seed"],
+        run_dir=run_dir,
+        cache=Path(config["paths"]["cache"]),
+        make_trainer=partial(make(cfg.trainer), logger=logger or False),
+        settings={
+            "training": config["method"]["training"],
+            "mask": config["mask"],
+            "frequency": config["frequency"],
+            "precision": config["trainer"].get("precision"),
+        },
+        placing={
+            "templates": prompts["templates"],
+            "assignment": protocol["assignment"],
+            "seed": config["seed"] if protocol["assignment"] == "random" else None,
+        },
+    )
+
+
+def _prompts(items: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(item.prompt for item in items))
+
+
+def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
+    """Everything before the evaluation."""
+    edits = job.method.training is not None
+    vectors = trained(job) if edits else None
+    if edits and vectors is None and {"concepts", "masks", "training"} & set(stages):
+        with _timed("concepts", seconds):
+            positives = make_positives(job)
+        if {"masks", "training"} & set(stages):
+            with _timed("masks", seconds):
+                maps = make_maps(job, positives)
+        if "training" in stages:
+            with _timed("training", seconds):
+                vectors = make_concepts(job, positives, maps)
+    if "generation" in stages:
+        if edits and vectors is None:
+            raise UserError(f"{job.concepts_dir} lacks this configuration's vectors: run the stage training first")
+        with _timed("generation", seconds):
+            make_images(job, vectors)
+
+
+def _record(
+    config: Mapping[str, Any],
+    found: Evaluation,
+    seconds: Mapping[str, float],
+    device: str,
+    overrides: Sequence[str],
+) -> RunRecord:
+    return RunRecord(
+        experiment=config["name"],
+        method=config["method"]["name"],
+        model=config["model"]["name"],
+        attribute=config["attribute"]["name"],
+        seed=config["seed"],
+        metrics=found.metrics,
+        per_profession=found.per_profession,
+        config=config,
+        versions=versions(),
+        git=git_state(),
+        device=device,
+        seconds={name: round(value, 2) for name, value in seconds.items()},
+        command=shlex.join(["python", "-m", "hspace_exp", *overrides]),
+    )
+
+
+def _write(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> str:
+    """Leave the pictures, the record, and, made from the record alone, the table."""
+    save_png(run_dir / "grid.png", pair_grid(pairs))
+    save_png(run_dir / "strip.png", strip(pairs))
+    record.write(run_dir)
+    table = render(build([run_dir]), "markdown")
+    write_text(run_dir / "table.md", table)
+    return table
+
+
+@contextmanager
+def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    log.info("%s …", stage)
+    started = time.monotonic()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+def _quieten() -> None:
+    """Silence what other libraries say about themselves."""
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
