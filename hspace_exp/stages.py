@@ -87,14 +87,20 @@ class Job:
         return {"images": self.positives_about(name), "mask": essential(self.settings["mask"])}
 
     @property
+    def training_settings(self) -> Any:
+        """Plain data of the method's training; its batch size is a hyper-parameter."""
+        plain: Any = essential({"training": self.settings["training"]})
+        return plain["training"]
+
+    @property
     def vectors_made_by(self) -> str:
         """Digest of all that decides the vectors."""
         about = {name: self.positives_about(name) for name in self.prompts}
         if self.method.needs_maps:
             about = {name: self.maps_about(name) for name in self.prompts}
-        fixed = {"images": self.training_images, "steps": self.training_steps, "seed": self.seed}
-        training = essential({"training": self.settings["training"], "precision": self.settings["precision"]})
-        return digest({**fixed, "about": about, "prompts": essential(self.prompts), **training})
+        fixed: dict[str, Any] = {"images": self.training_images, "steps": self.training_steps, "seed": self.seed}
+        fixed |= {"precision": self.settings["precision"]}
+        return digest({**fixed, "about": about, "prompts": essential(self.prompts), "training": self.training_settings})
 
 
 def make_positives(job: Job) -> dict[str, Positives]:
@@ -158,7 +164,7 @@ def make_concepts(
             "images": job.training_images,
             "strength": job.method.strength,
             "branch": job.method.branch,
-            **essential({"training": job.settings["training"]}),
+            "training": job.training_settings,
         },
         make_trainer=job.make_trainer,
     )

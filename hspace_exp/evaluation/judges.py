@@ -54,8 +54,8 @@ class ZeroShotJudge:
         for attribute, values in texts.items():
             if len(values) < 2:
                 raise UserError(f"a judge of {attribute!r} needs at least 2 values, got {list(values)}")
+        self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
         self.clip, self.texts, self.name = clip, texts, name
-        self.attributes: Mapping[str, tuple[str, ...]] = {attribute: tuple(values) for attribute, values in texts.items()}
 
     @cached_property
     def anchors(self) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class ProbeJudge:
             name: name of the judge.
         """
         self.probe, self.image_size, self.device, self.name = probe, image_size, device, name
-        self.attributes: Mapping[str, tuple[str, ...]] = {name: tuple(values) for name, values in attributes.items()}
+        self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in attributes.items()}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
+from hspace_exp.__main__ import main
 from hspace_exp.avatars.probe import AttributeProbe
 from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.masks.small_sam import build_small_sam
 
 ROOT = Path(__file__).parents[2]
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SAM = {
     "image_size": 32,
@@ -60,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, make_tiny_pipeline: Callable
 
 @pytest.fixture
 def arguments(world: Path, tmp_path: Path) -> list[str]:
-    """Overrides for a run of seconds on the tiny world; results and cache lie in ``tmp_path``."""
+    """Overrides for a run of a second on the tiny world; results and cache lie in ``tmp_path``."""
     return [
         "+experiment=gender_fairness",
         "protocol=smoke",
@@ -80,13 +82,44 @@ def arguments(world: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    error: str
+
+
 @pytest.fixture
-def command() -> Command:
-    """Run ``python -m hspace_exp …`` in a process of its own."""
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outcome]]:
+    """``python -m hspace_exp …`` inside this process: its exit code and what it wrote to stderr."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
 
-    def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["hspace_exp", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        try:
+            code = main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Outcome(code, capsys.readouterr().err)
+
+    yield run
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python -m hspace_exp …`` in a process of its own."""
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        done = [sys.executable, "-m", "hspace_exp", *arguments]
-        return subprocess.run(done, capture_output=True, text=True, timeout=200, cwd=cwd, env=environment, check=False)
+        command = [sys.executable, "-m", "hspace_exp", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
-    return run
+    return start

@@ -1,0 +1,125 @@
+"""Every file of conf/ composes, binds to its target's signature, and keeps its promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from hspace_exp.avatars.world import PROFESSIONS
+from hspace_exp.command_errors import CONF
+from hspace_exp.errors import UserError
+from hspace_exp.schema import check, register
+
+FILES = sorted(CONF.rglob("*.yaml"))
+CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name != "experiment"]
+EXPERIMENTS = [f.stem for f in (CONF / "experiment").glob("*.yaml")]
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def plain(*overrides: str) -> dict[str, Any]:
+    config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True, throw_on_missing=True)
+    assert isinstance(config, dict)
+    return {str(k): v for k, v in config.items()}
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_choice_composes_and_binds(group: str, name: str) -> None:
+    config = plain(f"{group}={name}")
+    check(config)
+    if "name" in config[group]:
+        assert config[group]["name"] == name  # run folders and records say what was chosen
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("method", ["original", "sdid", "lwim"])
+def test_every_experiment_composes_with_every_method(name: str, method: str) -> None:
+    config = plain(f"+experiment={name}", f"method={method}")
+    check(config)
+    assert (config["name"], config["method"]["name"]) == (name, method)
+
+
+def test_defaults_of_the_headline_experiment() -> None:
+    config = plain("+experiment=gender_fairness")
+    assert config["model"]["name"] == "avatars"
+    assert (config["attribute"]["name"], config["method"]["name"]) == ("gender", "lwim")
+    assert len(config["protocol"]["professions"]) == 12
+    assert (config["protocol"]["images_per_profession"], config["protocol"]["training_images"]) == (16, 64)
+
+
+def test_professions_are_those_of_the_world() -> None:
+    assert tuple(plain()["prompts"]["professions"]) == PROFESSIONS
+
+
+def test_published_hyperparameters() -> None:
+    lwim, sdid = plain(), plain("method=sdid")
+    assert lwim["frequency"]["weight"] == 0.35
+    assert lwim["method"]["training"]["objective"]["beta"] == 0.4
+    assert sdid["frequency"]["weight"] == 0.0
+    assert sdid["method"]["branch"] == "conditional"
+    assert sdid["method"]["training"]["optimizer"]["lr"] == 0.1
+    assert sdid["method"]["training"]["batch_size"] == 8
+    assert sdid["method"]["training"]["timesteps"] == [0, 1000]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mask", "frequency"),
+    [
+        (["method=sdid"], "none.NoMasks", 0.0),
+        (["method=sdid", "frequency=haar", "mask=attention"], "attention.AttentionMasks", 0.35),
+        (["model=sd15"], "sam.SamMasks", 0.35),
+        (["model=sd15", "method=original"], "none.NoMasks", 0.0),
+    ],
+)
+def test_methods_choose_their_mask_and_frequency_unless_told(overrides: list[str], mask: str, frequency: float) -> None:
+    config = plain(*overrides)
+    assert config["mask"]["_target_"].endswith(mask)
+    assert config["frequency"]["weight"] == frequency
+
+
+def test_models_of_photographs_have_their_own_judges() -> None:
+    assert plain("model=sdxl")["evaluator"]["_target_"].endswith("PhotoEvaluator")
+    assert plain("model=sd15")["mask"]["model_type"] == "vit_b"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")
+def test_files_are_short(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 45
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["protocol.training_images=-1"], ["protocol.training_images", "-1"]),
+        (["protocol.images_per_profession=0"], ["protocol.images_per_profession", "0"]),
+        (["seed=-3"], ["seeds", "-3"]),
+        (["prompts.templates=[]"], ["prompts.templates", "empty"]),
+        (["protocol.professions=[]"], ["protocol.professions", "empty"]),
+        (["protocol.professions=[nurs]"], ["'nurs'", "Did you mean 'nurse'", "sheriff"]),
+        (["protocol.professions=[nurse,nurse]"], ["twice"]),
+        (["protocol.assignment=femal"], ["'femal'", "Did you mean 'female'", "balanced"]),
+        (["prompts.templates=['a {profesion}']"], ["{profession}", "profesion"]),
+        (["stages=[train]"], ["'train'", "training"]),
+        (["+method.strenth=2"], ["key of method", "Did you mean 'strength'"]),
+        (["+method.training.objective.betta=2"], ["key of method.training.objective", "Did you mean 'beta'"]),
+        (["+extra=1"], ["'extra'", "protocol"]),
+        (["chunk_size=0"], ["chunk_size"]),
+    ],
+)
+def test_bad_values_are_refused_by_name(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        check(plain(*overrides))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message

@@ -1,0 +1,88 @@
+"""Wrong input on the command line: one line that says what to do, exit code 2, no record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+
+def refused(outcome: Any, *words: str) -> None:
+    """Assert that the last line is the only error line and has the words."""
+    assert outcome.code == 2, outcome.error
+    lines = [line for line in outcome.error.splitlines() if line.strip()]
+    assert sum(line.startswith("error: ") for line in lines) == 1, outcome.error
+    assert lines[-1].startswith("error: ")
+    assert "Traceback" not in outcome.error
+    for word in words:
+        assert word in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("method=sdidd", ["unknown method 'sdidd'", "Did you mean 'sdid'", "lwim, original, sdid"]),
+        ("model=sd1", ["unknown model 'sd1'", "sd14"]),
+        ("attribute=gendr", ["Did you mean 'gender'", "skin_tone"]),
+        ("protocl=smoke", ["unknown key 'protocl'", "Did you mean 'protocol'"]),
+        ("protocol.images=3", ["unknown key of protocol 'images'", "images_per_profession"]),
+        ("method.trainig.vector=channel", ["unknown key of method 'trainig'", "Did you mean 'training'"]),
+        ("protocol.training_steps=many", ["protocol.training_steps", "many"]),
+        ("protocol.images_per_profession=-4", ["protocol.images_per_profession", "-4"]),
+        ("protocol.professions=[nurze]", ["unknown profession 'nurze'", "Did you mean 'nurse'"]),
+        ("protocol.professions=[]", ["empty"]),
+        ("protocol.assignment=queen", ["unknown assignment", "balanced, random, female, male"]),
+        ("device=gpu", ["auto, cpu, cuda"]),
+        ("model.source=/nowhere/at/all", ["/nowhere/at/all", "does not exist"]),
+        ("method.branch=all", ["method.branch", "conditional"]),
+        ("hydra.run.dir=/proc/nothing/here", ["/proc/nothing", "hydra.run.dir"]),
+        ("paths.cache=/proc/nothing/here", ["/proc/nothing", "paths.cache"]),
+        ("evaluator.weights=/nowhere", ["/nowhere"]),
+        ("prompts.templates=['a photo of {a} {profession} " + "and a nurse " * 12 + "']", ["tokens", "shorten"]),
+    ],
+)
+def test_bad_input_is_one_line(cli: Cli, arguments: list[str], tmp_path: Path, bad: str, words: list[str]) -> None:
+    here = [] if bad.startswith("hydra.run.dir") else [f"hydra.run.dir={tmp_path / 'run'}"]
+    refused(cli(*arguments, *here, bad), *words)
+    assert not (tmp_path / "run" / "record.json").exists()
+    assert not (tmp_path / "cache").exists() or not any((tmp_path / "cache").iterdir())
+
+
+def test_typos_in_experiment_files_name_the_key(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    run_dir = f"hydra.run.dir={tmp_path / 'run'}"
+    for body, words in (
+        ("protocol: {training_stepz: 3}", ["training_stepz", "Did you mean 'training_steps'"]),
+        ("protocl: {training_steps: 3}", ["'protocl'", "Did you mean 'protocol'"]),
+        ("method: {strenth: 3}", ["key of method 'strenth'", "Did you mean 'strength'"]),
+        ("defaults: [{override /method: sdidd}]", ["unknown method 'sdidd'", "Did you mean 'sdid'"]),
+    ):
+        (folder / "typo.yaml").write_text(f"# @package _global_\n{body}\n")
+        refused(cli("--config-dir", str(tmp_path / "mine"), "+experiment=typo", *arguments[1:], run_dir), *words)
+
+
+def test_stages_out_of_order_say_what_to_run_first(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    base = [*arguments, "method=sdid", f"hydra.run.dir={tmp_path / 'run'}"]
+    refused(cli(*base, "stages=[generation]"), "run the stage training first")
+    refused(cli(*base, "stages=[evaluation]"), "run the generation stage first")
+
+
+def test_a_concept_of_another_shape_is_trained_again(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    base = [*arguments, "method=sdid", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert cli(*base, "stages=[concepts,training]").code == 0
+    path = tmp_path / "run" / "concepts" / "female.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, vector = file.metadata(), file.get_tensor("vector")
+    save_file({"vector": vector[:3].contiguous()}, path, metadata)
+    outcome = cli(*base)
+    assert outcome.code == 0
+    assert "female.safetensors" in outcome.error
+    assert "trained again" in outcome.error

@@ -1,0 +1,194 @@
+"""The main job from end to end through its command line, on a tiny world."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hspace_exp.concepts.concept import load_concept
+from hspace_exp.concepts.objectives import LocalisedDenoising
+from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.record import differences, read_record
+
+Cli = Callable[..., Any]
+SAM = "mask.checkpoint={world}/sam"
+
+
+@pytest.fixture
+def lwim(world: Path, arguments: list[str]) -> list[str]:
+    """The default method, with the tiny SAM."""
+    return [*arguments, SAM.format(world=world)]
+
+
+def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0, outcome.error
+    record = read_record(run_dir)
+    assert (record.experiment, record.method, record.attribute) == ("gender_fairness", "lwim", "gender")
+    assert {"deviation_ratio", "success", "clip_alignment", "subject_alignment", "fid", "background_psnr"} <= set(
+        record.metrics
+    )
+    assert {"background_ssim", "scene_kept", "entanglement", "bias_amplification"} <= set(record.metrics)
+    assert [row["profession"] for row in record.per_profession] == ["carpenter", "nurse"]
+    assert set(record.seconds) == {"loading", "concepts", "masks", "training", "generation", "evaluation"}
+    for name in ("grid.png", "strip.png", "table.md", "manifest.csv", ".hydra/config.yaml"):
+        assert (run_dir / name).is_file(), name
+    pairs = read_manifest(run_dir / "manifest.csv")
+    assert sorted((p.profession, p.seed_index) for p in pairs) == [
+        ("carpenter", 0), ("carpenter", 1), ("nurse", 0), ("nurse", 1)
+    ]  # fmt: skip
+    for profession in ("nurse", "carpenter"):
+        assert {p.target for p in pairs if p.profession == profession} == {"female", "male"}
+    female = load_concept(run_dir / "concepts" / "female.safetensors")
+    assert (female.method, female.attribute, female.kind) == ("lwim", "gender", "spatial")
+    assert female.vector.abs().max() > 0
+    assert not (run_dir / "concepts" / ".checkpoints").exists()
+
+    before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.png")}
+    again = cli(*lwim, f"hydra.run.dir={run_dir}")
+    assert again.code == 0
+    assert "nothing to do" in again.error
+    assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.png")} == before
+
+
+def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert cli(*lwim, f"hydra.run.dir={run_dir}").code == 0
+    whole = read_record(run_dir)
+    images = {p: p.read_bytes() for p in run_dir.rglob("*.png")}
+    damaged = run_dir / "images" / "edited" / "nurse" / "0001.png"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    original = run_dir / "images" / "original" / "carpenter" / "0000.png"
+    original.write_bytes(b"not an image")
+    (run_dir / "record.json").unlink()
+    outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0
+    assert str(damaged) in outcome.error
+    assert "made again" in outcome.error
+    assert differences(whole, read_record(run_dir)) == []
+    assert {p: p.read_bytes() for p in run_dir.rglob("*.png")} == images
+
+
+def test_a_truncated_concept_and_cache_are_made_again(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert cli(*lwim, f"hydra.run.dir={run_dir}").code == 0
+    whole = read_record(run_dir)
+    for path in [*(tmp_path / "cache").rglob("*.safetensors"), run_dir / "concepts" / "male.safetensors"]:
+        path.write_bytes(path.read_bytes()[:100])
+    (run_dir / "record.json").write_text('{"schema": 1, "metr')
+    outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0
+    assert "male.safetensors is not a whole safetensors file" in outcome.error
+    assert "block-000000.safetensors is damaged" in outcome.error
+    assert differences(whole, read_record(run_dir)) == []
+
+
+def test_killed_in_training_and_run_again_gives_the_same_record(
+    cli: Cli, lwim: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [*lwim, "protocol.training_steps=60"]
+    assert cli(*steps, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
+    honest, calls = LocalisedDenoising.__call__, []
+
+    def stop(self: LocalisedDenoising, *arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 56:
+            raise KeyboardInterrupt
+        return honest(self, *arguments)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalisedDenoising, "__call__", stop)
+        outcome = cli(*steps, f"hydra.run.dir={tmp_path / 'parts'}")
+    signal.signal(signal.SIGINT, handler)
+    assert outcome.code == 130
+    assert "interrupted" in outcome.error
+    assert not (tmp_path / "parts" / "record.json").exists()
+    assert not list((tmp_path / "parts").rglob("*.part"))
+    outcome = cli(*steps, f"hydra.run.dir={tmp_path / 'parts'}")
+    assert outcome.code == 0
+    assert "goes on from step 50 of 60" in outcome.error
+    assert differences(read_record(tmp_path / "whole"), read_record(tmp_path / "parts")) == []
+    vectors = [load_concept(tmp_path / name / "concepts" / "male.safetensors").vector for name in ("whole", "parts")]
+    torch.testing.assert_close(*vectors, rtol=0, atol=0)
+
+
+def test_the_chunk_size_changes_no_image(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    for name, size in (("a", 1), ("b", 4)):
+        cache = f"paths.cache={tmp_path / name / 'cache'}"
+        assert cli(*lwim, f"chunk_size={size}", cache, f"hydra.run.dir={tmp_path / name}").code == 0
+    records = [read_record(tmp_path / name) for name in "ab"]
+    assert records[0].config_digest == records[1].config_digest
+    for path in (tmp_path / "a" / "images").rglob("*.png"):
+        other = np.asarray(Image.open(tmp_path / "b" / path.relative_to(tmp_path / "a"))).astype(int)
+        assert np.abs(np.asarray(Image.open(path)).astype(int) - other).max() <= 2
+
+
+def test_strength_zero_is_the_unedited_model(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    assert cli(*lwim, "method.strength=0", "frequency=none", f"hydra.run.dir={tmp_path / 'run'}").code == 0
+    pairs = read_manifest(tmp_path / "run" / "manifest.csv")
+    assert all(p.original != p.edited for p in pairs)
+    assert torch.equal(load_images([p.original for p in pairs]), load_images([p.edited for p in pairs]))
+
+
+@pytest.mark.parametrize("mask", ["attention", "oracle", "none"])
+def test_other_masks_train_too(cli: Cli, arguments: list[str], tmp_path: Path, mask: str) -> None:
+    outcome = cli(*arguments, f"mask={mask}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.error
+    assert read_record(tmp_path / "run").config["mask"]["_target_"].split(".")[2] == mask
+
+
+def test_a_sweep_of_methods_shares_the_cache(
+    cli: Cli, lwim: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = [a for a in lwim if not a.startswith("mask.")]
+    outcome = cli("-m", *shared, "mask=attention", "method=original,sdid", "seed=0,1")
+    assert outcome.code == 0, outcome.error
+    records = [read_record(path) for path in sorted((tmp_path / "outputs").rglob("record.json"))]
+    assert sorted((r.method, r.seed) for r in records) == [("original", 0), ("original", 1), ("sdid", 0), ("sdid", 1)]
+    assert all(r.metrics["success"].n == 0 for r in records if r.method == "original")
+    assert len(list((tmp_path / "cache").glob("*/manifest.json"))) == 2  # x+ of two concepts, made once
+
+
+def test_csv_and_offline_wandb_logs(
+    cli: Cli, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    base = [*arguments, "method=sdid", "trainer.log_every_n_steps=1"]
+    assert cli(*base, "logger=csv", f"hydra.run.dir={tmp_path / 'csv'}").code == 0
+    text = (tmp_path / "csv" / "metrics.csv").read_text()
+    assert "loss/female" in text
+    assert "metrics/deviation_ratio" in text
+    assert cli(*base, "logger=wandb", f"hydra.run.dir={tmp_path / 'wandb'}").code == 0
+    assert list((tmp_path / "wandb" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_ctrl_c_is_one_line_and_130(
+    process: Callable[..., subprocess.Popen[str]], lwim: list[str], tmp_path: Path
+) -> None:
+    running = process(*lwim, "protocol.training_steps=1000000", f"hydra.run.dir={tmp_path / 'run'}")
+    assert running.stderr is not None
+    seen = ""
+    for line in running.stderr:
+        seen = line
+        if "training …" in line:
+            break
+    assert "training …" in seen
+    running.send_signal(signal.SIGINT)
+    _, rest = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in rest
+    assert rest.strip().splitlines()[-1].startswith("interrupted")
+    assert not (tmp_path / "run" / "record.json").exists()
