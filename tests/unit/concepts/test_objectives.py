@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hspace_exp.concepts.objectives import Denoising, LocalisedDenoising, Noisy
+from hspace_exp.models.backbone import Backbone
+
+
+def noisy(backbone: Backbone, maps: torch.Tensor | None) -> Noisy:
+    random = torch.Generator().manual_seed(0)
+    latents, target = torch.randn(2, 3, *backbone.latent_shape, generator=random)
+    embeds = backbone.encode_prompts(["a photo of a person"]).expand(3)
+    return Noisy(latents, torch.tensor([10, 500, 900]), target, embeds, maps)
+
+
+def test_denoising_is_the_error_of_the_edited_model(tiny_backbone: Backbone) -> None:
+    batch = noisy(tiny_backbone, None)
+    zero = Denoising()(tiny_backbone, torch.zeros(3, *tiny_backbone.h_shape), batch)
+    plain = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+    torch.testing.assert_close(zero, (plain - batch.target).square().mean((1, 2, 3)))
+    moved = Denoising()(tiny_backbone, torch.ones(3, *tiny_backbone.h_shape), batch)
+    assert (moved - zero).abs().min() > 0
+
+
+def test_empty_maps_make_the_localised_objective_the_plain_one(tiny_backbone: Backbone) -> None:
+    vectors = torch.randn(3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    batch = noisy(tiny_backbone, torch.zeros(3, 1, 32, 32))
+    plain, localised = (objective(tiny_backbone, vectors, batch) for objective in (Denoising(), LocalisedDenoising()))
+    torch.testing.assert_close(plain, localised, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["beta", "sharpness", "scope"])
+def test_each_part_of_the_localised_objective_acts_and_can_be_switched_off(tiny_backbone: Backbone, part: str) -> None:
+    maps = torch.zeros(3, 1, 32, 32)
+    maps[:, :, 4:20, 8:24] = 1
+    vectors = torch.zeros(3, *tiny_backbone.h_shape)
+    off = {"beta": 0.0, "sharpness": None, "scope": None}
+    on = {"beta": 0.4, "sharpness": 10.0, "scope": "final"}
+    batch = noisy(tiny_backbone, maps)
+    plain = Denoising()(tiny_backbone, vectors, batch)
+    torch.testing.assert_close(LocalisedDenoising(**off)(tiny_backbone, vectors, batch), plain)
+    alone = LocalisedDenoising(**{**off, part: on[part]})(tiny_backbone, vectors, batch)
+    assert (alone - plain).abs().min() > 0
+
+
+def test_gradients_reach_the_vectors_and_nothing_else(tiny_backbone: Backbone) -> None:
+    vectors = torch.zeros(3, *tiny_backbone.h_shape, requires_grad=True)
+    LocalisedDenoising()(tiny_backbone, vectors, noisy(tiny_backbone, torch.ones(3, 1, 32, 32))).sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.abs().sum() > 0
+    assert all(p.grad is None for p in tiny_backbone.unet.parameters())
