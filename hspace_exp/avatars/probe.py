@@ -21,7 +21,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 
 class AttributeProbe(nn.Module):
-    """Strided convolutions, mean pooling and one linear head an attribute (about 0.4 M parameters)."""
+    """Strided convolutions, mean pooling and one linear head an attribute (about 0.54 M parameters)."""
 
     def __init__(self, width: int = 24) -> None:
         """Build random weights; ``width`` is the number of channels at half resolution."""

@@ -71,10 +71,14 @@ def speed(backbone: Backbone, batch: int = 8, repeats: int = 3) -> dict[str, flo
 
 
 def sizes(weights: Path) -> dict[str, float]:
-    """Megabytes of all weight files together and of the largest one."""
+    """Megabytes (10^6 bytes) of all weight files together, of the largest one, and of the folder with its texts."""
     files = [f.stat().st_size / 1e6 for f in weights.rglob("*.safetensors")]
     everything = [f.stat().st_size / 1e6 for f in weights.rglob("*") if f.is_file()]
-    return {"total_mb": round(sum(everything), 2), "largest_file_mb": round(max(files), 2)}
+    return {
+        "weights_mb": round(sum(files), 3),
+        "largest_file_mb": round(max(files), 3),
+        "folder_mb": round(sum(everything), 3),
+    }
 
 
 def run(a: Arguments) -> dict[str, Any]:

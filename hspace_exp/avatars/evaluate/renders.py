@@ -39,9 +39,13 @@ def vae_psnr(backbone: Backbone, images: torch.Tensor) -> float:
 
 
 def zero_shot_texts(attribute: str) -> list[str]:
-    """One plain claim a value, e.g. "a photo of a woman", in the order of ``probe.ATTRIBUTES``."""
-    field = "subject" if attribute == "profession" else attribute
-    return [Claim(**{field: value}).text() for value in ATTRIBUTES[attribute]]
+    """One plain claim a value, e.g. "a photo of a woman", in the order of ``probe.ATTRIBUTES``.
+
+    "person", which is true of everybody, is the first of the professions there and left out here.
+    """
+    if attribute == "profession":
+        return [Claim(subject=value).text() for value in ATTRIBUTES[attribute][1:]]
+    return [Claim(**{attribute: value}).text() for value in ATTRIBUTES[attribute]]
 
 
 @torch.no_grad()
@@ -51,13 +55,19 @@ def classify(judge: OpenClip | AttributeProbe, images: torch.Tensor) -> dict[str
         parts = [judge(chunk.float()) for chunk in images.split(256)]
         return {name: torch.cat([part[name] for part in parts]).argmax(1) for name in ATTRIBUTES}
     features = torch.cat([judge.encode_images(chunk) for chunk in images.split(256)])
-    return {name: (features @ judge.encode_texts(zero_shot_texts(name)).T).argmax(1) for name in ATTRIBUTES}
+    found = {name: (features @ judge.encode_texts(zero_shot_texts(name)).T).argmax(1) for name in ATTRIBUTES}
+    found["profession"] += 1
+    return found
 
 
-def accuracies(judge: OpenClip | AttributeProbe, images: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Share of right classes for each attribute."""
+def accuracies(
+    judge: OpenClip | AttributeProbe, images: torch.Tensor, truth: dict[str, torch.Tensor]
+) -> dict[str, float]:
+    """Share of right classes for each attribute; professions over the images that have one."""
     found = classify(judge, images)
-    return {name: float((found[name] == truth[name]).float().mean()) for name in ATTRIBUTES}
+    right = {name: (found[name] == truth[name]).float() for name in ATTRIBUTES}
+    right["profession"] = right["profession"][truth["profession"] > 0]
+    return {name: float(values.mean()) for name, values in right.items()}
 
 
 @torch.no_grad()

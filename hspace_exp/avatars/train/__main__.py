@@ -35,6 +35,7 @@ class TrainArguments:
     device: str = "cuda"
     compile: bool = True
     deadline: float | None = None
+    freeze_encoder: bool = False
 
 
 BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
@@ -108,11 +109,21 @@ def run_stage(stage: str, a: TrainArguments) -> None:
     elif stage == "clip":
         from hspace_exp.avatars.train.judges import train_clip
 
-        train_clip(load_layers(), tokenizer, out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+        train_clip(
+            load_layers(), tokenizer, out, a.max_seconds, batch=batch, peak=a.peak, max_steps=a.max_steps
+        )
     elif stage == "sam":
         from hspace_exp.avatars.train.sam import train_sam
 
-        train_sam(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+        train_sam(
+            load_layers(),
+            out,
+            a.max_seconds,
+            batch=batch,
+            peak=a.peak,
+            freeze_encoder=a.freeze_encoder,
+            max_steps=a.max_steps,
+        )
     elif stage == "unet":
         from hspace_exp.avatars.train.latents import CaptionPool, encode_pool
         from hspace_exp.avatars.train.unet import train_unet

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
@@ -126,27 +126,51 @@ class ClaimTable:
         return self.cache[text]
 
 
-def train_clip(
-    layers: Layers, tokenizer: object, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None
-) -> None:
-    """Train the OpenCLIP model with the sigmoid loss on an exact truth matrix and save ``out/clip``.
+def balanced_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean over claims of the mean logistic loss over true images plus that over false ones.
 
-    Implements the loss of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
-    positive rather than the diagonal alone.
+    Args:
+        logits: (images, claims).
+        truth: (images, claims) bool; each claim is true of at least one image.
+    """
+    loss = F.softplus(torch.where(truth, -logits, logits))
+    true = (loss * truth).sum(0) / truth.sum(0).clamp(min=1)
+    false = (loss * ~truth).sum(0) / (~truth).sum(0).clamp(min=1)
+    return (true + false).mean()
+
+
+def train_clip(
+    layers: Layers,
+    tokenizer: object,
+    out: Path,
+    max_seconds: float,
+    *,
+    batch: int,
+    peak: float = 1e-3,
+    max_steps: int | None = None,
+) -> None:
+    """Train the OpenCLIP model with a sigmoid loss on an exact truth matrix and save ``out/clip``, going on from it.
+
+    The loss is that of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
+    positive rather than the diagonal alone, and with the images of which a claim is true weighing as much as those of
+    which it is false: a profession is true of few, and would be learned last.
     """
     device = layers.device
     torch.manual_seed(2)
     config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
     model = build_open_clip(config["model_cfg"]).to(device).train()  # type: ignore[arg-type]
+    weights = out / "clip" / "model.safetensors"
+    if weights.exists():
+        model.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
     average = Average(model, 0.998)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
     # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
     table = ClaimTable(tokenizer)
     limit = int(len(layers.rgba) * 0.98)
     prepared: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
     clock = Clock(max_seconds, "clip", max_steps=max_steps)
     for step in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, 1e-3, warmup=0.06))
+        set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
         if len(prepared) < 250:
             rows = table.rng.integers(limit, size=batch)
             scenes = table.rng.integers(len(layers.scenes), size=batch)
@@ -170,7 +194,7 @@ def train_clip(
         with torch.autocast(device.type, dtype=torch.bfloat16):
             image, text = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)  # type: ignore[operator]
         logits = model.logit_scale.exp() * (image.float() @ text.float().T) + model.logit_bias  # type: ignore[operator]
-        loss = F.softplus(-logits * (truth.float() * 2 - 1)).sum(1).mean()
+        loss = balanced_sigmoid_loss(logits, truth)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hspace_exp.avatars.train.data import Layers
 from hspace_exp.avatars.train.judges import disturb, draw_batch
 from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
 from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
+
+
+WHOLE_PERSON = 0.75
 
 
 def part_masks(parts: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -45,6 +48,14 @@ def points_in(masks: torch.Tensor, count: int) -> torch.Tensor:
     return torch.stack([flat % size, flat // size], dim=-1).float() + 0.5
 
 
+def box_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes, (B, 4) each as (x0, y0, x1, y1); returns (B,)."""
+    low, high = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])
+    both = (high - low).clamp(min=0).prod(1)
+    areas = (one[:, 2:] - one[:, :2]).prod(1) + (other[:, 2:] - other[:, :2]).prod(1)
+    return both / (areas - both).clamp(min=1)
+
+
 def iou(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Intersection over union of bool masks over the last two axes; 1 where both are empty."""
     both = (prediction & target).sum((-2, -1)).float()
@@ -52,35 +63,54 @@ def iou(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
 
 
-def train_sam(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None) -> None:
-    """Train and save ``out/sam``: focal and dice loss on the best of the candidate masks, L2 on the predicted IoU.
+def train_sam(
+    layers: Layers,
+    out: Path,
+    max_seconds: float,
+    *,
+    batch: int,
+    peak: float = 1e-3,
+    freeze_encoder: bool = False,
+    max_steps: int | None = None,
+) -> None:
+    """Train and save ``out/sam``, going on from it: focal and dice loss, L2 on the predicted IoU.
 
     The losses are those of Kirillov et al., "Segment Anything" (2023), section 3: focal to dice 20:1, best of three
-    masks for ambiguous prompts (points), the single mask for boxes.
+    masks for ambiguous prompts (points), the single mask for boxes. A hat and a garment have nearly the person's box,
+    so a bare box around the whole person means the person.
     """
     from hspace_exp.avatars.render import PART_IDS
 
     device = layers.device
     torch.manual_seed(3)
-    sam = build_small_sam().to(device).train()
+    sam = build_small_sam()
+    weights = out / "sam" / "model.safetensors"
+    if weights.exists():
+        sam.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    sam.to(device).train()
+    sam.image_encoder.requires_grad_(not freeze_encoder)
     average = Average(sam, 0.998)
-    optimizer = torch.optim.AdamW(sam.parameters(), lr=1e-3, weight_decay=0.02)
+    optimizer = torch.optim.AdamW([p for p in sam.parameters() if p.requires_grad], lr=peak, weight_decay=0.02)
     chosen = torch.tensor([PART_IDS[name] for name in ("person", "gender", "skin", "profession")], device=device)
     odds = torch.tensor([0.25, 0.4, 0.15, 0.2], device=device)
     clock = Clock(max_seconds, "sam", max_steps=max_steps)
     for step in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, 1e-3, warmup=0.06))
+        set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
         images, people, _ = draw_batch(layers, batch)
         bits = chosen[torch.multinomial(odds, batch, replacement=True)]
         target = part_masks(layers.parts[people], bits)
         target = torch.where(
             target.flatten(1).any(1).view(-1, 1, 1), target, part_masks(layers.parts[people], chosen[0].expand(batch))
         )
+        # One prompt kind a step, in turn, as SAM's encoder takes a whole batch of one kind: boxes, points, both.
+        kind = step % 3
+        if kind == 0:
+            whole = part_masks(layers.parts[people], chosen[0].expand(batch))
+            is_whole = box_iou(boxes_of(target), boxes_of(whole)) > WHOLE_PERSON
+            target = torch.where(is_whole.view(-1, 1, 1), whole, target)
         points = points_in(target, 3)
         labels = torch.ones(points.shape[:2], device=device)
         boxes = boxes_of(target) + torch.randn(batch, 4, device=device) * 1.5
-        # One prompt kind a step, in turn, as SAM's encoder takes a whole batch of one kind: boxes, points, both.
-        kind = step % 3
         with torch.autocast(device.type, dtype=torch.bfloat16):
             embeddings = sam.image_encoder(disturb(images, shift=False) * 4 - 2)
             logits, quality = decode_masks(
