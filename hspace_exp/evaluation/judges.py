@@ -102,13 +102,16 @@ class ProbeJudge:
 
 
 def avatar_texts() -> dict[str, dict[str, str]]:
-    """Plain claims about one attribute of the embedded world, e.g. "a photo of a woman"; subjects as "profession"."""
-    from hspace_exp.avatars.captions import Claim
-    from hspace_exp.avatars.world import ATTRIBUTES
+    """Plain claims about one attribute of the embedded world, e.g. "a photo of a woman"; subjects as "profession".
 
-    return {
-        "profession" if attribute == "subject" else attribute: {
-            value: Claim(**{attribute: value}).text() for value in values
-        }
+    "person" is no profession here: it is true of everybody, so it would win every comparison.
+    """
+    from hspace_exp.avatars.captions import Claim
+    from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS
+
+    texts = {
+        attribute: {value: Claim(**{attribute: value}).text() for value in values}
         for attribute, values in ATTRIBUTES.items()
+        if attribute != "subject"
     }
+    return {"profession": {value: Claim(subject=value).text() for value in PROFESSIONS}, **texts}

@@ -110,7 +110,14 @@ def run_stage(stage: str, a: TrainArguments) -> None:
         from hspace_exp.avatars.train.judges import train_clip
 
         train_clip(
-            load_layers(), tokenizer, out, a.max_seconds, batch=batch, peak=a.peak, max_steps=a.max_steps
+            load_layers(),
+            tokenizer,
+            out,
+            a.max_seconds,
+            batch=batch,
+            peak=a.peak,
+            freeze_encoder=a.freeze_encoder,
+            max_steps=a.max_steps,
         )
     elif stage == "sam":
         from hspace_exp.avatars.train.sam import train_sam

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,6 +127,14 @@ class ClaimTable:
         return self.cache[text]
 
 
+def convolutions(visual: Any, images: torch.Tensor) -> torch.Tensor:
+    """What OpenCLIP's ``ModifiedResNet`` computes before its attention pooling: (B, C, S / 32, S / 32)."""
+    hidden = visual.stem(images)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        hidden = layer(hidden)
+    return hidden
+
+
 def balanced_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Mean over claims of the mean logistic loss over true images plus that over false ones.
 
@@ -147,23 +156,27 @@ def train_clip(
     *,
     batch: int,
     peak: float = 1e-3,
+    freeze_encoder: bool = False,
     max_steps: int | None = None,
 ) -> None:
     """Train the OpenCLIP model with a sigmoid loss on an exact truth matrix and save ``out/clip``, going on from it.
 
     The loss is that of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
     positive rather than the diagonal alone, and with the images of which a claim is true weighing as much as those of
-    which it is false: a profession is true of few, and would be learned last.
+    which it is false: a profession is true of few, and would be learned last. ``freeze_encoder`` keeps the image
+    tower's convolutions and trains what follows on their cached features, which a CPU can do.
     """
     device = layers.device
     torch.manual_seed(2)
     config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
-    model = build_open_clip(config["model_cfg"]).to(device).train()  # type: ignore[arg-type]
+    model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
     weights = out / "clip" / "model.safetensors"
     if weights.exists():
         model.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    model.train(not freeze_encoder)
     average = Average(model, 0.998)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
+    cached: list[torch.Tensor] = []
     # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
     table = ClaimTable(tokenizer)
     limit = int(len(layers.rgba) * 0.98)
@@ -171,7 +184,7 @@ def train_clip(
     clock = Clock(max_seconds, "clip", max_steps=max_steps)
     for step in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
-        if len(prepared) < 250:
+        if len(prepared) < (60 if freeze_encoder else 250):
             rows = table.rng.integers(limit, size=batch)
             scenes = table.rng.integers(len(layers.scenes), size=batch)
             specs = [
@@ -190,9 +203,16 @@ def train_clip(
         else:
             chosen = prepared[int(table.rng.integers(len(prepared)))]
         people, backs, tokens, truth = chosen
-        images = disturb(layers.compose(people, backs)) * 2 - 1
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            image, text = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)  # type: ignore[operator]
+            if freeze_encoder:
+                which = next(i for i, item in enumerate(prepared) if item is chosen)
+                if which == len(cached):
+                    with torch.no_grad():
+                        cached.append(convolutions(model.visual, disturb(layers.compose(people, backs)) * 2 - 1))
+                image = F.normalize(model.visual.attnpool(cached[which]), dim=-1)  # type: ignore[operator,union-attr]
+            else:
+                image = model.encode_image(disturb(layers.compose(people, backs)) * 2 - 1, normalize=True)  # type: ignore[operator]
+            text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
         logits = model.logit_scale.exp() * (image.float() @ text.float().T) + model.logit_bias  # type: ignore[operator]
         loss = balanced_sigmoid_loss(logits, truth)
         loss.backward()
