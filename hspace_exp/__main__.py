@@ -7,6 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+# Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode

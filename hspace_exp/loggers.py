@@ -28,13 +28,20 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], *, project: st
     """
     if mode not in WANDB_MODES:
         raise unknown("wandb mode", mode, WANDB_MODES)
-    chosen = cast(Mode, ("online" if has_key() else "offline") if mode == "auto" else mode)
+    chosen = ("online" if has_key() else "offline") if mode == "auto" else mode
     import wandb
 
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    return WandbLogger(
-        project=project, name=name, save_dir=folder, offline=chosen == "offline", config=config, settings=settings
+    run = wandb.init(
+        project=project,
+        name=name,
+        dir=folder,
+        mode=cast(Mode, chosen),
+        config=config,
+        settings=settings,
+        reinit="finish_previous",
     )
+    return WandbLogger(experiment=run)
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> Logger:

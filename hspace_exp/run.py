@@ -8,10 +8,12 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -62,11 +64,12 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     cfg.device = str(resolve_device(config["device"]))
     Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
+    with _timed("loading", seconds):
+        evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
+        job = _job(cfg, config, run_dir)
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), config)
+    job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
-        with _timed("loading", seconds):
-            evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
-            job = _job(cfg, config, run_dir, logger)
         _work(job, config["stages"], seconds)
         if evaluator is None:
             log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
@@ -113,7 +116,7 @@ def _finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     return None
 
 
-def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path, logger: Any) -> Job:
+def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens."""
     make = partial(instantiate, _convert_="all")
     method, frequency, masks, make_scheduler = (
@@ -149,7 +152,7 @@ def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path, logger: Any)
         image_seed=protocol["image_seed"],
         run_dir=run_dir,
         cache=Path(config["paths"]["cache"]),
-        make_trainer=partial(make(cfg.trainer), logger=logger or False),
+        make_trainer=make(cfg.trainer),
         settings={
             "training": config["method"]["training"],
             "mask": config["mask"],
@@ -235,3 +238,4 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+    diffusers.utils.logging.disable_progress_bar()
