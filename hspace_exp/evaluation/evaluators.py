@@ -19,7 +19,7 @@ from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
 
 # Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
-PORTRAIT_BOX = (0.17, 0.12, 0.84, 1.0)
+PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
 PORTRAIT_POINTS = ((0.5, 0.42), (0.5, 0.7), (0.5, 0.92))
 
 
