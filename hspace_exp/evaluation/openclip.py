@@ -64,7 +64,7 @@ def build_open_clip(model_cfg: dict[str, Any]) -> torch.nn.Module:
 
 
 def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> OpenClip:
-    """Load the embedded world's model from ``folder`` (``open_clip_config.json``, ``model.safetensors``, tokenizer beside).
+    """Load the embedded world's model: ``open_clip_config.json`` and ``model.safetensors``, the tokenizer beside them.
 
     Raises:
         UserError: a file is missing or the weights do not fit the config.

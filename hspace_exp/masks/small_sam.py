@@ -104,7 +104,7 @@ def decode_masks(
         boxes: (B, 4) in input pixels (x0, y0, x1, y1), or None.
 
     Returns:
-        (B, 4, 4h, 4w) mask logits (the first for unambiguous prompts, then three alternatives) and (B, 4) predicted IoU.
+        (B, 4, 4h, 4w) mask logits (first the one for clear prompts, then three alternatives), and (B, 4) rated IoU.
     """
     decoder, encoder = sam.mask_decoder, sam.prompt_encoder
     sparse, dense = encoder(points=None if points is None else (points, labels), boxes=boxes, masks=None)
@@ -116,8 +116,6 @@ def decode_masks(
     hidden, source = decoder.transformer(source, position, tokens)
     source = decoder.output_upscaling(source.transpose(1, 2).view(batch, channels, height, width))
     mask_tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
-    weights = torch.stack(
-        [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-    )
+    weights = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
     masks = torch.einsum("bkc,bchw->bkhw", weights, source)
     return masks, decoder.iou_prediction_head(hidden[:, 0])

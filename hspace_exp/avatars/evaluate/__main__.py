@@ -1,4 +1,4 @@
-"""``python -m hspace_exp.avatars.evaluate``: measure the embedded models against their bars; the model card's numbers."""
+"""``python -m hspace_exp.avatars.evaluate``: measure the embedded models; every number of the model card."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ def generate(
         texts = prompts[start : start + batch]
         pairs = zip(texts, seeds[start : start + batch], strict=True)
         noise = torch.stack([initial_noise(p, s, backbone.latent_shape) for p, s in pairs])
-        latents = sample_latents(
-            backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS, edit=edit
-        )
+        latents = sample_latents(backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS, edit=edit)
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)
 

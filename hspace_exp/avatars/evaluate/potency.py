@@ -201,7 +201,12 @@ def potency(
     steps: int,
     per_profession: int,
     batch: int,
-    settings: tuple[tuple[float, str], ...] = ((1.0, "conditional"), (2.0, "conditional"), (1.0, "both"), (2.0, "both")),
+    settings: tuple[tuple[float, str], ...] = (
+        (1.0, "conditional"),
+        (2.0, "conditional"),
+        (1.0, "both"),
+        (2.0, "both"),
+    ),
 ) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
     """Measure the transplant and SDID vectors at several strengths; also returns sample images for looking at."""
     prompts, seeds = _prompts(per_profession)

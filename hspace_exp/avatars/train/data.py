@@ -71,8 +71,8 @@ def render_layers(
     """Render ``people`` persons (RGBA and part bits) and ``scenes`` backgrounds into memory-mapped files.
 
     Args:
-        folder: receives ``rgba.npy`` (N, S, S, 4), ``parts.npy`` (N, S, S) with one bit a part, ``scenes.npy`` (M, S, S, 3)
-            and ``layers.json``; a folder that holds the same request is left as it is.
+        folder: receives ``rgba.npy`` (N, S, S, 4), ``parts.npy`` (N, S, S) with one bit a part, ``scenes.npy``
+            (M, S, S, 3) and ``layers.json``; a folder that holds the same request is left as it is.
         people: number of persons.
         scenes: number of backgrounds, scene names in turn.
         base_seed: first seed; held-out data uses ``HELD_OUT_SEED``.
@@ -133,6 +133,4 @@ def labels_of(specs: Sequence[Spec]) -> dict[str, torch.Tensor]:
 
     rows = [asdict(spec) for spec in specs]
     fields = {"gender": "gender", "age": "age", "skin_tone": "skin_tone", "profession": "subject"}
-    return {
-        name: torch.tensor([ATTRIBUTES[name].index(row[field]) for row in rows]) for name, field in fields.items()
-    }
+    return {name: torch.tensor([ATTRIBUTES[name].index(row[field]) for row in rows]) for name, field in fields.items()}

@@ -1,4 +1,4 @@
-"""Stages ``probe`` and ``clip``: the two judges, trained apart on renders that are disturbed as generated images are."""
+"""Stages ``probe`` and ``clip``: the two judges, trained apart on renders disturbed as generated images are."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def disturb(images: torch.Tensor, *, shift: bool = True) -> torch.Tensor:
     return images.clamp(0, 1)
 
 
-def draw_batch(layers: Layers, count: int, *, held_out: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def draw_batch(
+    layers: Layers, count: int, *, held_out: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Random compositions: images (B, 3, S, S), person indices (B,), scene classes (B,)."""
     limit, total = int(len(layers.rgba) * 0.98), len(layers.rgba)
     low, high = (limit, total) if held_out else (0, limit)
@@ -54,7 +56,7 @@ def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, ma
     """Train the supervised probe and save ``out/probe.safetensors`` (fp16)."""
     device = layers.device
     torch.manual_seed(1)
-    probe = AttributeProbe().to(device, memory_format=torch.channels_last)
+    probe = AttributeProbe().to(device).to(memory_format=torch.channels_last)
     average = Average(probe, 0.998)
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.02)
     labels = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
@@ -117,7 +119,16 @@ class ClaimTable:
     def draw(self, spec: Spec) -> Claim:
         """A claim that is true of ``spec``: one attribute half of the time, several otherwise."""
         count = int(self.rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1]))
-        return sample_claim(spec, self.rng, mention=[str(n) for n in self.rng.choice(self.fields, count, replace=False)])
+        return sample_claim(
+            spec, self.rng, mention=[str(n) for n in self.rng.choice(self.fields, count, replace=False)]
+        )
+
+    def alternatives(self) -> dict[str, list[list[int]]]:
+        """One freshly worded claim for each value of each attribute, as tokens ("person", true of all, left out)."""
+        return {
+            name: [self.tokens(Claim(**{name: value})) for value in values if value != "person"]
+            for name, values in WORLD_ATTRIBUTES.items()
+        }
 
     def tokens(self, claim: Claim) -> list[int]:
         """Token ids of one wording of ``claim``."""
@@ -164,7 +175,8 @@ def train_clip(
     The loss is that of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
     positive rather than the diagonal alone, and with the images of which a claim is true weighing as much as those of
     which it is false: a profession is true of few, and would be learned last. ``freeze_encoder`` keeps the image
-    tower's convolutions and trains what follows on their cached features, which a CPU can do.
+    tower's convolutions and trains what follows on their cached features, which a CPU can do. To this comes, for each
+    attribute, the cross-entropy over one claim a value.
     """
     device = layers.device
     torch.manual_seed(2)
@@ -179,18 +191,18 @@ def train_clip(
     cached: list[torch.Tensor] = []
     # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
     table = ClaimTable(tokenizer)
+    labels_on_device = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
+    labels_on_device["subject"] = labels_on_device.pop("profession") - 1
     limit = int(len(layers.rgba) * 0.98)
     prepared: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
     clock = Clock(max_seconds, "clip", max_steps=max_steps)
-    for step in clock.steps():
+    for _ in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
         if len(prepared) < (60 if freeze_encoder else 250):
             rows = table.rng.integers(limit, size=batch)
             scenes = table.rng.integers(len(layers.scenes), size=batch)
-            specs = [
-                replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)
-            ]
-            claims = [table.draw(spec) for spec in specs]
+            specs = [replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)]
+            claims = [table.draw(spec) for spec in (specs[:64] if freeze_encoder else specs)]
             prepared.append(
                 (
                     torch.from_numpy(rows).to(device),
@@ -214,7 +226,20 @@ def train_clip(
                 image = model.encode_image(disturb(layers.compose(people, backs)) * 2 - 1, normalize=True)  # type: ignore[operator]
             text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
         logits = model.logit_scale.exp() * (image.float() @ text.float().T) + model.logit_bias  # type: ignore[operator]
-        loss = balanced_sigmoid_loss(logits, truth)
+        # Telling the values of one attribute apart, as zero-shot judges do; rare professions are learned by this first.
+        labels = {name: values[people] for name, values in labels_on_device.items()}
+        labels["scene"] = backs % len(SCENES)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            anchors = {
+                name: model.encode_text(torch.tensor(tokens, device=device), normalize=True)  # type: ignore[operator]
+                for name, tokens in table.alternatives().items()
+            }
+        scale = model.logit_scale.exp()  # type: ignore[operator]
+        choices = [
+            F.cross_entropy(scale * (image.float() @ texts.float().T), labels[name], ignore_index=-1)
+            for name, texts in anchors.items()
+        ]
+        loss = balanced_sigmoid_loss(logits, truth) + torch.stack(choices).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -84,7 +84,7 @@ class Average:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """``save_pretrained`` into a folder of its own, beside its place and then moved there, so that no old shard stays."""
+    """``save_pretrained`` beside the folder, then moved to its place, so that no old shard stays."""
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     model.eval().save_pretrained(fresh)

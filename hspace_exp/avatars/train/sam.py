@@ -14,7 +14,6 @@ from hspace_exp.avatars.train.judges import disturb, draw_batch
 from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
 from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
 
-
 WHOLE_PERSON = 0.75
 
 
@@ -145,4 +144,3 @@ def train_sam(
     (folder / "config.json").write_text(json.dumps(SMALL_SAM, indent=2) + "\n")
     save_file({k: v.half().contiguous().cpu() for k, v in sam.state_dict().items()}, folder / "model.safetensors")
     print("[sam] " + json.dumps({"steps": clock.step, "iou": float(reached.amax(1).mean())}), flush=True)
-

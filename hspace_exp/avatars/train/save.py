@@ -20,7 +20,8 @@ def save_weights(source: Path, target: Path) -> None:
     """Write the pipeline, and copy the judges and SAM beside it.
 
     Args:
-        source: folder of the stages' results (``unet``, ``vae``, ``text_encoder``, ``clip``, ``sam``, ``probe.safetensors``).
+        source: folder of the stages' results (``unet``, ``vae``, ``text_encoder``, ``clip``, ``sam``,
+            ``probe.safetensors``).
         target: the weights folder; parts that ``source`` lacks are left as they are.
     """
     target.mkdir(parents=True, exist_ok=True)

@@ -158,4 +158,6 @@ def train_unet(
     average.store()
     save_model(unet, out / "unet")
     save_model(text_encoder, out / "text_encoder")
-    print("[unet] " + json.dumps({"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}), flush=True)
+    print(
+        "[unet] " + json.dumps({"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}), flush=True
+    )

@@ -43,7 +43,9 @@ def train_vae(
     torch.manual_seed(0)
     vae = build_vae().to(device, memory_format=torch.channels_last)
     if (out / "vae").exists():
-        vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32).to(device, memory_format=torch.channels_last)
+        vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32).to(
+            device, memory_format=torch.channels_last
+        )
     average = Average(vae, decay=0.999)
     fused = device.type == "cuda"
     optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4, fused=fused)
@@ -59,7 +61,7 @@ def train_vae(
     if compiled:
         warm = torch.rand(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            sum(forward(warm)).backward()
+            torch.stack(forward(warm)).sum().backward()
         optimizer.zero_grad(set_to_none=True)
         print("[vae] compiled", flush=True)
     layers = load_layers()
