@@ -24,6 +24,7 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.pairs import Pair, read_manifest
 from hspace_exp.generation import Sampling, check_prompts, plan
 from hspace_exp.grid import pair_grid, strip
+from hspace_exp.images import missing
 from hspace_exp.loggers import close, log_results
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.provenance import describe_device, git_state, versions
@@ -110,7 +111,9 @@ def _finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
         if record.config_digest != config_digest(config):
             log.warning("%s holds the results of another configuration: they are replaced", run_dir)
         elif all((run_dir / name).exists() for name in RESULTS):
-            return record
+            pairs = read_manifest(run_dir / "manifest.csv")
+            if not missing(dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))):
+                return record
     for name in RESULTS:
         (run_dir / name).unlink(missing_ok=True)
     return None
