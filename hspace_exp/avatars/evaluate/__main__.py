@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hspace_exp.atomic import save_png, write_json
 from hspace_exp.avatars.evaluate import generated, potency, renders
+from hspace_exp.avatars.evaluate.card import write_card
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
 from hspace_exp.avatars.train.data import HELD_OUT_SEED, Layers, render_layers
 from hspace_exp.errors import UserError, unknown
@@ -44,6 +45,7 @@ class Arguments:
     sdid_steps: int = 2000
     batch: int = 256
     tag: str = ""
+    card: str = ""  # a model card whose table is written anew from the measurements
 
 
 def contact_sheet(images: torch.Tensor, columns: int) -> np.ndarray:
@@ -145,6 +147,8 @@ def run(a: Arguments) -> dict[str, Any]:
             }
         print(f"[{part}] {time.monotonic() - started:.0f} s {result[part]}", flush=True)
         write_json(out / f"measurements{a.tag}.json", result)
+    if a.card:
+        write_card(Path(a.card), result)
     return result
 
 

@@ -1,0 +1,85 @@
+"""The table of measurements in the model card, made from ``measurements.json`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hspace_exp.atomic import write_text
+from hspace_exp.errors import UserError
+
+START, END = "<!-- measurements -->", "<!-- end of measurements -->"
+Row = tuple[str, str, str, str]
+
+
+def share(value: float) -> str:
+    """A share in [0, 1] as a percentage."""
+    return f"{100 * value:.1f} %"
+
+
+def rows(measured: Mapping[str, Any]) -> list[Row]:
+    """What was measured, its bar, the value and N; parts that were not measured are left out."""
+    found: list[Row] = []
+    if "renders" in measured:
+        part = measured["renders"]
+        n = str(part["n"])
+        found.append(("VAE on held-out renders, PSNR", "≥ 33 dB", f"{part['vae_psnr']:.2f} dB", n))
+        for judge, accuracy in part["accuracy"].items():
+            for name, value in accuracy.items():
+                bar = "≥ 98 %" if name == "gender" else "≥ 95 %"
+                found.append((f"{judge} on held-out renders, {name}", bar if judge == "clip" else "", share(value), n))
+        for name, value in part["sam_iou"].items():
+            bar = {"person_box": "≥ 0.95", "gender_box": "≥ 0.80"}.get(name, "")
+            found.append((f"SAM on held-out renders, IoU, {name.replace('_', ', ')}", bar, f"{value:.3f}", n))
+    if "obedience" in measured:
+        part = measured["obedience"]
+        bars = {"gender": "≥ 97 %", "profession": "≥ 93 %", "scene": "≥ 97 %"}
+        for judge in ("clip", "probe"):
+            for name, value in part.get(judge, {}).items():
+                found.append(
+                    (f"prompt followed, {name} ({judge})", bars.get(name, "≥ 90 %"), share(value), str(part["n"]))
+                )
+    if "bias" in measured:
+        for judge, part in measured["bias"].items():
+            n = f"36 x {part['n_per_profession']}"
+            data, model = part["deviation_ratio_data"], part["deviation_ratio_model"]
+            found.append((f"deviation ratio, gender ({judge})", f"{data - 0.05:.2f} … 0.90", f"{model:.3f}", n))
+            if part["correlation"] is not None:
+                found.append(
+                    (f"P(female), correlation with the data ({judge})", "≥ 0.9", f"{part['correlation']:.3f}", n)
+                )
+    if "speed" in measured:
+        part = measured["speed"]
+        value = f"{part['seconds_per_image']:.3f} s"
+        found.append((f"seconds an image, batch {part['batch']}, {measured['device']}", "≤ 0.35 s", value, ""))
+    if "size" in measured:
+        part = measured["size"]
+        found.append(
+            ("all weights; largest file", "≤ 40; ≤ 16 MB", f"{part['weights_mb']}; {part['largest_file_mb']} MB", "")
+        )
+        found.append(("U-Net parameters", "≤ 12 M", f"{part['unet_parameters'] / 1e6:.2f} M", ""))
+    return found
+
+
+def table(measured: Mapping[str, Any]) -> str:
+    """Markdown table with what made it."""
+    lines = ["| what | bar | measured | N |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows(measured)]
+    settings = measured["arguments"]
+    made = f"guidance {settings['guidance_scale']}, 20 steps; {measured['device']}, torch {measured['torch']}"
+    return "\n".join([*lines, "", f"Measured at commit {measured['git']} with {made}."])
+
+
+def write_card(path: Path, measured: Mapping[str, Any]) -> None:
+    """Replace what stands between the markers of the model card at ``path``.
+
+    Raises:
+        UserError: the card or its markers are missing.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if START not in text or END not in text:
+        raise UserError(f"expected the lines {START!r} and {END!r} in {path}; add them where the table belongs")
+    before, rest = text.split(START, 1)
+    after = rest.split(END, 1)[1]
+    write_text(path, f"{before}{START}\n{table(measured)}\n{END}{after}")

@@ -1,0 +1,40 @@
+"""The model card's table: rows from measurements alone, written between the markers and nowhere else."""
+
+from pathlib import Path
+
+import pytest
+
+from hspace_exp.avatars.evaluate.card import END, START, table, write_card
+from hspace_exp.errors import UserError
+
+MEASURED = {
+    "device": "CPU",
+    "torch": "2.15",
+    "git": "abc",
+    "arguments": {"guidance_scale": 3.0},
+    "speed": {"seconds_per_image": 0.2, "batch": 8},
+    "obedience": {"n": 10, "probe": {"gender": 0.975}},
+}
+
+
+def test_table_shows_what_was_measured_and_nothing_else() -> None:
+    text = table(MEASURED)
+    assert "| prompt followed, gender (probe) | ≥ 97 % | 97.5 % | 10 |" in text
+    assert "0.200 s" in text
+    assert "VAE" not in text
+    assert "commit abc" in text
+
+
+def test_card_is_rewritten_between_its_markers(tmp_path: Path) -> None:
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    write_card(card, MEASURED)
+    text = card.read_text()
+    assert text.startswith(f"before\n{START}\n| what")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+
+
+def test_card_without_markers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected the lines"):
+        write_card(tmp_path / "none.md", MEASURED)
