@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,26 +16,20 @@ import diffusers
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.atomic import save_png, write_text
-from hspace_exp.digest import config_digest
+from hspace_exp.checks import check
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import Evaluation
-from hspace_exp.evaluation.pairs import Pair, read_manifest
-from hspace_exp.generation import Sampling, check_prompts, plan
-from hspace_exp.grid import pair_grid, strip
-from hspace_exp.images import missing
+from hspace_exp.evaluation.pairs import read_manifest
+from hspace_exp.generation import Sampling
 from hspace_exp.loggers import close, log_results
 from hspace_exp.models.loading import fingerprint, resolve_device
-from hspace_exp.provenance import describe_device, git_state, versions
-from hspace_exp.record import FILE_NAME, RunRecord, read_record
-from hspace_exp.schema import check
+from hspace_exp.plan import check_prompts, plan
+from hspace_exp.provenance import describe_device
+from hspace_exp.record import RunRecord
+from hspace_exp.results import finished, record_of, write_results
 from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, trained
-from hspace_exp.tables.build import build
-from hspace_exp.tables.formats import render
 
 log = logging.getLogger(__name__)
 
-RESULTS = (FILE_NAME, "manifest.csv", "grid.png", "strip.png", "table.md")
 SMALL_UNET = 100_000_000
 
 
@@ -56,7 +49,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     """
     config = _plain(cfg)
     check(config)
-    done = _finished(run_dir, config)
+    done = finished(run_dir, config)
     if done is not None:
         log.info("%s is done already: nothing to do", run_dir)
         return done
@@ -78,8 +71,8 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         with _timed("evaluation", seconds):
             pairs = read_manifest(run_dir / "manifest.csv")
             found = evaluator(pairs, attribute=config["attribute"]["name"], seed=config["seed"])
-        record = _record(config, found, seconds, describe_device(job.backbone.device), overrides)
-        table = _write(record, pairs, run_dir)
+        record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
+        table = write_results(record, pairs, run_dir)
         log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
     finally:
         close(logger)
@@ -97,26 +90,6 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
     return plain
-
-
-def _finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
-    """The record of this very configuration; results of another one are removed, and that is said."""
-    if not (run_dir / FILE_NAME).exists():
-        return None
-    try:
-        record = read_record(run_dir)
-    except UserError as error:
-        log.warning("%s; it is made again", error)
-    else:
-        if record.config_digest != config_digest(config):
-            log.warning("%s holds the results of another configuration: they are replaced", run_dir)
-        elif all((run_dir / name).exists() for name in RESULTS):
-            pairs = read_manifest(run_dir / "manifest.csv")
-            if not missing(dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))):
-                return record
-    for name in RESULTS:
-        (run_dir / name).unlink(missing_ok=True)
-    return None
 
 
 def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
@@ -192,40 +165,6 @@ def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
             raise UserError(f"{job.concepts_dir} lacks this configuration's vectors: run the stage training first")
         with _timed("generation", seconds):
             make_images(job, vectors)
-
-
-def _record(
-    config: Mapping[str, Any],
-    found: Evaluation,
-    seconds: Mapping[str, float],
-    device: str,
-    overrides: Sequence[str],
-) -> RunRecord:
-    return RunRecord(
-        experiment=config["name"],
-        method=config["method"]["name"],
-        model=config["model"]["name"],
-        attribute=config["attribute"]["name"],
-        seed=config["seed"],
-        metrics=found.metrics,
-        per_profession=found.per_profession,
-        config=config,
-        versions=versions(),
-        git=git_state(),
-        device=device,
-        seconds={name: round(value, 2) for name, value in seconds.items()},
-        command=shlex.join(["python", "-m", "hspace_exp", *overrides]),
-    )
-
-
-def _write(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> str:
-    """Leave the pictures, the record, and, made from the record alone, the table."""
-    save_png(run_dir / "grid.png", pair_grid(pairs))
-    save_png(run_dir / "strip.png", strip(pairs))
-    record.write(run_dir)
-    table = render(build([run_dir]), "markdown")
-    write_text(run_dir / "table.md", table)
-    return table
 
 
 @contextmanager

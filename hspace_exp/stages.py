@@ -17,9 +17,10 @@ from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.concepts.train import MakeTrainer, finished, train
 from hspace_exp.digest import digest, essential
 from hspace_exp.errors import UserError
-from hspace_exp.generation import Edit, Item, Sampling, claim, generate, take_originals, write_manifest
+from hspace_exp.generation import Edit, Sampling, claim, generate, take_originals
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.plan import Item, write_manifest
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hspace_exp.avatars.world import PROFESSIONS
+from hspace_exp.checks import check
 from hspace_exp.command_errors import CONF
 from hspace_exp.errors import UserError
-from hspace_exp.schema import check, register
+from hspace_exp.schema import register
 
 FILES = sorted(CONF.rglob("*.yaml"))
 CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name != "experiment"]
