@@ -103,11 +103,11 @@ def run_stage(stage: str, a: TrainArguments) -> None:
             compiled=a.compile,
         )
     elif stage == "probe":
-        from hspace_exp.avatars.train.judges import train_probe
+        from hspace_exp.avatars.train.probe import train_probe
 
         train_probe(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
     elif stage == "clip":
-        from hspace_exp.avatars.train.judges import train_clip
+        from hspace_exp.avatars.train.clip import train_clip
 
         train_clip(
             load_layers(),

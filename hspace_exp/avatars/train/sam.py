@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from hspace_exp.avatars.train.batches import disturb, draw_batch
 from hspace_exp.avatars.train.data import Layers
-from hspace_exp.avatars.train.judges import disturb, draw_batch
 from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
 from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
 

@@ -1,4 +1,4 @@
-"""Stages ``probe`` and ``clip``: the two judges, trained apart on renders disturbed as generated images are."""
+"""Stage ``clip``: the OpenCLIP model, trained on claims that are exactly true or false of each image."""
 
 from __future__ import annotations
 
@@ -13,77 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
-from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
+from hspace_exp.avatars.train.batches import disturb
 from hspace_exp.avatars.train.data import Layers, labels_of
 from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
 from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
 from hspace_exp.avatars.world import SCENES, Spec
 from hspace_exp.evaluation.openclip import build_open_clip
-
-
-def disturb(images: torch.Tensor, *, shift: bool = True) -> torch.Tensor:
-    """Blur, noise, brightness and small shifts, at random for each image; (B, 3, S, S) in [0, 1] to the same.
-
-    ``shift=False`` leaves everything where it is, so that masks stay exact.
-    """
-    batch = len(images)
-    random = torch.rand(5, batch, 1, 1, 1, device=images.device)
-    small = F.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
-    blurred = F.interpolate(small, size=images.shape[-2:], mode="bilinear")
-    images = torch.where(random[0] < 0.4, images.lerp(blurred, random[1]), images)
-    coarse = torch.randn(batch, 3, 32, 32, device=images.device)
-    noise = torch.randn_like(images) * 0.5 + F.interpolate(coarse, size=images.shape[-2:], mode="bilinear")
-    images = images + noise * 0.06 * random[2] + (random[3] - 0.5) * 0.08
-    images = (images - 0.5) * (1 + (random[4] - 0.5) * 0.2) + 0.5
-    if shift:
-        dx, dy = (int(v) for v in torch.randint(-3, 4, (2,)))
-        images = images.roll((dy, dx), dims=(-2, -1))
-    return images.clamp(0, 1)
-
-
-def draw_batch(
-    layers: Layers, count: int, *, held_out: bool = False
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random compositions: images (B, 3, S, S), person indices (B,), scene classes (B,)."""
-    limit, total = int(len(layers.rgba) * 0.98), len(layers.rgba)
-    low, high = (limit, total) if held_out else (0, limit)
-    people = torch.randint(low, high, (count,), device=layers.device)
-    scenes = torch.randint(len(layers.scenes), (count,), device=layers.device)
-    return layers.compose(people, scenes), people, scenes % len(SCENES)
-
-
-def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None) -> None:
-    """Train the supervised probe and save ``out/probe.safetensors`` (fp16)."""
-    device = layers.device
-    torch.manual_seed(1)
-    probe = AttributeProbe().to(device).to(memory_format=torch.channels_last)
-    average = Average(probe, 0.998)
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.02)
-    labels = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
-    clock = Clock(max_seconds, "probe", max_steps=max_steps)
-    for _ in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, 2e-3))
-        images, people, scene = draw_batch(layers, batch)
-        target = {**{name: values[people] for name, values in labels.items()}, "scene": scene}
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = probe(disturb(images).contiguous(memory_format=torch.channels_last))
-        loss = torch.stack([F.cross_entropy(logits[name].float(), target[name]) for name in ATTRIBUTES]).sum()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.update()
-        clock.log(loss=loss.detach())
-    average.store()
-    probe.eval()
-    with torch.no_grad():
-        images, people, scene = draw_batch(layers, min(2048, 64 * batch), held_out=True)
-        parts = [probe(chunk) for chunk in images.split(256)]
-        logits = {name: torch.cat([part[name] for part in parts]) for name in ATTRIBUTES}
-    target = {**{name: values[people] for name, values in labels.items()}, "scene": scene}
-    accuracy = {name: float((logits[name].argmax(1) == target[name]).float().mean()) for name in ATTRIBUTES}
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous().cpu() for k, v in probe.state_dict().items()}, out / "probe.safetensors")
-    print("[probe] " + json.dumps({"accuracy": accuracy, "steps": clock.step}), flush=True)
 
 
 def clip_config(vocab_size: int, eos_token_id: int, context_length: int) -> dict[str, object]:
