@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Written at once, so at most this many images are lost when a run is stopped.
 BLOCK = 32
+_DECODED = 8
 
 Block = dict[str, Tensor]
 
@@ -116,11 +117,13 @@ def positives(
             block = make_block(indices)
             save_safetensors(path, block)
         files = [_image(folder, i) for i in indices]
-        absent = missing(files)
-        rows = [files.index(file) for file in absent]
-        for first in range(0, len(rows), 8):
-            some = rows[first : first + 8]
-            save_all([files[row] for row in some], backbone.decode_latents(block["latents"][some]))
+        absent = set(missing(files))
+        for first in range(0, len(files), _DECODED):  # whole chunks, so that a repaired image is the very same
+            chunk = files[first : first + _DECODED]
+            rows = [row for row, file in enumerate(chunk) if file in absent]
+            if rows:
+                images = backbone.decode_latents(block["latents"][first : first + len(chunk)])
+                save_all([chunk[row] for row in rows], images[rows])
         blocks.append({name: tensor[: len(indices)] for name, tensor in block.items()})
     write_json(folder / "manifest.json", {**about, "images": count})
     joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
