@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
+from hspace_exp.atomic import write_json
 from hspace_exp.avatars.architecture import build_scheduler
 from hspace_exp.avatars.captions import VOCABULARY_TEXT
 from hspace_exp.avatars.tokenizer import train_tokenizer
@@ -39,6 +41,9 @@ def save_weights(source: Path, target: Path) -> None:
         for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
             shutil.rmtree(target / part, ignore_errors=True)
         pipeline.save_pretrained(target, safe_serialization=True, max_shard_size=SHARD)
+        # transformers would load half precision as it is, diffusers as float32: a pipeline of both would not run.
+        config = target / "text_encoder" / "config.json"
+        write_json(config, {**json.loads(config.read_text()), "dtype": "float32"})
     for name in ("clip", "sam"):
         if (source / name).exists():
             shutil.copytree(source / name, target / name, dirs_exist_ok=True)
