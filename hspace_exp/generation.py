@@ -153,7 +153,7 @@ def _h_edit(edit: Edit, chunk: Sequence[Item], guided: bool, device: torch.devic
     count = len(chunk)
     common: dict[str, Any] = {"guided": guided, "branch": edit.branch}
     if weight:
-        common["lowpass"] = edit.frequency.transform
+        common |= {"lowpass": edit.frequency.transform, "lowpass_branch": edit.frequency.branch}
     if not paired:
         return HEdit(vector=vectors, strength=edit.strength, lowpass_weight=weight, **common), False
     edited = torch.cat([torch.zeros(count), torch.ones(count)]).to(device)

@@ -32,6 +32,7 @@ class HEdit:
         guided: whether batches are laid out [unconditional; conditional].
         branch: ``both`` halves of guidance are edited, or the ``conditional`` one alone. v then acts about
             guidance_scale times as strongly. Without guidance there is only the conditional half.
+        lowpass_branch: the same for the low-frequency term, which guidance would multiply, too; None: as ``branch``.
     """
 
     vector: Tensor | None = None
@@ -42,11 +43,13 @@ class HEdit:
     original_index: Tensor | None = None
     guided: bool = False
     branch: str = "both"
+    lowpass_branch: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked before a batch is seen."""
-        if self.branch not in BRANCHES:
-            raise unknown("guidance branch", self.branch, BRANCHES)
+        for branch in (self.branch, self.lowpass_branch or self.branch):
+            if branch not in BRANCHES:
+                raise unknown("guidance branch", branch, BRANCHES)
         if self.vector is not None and self.vector.ndim not in (3, 4):
             raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
 
@@ -60,10 +63,9 @@ class HEdit:
         edited = original
         if self.attenuation is not None:
             edited = edited * self._rows("attenuation", self.attenuation, samples, original)
-        gate = self._gate(samples, original)
         if self.vector is not None:
             vector = self._vector(samples, original)
-            edited = edited + self._scale("strength", self.strength, samples, original) * gate * vector
+            edited = edited + self._scale("strength", self.strength, samples, original) * self._gate(self.branch, samples, original) * vector
         if self.lowpass is not None:
             source = original
             if self.original_index is not None:
@@ -72,12 +74,13 @@ class HEdit:
                     raise UserError(f"expected original_index of shape ({samples},), got {tuple(index.shape)}")
                 source = original[torch.cat([index, index + samples]) if self.guided else index]
             weight = self._scale("lowpass_weight", self.lowpass_weight, samples, original)
+            gate = self._gate(self.lowpass_branch or self.branch, samples, original)
             edited = edited + weight * gate * self.lowpass(source)
         return edited.to(h.dtype)
 
-    def _gate(self, samples: int, like: Tensor) -> Tensor | float:
+    def _gate(self, branch: str, samples: int, like: Tensor) -> Tensor | float:
         """1 where the edit acts, 0 on the unconditional half when only the conditional one is edited."""
-        if not self.guided or self.branch == "both":
+        if not self.guided or branch == "both":
             return 1.0
         gate = torch.ones(like.shape[0], 1, 1, 1, device=like.device, dtype=like.dtype)
         gate[:samples] = 0.0

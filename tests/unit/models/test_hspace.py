@@ -174,3 +174,20 @@ def test_wrong_sizes_say_what_was_expected(h: Tensor, v: Tensor) -> None:
         HEdit(lowpass=haar_lowpass, original_index=torch.tensor([0]))(h)
     with pytest.raises(UserError, match=r"\(C, 1, 1\)"):
         HEdit(torch.zeros(16))
+
+
+def test_vector_and_low_frequencies_may_enter_different_halves_of_guidance() -> None:
+    h = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    vector = torch.ones(3, 1, 1)
+    edit = HEdit(
+        vector=vector,
+        strength=2.0,
+        lowpass=haar_lowpass,
+        lowpass_weight=0.35,
+        guided=True,
+        branch="conditional",
+        lowpass_branch="both",
+    )
+    low = 0.35 * haar_lowpass(h)
+    torch.testing.assert_close(edit(h)[:2], (h + low)[:2])
+    torch.testing.assert_close(edit(h)[2:], (h + low + 2.0 * vector)[2:])
