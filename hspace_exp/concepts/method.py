@@ -24,19 +24,20 @@ class LowFrequency:
         weight: lambda; 0 switches the term off.
         source: ``original`` takes LL of the unedited run of the same seed, which is then run along; ``current`` of h.
         transform: LL, a function of (B, C, H, W).
-        branch: ``both`` halves of guidance, or the ``conditional`` one alone, where guidance multiplies the term.
+        branch: ``both`` halves of guidance, or the ``conditional`` one alone, where guidance multiplies the term; None:
+            as the vector.
     """
 
     weight: float = 0.0
     source: str = "current"
     transform: Callable[[Tensor], Tensor] | None = None
-    branch: str = "both"
+    branch: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.source not in SOURCES:
             raise unknown("source of the low frequencies", self.source, SOURCES)
-        if self.branch not in BRANCHES:
+        if self.branch is not None and self.branch not in BRANCHES:
             raise unknown("branch of the low frequencies", self.branch, BRANCHES)
         if self.weight and self.transform is None:
             raise UserError(f"frequency.weight is {self.weight} but there is no transform: use frequency=haar or none")

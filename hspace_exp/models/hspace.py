@@ -65,7 +65,8 @@ class HEdit:
             edited = edited * self._rows("attenuation", self.attenuation, samples, original)
         if self.vector is not None:
             vector = self._vector(samples, original)
-            edited = edited + self._scale("strength", self.strength, samples, original) * self._gate(self.branch, samples, original) * vector
+            gate = self._gate(self.branch, samples, original)
+            edited = edited + self._scale("strength", self.strength, samples, original) * gate * vector
         if self.lowpass is not None:
             source = original
             if self.original_index is not None:
