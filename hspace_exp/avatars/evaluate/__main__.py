@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from hspace_exp.atomic import save_png, write_json
+from hspace_exp.avatars.arguments import command
 from hspace_exp.avatars.evaluate import generated, potency, renders
 from hspace_exp.avatars.evaluate.card import write_card
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
 from hspace_exp.avatars.train.data import HELD_OUT_SEED, Layers, render_layers
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import unknown
 from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.models.backbone import Backbone, load_backbone
 
@@ -164,19 +163,7 @@ def _commit() -> str:
 
 def main(argv: list[str]) -> int:
     """Parse ``key=value`` arguments and measure; returns the exit code."""
-    if any(a in ("-h", "--help") for a in argv):
-        print(__doc__, "\nmeasurements:", ", ".join(PARTS))
-        print(OmegaConf.to_yaml(OmegaConf.structured(Arguments)))
-        return 0
-    try:
-        arguments = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Arguments), OmegaConf.from_dotlist(argv)))
-        if not isinstance(arguments, Arguments):
-            raise UserError("arguments must be given as key=value")
-        run(arguments)
-    except (UserError, OmegaConfBaseException) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
-    return 0
+    return command(argv, Arguments, run, f"{__doc__}\n\nmeasurements: {', '.join(PARTS)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -19,6 +21,11 @@ STEPS = 20
 EXTREME = tuple(p for p in PROFESSIONS if load_truth()[p].p_female <= 0.10 or load_truth()[p].p_female >= 0.89)
 
 
+def noise_of(backbone: Backbone, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+    """Initial noise (B, C, H, W) of each (prompt, seed)."""
+    return torch.stack([initial_noise(p, s, backbone.latent_shape) for p, s in zip(prompts, seeds, strict=True)])
+
+
 @torch.no_grad()
 def generate(
     backbone: Backbone, prompts: list[str], seeds: list[int], *, batch: int = 64, edit: HEdit | None = None
@@ -27,8 +34,7 @@ def generate(
     images = []
     for start in range(0, len(prompts), batch):
         texts = prompts[start : start + batch]
-        pairs = zip(texts, seeds[start : start + batch], strict=True)
-        noise = torch.stack([initial_noise(p, s, backbone.latent_shape) for p, s in pairs])
+        noise = noise_of(backbone, texts, seeds[start : start + batch])
         latents = sample_latents(backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS, edit=edit)
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)

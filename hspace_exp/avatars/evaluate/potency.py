@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 
 from hspace_exp.avatars.captions import Claim
-from hspace_exp.avatars.evaluate.generated import EXTREME, STEPS, generate
+from hspace_exp.avatars.evaluate.generated import EXTREME, STEPS, generate, noise_of
 from hspace_exp.avatars.evaluate.renders import classify
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import PROFESSIONS
@@ -15,7 +16,7 @@ from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import HEdit, edit_hspace, transplant_hspace
 from hspace_exp.sampling import sample_latents
-from hspace_exp.seeding import generator, initial_noise
+from hspace_exp.seeding import generator
 
 NEUTRAL = "a photo of a person"
 
@@ -88,30 +89,15 @@ def transplant(
             for p in PROFESSIONS
             for _ in range(per_profession)
         ]
-        images = []
+        images, prompted = [], []
         for start in range(0, len(prompts), batch):
             texts, wanted = prompts[start : start + batch], asked[start : start + batch]
-            rows = len(texts)
-            noise = torch.stack(
-                [
-                    initial_noise(p, s, backbone.latent_shape)
-                    for p, s in zip(texts, seeds[start : start + batch], strict=True)
-                ]
-            )
-            images.append(_transplanted(backbone, noise, texts, wanted, rows))
-        moved = torch.cat(images)
-        # The same noise as the neutral run: seeds are keyed by prompt, so it is drawn again by hand.
-        prompted = []
-        for start in range(0, len(prompts), batch):
-            noise = torch.stack(
-                [
-                    initial_noise(p, s, backbone.latent_shape)
-                    for p, s in zip(prompts[start : start + batch], seeds[start : start + batch], strict=True)
-                ]
-            )
-            embeds = backbone.encode_prompts(asked[start : start + batch])
-            latents = sample_latents(backbone, noise, embeds, num_inference_steps=STEPS)
+            # Both start from the noise of the neutral prompt, which the seed is keyed by.
+            noise = noise_of(backbone, texts, seeds[start : start + batch])
+            images.append(_transplanted(backbone, noise, texts, wanted))
+            latents = sample_latents(backbone, noise, backbone.encode_prompts(wanted), num_inference_steps=STEPS)
             prompted.append(backbone.decode_latents(latents).half())
+        moved = torch.cat(images)
         for judge_name, judge in judges.items():
             before = classify(judge, unedited.float())
             entry = result.setdefault(judge_name, {})
@@ -124,12 +110,9 @@ def transplant(
     return result
 
 
-def _transplanted(
-    backbone: Backbone, noise: torch.Tensor, texts: list[str], wanted: list[str], rows: int
-) -> torch.Tensor:
+def _transplanted(backbone: Backbone, noise: torch.Tensor, texts: list[str], wanted: list[str]) -> torch.Tensor:
     """Images (rows, 3, S, S) of ``texts`` whose conditional half reads h of ``wanted`` at the same z_t."""
-    import copy
-
+    rows = len(texts)
     scheduler = copy.deepcopy(backbone.scheduler)
     scheduler.set_timesteps(STEPS, device=backbone.device)
     latents = noise.to(backbone.device)
@@ -163,9 +146,7 @@ def sdid_vectors(
         latents = []
         for start in range(0, images, 64):
             rows = min(64, images - start)
-            noise = torch.stack(
-                [initial_noise(direction.prompt, 23_000_000 + start + i, backbone.latent_shape) for i in range(rows)]
-            )
+            noise = noise_of(backbone, [direction.prompt] * rows, range(23_000_000 + start, 23_000_000 + start + rows))
             embeds = backbone.encode_prompts([direction.prompt]).expand(rows)
             latents.append(sample_latents(backbone, noise, embeds, num_inference_steps=STEPS))
         pools.append(torch.cat(latents))

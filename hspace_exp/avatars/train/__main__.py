@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 import torch._dynamo
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from hspace_exp.avatars.arguments import command
 from hspace_exp.avatars.train.data import Layers, render_layers
 from hspace_exp.errors import UserError, unknown
 
@@ -43,24 +42,17 @@ BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
 
 def main(argv: list[str]) -> int:
     """Run the stages that ``argv`` names, in order; returns the exit code."""
-    if any(a in ("-h", "--help") for a in argv):
-        print(__doc__, "\nstages:", ", ".join(STAGES))
-        print(OmegaConf.to_yaml(OmegaConf.structured(TrainArguments)))
-        return 0
-    try:
-        arguments = OmegaConf.to_object(
-            OmegaConf.merge(OmegaConf.structured(TrainArguments), OmegaConf.from_dotlist(argv))
-        )
-        if not isinstance(arguments, TrainArguments):
-            raise UserError("arguments must be given as key=value")
-        for stage in arguments.stage.split(","):
-            if stage not in STAGES:
-                raise unknown("stage", stage, STAGES)
-            run_stage(stage, arguments)
-    except (UserError, OmegaConfBaseException) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
-    return 0
+    return command(argv, TrainArguments, run_stages, f"{__doc__}\n\nstages: {', '.join(STAGES)}")
+
+
+def run_stages(a: TrainArguments) -> None:
+    """Run the stages of ``a.stage`` one after another; all names are checked first."""
+    stages = a.stage.split(",")
+    for stage in stages:
+        if stage not in STAGES:
+            raise unknown("stage", stage, STAGES)
+    for stage in stages:
+        run_stage(stage, a)
 
 
 def run_stage(stage: str, a: TrainArguments) -> None:
