@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from hspace_exp.avatars.train.data import HELD_OUT_SEED, Layers, render_layers
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.models.backbone import Backbone, load_backbone
+from hspace_exp.models.loading import EMBEDDED
+from hspace_exp.provenance import git_state
 
 PARTS = ("renders", "obedience", "bias", "potency", "speed", "size")
-WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Arguments:
     """What the command line may set, as ``key=value``."""
 
     what: str = ",".join(PARTS)
-    weights: str = str(WEIGHTS)
+    weights: str = str(EMBEDDED)
     out: str = "outputs/avatars_evaluation"
     device: str = "auto"
     guidance_scale: float = 3.0
@@ -101,7 +101,7 @@ def run(a: Arguments) -> dict[str, Any]:
         "device": name,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "git": _commit(),
+        "git": str((git_state() or {"commit": "unknown"})["commit"])[:7],
         "arguments": {k: v for k, v in vars(a).items() if k not in ("out", "weights")},
     }
     for part in parts:
@@ -149,16 +149,6 @@ def run(a: Arguments) -> dict[str, Any]:
     if a.card:
         write_card(Path(a.card), result)
     return result
-
-
-def _commit() -> str:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, cwd=WEIGHTS.parent
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def main(argv: list[str]) -> int:

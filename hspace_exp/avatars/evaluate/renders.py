@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from hspace_exp.avatars.captions import Claim
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.train.data import Layers, labels_of
 from hspace_exp.avatars.train.sam import boxes_of, iou, part_masks, points_in
 from hspace_exp.avatars.world import SCENES
+from hspace_exp.evaluation.judges import avatar_texts
 from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.masks.small_sam import decode_masks, load_small_sam
 from hspace_exp.models.backbone import Backbone
@@ -38,16 +38,6 @@ def vae_psnr(backbone: Backbone, images: torch.Tensor) -> float:
     return float(-10 * torch.cat(squares).mean().log10())
 
 
-def zero_shot_texts(attribute: str) -> list[str]:
-    """One plain claim a value, e.g. "a photo of a woman", in the order of ``probe.ATTRIBUTES``.
-
-    "person", which is true of everybody, is the first of the professions there and left out here.
-    """
-    if attribute == "profession":
-        return [Claim(subject=value).text() for value in ATTRIBUTES[attribute][1:]]
-    return [Claim(**{attribute: value}).text() for value in ATTRIBUTES[attribute]]
-
-
 @torch.no_grad()
 def classify(judge: OpenClip | AttributeProbe, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """Class indices (N,) of each attribute by zero-shot argmax (OpenCLIP) or by the probe's heads."""
@@ -55,8 +45,9 @@ def classify(judge: OpenClip | AttributeProbe, images: torch.Tensor) -> dict[str
         parts = [judge(chunk.float()) for chunk in images.split(256)]
         return {name: torch.cat([part[name] for part in parts]).argmax(1) for name in ATTRIBUTES}
     features = torch.cat([judge.encode_images(chunk) for chunk in images.split(256)])
-    found = {name: (features @ judge.encode_texts(zero_shot_texts(name)).T).argmax(1) for name in ATTRIBUTES}
-    found["profession"] += 1
+    texts = {name: list(values.values()) for name, values in avatar_texts().items()}
+    found = {name: (features @ judge.encode_texts(texts[name]).T).argmax(1) for name in ATTRIBUTES}
+    found["profession"] += 1  # "person" is the first class and no text
     return found
 
 

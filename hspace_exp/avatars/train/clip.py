@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 
+from hspace_exp.atomic import write_json
 from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
 from hspace_exp.avatars.train.batches import disturb
 from hspace_exp.avatars.train.data import Layers, labels_of
-from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
 from hspace_exp.avatars.world import SCENES, Spec
 from hspace_exp.evaluation.openclip import build_open_clip
@@ -117,9 +117,8 @@ def train_clip(
     torch.manual_seed(2)
     config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
     model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
-    weights = out / "clip" / "model.safetensors"
-    if weights.exists():
-        model.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    folder = out / "clip"
+    resume(model, folder / "model.safetensors")
     model.train(not freeze_encoder)
     average = Average(model, 0.998)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
@@ -146,13 +145,12 @@ def train_clip(
                     torch.from_numpy(truth_matrix(specs, claims)).to(device),
                 )
             )
-            chosen = prepared[-1]
+            which = len(prepared) - 1
         else:
-            chosen = prepared[int(table.rng.integers(len(prepared)))]
-        people, backs, tokens, truth = chosen
+            which = int(table.rng.integers(len(prepared)))
+        people, backs, tokens, truth = prepared[which]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             if freeze_encoder:
-                which = next(i for i, item in enumerate(prepared) if item is chosen)
                 if which == len(cached):
                     with torch.no_grad():
                         cached.append(convolutions(model.visual, disturb(layers.compose(people, backs)) * 2 - 1))
@@ -160,7 +158,8 @@ def train_clip(
             else:
                 image = model.encode_image(disturb(layers.compose(people, backs)) * 2 - 1, normalize=True)  # type: ignore[operator]
             text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
-        logits = model.logit_scale.exp() * (image.float() @ text.float().T) + model.logit_bias  # type: ignore[operator]
+        scale = model.logit_scale.exp()  # type: ignore[operator]
+        logits = scale * (image.float() @ text.float().T) + model.logit_bias
         # Telling the values of one attribute apart, as zero-shot judges do; rare professions are learned by this first.
         labels = {name: values[people] for name, values in labels_on_device.items()}
         labels["scene"] = backs % len(SCENES)
@@ -169,7 +168,6 @@ def train_clip(
                 name: model.encode_text(torch.tensor(tokens, device=device), normalize=True)  # type: ignore[operator]
                 for name, tokens in table.alternatives().items()
             }
-        scale = model.logit_scale.exp()  # type: ignore[operator]
         choices = [
             F.cross_entropy(scale * (image.float() @ texts.float().T), labels[name], ignore_index=-1)
             for name, texts in anchors.items()
@@ -184,8 +182,6 @@ def train_clip(
         average.update()
         clock.log(loss=loss.detach(), scale=model.logit_scale.detach().exp())  # type: ignore[operator]
     average.store()
-    folder = out / "clip"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file({k: v.half().contiguous().cpu() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    write_json(folder / "open_clip_config.json", config)
+    store_half(model, folder / "model.safetensors")
     print("[clip] " + json.dumps({"steps": clock.step, "loss": float(loss.detach())}), flush=True)

@@ -122,10 +122,6 @@ class Layers:
         image = rgba[..., :3] * alpha + self.scenes[scenes].to(torch.float32) * (1 - alpha)
         return (image.round() / 255).permute(0, 3, 1, 2)
 
-    def describe(self) -> str:
-        """One line that says how much there is."""
-        return f"{len(self.rgba)} people, {len(self.scenes)} scenes"
-
 
 def labels_of(specs: Sequence[Spec]) -> dict[str, torch.Tensor]:
     """Class indices of the persons' attributes (scene excluded: it is chosen at composition), each (N,) int64."""

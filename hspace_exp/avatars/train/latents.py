@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from hspace_exp.avatars.captions import caption
+from hspace_exp.avatars.captions import MENTION_PROBABILITY, caption
 from hspace_exp.avatars.train.data import POOLS, Layers, draw_person
 from hspace_exp.avatars.world import SCENES, sample_spec
 
 CAPTIONS_PER_LATENT = 4
 # How often a caption names what it need not name.
-MENTION = {"subject": 0.97, "gender": 0.5, "age": 0.35, "skin_tone": 0.35, "scene": 0.7}
+MENTION = {**MENTION_PROBABILITY, "subject": 0.97}
 
 
 def describe(index: int, copy: int, base_seed: int) -> tuple[str, list[str]]:

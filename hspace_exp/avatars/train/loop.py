@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+
+from hspace_exp.atomic import save_safetensors
 
 
 class Clock:
@@ -90,3 +93,14 @@ def save_model(model: Any, folder: Path) -> None:
     model.eval().save_pretrained(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
+
+
+def resume(model: nn.Module, path: Path) -> None:
+    """Load half-precision weights that ``store_half`` left at ``path``; nothing happens where there are none."""
+    if path.exists():
+        model.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+
+
+def store_half(model: nn.Module, path: Path) -> None:
+    """Write the weights as float16 safetensors."""
+    save_safetensors(path, {name: tensor.half() for name, tensor in model.state_dict().items()})

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.train.batches import disturb, draw_batch
 from hspace_exp.avatars.train.data import Layers, labels_of
-from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate, store_half
 
 
 def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, max_steps: int | None = None) -> None:
@@ -44,6 +43,5 @@ def train_probe(layers: Layers, out: Path, max_seconds: float, *, batch: int, ma
         logits = {name: torch.cat([part[name] for part in parts]) for name in ATTRIBUTES}
     target = {**{name: values[people] for name, values in labels.items()}, "scene": scene}
     accuracy = {name: float((logits[name].argmax(1) == target[name]).float().mean()) for name in ATTRIBUTES}
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous().cpu() for k, v in probe.state_dict().items()}, out / "probe.safetensors")
+    store_half(probe, out / "probe.safetensors")
     print("[probe] " + json.dumps({"accuracy": accuracy, "steps": clock.step}), flush=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 
+from hspace_exp.atomic import write_json
 from hspace_exp.avatars.train.batches import disturb, draw_batch
 from hspace_exp.avatars.train.data import Layers
-from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, set_learning_rate
+from hspace_exp.avatars.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
 
 WHOLE_PERSON = 0.75
@@ -83,9 +83,8 @@ def train_sam(
     device = layers.device
     torch.manual_seed(3)
     sam = build_small_sam()
-    weights = out / "sam" / "model.safetensors"
-    if weights.exists():
-        sam.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    folder = out / "sam"
+    resume(sam, folder / "model.safetensors")
     sam.to(device).train()
     sam.image_encoder.requires_grad_(not freeze_encoder)
     average = Average(sam, 0.998)
@@ -98,13 +97,11 @@ def train_sam(
         images, people, _ = draw_batch(layers, batch)
         bits = chosen[torch.multinomial(odds, batch, replacement=True)]
         target = part_masks(layers.parts[people], bits)
-        target = torch.where(
-            target.flatten(1).any(1).view(-1, 1, 1), target, part_masks(layers.parts[people], chosen[0].expand(batch))
-        )
+        whole = part_masks(layers.parts[people], chosen[0].expand(batch))
+        target = torch.where(target.flatten(1).any(1).view(-1, 1, 1), target, whole)
         # One prompt kind a step, in turn, as SAM's encoder takes a whole batch of one kind: boxes, points, both.
         kind = step % 3
         if kind == 0:
-            whole = part_masks(layers.parts[people], chosen[0].expand(batch))
             is_whole = box_iou(boxes_of(target), boxes_of(whole)) > WHOLE_PERSON
             target = torch.where(is_whole.view(-1, 1, 1), whole, target)
         points = points_in(target, 3)
@@ -139,8 +136,6 @@ def train_sam(
         average.update()
         clock.log(loss=loss.detach(), iou=reached.amax(1).mean())
     average.store()
-    folder = out / "sam"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(SMALL_SAM, indent=2) + "\n")
-    save_file({k: v.half().contiguous().cpu() for k, v in sam.state_dict().items()}, folder / "model.safetensors")
+    write_json(folder / "config.json", SMALL_SAM)
+    store_half(sam, folder / "model.safetensors")
     print("[sam] " + json.dumps({"steps": clock.step, "iou": float(reached.amax(1).mean())}), flush=True)
