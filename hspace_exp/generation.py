@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,13 @@ import torch
 from torch import Tensor
 
 from hspace_exp.atomic import write_bytes, write_text
-from hspace_exp.concepts.method import LowFrequency
-from hspace_exp.errors import unknown
+from hspace_exp.edits.steering import Edit
 from hspace_exp.images import is_whole, missing, save_all
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.plan import Item
 from hspace_exp.progress import track
-from hspace_exp.sampling import sample_latents
+from hspace_exp.sampling import Hooks, StepHook, sample_latents
 from hspace_exp.seeding import initial_noise
 
 log = logging.getLogger(__name__)
@@ -49,8 +47,15 @@ class Sampling:
         """The scale in use."""
         return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
 
-    def __call__(self, backbone: Backbone, noise: Tensor, embeds: PromptEmbeds, edit: HEdit | None = None) -> Tensor:
-        """Latents (B, C, H, W) of B prompts."""
+    def __call__(
+        self,
+        backbone: Backbone,
+        noise: Tensor,
+        embeds: PromptEmbeds,
+        hooks: Hooks | None = None,
+        on_step: StepHook | None = None,
+    ) -> Tensor:
+        """Latents (B, C, H, W) of B prompts; ``hooks`` and ``on_step`` as ``sample_latents`` takes them."""
         return sample_latents(
             backbone,
             noise,
@@ -58,7 +63,8 @@ class Sampling:
             num_inference_steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,
             scheduler=self.make_scheduler(backbone.scheduler),
-            edit=edit,
+            hooks=hooks,
+            on_step=on_step,
         )
 
     def describe(self, backbone: Backbone) -> dict[str, Any]:
@@ -74,23 +80,6 @@ class Sampling:
             "num_inference_steps": self.num_inference_steps,
             "guidance_scale": self.guidance(backbone),
         }
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What is done to h, for each target.
-
-    Attributes:
-        vectors: (C, H, W) or (C, 1, 1) of each concept.
-        strength: s.
-        branch: ``both`` or ``conditional``.
-        frequency: the low-frequency term.
-    """
-
-    vectors: Mapping[str, Tensor]
-    strength: float
-    branch: str
-    frequency: LowFrequency = field(default_factory=LowFrequency)
 
 
 def generate(
@@ -130,41 +119,15 @@ def sample_chunk(
 ) -> Tensor:
     """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
-    embeds = backbone.encode_prompts([item.prompt for item in chunk])
-    if edit is None:
-        latents = sampling(backbone, noise, embeds)
-    else:
-        count, guided = len(chunk), sampling.guidance(backbone) > 1
-        h_edit, paired = _h_edit(edit, chunk, guided, backbone.device)
-        if paired:
-            noise, embeds = torch.cat([noise, noise]), PromptEmbeds.cat([embeds, embeds])
-        latents = sampling(backbone, noise, embeds, h_edit)[-count:]
+    prompts, hooks, count = [item.prompt for item in chunk], None, len(chunk)
+    if edit is not None:
+        steering = edit(backbone, chunk, sampling.guidance(backbone) > 1)
+        hooks, own = steering.hooks, list(steering.prompts or prompts)
+        if steering.paired:
+            noise, own = torch.cat([noise, noise]), prompts + own
+        prompts = own
+    latents = sampling(backbone, noise, backbone.encode_prompts(prompts), hooks)[-count:]
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
-
-
-def _h_edit(edit: Edit, chunk: Sequence[Item], guided: bool, device: torch.device) -> tuple[HEdit, bool]:
-    """The edit of a chunk, and whether the unedited trajectories run along in front of it, as LL's source."""
-    for item in chunk:
-        if item.target not in edit.vectors:
-            raise unknown("concept", item.target, edit.vectors)
-    vectors = torch.stack([edit.vectors[item.target] for item in chunk]).to(device)
-    weight = edit.frequency.weight
-    paired = bool(weight) and edit.frequency.source == "original"
-    count = len(chunk)
-    common: dict[str, Any] = {"guided": guided, "branch": edit.branch}
-    if weight:
-        common |= {"lowpass": edit.frequency.transform, "lowpass_branch": edit.frequency.branch}
-    if not paired:
-        return HEdit(vector=vectors, strength=edit.strength, lowpass_weight=weight, **common), False
-    edited = torch.cat([torch.zeros(count), torch.ones(count)]).to(device)
-    first = torch.arange(count, device=device).repeat(2)
-    return HEdit(
-        vector=torch.cat([vectors, vectors]),
-        strength=edit.strength * edited,
-        lowpass_weight=weight * edited,
-        original_index=first,
-        **common,
-    ), True
 
 
 def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,15 +73,15 @@ def _target(concepts: Sequence[str], assignment: str, seed: int, p: int, profess
     return assignment
 
 
-def write_manifest(run_dir: Path, items: Sequence[Item], strength: float, edited: bool) -> Path:
-    """Write ``manifest.csv``; without an edit the edited image is the unedited one."""
+def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, float], edited: bool) -> Path:
+    """Write ``manifest.csv``; ``strength`` is each target's. Without an edit the edited image is the unedited one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for item in items:
         original = f"images/original/{item.file}"
         shown = f"images/edited/{item.file}" if edited else original
-        amount = strength if edited else 0.0
+        amount = strength[item.target] if edited and item.target else 0.0
         writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
     path = run_dir / "manifest.csv"
     write_text(path, text.getvalue())

@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.checks import check
+from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
@@ -26,7 +27,7 @@ from hspace_exp.plan import check_prompts, plan
 from hspace_exp.provenance import describe_device
 from hspace_exp.record import RunRecord
 from hspace_exp.results import finished, record_of, write_results
-from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, trained
+from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, make_runs, trained
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,9 @@ def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         make(node) for node in (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler)
     )
     protocol, attribute, prompts = config["protocol"], config["attribute"], config["prompts"]
-    concepts = attribute["concepts"] if method.training is not None else {}
+    concepts = attribute["concepts"] if method.edits else {}
+    keep = attribute["keep"] if method.keeps else {}
+    learnt = [concepts, *keep.values()] if method.training is not None else []
     items = plan(
         protocol["professions"],
         prompts["templates"],
@@ -109,7 +112,8 @@ def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         config["seed"],
     )
     backbone = make(cfg.model)
-    check_prompts(backbone, [*(p[k] for p in concepts.values() for k in ("positive", "neutral")), *_prompts(items)])
+    wordings = [some[kind] for group in learnt for some in group.values() for kind in ("positive", "neutral")]
+    check_prompts(backbone, [*wordings, *_prompts(items)])
     small = sum(p.numel() for p in backbone.unet.parameters()) < SMALL_UNET
     usual = 64 if small and backbone.device.type != "cpu" else 8
     return Job(
@@ -121,6 +125,7 @@ def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         attribute=attribute["name"],
         part=attribute["part"],
         prompts=concepts,
+        keep=keep,
         items=items,
         training_images=protocol["training_images"],
         training_steps=protocol["training_steps"],
@@ -134,6 +139,7 @@ def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
             "mask": config["mask"],
             "frequency": config["frequency"],
             "precision": config["trainer"].get("precision"),
+            "applied": {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")},
         },
         placing={
             "templates": prompts["templates"],
@@ -149,22 +155,30 @@ def _prompts(items: Sequence[Any]) -> list[str]:
 
 def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
     """Everything before the evaluation."""
-    edits = job.method.training is not None
-    vectors = trained(job) if edits else None
-    if edits and vectors is None and {"concepts", "masks", "training"} & set(stages):
-        with _timed("concepts", seconds):
-            positives = make_positives(job)
-        if {"masks", "training"} & set(stages):
-            with _timed("masks", seconds):
-                maps = make_maps(job, positives)
-        if "training" in stages:
-            with _timed("training", seconds):
-                vectors = make_concepts(job, positives, maps)
+    concepts: dict[str, Concept] | None = {} if job.method.edits else None
+    if job.method.training is not None:
+        concepts = trained(job)
+        if concepts is None and {"concepts", "masks", "training"} & set(stages):
+            concepts = _learn(job, stages, seconds)
     if "generation" in stages:
-        if edits and vectors is None:
+        if job.method.edits and concepts is None:
             raise UserError(f"{job.concepts_dir} lacks this configuration's vectors: run the stage training first")
         with _timed("generation", seconds):
-            make_images(job, vectors)
+            make_images(job, concepts)
+
+
+def _learn(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> dict[str, Concept] | None:
+    """The stages that end with vectors, as far as they are asked for."""
+    with _timed("concepts", seconds):
+        positives, runs = make_positives(job), make_runs(job)
+    if not {"masks", "training"} & set(stages):
+        return None
+    with _timed("masks", seconds):
+        maps = make_maps(job, positives)
+    if "training" not in stages:
+        return None
+    with _timed("training", seconds):
+        return make_concepts(job, positives, maps, runs)
 
 
 @contextmanager

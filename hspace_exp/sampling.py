@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import HEdit, edit_hspace
 
 StepHook = Callable[[int, Tensor, Tensor], None]
+# Share of the schedule that is done, in [0, 1) → the hooks of the step that comes.
+Hooks = Callable[[float], AbstractContextManager[object]]
 
 
 @torch.no_grad()
@@ -26,7 +29,7 @@ def sample_latents(
     guidance_scale: float | None = None,
     scheduler: Any = None,
     edit: HEdit | None = None,
-    window: tuple[float, float] = (0.0, 1.0),
+    hooks: Hooks | None = None,
     on_step: StepHook | None = None,
 ) -> Tensor:
     """Denoise ``noise`` under classifier-free guidance (Ho & Salimans, 2022), with h optionally edited.
@@ -38,8 +41,8 @@ def sample_latents(
         num_inference_steps: denoising steps.
         guidance_scale: 1 or less samples without guidance; None takes the backbone's own.
         scheduler: a diffusers scheduler without noise of its own; None takes a copy of the backbone's.
-        edit: what is done to h; its ``guided`` must say whether guidance is on.
-        window: the edit acts from the first to the second share of the steps.
+        edit: what is done to h in every step; its ``guided`` must say whether guidance is on.
+        hooks: makes the context of each step instead, which may be another one every time.
         on_step: called with (step, timestep, latents) before each prediction.
 
     Returns:
@@ -48,6 +51,14 @@ def sample_latents(
     scale = backbone.guidance_scale if guidance_scale is None else guidance_scale
     scheduler = copy.deepcopy(backbone.scheduler if scheduler is None else scheduler)
     scheduler.set_timesteps(num_inference_steps, device=backbone.device)
+    if edit is not None:
+        if hooks is not None:
+            raise UserError("expected an edit of all steps or hooks of each step, got both")
+        always = edit
+
+        def hooks(done: float) -> AbstractContextManager[object]:
+            return edit_hspace(backbone.unet, always)
+
     latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
     guided = scale > 1.0
     if guided:
@@ -57,8 +68,7 @@ def sample_latents(
         if on_step is not None:
             on_step(i, t, latents)
         model_input = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
-        active = edit is not None and window[0] <= i / steps < window[1]
-        with edit_hspace(backbone.unet, edit) if active and edit is not None else nullcontext():
+        with hooks(i / steps) if hooks is not None else nullcontext():
             output = backbone.predict(model_input, t, embeds)
         if guided:
             unconditional, conditional = output.chunk(2)

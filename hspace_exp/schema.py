@@ -32,11 +32,19 @@ class ConceptPrompts:
 
 @dataclass
 class Attribute:
-    """A group of concepts that exclude each other; ``part`` names the mask of rendered images that shows it."""
+    """A group of concepts that exclude each other.
+
+    Attributes:
+        name: of the group.
+        part: mask of rendered images that shows it.
+        concepts: by name.
+        keep: other groups, by name, that a method may hold fast while it changes this one.
+    """
 
     name: str = MISSING
     part: str = MISSING
     concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
+    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,10 +15,15 @@ from hspace_exp.concepts import dataset
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.dataset import Positives
 from hspace_exp.concepts.method import LowFrequency, Method
-from hspace_exp.concepts.train import MakeTrainer, finished, train
+from hspace_exp.concepts.on_policy import RUNS
+from hspace_exp.concepts.task import MakeTrainer, Task
+from hspace_exp.concepts.train import finished
+from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
 from hspace_exp.digest import digest, essential
+from hspace_exp.edits.added import AddedVector
+from hspace_exp.edits.steering import Edit, Window, strength_of
 from hspace_exp.errors import UserError
-from hspace_exp.generation import Edit, Sampling, claim, generate, take_originals
+from hspace_exp.generation import Sampling, claim, generate, take_originals
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.plan import Item, write_manifest
@@ -35,7 +41,8 @@ class Job:
         masks: makes attribute maps.
         attribute: the group's name.
         part: mask of rendered images that shows the attribute.
-        prompts: concept → ``positive``, ``neutral`` and ``words``.
+        prompts: concept that can be asked for → ``positive``, ``neutral`` and ``words``.
+        keep: other attribute → its concepts in the same form, where the method holds them fast.
         items: images to make.
         training_images: x+ of each concept.
         training_steps: optimiser steps.
@@ -44,7 +51,8 @@ class Job:
         run_dir: the run's folder.
         cache: what several runs share.
         make_trainer: makes a ``lightning.Trainer``.
-        settings: plain data that decides vectors beside the above: the nodes ``training``, ``mask``, ``precision``.
+        settings: plain data beside the above: the nodes ``training``, ``mask`` and ``precision``, which decide vectors,
+            and ``frequency`` and ``applied`` (strength, branch, window, edit), which decide how they are used.
         placing: plain data that decides which image is asked for what.
     """
 
@@ -56,6 +64,7 @@ class Job:
     attribute: str
     part: str
     prompts: Mapping[str, Mapping[str, str]]
+    keep: Mapping[str, Mapping[str, Mapping[str, str]]]
     items: Sequence[Item]
     training_images: int
     training_steps: int
@@ -72,13 +81,29 @@ class Job:
         """Where the concept files are."""
         return self.run_dir / "concepts"
 
+    @property
+    def learnt(self) -> dict[str, Mapping[str, str]]:
+        """Prompts of every concept that is learnt."""
+        return {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The attribute of every concept that is learnt."""
+        others = {name: group for group, concepts in self.keep.items() for name in concepts}
+        return {**dict.fromkeys(self.prompts, self.attribute), **others}
+
+    def runs_about(self, prompt: str) -> dict[str, Any]:
+        """What decides the sampling runs of a prompt."""
+        sampling = self.sampling.describe(self.backbone)
+        return {"kind": "runs", "prompt": prompt, "sampling": sampling, "image_seed": self.image_seed}
+
     def positives_about(self, name: str) -> dict[str, Any]:
         """What decides the x+ of a concept."""
         if self.masks.needs_exact:
             made: dict[str, Any] = {"kind": "rendered", "concept": name, "attribute": self.attribute, "part": self.part}
             made |= {"model": self.backbone.name, "revision": self.backbone.revision}
         else:
-            prompts = self.prompts[name]
+            prompts = self.learnt[name]
             made = {"kind": "generated", "prompt": prompts["positive"], "words": prompts["words"]}
             made |= {"sampling": self.sampling.describe(self.backbone)}
         return {**made, "image_seed": self.image_seed}
@@ -96,18 +121,42 @@ class Job:
     @property
     def vectors_made_by(self) -> str:
         """Digest of all that decides the vectors."""
-        about = {name: self.positives_about(name) for name in self.prompts}
-        if self.method.needs_maps:
-            about = {name: self.maps_about(name) for name in self.prompts}
+        needs = self.method.needs
+        about: dict[str, Any] = {}
+        if "images" in needs:
+            about = {name: self.positives_about(name) for name in self.learnt}
+        if "maps" in needs:
+            about = {name: self.maps_about(name) for name in self.learnt}
+        for kind in sorted(needs & set(RUNS)):
+            about |= {f"{kind} {name}": self.runs_about(some[kind]) for name, some in self.learnt.items()}
         fixed: dict[str, Any] = {"images": self.training_images, "steps": self.training_steps, "seed": self.seed}
         fixed |= {"precision": self.settings["precision"]}
-        return digest({**fixed, "about": about, "prompts": essential(self.prompts), "training": self.training_settings})
+        return digest({**fixed, "about": about, "prompts": essential(self.learnt), "training": self.training_settings})
+
+
+def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
+    """Stage ``concepts``: the sampling runs that a method learns from, in equal shares, from the cache if there."""
+    kinds = sorted(job.method.needs & set(RUNS))
+    found: dict[tuple[str, str], Trajectories] = {}
+    made: dict[str, Trajectories] = {}
+    for name, prompts in job.learnt.items():
+        for kind in kinds:
+            prompt = prompts[kind]
+            if prompt not in made:
+                about = job.runs_about(prompt)
+                make = partial(sample_trajectories, job.backbone, job.sampling, prompt, image_seed=job.image_seed)
+                folder, count = job.cache / digest(about), -(-job.training_images // len(kinds))
+                made[prompt] = dataset.trajectories(folder, count, make, about, f"runs of {prompt!r}")
+            found[name, kind] = made[prompt]
+    return found
 
 
 def make_positives(job: Job) -> dict[str, Positives]:
     """Stage ``concepts``: x+ of every concept, from the cache where they are there."""
-    found = {}
-    for name, prompts in job.prompts.items():
+    found: dict[str, Positives] = {}
+    if "images" not in job.method.needs:
+        return found
+    for name, prompts in job.learnt.items():
         about = job.positives_about(name)
         if job.masks.needs_exact:
             make = partial(dataset.render_block, job.backbone, job.attribute, name, job.part, image_seed=job.image_seed)
@@ -127,7 +176,7 @@ def make_positives(job: Job) -> dict[str, Positives]:
 
 def make_maps(job: Job, positives: Mapping[str, Positives]) -> dict[str, Tensor] | None:
     """Stage ``masks``: attribute maps of x+, or None where the method needs none."""
-    if not job.method.needs_maps:
+    if "maps" not in job.method.needs:
         return None
     return {
         name: dataset.attribute_maps(
@@ -139,36 +188,56 @@ def make_maps(job: Job, positives: Mapping[str, Positives]) -> dict[str, Tensor]
 
 def trained(job: Job) -> dict[str, Concept] | None:
     """The vectors of this configuration, where they are finished."""
-    return finished(job.concepts_dir, list(job.prompts), job.vectors_made_by)
+    return finished(job.concepts_dir, list(job.learnt), job.vectors_made_by)
 
 
 def make_concepts(
-    job: Job, positives: Mapping[str, Positives], maps: Mapping[str, Tensor] | None
+    job: Job,
+    positives: Mapping[str, Positives],
+    maps: Mapping[str, Tensor] | None,
+    runs: Mapping[tuple[str, str], Trajectories],
 ) -> dict[str, Concept]:
     """Stage ``training``: vectors, saved as concept files."""
-    training = job.method.training
-    if training is None:
+    if job.method.training is None:
         raise UserError(f"method {job.method.name!r} has nothing to train")
-    return train(
-        job.backbone,
-        job.method,
-        training,
-        job.training_steps,
-        attribute=job.attribute,
-        prompts=job.prompts,
-        latents={name: found.latents for name, found in positives.items()},
-        maps=maps,
+    task = Task(
+        backbone=job.backbone,
+        method=job.method.name,
+        groups=job.groups,
+        prompts=job.learnt,
+        steps=job.training_steps,
+        seed=job.seed,
         folder=job.concepts_dir,
         made_by=job.vectors_made_by,
-        seed=job.seed,
+        make_trainer=job.make_trainer,
+        latents={name: found.latents for name, found in positives.items()},
+        maps=maps,
+        runs=runs,
         hyperparameters={
             "images": job.training_images,
             "strength": job.method.strength,
             "branch": job.method.branch,
             "training": job.training_settings,
         },
-        make_trainer=job.make_trainer,
     )
+    concepts = job.method.training.learn(task)
+    for name, concept in concepts.items():
+        concept.save(job.concepts_dir / f"{name}.safetensors")
+    shutil.rmtree(job.concepts_dir / ".checkpoints", ignore_errors=True)
+    return concepts
+
+
+def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:
+    """How the method's concepts enter h."""
+    for concept in concepts.values():
+        concept.check(job.backbone)
+    own = {name: concepts[name] for name in job.prompts if name in concepts}
+    if job.method.edit is None:
+        vectors = {name: concept.vector for name, concept in own.items()}
+        method = job.method
+        return AddedVector(vectors, method.strength, method.branch, job.frequency, Window(*method.window))
+    others = {group: {name: concepts[name] for name in some} for group, some in job.keep.items()}
+    return job.method.edit.make(job.method, job.prompts, own, others, job.frequency)
 
 
 def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
@@ -176,7 +245,7 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
 
     Args:
         job: the run.
-        concepts: vectors; None for the unedited model.
+        concepts: vectors, none where the method learns none; None for the unedited model.
 
     Returns:
         the manifest.
@@ -187,16 +256,9 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     generate(job.backbone, job.sampling, job.items, cached, image_seed=job.image_seed, description="unedited images")
     take_originals(job.items, cached, job.run_dir / "images" / "original")
     if concepts is not None:
-        for concept in concepts.values():
-            concept.check(job.backbone)
-        edit = Edit(
-            {name: concept.vector for name, concept in concepts.items()},
-            job.method.strength,
-            job.method.branch,
-            job.frequency,
-        )
+        edit = edit_of(job, concepts)
         edited = job.run_dir / "images" / "edited"
-        how = {"strength": edit.strength, "branch": edit.branch, "frequency": essential(job.settings["frequency"])}
+        how = {"frequency": essential(job.settings["frequency"]), "applied": essential(job.settings["applied"])}
         claim(edited, digest({**plain, **how, "placing": job.placing, "vectors": job.vectors_made_by}))
         generate(
             job.backbone,
@@ -207,4 +269,5 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
             edit=edit,
             description="edited images",
         )
-    return write_manifest(job.run_dir, job.items, job.method.strength, concepts is not None)
+    amounts = {name: strength_of(job.method.strength, name) for name in job.prompts}
+    return write_manifest(job.run_dir, job.items, amounts, concepts is not None)

@@ -54,6 +54,8 @@ class Concept:
         hyperparameters, metrics: plain JSON values.
         seed: of the training run.
         licence: of the vector.
+        presence: (C, H, W) mean h of images that show the concept, under the neutral prompt, where the method measures
+            it: with the vector it tells how much of the concept an h holds already.
     """
 
     vector: Tensor
@@ -68,12 +70,16 @@ class Concept:
     seed: int = 0
     metrics: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "MIT"
+    presence: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Normalise the vector and check it against ``h_shape``."""
         object.__setattr__(self, "vector", self.vector.detach().to("cpu", torch.float32).contiguous())
         object.__setattr__(self, "h_shape", tuple(int(n) for n in self.h_shape))
         check_vector(self.vector, self.h_shape, f"concept {self.name!r}")
+        if self.presence is not None:
+            object.__setattr__(self, "presence", self.presence.detach().to("cpu", torch.float32).contiguous())
+            check_vector(self.presence, self.h_shape, f"presence of concept {self.name!r}")
 
     @property
     def kind(self) -> str:
@@ -93,7 +99,10 @@ class Concept:
         """Write the file, and its card beside it (same name, ``.md``); each appears whole or not at all."""
         path = Path(path)
         metadata = self.metadata()
-        save_safetensors(path, {"vector": self.vector}, metadata)
+        tensors = {"vector": self.vector}
+        if self.presence is not None:
+            tensors["presence"] = self.presence
+        save_safetensors(path, tensors, metadata)
         write_text(path.with_suffix(".md"), self.card())
         return path
 
@@ -151,11 +160,12 @@ def load_concept(path: Path | str) -> Concept:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
-            vector = file.get_tensor("vector") if "vector" in file.keys() else None  # noqa: SIM118 (not a mapping)
+            there = [name for name in file.keys() if name in ("vector", "presence")]  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name) for name in there}
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is not a whole safetensors file ({reason}): make or download it again") from error
-    if vector is None or metadata.get("format") != FORMAT:
+    if "vector" not in tensors or metadata.get("format") != FORMAT:
         raise UserError(
             f"{path} is not a concept file of this project (no tensor 'vector' with format {FORMAT!r}): "
             "see hspace_exp.concepts.formats for other people's formats"
@@ -167,7 +177,7 @@ def load_concept(path: Path | str) -> Concept:
     try:
         texts = {key: metadata[key] for key in _TEXT_FIELDS}
         plain = {key: json.loads(metadata[key]) for key in _JSON_FIELDS}
-        return Concept(vector, **texts, **plain)
+        return Concept(**tensors, **texts, **plain)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError) as error:

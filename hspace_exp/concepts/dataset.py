@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hspace_exp.atomic import save_safetensors, write_json
+from hspace_exp.concepts.trajectories import Trajectories
 from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import Sampling
 from hspace_exp.images import missing, save_all
@@ -109,13 +110,7 @@ def positives(
         description: for the progress bar.
     """
     blocks = []
-    for start in track(range(0, count, BLOCK), description=description):
-        indices = range(start, min(start + BLOCK, count))
-        path = folder / f"block-{start:06d}.safetensors"
-        block = _read(path, len(indices))
-        if block is None:
-            block = make_block(indices)
-            save_safetensors(path, block)
+    for indices, block in cached_blocks(folder, count, make_block, description):
         files = [_image(folder, i) for i in indices]
         absent = set(missing(files))
         for first in range(0, len(files), _DECODED):  # whole chunks, so that a repaired image is the very same
@@ -124,7 +119,7 @@ def positives(
             if rows:
                 images = backbone.decode_latents(block["latents"][first : first + len(chunk)])
                 save_all([chunk[row] for row in rows], images[rows])
-        blocks.append({name: tensor[: len(indices)] for name, tensor in block.items()})
+        blocks.append(block)
     write_json(folder / "manifest.json", {**about, "images": count})
     joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
     return Positives(
@@ -134,6 +129,29 @@ def positives(
         joined.get("heatmaps"),
         joined.get("exact"),
     )
+
+
+def cached_blocks(
+    folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], description: str
+) -> Iterator[tuple[range, Block]]:
+    """Indices and tensors of the first ``count`` items, block by block, made and written where they are not there."""
+    for start in track(range(0, count, BLOCK), description=description):
+        indices = range(start, min(start + BLOCK, count))
+        path = folder / f"block-{start:06d}.safetensors"
+        block = _read(path, len(indices))
+        if block is None:
+            block = make_block(indices)
+            save_safetensors(path, block)
+        yield indices, {name: tensor[: len(indices)] for name, tensor in block.items()}
+
+
+def trajectories(
+    folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], about: dict[str, Any], description: str
+) -> Trajectories:
+    """Make, or read from the cache, the first ``count`` sampling runs of a prompt; as ``positives``."""
+    blocks = [block for _, block in cached_blocks(folder, count, make_block, description)]
+    write_json(folder / "manifest.json", {**about, "runs": count})
+    return Trajectories(*(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps")))
 
 
 def attribute_maps(found: Positives, provider: MaskProvider, path: Path, description: str = "attribute maps") -> Tensor:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.objectives import Objective
+from hspace_exp.concepts.on_policy import OnPolicy
+from hspace_exp.concepts.task import Learner, Task
+from hspace_exp.edits.steering import Edit, Window
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.hspace import BRANCHES
 
 KINDS = ("spatial", "channel")
 SOURCES = ("original", "current")
+DECAYS = ("none", "cosine")
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,12 @@ class Training:
         optimizer: makes an optimiser for a list of parameters.
         vector: ``spatial`` (C, H, W) or ``channel`` (C, 1, 1).
         init_std: standard deviation of the initial values; 0 starts at zero.
-        batch_size: images a concept and step.
+        batch_size: rows a concept and step.
         timesteps: drawn uniformly from [first, last).
+        decay: of the learning rate over the steps: ``none`` or ``cosine`` (to zero).
+        on_policy: learn from states of the model's own sampling runs instead of from noised images of the attribute.
+        presence: also measure the mean h of images that show the concept, which ``focused`` reads; needs ``on_policy``
+            with the positive run.
     """
 
     objective: Objective
@@ -62,39 +71,104 @@ class Training:
     init_std: float = 0.0
     batch_size: int = 8
     timesteps: Sequence[int] = field(default=(0, 1000))
+    decay: str = "none"
+    on_policy: OnPolicy | None = None
+    presence: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.vector not in KINDS:
             raise unknown("kind of vector", self.vector, KINDS)
+        if self.decay not in DECAYS:
+            raise unknown("decay of the learning rate", self.decay, DECAYS)
+        if self.presence and (self.on_policy is None or "positive" not in self.on_policy.runs):
+            raise UserError("method.training.presence needs on_policy with the run positive")
+        if self.on_policy is not None and self.objective.needs_maps:
+            raise UserError("states on policy have no attribute maps: use another objective, or on_policy=null")
         if self.batch_size < 1:
             raise UserError(f"expected method.training.batch_size of at least 1, got {self.batch_size}")
         if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What is learnt from, see ``Learner``."""
+        if self.on_policy is not None:
+            return frozenset(self.on_policy.runs)
+        return frozenset({"images", "maps"} if self.objective.needs_maps else {"images"})
+
+    def learn(self, task: Task) -> dict[str, Concept]:
+        """Train the vectors of ``task``."""
+        from hspace_exp.concepts.train import train  # which knows this class
+
+        return train(task, self)
+
+
+class MakeEdit(Protocol):
+    """Makes a method's edit where it is more than s * v; what ``method.edit`` of the configuration makes."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it holds fast the attribute's ``keep`` groups, whose vectors are then learnt, too."""
+
+    def make(
+        self,
+        method: Method,
+        prompts: Mapping[str, Mapping[str, str]],
+        concepts: Mapping[str, Concept],
+        others: Mapping[str, Mapping[str, Concept]],
+        frequency: LowFrequency,
+    ) -> Edit:
+        """The edit.
+
+        Args:
+            method: whose strength, branch and window hold.
+            prompts: of the concepts that can be asked for.
+            concepts: these, where the method learns any.
+            others: the groups to keep, where ``keeps``.
+            frequency: the low-frequency term.
+        """
+
 
 @dataclass(frozen=True)
 class Method:
-    """A method; without ``training`` it is the unedited model.
+    """A method; with neither ``training`` nor ``edit`` it is the unedited model.
 
     Attributes:
         name: of the method.
-        strength: s; vectors are added as s * v.
+        strength: s; vectors are added as s * v. One number, or one a concept.
         branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
-        training: how vectors are trained.
+        training: how vectors are found.
+        edit: how they are applied; None: h + s * v + lambda * LL(h).
+        window: the part of the schedule in which vectors act, [start, stop) as shares of the steps.
     """
 
     name: str
-    strength: float
+    strength: float | Mapping[str, float]
     branch: str
-    training: Training | None = None
+    training: Learner | None = None
+    edit: MakeEdit | None = None
+    window: Sequence[float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.branch not in BRANCHES:
             raise unknown("guidance branch (method.branch)", self.branch, BRANCHES)
+        if len(self.window) != 2:
+            raise UserError(f"expected method.window [start, stop], got {list(self.window)}")
+        Window(*self.window)
 
     @property
-    def needs_maps(self) -> bool:
-        """Whether training looks at attribute maps."""
-        return self.training is not None and self.training.objective.needs_maps
+    def needs(self) -> frozenset[str]:
+        """What is learnt from; nothing without ``training``."""
+        return frozenset() if self.training is None else self.training.needs
+
+    @property
+    def edits(self) -> bool:
+        """Whether images are changed at all."""
+        return self.training is not None or self.edit is not None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the attribute's ``keep`` groups are learnt, too."""
+        return self.edit is not None and self.edit.keeps

@@ -1,29 +1,28 @@
-"""From x+ and maps to concept files: trains, resumes, and leaves finished vectors alone."""
+"""Vectors by gradient descent: trains, resumes, and leaves finished vectors alone."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.concepts.method import Method, Training
-from hspace_exp.concepts.module import ConceptModule, Steps
+from hspace_exp.concepts.method import Training
+from hspace_exp.concepts.module import ConceptModule, Examples, Steps
+from hspace_exp.concepts.noised import NoisedImages
+from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
+from hspace_exp.concepts.task import MakeTrainer, Task
 from hspace_exp.errors import UserError
-from hspace_exp.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = 10
 _LEAST_STEPS = 50
-MakeTrainer = Callable[..., lightning.Trainer]
 
 
 def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Concept] | None:
@@ -45,64 +44,38 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
     return found
 
 
-def train(
-    backbone: Backbone,
-    method: Method,
-    training: Training,
-    steps: int,
-    *,
-    attribute: str,
-    prompts: Mapping[str, Mapping[str, str]],
-    latents: Mapping[str, Tensor],
-    maps: Mapping[str, Tensor] | None,
-    folder: Path,
-    made_by: str,
-    seed: int,
-    hyperparameters: Mapping[str, Any],
-    make_trainer: MakeTrainer,
-) -> dict[str, Concept]:
-    """Train the vectors of an attribute and save them as ``folder``/<name>.safetensors.
+def train(task: Task, training: Training) -> dict[str, Concept]:
+    """Train the vectors of a task by gradient descent; resumes from its last checkpoint.
 
     Args:
-        backbone: frozen.
-        method: named in the files.
-        training: of the method.
-        steps: optimiser steps.
-        attribute: the group's name.
-        prompts: concept → its prompts, ``neutral`` among them.
-        latents: concept → (N, C, H, W) of x+.
-        maps: concept → (N, 1, S, S) uint8, or None.
-        folder: of the concept files.
-        made_by: digest of all that decides the vectors; kept in the files, and checked by ``finished``.
-        seed: of training.
-        hyperparameters: kept in the files.
-        make_trainer: makes a ``lightning.Trainer`` from keyword arguments.
+        task: with x+ (and maps), or with sampling runs, as ``training`` needs them.
+        training: how.
     """
-    names = list(prompts)
-    neutral = [prompts[name]["neutral"] for name in names]
-    stacked = None if maps is None else torch.stack([maps[name] for name in names])
-    pool = torch.stack([latents[name] for name in names])
-    module = ConceptModule(backbone, training, names, neutral, pool, stacked, seed)
-    half_way = folder / ".checkpoints" / made_by
-    _fit(module, steps, half_way, make_trainer, backbone.device)
-    concepts = {}
-    for name, vector in zip(names, module.vectors.detach().cpu(), strict=True):
-        concepts[name] = Concept(
-            vector=vector,
-            name=name,
-            attribute=attribute,
-            model=backbone.name,
-            revision=backbone.revision,
-            h_shape=backbone.h_shape,
-            method=method.name,
-            prompts=dict(prompts[name]),
-            hyperparameters={**hyperparameters, "steps": steps, "made_by": made_by},
-            seed=seed,
-        )
-    for name, concept in concepts.items():
-        concept.save(folder / f"{name}.safetensors")
-    shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
-    return concepts
+    names = list(task.prompts)
+    options: dict[str, Any] = {
+        "batch_size": training.batch_size,
+        "timesteps": training.timesteps,
+        "seed": task.seed,
+    }
+    examples: Examples
+    if training.on_policy is None:
+        maps = None if task.maps is None else torch.stack([task.maps[name] for name in names])
+        latents = torch.stack([task.latents[name] for name in names])
+        examples = NoisedImages(task.backbone, task.prompts, latents, maps, **options)
+    else:
+        runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
+        kept = training.on_policy.kept_bytes
+        examples = OnPolicyStates(task.backbone, task.prompts, runs, kept_bytes=kept, **options)
+    module = ConceptModule(task.backbone, training, names, examples, task.seed)
+    _fit(module, task.steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
+    vectors = dict(zip(names, module.vectors.detach().cpu(), strict=True))
+    presence: dict[str, Tensor] = {}
+    if training.presence:
+        presence = {
+            name: presence_of(task.backbone, task.runs[name, "positive"], task.prompts[name]["neutral"])
+            for name in names
+        }
+    return {name: task.concept(name, vectors[name], presence.get(name)) for name in names}
 
 
 def _fit(module: ConceptModule, steps: int, half_way: Path, make_trainer: MakeTrainer, device: torch.device) -> None:

@@ -23,20 +23,25 @@ __all__ = [
     "record_cross_attention",
     "suppress_cross_attention",
     "token_grid",
+    "visited_cross_attention",
 ]
 
-SCOPES = ("final", "encoder", "all")
+SCOPES = ("final", "encoder", "before_h", "all")
 # (module, its queries' input, the text features, its output, (height, width) of its grid) -> new output or None
 Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | None]
 
 
 def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[str, Attention]]:
-    """The attn2 modules of a scope, by name: ``final`` (the encoder's last), ``encoder`` or ``all``."""
+    """The attn2 modules of a scope, by name.
+
+    ``final`` is the encoder's last one; ``before_h`` are those of the encoder and the middle block.
+    """
     if scope not in SCOPES:
         raise unknown("attention scope", scope, SCOPES)
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
     if scope != "all":
-        modules = [(n, m) for n, m in modules if n.startswith("down_blocks.")]
+        parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
+        modules = [(n, m) for n, m in modules if n.startswith(parts)]
     if not modules:
         raise UserError(f"this U-Net has no cross-attention in scope {scope!r}: use another scope, or switch chi off")
     return modules[-1:] if scope == "final" else modules
@@ -53,7 +58,7 @@ def token_grid(tokens: int, latent_size: tuple[int, int]) -> tuple[int, int]:
 
 
 @contextmanager
-def _visited(unet: nn.Module, scope: str, visit: Visit) -> Iterator[None]:
+def visited_cross_attention(unet: nn.Module, scope: str, visit: Visit) -> Iterator[None]:
     """Call ``visit`` after every attn2 of the scope in each forward pass inside the context."""
     latent_size = [0, 0]
 
@@ -123,7 +128,7 @@ def record_cross_attention(
             probabilities = attention_probabilities(module, queries[-rows:], context[-rows:])
             record.add(token_mean(probabilities, token_mask.to(queries.device)), grid)
 
-    with _visited(unet, scope, visit):
+    with visited_cross_attention(unet, scope, visit):
         yield record
 
 
@@ -147,5 +152,5 @@ def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, sco
         kept = 1 - max_pool_map(1 - chi.to(output.device, torch.float32), grid)
         return output * kept.flatten(2).transpose(1, 2).to(output.dtype)
 
-    with _visited(unet, scope, visit):
+    with visited_cross_attention(unet, scope, visit):
         yield

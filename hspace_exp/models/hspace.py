@@ -12,18 +12,25 @@ from torch import Tensor, nn
 from hspace_exp.errors import UserError, unknown
 
 BRANCHES = ("both", "conditional")
+Field = Callable[[Tensor], Tensor]
+Gate = Callable[[], Tensor]
 
 
 @dataclass
 class HEdit:
-    """h' = m * h + s * v + lambda * LL(h), per sample, without leaving the device.
+    """h' = m * h + s * G * v + lambda * LL(h), per sample, without leaving the device.
 
-    Implements the inference rule of Shokrolahi et al. (2026) and, with ``attenuation``, its training rule. B is the
-    number of samples; a guided batch holds 2 B rows, laid out [unconditional; conditional].
+    Implements the inference rule of Shokrolahi et al. (2026) and, with ``attenuation``, its training rule; G = 1 there.
+    B is the number of samples; a guided batch holds 2 B rows, laid out [unconditional; conditional]. The *source* of a
+    sample is the h of sample ``original_index`` of the same batch, before any edit, or else its own.
 
     Attributes:
-        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it.
+        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it. Or a
+            function of the source's conditional half (B, C, H, W) that gives one vector a sample.
         strength: s, a number or (B,).
+        gate: G in [0, 1], (B, 1, H, W) at h's own size, or a function that gives it when h is reached; None is 1.
+        hold: pulls h back to the source before v is added: h + (1 - (1 - hold) * G) * (source - h). Outside the gate
+            all the way, inside by the share ``hold`` in [0, 1]. None leaves h where it is.
         attenuation: m in [0, 1], (B, 1, H, W) at h's own size; training only.
         lowpass: LL, a function of (B, C, H, W) such as ``haar_lowpass``.
         lowpass_weight: lambda, a number or (B,).
@@ -35,23 +42,29 @@ class HEdit:
         lowpass_branch: the same for the low-frequency term, which guidance would multiply, too; None: as ``branch``.
     """
 
-    vector: Tensor | None = None
+    vector: Tensor | Field | None = None
     strength: Tensor | float = 1.0
     attenuation: Tensor | None = None
-    lowpass: Callable[[Tensor], Tensor] | None = None
+    lowpass: Field | None = None
     lowpass_weight: Tensor | float = 0.0
     original_index: Tensor | None = None
     guided: bool = False
     branch: str = "both"
     lowpass_branch: str | None = None
+    gate: Tensor | Gate | None = None
+    hold: float | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked before a batch is seen."""
         for branch in (self.branch, self.lowpass_branch or self.branch):
             if branch not in BRANCHES:
                 raise unknown("guidance branch", branch, BRANCHES)
-        if self.vector is not None and self.vector.ndim not in (3, 4):
+        if isinstance(self.vector, Tensor) and self.vector.ndim not in (3, 4):
             raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
+        if self.hold is not None and not 0 <= self.hold <= 1:
+            raise UserError(f"expected hold, a share, in [0, 1], got {self.hold}")
+        if self.hold is not None and self.original_index is None:
+            raise UserError("hold pulls h back to an unedited run: name each sample's with original_index")
 
     def __call__(self, h: Tensor) -> Tensor:
         """Apply to h (B or 2 B, C, H, W); computed in at least float32, returned in h's type."""
@@ -60,35 +73,49 @@ class HEdit:
             raise UserError(f"expected a guided batch [unconditional; conditional] of even size, got {rows} rows")
         samples = rows // 2 if self.guided else rows
         original = h if h.dtype == torch.float64 else h.float()
+        source = original if self.original_index is None else original[self._source_rows(samples, h.device)]
+        gate = self._gate(samples, original)
         edited = original
         if self.attenuation is not None:
             edited = edited * self._rows("attenuation", self.attenuation, samples, original)
+        if self.hold is not None:
+            edited = edited + (1 - (1 - self.hold) * gate) * (source - edited)
         if self.vector is not None:
-            vector = self._vector(samples, original)
-            gate = self._gate(self.branch, samples, original)
-            edited = edited + self._scale("strength", self.strength, samples, original) * gate * vector
+            half = gate * self._half(self.branch, samples, original)
+            vector = self._vector(samples, original, source)
+            edited = edited + self._scale("strength", self.strength, samples, original) * half * vector
         if self.lowpass is not None:
-            source = original
-            if self.original_index is not None:
-                index = self.original_index.to(h.device)
-                if index.shape != (samples,):
-                    raise UserError(f"expected original_index of shape ({samples},), got {tuple(index.shape)}")
-                source = original[torch.cat([index, index + samples]) if self.guided else index]
             weight = self._scale("lowpass_weight", self.lowpass_weight, samples, original)
-            gate = self._gate(self.lowpass_branch or self.branch, samples, original)
-            edited = edited + weight * gate * self.lowpass(source)
+            half = self._half(self.lowpass_branch or self.branch, samples, original)
+            edited = edited + weight * half * self.lowpass(source)
         return edited.to(h.dtype)
 
-    def _gate(self, branch: str, samples: int, like: Tensor) -> Tensor | float:
+    def _source_rows(self, samples: int, device: torch.device) -> Tensor:
+        """The row of each row's source."""
+        if self.original_index is None or self.original_index.shape != (samples,):
+            shape = None if self.original_index is None else tuple(self.original_index.shape)
+            raise UserError(f"expected original_index of shape ({samples},), got {shape}")
+        index = self.original_index.to(device)
+        return torch.cat([index, index + samples]) if self.guided else index
+
+    def _half(self, branch: str, samples: int, like: Tensor) -> Tensor | float:
         """1 where the edit acts, 0 on the unconditional half when only the conditional one is edited."""
         if not self.guided or branch == "both":
             return 1.0
-        gate = torch.ones(like.shape[0], 1, 1, 1, device=like.device, dtype=like.dtype)
-        gate[:samples] = 0.0
-        return gate
+        acts = torch.ones(like.shape[0], 1, 1, 1, device=like.device, dtype=like.dtype)
+        acts[:samples] = 0.0
+        return acts
 
-    def _vector(self, samples: int, like: Tensor) -> Tensor:
+    def _gate(self, samples: int, like: Tensor) -> Tensor | float:
+        if self.gate is None:
+            return 1.0
+        gate = self.gate if isinstance(self.gate, Tensor) else self.gate()
+        return self._rows("gate", gate, samples, like)
+
+    def _vector(self, samples: int, like: Tensor, source: Tensor) -> Tensor:
         vector = self.vector
+        if vector is not None and not isinstance(vector, Tensor):
+            vector = vector(source[-samples:])
         if (
             vector is None
             or vector.shape[-3] != like.shape[1]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.concepts.objectives import LocalisedDenoising
+from hspace_exp.concepts.objectives import Localised
 from hspace_exp.evaluation.pairs import load_images, read_manifest
 from hspace_exp.record import differences, read_record
 
@@ -96,9 +96,9 @@ def test_killed_in_training_and_run_again_gives_the_same_record(
 ) -> None:
     steps = [*lwim, "protocol.training_steps=60"]
     assert cli(*steps, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
-    honest, calls = LocalisedDenoising.__call__, []
+    honest, calls = Localised.__call__, []
 
-    def stop(self: LocalisedDenoising, *arguments: Any) -> torch.Tensor:
+    def stop(self: Localised, *arguments: Any) -> torch.Tensor:
         calls.append(1)
         if len(calls) == 56:
             raise KeyboardInterrupt
@@ -106,7 +106,7 @@ def test_killed_in_training_and_run_again_gives_the_same_record(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(LocalisedDenoising, "__call__", stop)
+        patch.setattr(Localised, "__call__", stop)
         outcome = cli(*steps, f"hydra.run.dir={tmp_path / 'parts'}")
     signal.signal(signal.SIGINT, handler)
     assert outcome.code == 130

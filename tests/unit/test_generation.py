@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from hspace_exp.concepts.method import LowFrequency
+from hspace_exp.edits.added import AddedVector
 from hspace_exp.errors import UserError
 from hspace_exp.frequency import haar_lowpass
-from hspace_exp.generation import Edit, Sampling, claim, generate, sample_chunk
+from hspace_exp.generation import Sampling, claim, generate, sample_chunk
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.plan import Item, plan
@@ -17,10 +18,10 @@ TEMPLATES = ("a photo of {a} {profession}", "an image of {a} {profession}")
 SAMPLING = Sampling(2, make_scheduler, chunk_size=2)
 
 
-def edit(backbone: Backbone, strength: float, frequency: LowFrequency, branch: str = "both") -> Edit:
+def edit(backbone: Backbone, strength: float, frequency: LowFrequency, branch: str = "both") -> AddedVector:
     random = torch.Generator().manual_seed(0)
     vectors = {name: torch.randn(backbone.h_shape, generator=random) for name in ("female", "male")}
-    return Edit(vectors, strength, branch, frequency)
+    return AddedVector(vectors, strength, branch, frequency)
 
 
 def test_generation_resumes_with_the_very_same_images(tiny_backbone: Backbone, tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ def test_files_are_unique_and_safe() -> None:
 
 def test_manifests_are_read_back(tmp_path: Path) -> None:
     items = plan(["nurse"], TEMPLATES, 2, ["female", "male"])
-    pairs = read_manifest(write_manifest(tmp_path, items, 1.5, True))
+    pairs = read_manifest(write_manifest(tmp_path, items, {"female": 1.5, "male": 1.5}, True))
     assert [(p.prompt, p.profession, p.seed_index, p.target) for p in pairs] == [
         (i.prompt, i.profession, i.seed_index, i.target) for i in items
     ]
     assert {p.strength for p in pairs} == {1.5}
     assert pairs[0].edited == tmp_path / "images/edited/nurse/0000.png"
-    assert all(p.edited == p.original for p in read_manifest(write_manifest(tmp_path, items, 1.5, False)))
+    assert all(p.edited == p.original for p in read_manifest(write_manifest(tmp_path, items, {}, False)))

@@ -6,17 +6,28 @@ import pytest
 import torch
 
 from hspace_exp.concepts.method import LowFrequency, Method, Training
-from hspace_exp.concepts.objectives import Denoising, LocalisedDenoising
+from hspace_exp.concepts.objectives import Denoising, Localised, ScoreMatching
+from hspace_exp.concepts.on_policy import OnPolicy
+from hspace_exp.edits.focused import Focus
 from hspace_exp.errors import UserError
 from hspace_exp.frequency import haar_lowpass
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 
 
-def test_a_method_needs_maps_when_its_objective_does() -> None:
-    assert not Method("original", 0.0, "both").needs_maps
-    assert not Method("sdid", 1.0, "conditional", Training(Denoising(), ADAM)).needs_maps
-    assert Method("lwim", 1.0, "both", Training(LocalisedDenoising(), ADAM)).needs_maps
+def test_a_method_needs_what_its_training_learns_from() -> None:
+    assert Method("original", 0.0, "both").needs == frozenset()
+    assert Method("sdid", 1.0, "conditional", Training(Denoising(), ADAM)).needs == {"images"}
+    assert Method("lwim", 1.0, "both", Training(Localised(), ADAM)).needs == {"images", "maps"}
+    runs = Training(ScoreMatching(), ADAM, on_policy=OnPolicy(("positive",)), presence=True)
+    assert Method("focused", 1.0, "both", runs).needs == {"positive"}
+
+
+def test_only_the_unedited_method_edits_nothing() -> None:
+    assert not Method("original", 0.0, "both").edits
+    assert Method("sdid", 1.0, "both", Training(Denoising(), ADAM)).edits
+    assert Method("other", 1.0, "both", edit=Focus()).keeps
+    assert not Method("other", 1.0, "both", edit=Focus(keep=0)).keeps
 
 
 @pytest.mark.parametrize(
@@ -26,6 +37,12 @@ def test_a_method_needs_maps_when_its_objective_does() -> None:
         (lambda: Training(Denoising(), ADAM, vector="spacial"), "Did you mean 'spatial'"),
         (lambda: Training(Denoising(), ADAM, batch_size=0), "batch_size"),
         (lambda: Training(Denoising(), ADAM, timesteps=(500, 100)), "timesteps"),
+        (lambda: Training(ScoreMatching(), ADAM, presence=True), "on_policy"),
+        (lambda: Training(Localised(), ADAM, on_policy=OnPolicy()), "attribute maps"),
+        (lambda: Training(Denoising(), ADAM, decay="cosin"), "Did you mean 'cosine'"),
+        (lambda: OnPolicy(("neutrl",)), "Did you mean 'neutral'"),
+        (lambda: Method("x", 1.0, "both", window=(0.5, 0.5)), "window"),
+        (lambda: Focus(keep=-1.0), "keep"),
         (lambda: LowFrequency(0.35, "originl", haar_lowpass), "Did you mean 'original'"),
         (lambda: LowFrequency(0.35), "frequency=haar"),
     ],

@@ -6,6 +6,7 @@ import torch
 
 from hspace_exp.concepts.method import Training
 from hspace_exp.concepts.module import ConceptModule
+from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.objectives import Denoising
 from hspace_exp.models.backbone import Backbone
 
@@ -18,7 +19,14 @@ def module(backbone: Backbone, names: list[str], **settings: object) -> ConceptM
         name: torch.randn(5, *backbone.latent_shape, generator=torch.Generator().manual_seed(ord(name[0])))
         for name in names
     }
-    return ConceptModule(backbone, training, names, [PROMPT] * len(names), torch.stack([latents[n] for n in names]))
+    examples = NoisedImages(
+        backbone,
+        {name: {"neutral": PROMPT} for name in names},
+        torch.stack([latents[n] for n in names]),
+        batch_size=2,
+        timesteps=training.timesteps,
+    )
+    return ConceptModule(backbone, training, names, examples)
 
 
 def descend(trained: ConceptModule, steps: int) -> torch.Tensor:
@@ -27,7 +35,7 @@ def descend(trained: ConceptModule, steps: int) -> torch.Tensor:
     settings = trained.training_settings
     for step in range(steps):
         vectors = trained.vectors.repeat_interleave(settings.batch_size, 0)
-        losses = settings.objective(trained.backbone, vectors, trained.draw(step))
+        losses = settings.objective(trained.backbone, vectors, trained.examples.draw(step))
         optimizer.zero_grad()
         losses.view(-1, settings.batch_size).mean(1).sum().backward()
         optimizer.step()
@@ -50,17 +58,17 @@ def test_vectors_learnt_side_by_side_are_those_learnt_alone(tiny_backbone: Backb
 
 def test_batches_depend_on_the_step_alone(tiny_backbone: Backbone) -> None:
     trained = module(tiny_backbone, ["female"])
-    later = trained.draw(7)
-    trained.draw(1)
-    again = trained.draw(7)
+    later = trained.examples.draw(7)
+    trained.examples.draw(1)
+    again = trained.examples.draw(7)
     assert torch.equal(later.latents, again.latents)
     assert torch.equal(later.timesteps, again.timesteps)
-    assert not torch.equal(later.latents, trained.draw(8).latents)
+    assert not torch.equal(later.latents, trained.examples.draw(8).latents)
 
 
 def test_timesteps_stay_in_their_range(tiny_backbone: Backbone) -> None:
     trained = module(tiny_backbone, ["female"], timesteps=(900, 1000))
-    drawn = torch.cat([trained.draw(step).timesteps for step in range(50)])
+    drawn = torch.cat([trained.examples.draw(step).timesteps for step in range(50)])
     assert drawn.min() >= 900
     assert drawn.max() < 1000
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hspace_exp.concepts.objectives import Denoising, LocalisedDenoising, Noisy
+from hspace_exp.concepts.objectives import Denoising, Localised, Noisy
 from hspace_exp.models.backbone import Backbone
 
 
@@ -11,7 +11,7 @@ def noisy(backbone: Backbone, maps: torch.Tensor | None) -> Noisy:
     random = torch.Generator().manual_seed(0)
     latents, target = torch.randn(2, 3, *backbone.latent_shape, generator=random)
     embeds = backbone.encode_prompts(["a photo of a person"]).expand(3)
-    return Noisy(latents, torch.tensor([10, 500, 900]), target, embeds, maps)
+    return Noisy(latents, torch.tensor([10, 500, 900]), embeds, target, maps)
 
 
 def test_denoising_is_the_error_of_the_edited_model(tiny_backbone: Backbone) -> None:
@@ -26,7 +26,7 @@ def test_denoising_is_the_error_of_the_edited_model(tiny_backbone: Backbone) -> 
 def test_empty_maps_make_the_localised_objective_the_plain_one(tiny_backbone: Backbone) -> None:
     vectors = torch.randn(3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
     batch = noisy(tiny_backbone, torch.zeros(3, 1, 32, 32))
-    plain, localised = (objective(tiny_backbone, vectors, batch) for objective in (Denoising(), LocalisedDenoising()))
+    plain, localised = (objective(tiny_backbone, vectors, batch) for objective in (Denoising(), Localised()))
     torch.testing.assert_close(plain, localised, rtol=1e-5, atol=1e-6)
 
 
@@ -39,14 +39,14 @@ def test_each_part_of_the_localised_objective_acts_and_can_be_switched_off(tiny_
     on = {"beta": 0.4, "sharpness": 10.0, "scope": "final"}
     batch = noisy(tiny_backbone, maps)
     plain = Denoising()(tiny_backbone, vectors, batch)
-    torch.testing.assert_close(LocalisedDenoising(**off)(tiny_backbone, vectors, batch), plain)
-    alone = LocalisedDenoising(**{**off, part: on[part]})(tiny_backbone, vectors, batch)
+    torch.testing.assert_close(Localised(**off)(tiny_backbone, vectors, batch), plain)
+    alone = Localised(**{**off, part: on[part]})(tiny_backbone, vectors, batch)
     assert (alone - plain).abs().min() > 0
 
 
 def test_gradients_reach_the_vectors_and_nothing_else(tiny_backbone: Backbone) -> None:
     vectors = torch.zeros(3, *tiny_backbone.h_shape, requires_grad=True)
-    LocalisedDenoising()(tiny_backbone, vectors, noisy(tiny_backbone, torch.ones(3, 1, 32, 32))).sum().backward()
+    Localised()(tiny_backbone, vectors, noisy(tiny_backbone, torch.ones(3, 1, 32, 32))).sum().backward()
     assert vectors.grad is not None
     assert vectors.grad.abs().sum() > 0
     assert all(p.grad is None for p in tiny_backbone.unet.parameters())

@@ -52,7 +52,8 @@ def test_scopes(tiny_backbone: Backbone, deep_unet: UNet2DConditionModel) -> Non
     assert [n.split(".")[1] for n, _ in final] == ["1"]
     assert [n.split(".")[1] for n, _ in encoder] == ["0", "1"]
     assert len(everything) == 2 + 1 + 4
-    with pytest.raises(UserError, match="Choices: final, encoder, all"):
+    assert {n.split(".")[0] for n, _ in cross_attention_modules(deep_unet, "before_h")} == {"down_blocks", "mid_block"}
+    with pytest.raises(UserError, match="Choices: final, encoder, before_h, all"):
         cross_attention_modules(unet, "last")
 
 

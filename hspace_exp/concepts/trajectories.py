@@ -1,0 +1,51 @@
+"""The noisy latents that the frozen model itself passes through when it makes images of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hspace_exp.generation import Sampling
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.seeding import initial_noise
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """N sampling runs of one prompt.
+
+    Attributes:
+        latents: (N, T, C, H, W) float32 model inputs, before each of T steps.
+        timesteps: (N, T) long.
+    """
+
+    latents: Tensor
+    timesteps: Tensor
+
+
+@torch.no_grad()
+def sample_trajectories(
+    backbone: Backbone, sampling: Sampling, prompt: str, indices: Sequence[int], image_seed: int
+) -> dict[str, Tensor]:
+    """Model inputs and timesteps of the guided runs of ``prompt`` with the noises of ``indices``."""
+    scheduler = sampling.make_scheduler(backbone.scheduler)
+    found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
+    for start in range(0, len(indices), sampling.chunk_size):
+        chunk = indices[start : start + sampling.chunk_size]
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for i in chunk])
+        states: list[Tensor] = []
+        times: list[int] = []
+
+        def keep(
+            step: int, t: Tensor, latents: Tensor, states: list[Tensor] = states, times: list[int] = times
+        ) -> None:
+            states.append(scheduler.scale_model_input(latents, t).cpu())
+            times.append(int(t))
+
+        sampling(backbone, noise, backbone.encode_prompts([prompt]).expand(len(chunk)), on_step=keep)
+        found["latents"].append(torch.stack(states, dim=1))
+        found["timesteps"].append(torch.tensor(times).expand(len(chunk), -1).clone())
+    return {name: torch.cat(parts) for name, parts in found.items()}

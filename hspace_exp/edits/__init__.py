@@ -1,0 +1,1 @@
+"""What is done to h while an image is made, one idea a file."""

@@ -1,0 +1,173 @@
+"""Our own edit: the vector acts where the attribute shows, only where it is needed, and all else is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.method import LowFrequency, Method
+from hspace_exp.edits.presence import Presence
+from hspace_exp.edits.steering import Steering, Strength, Window, targets_of
+from hspace_exp.errors import UserError
+from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.plan import Item
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The parts of the focused edit, each a switch.
+
+    With h_0 the h of the unedited run of the same noise, which goes along in the batch, and G the soft gate that its
+    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G (need * s * v + keep * sum_c p_c(h_0) v_c).
+
+    Attributes:
+        gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
+        hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
+        adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1.
+        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them; 0: not at all.
+        sharpness: of the probabilities p, see ``Presence``.
+    """
+
+    gate: float | None = 0.3
+    hold: float | None = 0.3
+    adaptive: bool = True
+    keep: float = 0.5
+    sharpness: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.keep < 0:
+            raise UserError(f"expected keep of at least 0, got {self.keep}")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether other attributes are held fast."""
+        return self.keep > 0
+
+    def make(
+        self,
+        method: Method,
+        prompts: Mapping[str, Mapping[str, str]],
+        concepts: Mapping[str, Concept],
+        others: Mapping[str, Mapping[str, Concept]],
+        frequency: LowFrequency,
+    ) -> FocusedEdit:
+        """The edit, see ``MakeEdit``."""
+        words = {name: (some["positive"], some["words"]) for name, some in prompts.items()}
+        return FocusedEdit(
+            concepts, others, words, method.strength, method.branch, self, frequency, Window(*method.window)
+        )
+
+
+@dataclass(frozen=True)
+class FocusedEdit:
+    """A batch's focused edit.
+
+    Attributes:
+        concepts: that can be asked for, by name; they exclude each other.
+        others: groups of further concepts, each a mapping by name, for ``focus.keep``.
+        words: concept → its positive prompt and the words in it that carry the attribute, for the gate.
+        strength: s, one number or one a concept.
+        branch: ``both`` halves of guidance or the ``conditional`` one.
+        focus: the parts.
+        frequency: a low-frequency term on top.
+        window: the steps in which vectors are added; the gate opens and h is held in all steps.
+    """
+
+    concepts: Mapping[str, Concept]
+    others: Mapping[str, Mapping[str, Concept]]
+    words: Mapping[str, tuple[str, str]]
+    strength: Strength
+    branch: str
+    focus: Focus = field(default_factory=Focus)
+    frequency: LowFrequency = field(default_factory=LowFrequency)
+    window: Window = field(default_factory=Window)
+
+    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``; their unedited runs go along."""
+        count, device = len(items), backbone.device
+        gate = self._gate(backbone, count, guided)
+        steered = torch.tensor([0.0] * count + [float(bool(item.target)) for item in items], device=device)
+        common: dict[str, Any] = {
+            "guided": guided,
+            "branch": self.branch,
+            "gate": None if gate is None else gate_of_pairs(gate),
+            "hold": self.focus.hold,
+            "original_index": torch.arange(count, device=device).repeat(2),
+            "lowpass_weight": self.frequency.weight * steered,
+            "lowpass": self.frequency.transform if self.frequency.weight else None,
+            "lowpass_branch": self.frequency.branch,
+        }
+        inside = HEdit(vector=self._field(items, device), strength=steered, **common)
+        outside = HEdit(**common)
+
+        def hooks(done: float) -> AbstractContextManager[object]:
+            return _entered(backbone, gate, inside if done in self.window else outside)
+
+        return Steering(hooks, paired=True)
+
+    def _gate(self, backbone: Backbone, count: int, guided: bool) -> AttentionGate | None:
+        """Read from the unedited runs' (conditional) rows."""
+        if self.focus.gate is None:
+            return None
+        pairs = list(dict.fromkeys(self.words.values()))
+        embeds = backbone.encode_prompts([prompt for prompt, _ in pairs])
+        tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
+        first = 2 * count if guided else 0
+        rows = torch.arange(first, first + count, device=backbone.device)
+        _, height, width = backbone.h_shape
+        return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)
+
+    def _field(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
+        """What is added to each sample, as a function of the source's h (2 B, C, H, W)."""
+        vectors = {name: concept.vector for name, concept in self.concepts.items()}
+        asked = targets_of(items, vectors, self.strength, device)
+        names = list(self.concepts)
+        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        groups = [
+            Presence.of(list(group.values()), device, self.focus.sharpness)
+            for group in (self.others.values() if self.focus.keep else ())
+        ]
+        own = Presence.of(list(self.concepts.values()), device, self.focus.sharpness) if self.focus.adaptive else None
+
+        def added(h: Tensor) -> Tensor:
+            source = h[: len(items)].to(asked.vectors.dtype)
+            strength = asked.strength
+            if own is not None:
+                there = own(source).gather(1, index[:, None])[:, 0]
+                strength = strength * (2 * (1 - there)).clamp(max=1)
+            total = strength[:, None, None, None] * asked.vectors.expand(-1, *source.shape[1:])
+            for group in groups:
+                total = total + self.focus.keep * torch.einsum(
+                    "bk,kchw->bchw", group(source), group.vectors.expand(-1, *source.shape[1:])
+                )
+            return torch.cat([torch.zeros_like(total), total])
+
+        return added
+
+
+def gate_of_pairs(gate: AttentionGate) -> Any:  # noqa: ANN401 (a function without arguments)
+    """One gate for an unedited run and the edited one beside it."""
+
+    def both() -> Tensor:
+        opened = gate()
+        return torch.cat([opened, opened])
+
+    return both
+
+
+@contextmanager
+def _entered(backbone: Backbone, gate: AttentionGate | None, edit: HEdit) -> Iterator[None]:
+    with ExitStack() as hooks:
+        if gate is not None:
+            hooks.enter_context(open_attention_gate(backbone.unet, gate))
+        hooks.enter_context(edit_hspace(backbone.unet, edit))
+        yield

@@ -1,0 +1,110 @@
+"""The form that every edit takes for the sampling loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.plan import Item
+from hspace_exp.sampling import Hooks
+
+
+def no_hooks(done: float) -> AbstractContextManager[object]:
+    """Leave the U-Net as it is."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How one batch of images is edited.
+
+    Attributes:
+        hooks: what is done to the U-Net at each step.
+        paired: whether the unedited runs of the same noises go along as the first half of the batch.
+        prompts: of the edited images, where they are not those of the items.
+    """
+
+    hooks: Hooks = no_hooks
+    paired: bool = False
+    prompts: Sequence[str] | None = None
+
+
+class Edit(Protocol):
+    """Prepares the steering of a batch of items, each with its ``target`` ("" is left alone)."""
+
+    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``; ``guided`` says whether batches are laid out [unconditional; conditional]."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of the schedule in which an edit acts: from ``start`` to ``stop``, shares of the steps in [0, 1]."""
+
+    start: float = 0.0
+    stop: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is empty or outside."""
+        if not 0 <= self.start < self.stop <= 1:
+            raise UserError(
+                f"expected a window 0 <= start < stop <= 1 of the schedule, got {self.start} to {self.stop}"
+            )
+
+    def __contains__(self, done: float) -> bool:
+        """Whether the step after the share ``done`` is inside."""
+        return self.start <= done + 1e-9 < self.stop
+
+
+Strength = float | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the samples of a batch are asked for, as tensors.
+
+    Attributes:
+        vectors: (B, C, H, W) or (B, C, 1, 1); zeros where nothing is asked for.
+        strength: (B,).
+    """
+
+    vectors: Tensor
+    strength: Tensor
+    names: tuple[str, ...] = field(default=())
+
+
+def targets_of(
+    items: Sequence[Item], vectors: Mapping[str, Tensor], strength: Strength, device: torch.device
+) -> Targets:
+    """Look up each item's vector and strength.
+
+    Args:
+        items: with their ``target``.
+        vectors: by concept; all of one shape.
+        strength: one number, or one a concept.
+        device: of the result.
+    """
+    for item in items:
+        if item.target and item.target not in vectors:
+            raise unknown("concept", item.target, vectors)
+    nothing = torch.zeros_like(next(iter(vectors.values())))
+    amounts = [strength_of(strength, item.target) if item.target else 0.0 for item in items]
+    chosen = [vectors[item.target] if item.target else nothing for item in items]
+    return Targets(
+        torch.stack(chosen).to(device), torch.tensor(amounts, device=device), tuple(item.target for item in items)
+    )
+
+
+def strength_of(strength: Strength, name: str) -> float:
+    """The strength of one concept."""
+    if not isinstance(strength, Mapping):
+        return float(strength)
+    if name not in strength:
+        raise unknown("concept with a strength", name, strength)
+    return float(strength[name])

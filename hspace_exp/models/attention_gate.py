@@ -1,0 +1,79 @@
+"""Where in h an attribute shows: a soft gate from the U-Net's own cross-attention, made while the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.models.attention import visited_cross_attention
+from hspace_exp.models.attention_margin import attention_probabilities, token_mean
+
+
+@dataclass
+class AttentionGate:
+    """Attention that the words of concepts would get from each place of an image, although its prompt lacks them.
+
+    The image's queries meet the text features of each concept's own prompt ("a photo of a woman"), and what its words
+    ("woman") get is averaged over heads, layers before h, and the steps so far. The gate is the largest of the
+    concepts' heats, each relative to its own peak, and open where that reaches ``threshold``.
+
+    Attributes:
+        states: (K, L, D) text features of the concepts' prompts.
+        words: (K, L) bool, the tokens of the concepts' words.
+        rows: (B,) row of each sample's unedited run in the batch, which the gate is read from.
+        size: (H, W) of h.
+        threshold: in (0, 1], share of the peak at which the gate is fully open; below it is proportional.
+    """
+
+    states: Tensor
+    words: Tensor
+    rows: Tensor
+    size: tuple[int, int]
+    threshold: float = 0.3
+    heat: Tensor | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked."""
+        if not 0 < self.threshold <= 1:
+            raise UserError(f"expected a gate threshold in (0, 1], got {self.threshold}")
+        if not self.words.any(-1).all():
+            raise UserError("an attention gate needs words of each concept: one has none")
+
+    def look(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
+        """Add what one module sees: queries (rows, N, D')."""
+        seen = queries[self.rows.to(queries.device)]
+        heats = []
+        for states, words in zip(
+            self.states.to(queries.device, queries.dtype), self.words.to(queries.device), strict=True
+        ):
+            probabilities = attention_probabilities(module, seen, states.expand(len(seen), -1, -1))
+            heat = token_mean(probabilities, words.expand(len(seen), -1)).unflatten(1, grid)
+            heats.append(F.adaptive_avg_pool2d(heat, self.size))
+        heat = torch.stack(heats, dim=1)
+        self.heat = heat if self.heat is None else self.heat + heat
+
+    def __call__(self) -> Tensor:
+        """The gate (B, 1, H, W) in [0, 1] as of now."""
+        if self.heat is None:
+            raise UserError("the attention gate has seen no cross-attention before h: this U-Net has none there")
+        relative = self.heat / self.heat.amax((-2, -1), keepdim=True)
+        return (relative.amax(1, keepdim=True) / self.threshold).clamp(max=1)
+
+
+@contextmanager
+def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate) -> Iterator[AttentionGate]:
+    """Let ``gate`` look at every forward pass inside the context; the U-Net's output is not changed by a bit."""
+
+    def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> None:
+        with torch.no_grad():
+            gate.look(module, queries, grid)
+
+    with visited_cross_attention(unet, "before_h", visit):
+        yield gate

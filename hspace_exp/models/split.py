@@ -1,0 +1,113 @@
+"""The U-Net in two halves at h, so that what lies before h is computed once for a fixed set of noisy latents."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.prompts import PromptEmbeds
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the second half of the U-Net needs of N noisy latents, on any device.
+
+    Attributes:
+        h: (N, C, H, W) output of the middle block.
+        skips: (N, ...) skip connections, in the order in which the first half makes them.
+        embedding: (N, E) of time (and size, for SDXL).
+    """
+
+    h: Tensor
+    skips: tuple[Tensor, ...]
+    embedding: Tensor
+
+    def rows(self, index: Tensor, device: torch.device, dtype: torch.dtype) -> Encoded:
+        """The rows (M,) of ``index``, moved to ``device`` as ``dtype``."""
+        index = index.to(self.h.device)
+        h, embedding = (tensor[index].to(device, dtype) for tensor in (self.h, self.embedding))
+        return Encoded(h, tuple(skip[index].to(device, dtype) for skip in self.skips), embedding)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Encoded:
+        """All rows, moved."""
+        skips = tuple(skip.to(device, dtype) for skip in self.skips)
+        return Encoded(self.h.to(device, dtype), skips, self.embedding.to(device, dtype))
+
+    @property
+    def bytes_a_row(self) -> int:
+        """Memory that one row takes."""
+        return sum(t[0].numel() * t.element_size() for t in (self.h, *self.skips, self.embedding))
+
+    @staticmethod
+    def cat(parts: list[Encoded]) -> Encoded:
+        """Rows of several, in order."""
+        skips = zip(*(part.skips for part in parts), strict=True)
+        h, embedding = torch.cat([part.h for part in parts]), torch.cat([part.embedding for part in parts])
+        return Encoded(h, tuple(torch.cat(same) for same in skips), embedding)
+
+
+class _Reached(Exception):
+    """Raised behind the middle block: the second half is not wanted."""
+
+
+@torch.no_grad()
+def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Encoded:
+    """Run the U-Net as far as h, without any edit.
+
+    Args:
+        backbone: the frozen model.
+        latents: (N, C, H, W) as the scheduler wants its model input.
+        timesteps: (N,) or scalar.
+        embeds: conditioning of N prompts.
+    """
+    unet, skips, found = backbone.unet, [], {}
+
+    def first(module: Any, args: Any, output: Tensor) -> None:  # noqa: ANN401 (hooks take what modules take)
+        skips.append(output)
+
+    def down(module: Any, args: Any, output: tuple[Tensor, tuple[Tensor, ...]]) -> None:  # noqa: ANN401
+        skips.extend(output[1])
+
+    def middle(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:  # noqa: ANN401
+        found["h"], found["embedding"] = output, args[1] if len(args) > 1 else kwargs["temb"]
+        raise _Reached
+
+    with ExitStack() as hooks:
+        hooks.callback(unet.conv_in.register_forward_hook(first).remove)
+        for block in unet.down_blocks:
+            hooks.callback(block.register_forward_hook(down).remove)
+        hooks.callback(unet.mid_block.register_forward_hook(middle, with_kwargs=True).remove)
+        with suppress(_Reached):
+            backbone.predict(latents, timesteps, embeds)
+    return Encoded(found["h"], tuple(skips), found["embedding"].expand(len(latents), -1))
+
+
+def decode(backbone: Backbone, encoded: Encoded, h: Tensor, embeds: PromptEmbeds) -> Tensor:
+    """Run the rest of the U-Net from ``h``; gradients flow to it.
+
+    Args:
+        backbone: the frozen model.
+        encoded: of N noisy latents, on the model's device and in its type.
+        h: (N, C, H, W) in the place of ``encoded.h``.
+        embeds: conditioning of N prompts, for cross-attention behind h.
+
+    Returns:
+        (N, C, H, W) float32, what ``Backbone.predict`` gives with that h.
+    """
+    unet, hidden, skips = backbone.unet, h.to(backbone.dtype), encoded.skips
+    context = embeds.encoder_hidden_states.to(backbone.dtype)
+    for block in unet.up_blocks:
+        count = len(block.resnets)
+        own, skips = skips[-count:], skips[:-count]
+        options: dict[str, Any] = (
+            {"encoder_hidden_states": context} if getattr(block, "has_cross_attention", False) else {}
+        )
+        if skips:  # sizes that do not halve evenly are upsampled to that of the next skip connection
+            options["upsample_size"] = skips[-1].shape[2:]
+        hidden = block(hidden_states=hidden, temb=encoded.embedding, res_hidden_states_tuple=own, **options)
+    return unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden))).float()
