@@ -145,3 +145,20 @@ def tiny_epsilon_backbone(tiny_epsilon_folder: Path) -> Backbone:
 def tiny_sdxl_backbone(tiny_sdxl_folder: Path) -> Backbone:
     """The SDXL pipeline, loaded on the CPU."""
     return load_backbone(tiny_sdxl_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def deep_unet() -> UNet2DConditionModel:
+    """Cross-attention at two encoder levels, the middle and the decoder, on 9 x 6 latents."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=(9, 6),
+        block_out_channels=(8, 16, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+    return unet.eval().requires_grad_(False)

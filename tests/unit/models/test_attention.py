@@ -26,23 +26,6 @@ def forward(backbone: Backbone, rows: int = 2, prompt: str = PROMPT) -> Tensor:
     return backbone.predict(latents, 500, backbone.encode_prompts([prompt] * rows))
 
 
-@pytest.fixture(scope="module")
-def deep_unet() -> UNet2DConditionModel:
-    """Cross-attention at two encoder levels, the middle and the decoder, on 9 x 6 latents."""
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=(9, 6),
-        block_out_channels=(8, 16, 16),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
-    return unet.eval().requires_grad_(False)
-
-
 def test_scopes(tiny_backbone: Backbone, deep_unet: UNet2DConditionModel) -> None:
     unet = tiny_backbone.unet
     assert [n for n, _ in cross_attention_modules(unet, "final")] == ENCODER

@@ -191,3 +191,31 @@ def test_vector_and_low_frequencies_may_enter_different_halves_of_guidance() -> 
     low = 0.35 * haar_lowpass(h)
     torch.testing.assert_close(edit(h)[:2], (h + low)[:2])
     torch.testing.assert_close(edit(h)[2:], (h + low + 2.0 * vector)[2:])
+
+
+def test_a_gate_and_hold_follow_the_formula() -> None:
+    random = torch.Generator().manual_seed(5)
+    h, v = torch.randn(4, 3, 2, 2, generator=random), torch.randn(3, 2, 2, generator=random)
+    gate = torch.rand(2, 1, 2, 2, generator=random)
+    edit = HEdit(v, 2.0, gate=lambda: gate, hold=0.25, original_index=torch.tensor([0, 0]), guided=True)
+    expected = h.clone()
+    for row, source, g in ((0, 0, gate[0]), (1, 0, gate[1]), (2, 2, gate[0]), (3, 2, gate[1])):
+        for y in range(2):
+            for x in range(2):
+                pull = 1 - 0.75 * g[0, y, x]
+                held = h[row, :, y, x] + pull * (h[source, :, y, x] - h[row, :, y, x])
+                expected[row, :, y, x] = held + 2.0 * g[0, y, x] * v[:, y, x]
+    torch.testing.assert_close(edit(h), expected)
+
+
+def test_a_vector_may_be_a_function_of_the_sources_conditional_half() -> None:
+    h = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(6))
+    edit = HEdit(lambda source: 2 * source, guided=True, original_index=torch.tensor([1, 1]), branch="conditional")
+    torch.testing.assert_close(edit(h), torch.cat([h[:2], h[2:] + 2 * h[3:].expand(2, -1, -1, -1)]))
+
+
+def test_holding_needs_something_to_hold_to() -> None:
+    with pytest.raises(UserError, match="original_index"):
+        HEdit(hold=0.5)
+    with pytest.raises(UserError, match="in \\[0, 1\\]"):
+        HEdit(hold=1.5, original_index=torch.tensor([0]))

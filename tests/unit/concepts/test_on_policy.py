@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hspace_exp.concepts.dataset import trajectories
+from hspace_exp.concepts.objectives import ScoreMatching
+from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
+from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
+from hspace_exp.errors import UserError
+from hspace_exp.generation import Sampling
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import record_hspace
+from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.seeding import initial_noise
+
+POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
+PROMPTS = {"female": {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman"}}
+SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=2)
+
+
+def runs(backbone: Backbone, prompt: str, count: int = 3) -> Trajectories:
+    return Trajectories(**sample_trajectories(backbone, SAMPLING, prompt, range(count), 0))
+
+
+def states(backbone: Backbone, **options: object) -> OnPolicyStates:
+    both = {"female": [runs(backbone, prompt) for prompt in (NEUTRAL, POSITIVE)]}
+    return OnPolicyStates(backbone, PROMPTS, both, batch_size=5, **options)  # type: ignore[arg-type]
+
+
+def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbone) -> None:
+    found = runs(tiny_backbone, POSITIVE)
+    assert found.latents.shape == (3, 4, *tiny_backbone.latent_shape)
+    noise = torch.stack([initial_noise(POSITIVE, i, tiny_backbone.latent_shape, 0) for i in range(3)])
+    torch.testing.assert_close(found.latents[:, 0], noise)
+    assert found.timesteps[0].tolist() == sorted(found.timesteps[0].tolist(), reverse=True)
+    assert torch.equal(found.timesteps[0], found.timesteps[2])
+    seen: list[torch.Tensor] = []
+    SAMPLING(
+        tiny_backbone,
+        noise[:2],
+        tiny_backbone.encode_prompts([POSITIVE]).expand(2),
+        on_step=lambda step, t, latents: seen.append(latents),
+    )
+    torch.testing.assert_close(found.latents[:2], torch.stack(seen, 1))
+
+
+def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    def make(indices: object) -> dict[str, torch.Tensor]:
+        return sample_trajectories(tiny_backbone, SAMPLING, NEUTRAL, indices, 0)  # type: ignore[arg-type]
+
+    first = trajectories(tmp_path, 3, make, {"kind": "runs"}, "runs")
+    again = trajectories(tmp_path, 3, lambda _: pytest.fail("made again"), {"kind": "runs"}, "runs")
+    assert torch.equal(first.latents, again.latents)
+    fewer = trajectories(tmp_path, 2, lambda _: pytest.fail("made again"), {"kind": "runs"}, "runs")
+    assert torch.equal(first.latents[:2], fewer.latents)
+
+
+def test_kept_halves_give_the_losses_of_whole_passes(tiny_backbone: Backbone) -> None:
+    kept, computed = states(tiny_backbone), states(tiny_backbone, kept_bytes=0)
+    assert kept.encoded
+    assert not computed.encoded
+    vectors = torch.randn(5, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(0))
+    objective = ScoreMatching()
+    for step in (0, 3):
+        losses = [objective(tiny_backbone, vectors, examples.draw(step)) for examples in (kept, computed)]
+        torch.testing.assert_close(losses[0], losses[1], rtol=1e-2, atol=1e-4)
+
+
+def test_score_matching_is_the_distance_to_the_frozen_model_under_the_positive_prompt(tiny_backbone: Backbone) -> None:
+    batch = states(tiny_backbone, kept_bytes=0).draw(1)
+    zero = torch.zeros(5, *tiny_backbone.h_shape)
+    neutral, positive = (
+        tiny_backbone.predict(batch.latents, batch.timesteps, tiny_backbone.encode_prompts([prompt]).expand(5))
+        for prompt in (NEUTRAL, POSITIVE)
+    )
+    expected = (positive - neutral).square().mean((1, 2, 3))
+    torch.testing.assert_close(ScoreMatching()(tiny_backbone, zero, batch), expected, rtol=1e-4, atol=1e-7)
+    assert expected.min() > 0
+
+
+def test_a_step_sees_the_same_states_whenever_it_is_drawn_and_only_allowed_timesteps(tiny_backbone: Backbone) -> None:
+    examples = states(tiny_backbone, timesteps=(500, 1000))
+    late = examples.draw(9)
+    examples.draw(2)
+    assert torch.equal(examples.draw(9).latents, late.latents)
+    assert not torch.equal(examples.draw(8).latents, late.latents)
+    assert min(int(examples.draw(step).timesteps.min()) for step in range(10)) >= 500
+    with pytest.raises(UserError, match="widen"):
+        states(tiny_backbone, timesteps=(0, 1))
+
+
+def test_presence_is_the_mean_of_h_under_the_neutral_prompt(tiny_backbone: Backbone) -> None:
+    found = runs(tiny_backbone, POSITIVE, 2)
+    total = torch.zeros(tiny_backbone.h_shape)
+    for run in range(2):
+        for step in range(4):
+            with record_hspace(tiny_backbone.unet) as seen:
+                embeds = tiny_backbone.encode_prompts([NEUTRAL])
+                tiny_backbone.predict(found.latents[run, step][None], found.timesteps[run, step], embeds)
+            total += seen[0][0]
+    torch.testing.assert_close(presence_of(tiny_backbone, found, NEUTRAL), total / 8, rtol=1e-4, atol=1e-5)
