@@ -19,12 +19,16 @@ from hspace_exp.errors import UserError
 SCHEMA = 1
 FILE_NAME = "record.json"
 
+_OPTIONAL = frozenset({"note", "ci_low_professions", "ci_high_professions"})
 _MAY_DIFFER = frozenset({"seconds", "device", "git", "config", "command"})
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why."""
+    """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why.
+
+    ``ci_low`` and ``ci_high`` are over images of the same professions; the last two, where known, over professions.
+    """
 
     value: float | None
     ci_low: float | None
@@ -32,10 +36,12 @@ class MetricValue:
     n: int
     higher_is_better: bool | None
     note: str = ""
+    ci_low_professions: float | None = None
+    ci_high_professions: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The form of ``record.json``; ``note`` only where there is one."""
-        return {name: value for name, value in asdict(self).items() if name != "note" or value}
+        """The form of ``record.json``; ``note`` and the interval over professions only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value not in ("", None)}
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class RunRecord:
         seconds: wall time by stage.
         command: how to run it again; "" where unknown.
         config_digest: computed from ``config`` where not given.
+        details: what else the evaluation found, e.g. the judge's confusion matrix; plain data.
     """
 
     experiment: str
@@ -73,6 +80,7 @@ class RunRecord:
     seconds: Mapping[str, float]
     command: str = ""
     config_digest: str = field(default="")
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Compute the digest."""
@@ -107,12 +115,12 @@ class RunRecord:
                 f"{source} has record schema {data['schema']!r}, expected {SCHEMA}: use the version that wrote it"
             )
         needed = {f.name: f.type for f in fields(cls)}
-        missing = sorted(set(needed) - set(data) - {"command"})
+        missing = sorted(set(needed) - set(data) - {"command", "details"})
         if missing:
             raise UserError(f"{source} lacks {', '.join(missing)}: it is cut short or foreign, run the command again")
         plain = {name: data[name] for name in needed if name in data}
         kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "per_profession": list, "git": (dict, type(None))}
-        kinds |= dict.fromkeys(("metrics", "config", "versions", "seconds"), dict)
+        kinds |= dict.fromkeys(("metrics", "config", "versions", "seconds", "details"), dict)
         for name, value in plain.items():
             if not isinstance(value, kinds.get(name, str)):
                 raise UserError(f"{source} holds {type(value).__name__} as {name!r}: run the command again")

@@ -67,6 +67,7 @@ def record_of(
         device=device,
         seconds={name: round(value, 2) for name, value in seconds.items()},
         command=shlex.join(["python", "-m", "hspace_exp", *overrides]),
+        details=found.details,
     )
 
 

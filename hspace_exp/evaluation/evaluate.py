@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, OpenClipFeatures
-from hspace_exp.evaluation.image_metric import Resampling, item_keys
-from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.measures import (
-    Measure,
+from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
+from hspace_exp.evaluation.class_metrics import ClassBalance
+from hspace_exp.evaluation.fairness_measures import (
     agreement_measure,
-    background_measures,
     bias_measure,
-    content_measures,
+    corrected_measure,
     fairness_measures,
+    intersection_measure,
+    parity_measures,
+    unclear_measure,
 )
-from hspace_exp.evaluation.metrics import DeviationRatio, Share
-from hspace_exp.evaluation.pairs import Pair, as_float
+from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, OpenClipFeatures
+from hspace_exp.evaluation.image_metric import Resampling
+from hspace_exp.evaluation.items import Row, entanglement_matrix, judged_rows, with_numbers
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.evaluation.measure import Measure
+from hspace_exp.evaluation.measures import background_measures, content_measures
+from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.progress import track
 from hspace_exp.record import MetricValue
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Images whose attributes are known, to measure a judge with.
-
-    Attributes:
-        images: (N, H, W, 3) uint8.
-        values: the true value of the attribute in each image.
-    """
-
-    images: Tensor
-    values: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -48,10 +39,14 @@ class Evaluation:
     Attributes:
         metrics: each number with its interval and N.
         per_profession: one row a profession, in alphabetical order.
+        details: the judge's confusion matrix and what changed beside what was asked for; plain data.
+        items: one row an image, for ``judged.csv``.
     """
 
     metrics: dict[str, MetricValue]
     per_profession: list[dict[str, Any]]
+    details: dict[str, Any] = field(default_factory=dict)
+    items: list[Row] = field(default_factory=list)
 
 
 def evaluate(
@@ -65,6 +60,7 @@ def evaluate(
     person_masks: PersonMasks | None = None,
     truth: Mapping[str, Mapping[str, float]] | None = None,
     labelled: Labelled | None = None,
+    intersections: Sequence[Sequence[str]] = (),
     extra: Mapping[str, Measure] | None = None,
     batch_size: int = 32,
     repeats: int = 1000,
@@ -84,7 +80,9 @@ def evaluate(
         second_judge: repeats the fairness metrics, named with its name as suffix.
         person_masks: finds the person; None leaves the background metrics out.
         truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
-        labelled: images of known truth, for ``classifier_accuracy`` of ``judge``; None leaves it out.
+        labelled: images of known truth, for ``classifier_accuracy`` of ``judge`` and ``deviation_ratio_corrected``;
+            None leaves them out.
+        intersections: attributes whose combinations get a deviation ratio of their own, e.g. gender and skin tone.
         extra: further measures by name.
         batch_size: pairs at once.
         repeats: bootstrap resamples; 0 leaves the intervals out.
@@ -97,6 +95,17 @@ def evaluate(
     values, professions = _check(pairs, attribute, judge, second_judge)
     options: Resampling = {"repeats": repeats, "seed": seed}
     measures = fairness_measures(judge.name, attribute, professions, len(values), "", **options)
+    measures |= parity_measures(judge.name, attribute, len(values), **options)
+    if judge.margin > 0:
+        measures["unclear"] = unclear_measure(judge.name, attribute, **options)
+    for names in intersections:
+        sizes = tuple(len(judge.attributes[name]) for name in names)
+        measures[f"deviation_ratio_{'_x_'.join(names)}"] = intersection_measure(judge.name, names, sizes, **options)
+    accuracy = None
+    if labelled is not None:
+        accuracy = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, **options)
+        confusion = accuracy.confusion[:, : len(values)]
+        measures["deviation_ratio_corrected"] = corrected_measure(judge.name, attribute, confusion, **options)
     if truth is not None and any(profession in truth for profession in professions):
         nothing = dict.fromkeys(values, float("nan"))
         rows = [[truth.get(p, nothing)[value] for value in values] for p in professions]
@@ -115,8 +124,10 @@ def evaluate(
     features = OpenClipFeatures(clip) if features is None else features
     look = Looker(values, professions, judges, clip, features, person_masks, device)
     batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+    items: list[Row] = []
     for batch in track(batches, description="evaluate images"):
         seen = look(batch)
+        items += judged_rows(batch, seen, judges)
         for measure in measures.values():
             arguments = measure.observe(seen)
             if arguments is not None:
@@ -125,26 +136,13 @@ def evaluate(
     for name in ("fid", "kid"):
         notes = filter(None, (f"{features.name} features", metrics[name].note))
         metrics[name] = replace(metrics[name], note=", ".join(notes))
-    if labelled is not None:
-        metrics["classifier_accuracy"] = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, **options)
-    return Evaluation(metrics, _rows(measures, professions, values, truth))
-
-
-def judge_accuracy(
-    judge: Judge, attribute: str, labelled: Labelled, *, batch_size: int = 32, repeats: int = 1000, seed: int = 0
-) -> MetricValue:
-    """Share of labelled images whose value of ``attribute`` the judge names."""
-    metric = Share(repeats=repeats, seed=seed)
-    values = judge.attributes[attribute]
-    for value in labelled.values:
-        if value not in values:
-            raise unknown(attribute, value, values)
-    for start in range(0, len(labelled.values), batch_size):
-        names = labelled.values[start : start + batch_size]
-        found = judge.judge(as_float(labelled.images[start : start + batch_size]))[attribute]
-        keys = item_keys([f"labelled {start + i}" for i in range(len(names))])
-        metric.update(keys, found == torch.tensor([values.index(name) for name in names]))
-    return metric.result()
+    details: dict[str, Any] = {"entanglement_matrix": entanglement_matrix(items, judge.name)}
+    if accuracy is not None:
+        metrics["classifier_accuracy"] = accuracy.metric
+        details["confusion"] = accuracy.to_json()
+    return Evaluation(
+        metrics, _rows(measures, professions, values, truth), details, with_numbers(items, pairs, measures)
+    )
 
 
 def _check(
@@ -178,10 +176,11 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     counter = measures["deviation_ratio"].metric
-    counts = counter.group_counts() if isinstance(counter, DeviationRatio) else {}
+    counts = counter.group_counts() if isinstance(counter, ClassBalance) else {}
     for group, profession in enumerate(professions):
-        row: dict[str, Any] = {"profession": profession, "n": sum(counts[group])}
-        row["counts"] = dict(zip(values, counts[group], strict=True))
+        shown = counts.get(group, [0] * len(values))  # none where no image of the profession is clear
+        row: dict[str, Any] = {"profession": profession, "n": sum(shown)}
+        row["counts"] = dict(zip(values, shown, strict=True))
         if truth is not None and profession in truth:
             row["truth"] = {value: truth[profession][value] for value in values}
         rows.append(row)

@@ -22,6 +22,9 @@ from hspace_exp.masks.small_sam import load_small_sam
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
 PORTRAIT_POINTS = ((0.5, 0.42), (0.5, 0.7), (0.5, 0.92))
 
+# Combinations that are judged beside the attribute itself.
+INTERSECTIONS = (("gender", "skin_tone"),)
+
 
 def sam_person_masks(folder: Path, device: str) -> PersonMasks:
     """Person masks of portraits by the small SAM, asked with the usual frame and points of a portrait."""
@@ -83,6 +86,7 @@ class AvatarEvaluator:
             person_masks=self.person_masks,
             truth=world_truth(attribute),
             labelled=labelled_renders(attribute, self.labelled) if self.labelled else None,
+            intersections=INTERSECTIONS,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypedDict
 
 import torch
@@ -16,11 +17,13 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.bootstrap import bootstrap, interval
+from hspace_exp.evaluation.functional.bootstrap import bootstrap, group_bootstrap, interval
 from hspace_exp.record import MetricValue
 from hspace_exp.seeding import generator, seed_of
 
 DECIMALS = 6
+# Fewer professions than this say nothing about others.
+FEWEST_GROUPS = 5
 
 
 def item_keys(names: list[str]) -> Tensor:
@@ -96,26 +99,40 @@ class ImageMetric(Metric):
             return MetricValue(None, None, None, len(rows), self.higher_is_better, note)
         value = float(self.statistic(rows, groups))
         low, high = None, None
+        name = hashlib.sha256(keys.cpu().numpy().tobytes()).hexdigest()
         if self.repeats:
-            random = generator("bootstrap", self.seed, hashlib.sha256(keys.cpu().numpy().tobytes()).hexdigest())
+            random = generator("bootstrap", self.seed, name)
             low, high = interval(value, self.replicates(rows, groups, strata, random))
-        return self.present(value, low, high, len(rows), self.note(rows, groups))
+        found = self.present(value, low, high, len(rows), self.note(rows, groups))
+        values, weights = self.group_values(rows, groups, keys)
+        if not self.repeats or len(values) < FEWEST_GROUPS:
+            return found
+        random = generator("bootstrap over groups", self.seed, name)
+        low, high = interval(value, group_bootstrap(values, weights, self.repeats, random))
+        return replace(found, ci_low_professions=self.tidy(low), ci_high_professions=self.tidy(high))
 
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """(repeats,) values of the statistic on resampled images."""
         return bootstrap(lambda i: self.statistic(rows[i], groups[i]), strata, self.repeats, random)
 
+    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and weight of each group, (G,) each, where the statistic is their weighted mean; else nothing.
+
+        In the order of the groups' smallest keys, so that renumbering groups changes nothing.
+        """
+        return rows.new_zeros(0), rows.new_zeros(0)
+
     def present(self, value: float, low: float | None, high: float | None, n: int, note: str) -> MetricValue:
         """Round and cut to ``bounds``."""
+        return MetricValue(self.tidy(value), self.tidy(low), self.tidy(high), n, self.higher_is_better, note)
+
+    def tidy(self, number: float | None) -> float | None:
+        """Round and cut one number."""
+        if number is None:
+            return None
         least, most = self.bounds
-
-        def tidy(number: float | None) -> float | None:
-            if number is None:
-                return None
-            number = number if least is None else max(number, least)
-            return round(number if most is None else min(number, most), DECIMALS)
-
-        return MetricValue(tidy(value), tidy(low), tidy(high), n, self.higher_is_better, note)
+        number = number if least is None else max(number, least)
+        return round(number if most is None else min(number, most), DECIMALS)
 
     def note(self, rows: Tensor, groups: Tensor) -> str:
         """What a reader of the value must know; "" for nothing."""
@@ -142,9 +159,13 @@ class ImageMetric(Metric):
         rows, groups = dim_zero_cat(self.rows)[order], dim_zero_cat(self.groups)[order]
         if not self.stratified:
             return rows, groups, torch.zeros_like(groups), keys
-        # Strata are named by their smallest key, so that renumbering groups changes nothing either.
-        _, member = groups.unique(return_inverse=True)
-        smallest = torch.full((int(member.max()) + 1,), torch.iinfo(torch.int64).max, device=self.device)
-        strata = smallest.scatter_reduce(0, member, keys, "amin")[member]
+        strata = smallest_keys(groups, keys)
         order = strata.sort(stable=True).indices
         return rows[order], groups[order], strata[order], keys[order]
+
+
+def smallest_keys(groups: Tensor, keys: Tensor) -> Tensor:
+    """(N,) smallest key of each image's group: a name for groups that renumbering them does not change."""
+    _, member = groups.unique(return_inverse=True)
+    smallest = torch.full((int(member.max()) + 1,), torch.iinfo(torch.int64).max, device=groups.device)
+    return smallest.scatter_reduce(0, member, keys, "amin")[member]

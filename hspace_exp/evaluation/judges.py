@@ -31,45 +31,74 @@ class Judge(Protocol):
     Attributes:
         name: goes into metric names, e.g. "probe".
         attributes: values of each attribute in class order.
+        margin: 0, or the lead that a class needs over the next to be clear.
     """
 
     name: str
     attributes: Mapping[str, tuple[str, ...]]
+    margin: float
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
-        """Class (B,) int64 on the CPU for each attribute, of (B, 3, H, W) images in [0, 1]."""
+        """Class (B,) int64 on the CPU for each attribute, of (B, 3, H, W) images in [0, 1]; -1 where unclear."""
 
 
 class ZeroShotJudge:
-    """Argmax of the cosine between an image and one text a value (Radford et al., 2021)."""
+    """Argmax of the cosine between an image and the texts of each value (Radford et al., 2021)."""
 
-    def __init__(self, clip: ImageTextModel, texts: Mapping[str, Mapping[str, str]], name: str = "clip") -> None:
-        """Take the model and the text of each value.
+    def __init__(
+        self,
+        clip: ImageTextModel,
+        texts: Mapping[str, Mapping[str, str | Sequence[str]]],
+        name: str = "clip",
+        margin: float = 0.0,
+    ) -> None:
+        """Take the model and the texts of each value.
 
         Args:
             clip: the image-text model.
-            texts: attribute → value → text, e.g. ``PHOTO_TEXTS`` or `avatar_texts`.
+            texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS`` or `avatar_texts`. Of several texts (a prompt
+                ensemble) the mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
             name: name of the judge.
+            margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
         """
+        if margin < 0:
+            raise UserError(f"expected a margin of at least 0, got {margin}")
         for attribute, values in texts.items():
             if len(values) < 2:
                 raise UserError(f"a judge of {attribute!r} needs at least 2 values, got {list(values)}")
+            for value, wordings in values.items():
+                if not wordings:
+                    raise UserError(f"a judge of {attribute!r} needs at least one text for {value!r}, got none")
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
-        self.clip, self.texts, self.name = clip, texts, name
+        self.clip, self.texts, self.name, self.margin = clip, texts, name, margin
 
     @cached_property
     def anchors(self) -> dict[str, Tensor]:
-        """(C, D) unit vectors of each attribute's texts."""
-        return {attribute: self.clip.encode_texts(list(values.values())) for attribute, values in self.texts.items()}
+        """(C, D) unit vectors of each attribute's values."""
+        return {
+            attribute: torch.stack([self._anchor(wordings) for wordings in values.values()])
+            for attribute, values in self.texts.items()
+        }
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
         features = self.clip.encode_images(images)
-        return {attribute: (features @ anchors.T).argmax(1).cpu() for attribute, anchors in self.anchors.items()}
+        return {attribute: self._classes(features @ anchors.T).cpu() for attribute, anchors in self.anchors.items()}
+
+    def _anchor(self, wordings: str | Sequence[str]) -> Tensor:
+        found = self.clip.encode_texts([wordings] if isinstance(wordings, str) else list(wordings))
+        return found[0] if len(found) == 1 else F.normalize(found.mean(0), dim=0)
+
+    def _classes(self, cosines: Tensor) -> Tensor:
+        best = cosines.topk(2, dim=1)
+        lead = best.values[:, 0] - best.values[:, 1]
+        return torch.where(lead < self.margin, -1, cosines.argmax(1))
 
 
 class ProbeJudge:
     """A supervised classifier that nothing else is tuned on, e.g. ``hspace_exp.avatars.probe.AttributeProbe``."""
+
+    margin = 0.0
 
     def __init__(
         self,

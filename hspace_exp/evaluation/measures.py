@@ -1,83 +1,18 @@
-"""Which metric looks at what: the standard set, and the form in which others are added."""
+"""Measures of what images show beside the attribute: texts, distributions, and what an edit left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.preservation import any_changed
-from hspace_exp.evaluation.image_metric import ImageMetric, Resampling
-from hspace_exp.evaluation.metrics import (
-    BiasAmplification,
-    ClipAlignment,
-    DeviationRatio,
-    Share,
-    UnwantedShare,
-    WorstGroupShare,
-)
+from hspace_exp.evaluation.image_metric import Resampling
+from hspace_exp.evaluation.measure import Measure, Observe
+from hspace_exp.evaluation.metrics import ClipAlignment, Share, UnwantedShare
 from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
-from hspace_exp.evaluation.seen import NO_TARGET, Seen
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A metric, what it is shown of a batch, and whether it is also given for each profession.
-
-    Attributes:
-        metric: accumulates.
-        observe: arguments of ``metric.update``, or None to skip the batch.
-        per_profession: whether the rows of professions hold it too.
-    """
-
-    metric: ImageMetric
-    observe: Callable[[Seen], tuple[Tensor, ...] | None]
-    per_profession: bool = False
-
-
-def fairness_measures(
-    judge: str,
-    attribute: str,
-    professions: tuple[str, ...],
-    num_classes: int,
-    suffix: str,
-    **options: Unpack[Resampling],
-) -> dict[str, Measure]:
-    """Deviation ratio, success, the worst profession's success, and flips, in the eyes of one judge."""
-
-    def classes(seen: Seen) -> tuple[Tensor, ...]:
-        return seen.keys, seen.after[judge][attribute], seen.groups
-
-    def hits(seen: Seen) -> tuple[Tensor, ...]:
-        asked = seen.targets != NO_TARGET
-        hit = seen.after[judge][attribute] == seen.targets
-        return seen.keys[asked], hit[asked], seen.groups[asked]
-
-    def flips(seen: Seen) -> tuple[Tensor, ...]:
-        other = (seen.targets != NO_TARGET) & (seen.before[judge][attribute] != seen.targets)
-        hit = seen.after[judge][attribute] == seen.targets
-        return seen.keys[other], hit[other], seen.groups[other]
-
-    return {
-        f"deviation_ratio{suffix}": Measure(DeviationRatio(num_classes, **options), classes, True),
-        f"success{suffix}": Measure(Share(stratified=True, **options), hits, True),
-        f"success_worst{suffix}": Measure(WorstGroupShare(professions, **options), hits),
-        f"flipped{suffix}": Measure(Share(**options), flips, True),
-    }
-
-
-def bias_measure(judge: str, attribute: str, truth: Tensor, **options: Unpack[Resampling]) -> Measure:
-    """Bias amplification over the professions whose row of ``truth`` (G, C) is known (not NaN)."""
-    known = ~truth.isnan().any(1)
-
-    def classes(seen: Seen) -> tuple[Tensor, ...]:
-        rows = known[seen.groups]
-        return seen.keys[rows], seen.after[judge][attribute][rows], seen.groups[rows]
-
-    return Measure(BiasAmplification(truth, **options), classes, True)
+from hspace_exp.evaluation.seen import Seen
 
 
 def content_measures(
@@ -92,7 +27,7 @@ def content_measures(
         "kid": Measure(KernelDistance(**options), lambda s: (s.keys, s.features_edited, s.features_original)),
     }
 
-    def changed(names: tuple[str, ...]) -> Callable[[Seen], tuple[Tensor, ...]]:
+    def changed(names: tuple[str, ...]) -> Observe:
         def observe(seen: Seen) -> tuple[Tensor, ...]:
             before, after = seen.before[judge], seen.after[judge]
             values = any_changed({n: before[n] for n in names}, {n: after[n] for n in names})
@@ -101,7 +36,9 @@ def content_measures(
         return observe
 
     def scene_kept(seen: Seen) -> tuple[Tensor, ...]:
-        return seen.keys, seen.before[judge]["scene"] == seen.after[judge]["scene"], seen.groups
+        before, after = seen.before[judge]["scene"], seen.after[judge]["scene"]
+        clear = (before >= 0) & (after >= 0)
+        return seen.keys[clear], (before == after)[clear], seen.groups[clear]
 
     if "scene" in attributes:
         measures["scene_kept"] = Measure(Share(**options), scene_kept, True)
@@ -115,7 +52,7 @@ def content_measures(
 def background_measures(judge: str, attribute: str, **options: Unpack[Resampling]) -> dict[str, Measure]:
     """PSNR and SSIM of the background, of all pairs and split by whether the attribute changed."""
 
-    def pairs(flipped: bool | None) -> Callable[[Seen], tuple[Tensor, ...] | None]:
+    def pairs(flipped: bool | None) -> Observe:
         def observe(seen: Seen) -> tuple[Tensor, ...] | None:
             if seen.background is None:
                 return None
@@ -136,12 +73,3 @@ def background_measures(judge: str, attribute: str, **options: Unpack[Resampling
         measures[f"background_psnr{suffix}"] = Measure(BackgroundPsnr(**options), pairs(flipped), whole)
         measures[f"background_ssim{suffix}"] = Measure(BackgroundSsim(**options), pairs(flipped), whole)
     return measures
-
-
-def agreement_measure(judge: str, other: str, attribute: str, **options: Unpack[Resampling]) -> Measure:
-    """Share of edited images on which two judges agree."""
-
-    def same(seen: Seen) -> tuple[Tensor, ...]:
-        return seen.keys, seen.after[judge][attribute] == seen.after[other][attribute], seen.groups
-
-    return Measure(Share(**options), same)

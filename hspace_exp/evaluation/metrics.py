@@ -1,4 +1,4 @@
-"""Metrics of single images: shares, alignment, and how evenly professions present an attribute."""
+"""Metrics of single images: shares and alignment."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Unpack
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.alignment import clip_alignment
-from hspace_exp.evaluation.functional.fairness import bias_amplification, class_counts, deviation_ratio, group_means
-from hspace_exp.evaluation.image_metric import ImageMetric, Resampling
+from hspace_exp.evaluation.functional.fairness import group_means
+from hspace_exp.evaluation.image_metric import ImageMetric, Resampling, smallest_keys
 
 
 class RowMean(ImageMetric):
@@ -17,6 +17,16 @@ class RowMean(ImageMetric):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The mean."""
         return rows[:, 0].mean()
+
+    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Each group's mean, weighted by its images."""
+        _, member, sizes = smallest_keys(groups, keys).unique(return_inverse=True, return_counts=True)
+        return group_means(rows[:, 0], member), sizes.double()
+
+    def items(self) -> dict[int, float]:
+        """Each image's own number, by key."""
+        rows, _, _, keys = self._table()
+        return dict(zip(keys.tolist(), rows[:, 0].tolist(), strict=True))
 
 
 class Share(RowMean):
@@ -48,57 +58,14 @@ class WorstGroupShare(Share):
         """The least of the groups' means."""
         return group_means(rows[:, 0], groups).min()
 
+    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing: a least value is no mean."""
+        return rows.new_zeros(0), rows.new_zeros(0)
+
     def note(self, rows: Tensor, groups: Tensor) -> str:
         """Which group it is."""
         means, names = group_means(rows[:, 0], groups), [self.group_names[g] for g in groups.unique().tolist()]
         return "worst: " + ", ".join(sorted(n for n, m in zip(names, means.tolist(), strict=True) if m == means.min()))
-
-
-class DeviationRatio(ImageMetric):
-    """Deviation ratio of each group's classes, averaged over groups; see ``functional.fairness``."""
-
-    higher_is_better = False
-    bounds = (0.0, 1.0)
-
-    def __init__(self, num_classes: int, **options: Unpack[Resampling]) -> None:
-        """Say how many classes the attribute has."""
-        super().__init__(stratified=True, **options)
-        self.num_classes = num_classes
-
-    def update(self, keys: Tensor, classes: Tensor, groups: Tensor) -> None:
-        """Add (B,) classes of the images of (B,) groups."""
-        self.add(keys, classes, groups)
-
-    def counts(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """(G', C) images of each group that occurs and each class."""
-        present, member = groups.unique(return_inverse=True)
-        return class_counts(rows[:, 0].long(), member, len(present), self.num_classes)
-
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """Mean over groups."""
-        return deviation_ratio(self.counts(rows, groups)).mean()
-
-    def group_counts(self) -> dict[int, list[int]]:
-        """Images of each class, for each group number."""
-        rows, groups, _, _ = self._table()
-        return dict(zip(groups.unique().tolist(), self.counts(rows, groups).tolist(), strict=True))
-
-
-class BiasAmplification(DeviationRatio):
-    """Change towards the majority of the data; see ``functional.fairness``."""
-
-    higher_is_better = False
-    bounds = (-1.0, 1.0)
-    truth: Tensor
-
-    def __init__(self, truth: Tensor, **options: Unpack[Resampling]) -> None:
-        """Take the (G, C) probabilities of the data."""
-        super().__init__(truth.shape[1], **options)
-        self.register_buffer("truth", truth.double(), persistent=False)
-
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """Mean over groups."""
-        return bias_amplification(self.counts(rows, groups), self.truth[groups.unique()])
 
 
 class ClipAlignment(RowMean):

@@ -7,7 +7,7 @@ import torch
 
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth, sample_spec
 from hspace_exp.errors import unknown
-from hspace_exp.evaluation.evaluate import Labelled
+from hspace_exp.evaluation.accuracy import Labelled
 from hspace_exp.progress import track
 
 # Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).

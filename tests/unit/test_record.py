@@ -72,6 +72,16 @@ def test_round_trip(tmp_path: Path) -> None:
     assert data["metrics"]["background_psnr"]["note"].startswith("infinite")
 
 
+def test_intervals_over_professions_and_details_are_written_where_there_are_any(tmp_path: Path) -> None:
+    wide = MetricValue(0.125, 0.1, 0.15, 192, False, ci_low_professions=0.05, ci_high_professions=0.2)
+    record = make(metrics={"deviation_ratio": wide}, details={"confusion": {"counts": [[3, 0], [1, 2]]}})
+    data = json.loads(record.write(tmp_path).read_text())
+    assert data["metrics"]["deviation_ratio"]["ci_high_professions"] == 0.2
+    assert read_record(tmp_path) == record
+    del data["details"]  # as older records are
+    assert RunRecord.from_json(data).details == {}
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_are_finite(number: float, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metrics\.fid\.value"):

@@ -63,3 +63,24 @@ def bootstrap(
 ) -> Tensor:
     """Replicates (repeats,) of ``statistic``, a function of (N,) indices into images sorted by stratum."""
     return torch.stack([statistic(indices) for indices in resamples(strata, repeats, generator)])
+
+
+def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: torch.Generator) -> Tensor:
+    """Replicates of a weighted mean over groups when whole groups are drawn with replacement.
+
+    It answers how a number would move with other professions, where ``bootstrap`` answers for other images of the same
+    ones. Images within a group stay as they are: they vary less than groups do.
+
+    Args:
+        values: (G,) statistic of each group.
+        weights: (G,) weight of each group, e.g. its number of images.
+        repeats: number of resamples.
+        generator: CPU generator.
+
+    Returns:
+        (repeats,) float64.
+    """
+    draw = torch.rand(repeats, len(values), generator=generator, dtype=torch.float64).to(values.device)
+    picked = (draw * len(values)).long().clamp(max=len(values) - 1)
+    chosen = weights.double()[picked]
+    return (values.double()[picked] * chosen).sum(1) / chosen.sum(1)

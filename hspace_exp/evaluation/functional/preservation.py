@@ -14,7 +14,8 @@ def any_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Te
     """Whether at least one attribute of an image changed: entanglement is the mean of this.
 
     Args:
-        before: (N,) classes of the unedited images for each attribute that should have stayed.
+        before: (N,) classes of the unedited images for each attribute that should have stayed; negative where unclear,
+            which is no change.
         after: the same of the edited images.
 
     Returns:
@@ -22,4 +23,5 @@ def any_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Te
     """
     if not before or before.keys() != after.keys():
         raise UserError(f"expected the same attributes before and after, got {sorted(before)} and {sorted(after)}")
-    return torch.stack([before[name] != after[name] for name in before]).any(0)
+    changed = [(before[n] != after[n]) & (before[n] >= 0) & (after[n] >= 0) for n in before]
+    return torch.stack(changed).any(0)

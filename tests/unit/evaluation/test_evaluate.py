@@ -14,8 +14,9 @@ from torch import Tensor
 
 from hspace_exp.atomic import save_png
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import Evaluation, Labelled, evaluate, judge_accuracy
-from hspace_exp.evaluation.measures import Measure
+from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
+from hspace_exp.evaluation.evaluate import Evaluation, evaluate
+from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import Share
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import subject_prompt
@@ -47,6 +48,8 @@ def persons(images: Tensor) -> Tensor:
 class PixelJudge:
     """Reads gender and scene off two pixels; ``wrong`` images (by count) get the other gender."""
 
+    margin = 0.0
+
     def __init__(self, name: str = "clip", wrong: int = 0) -> None:
         """Name it."""
         self.name, self.wrong = name, wrong
@@ -57,6 +60,18 @@ class PixelJudge:
         gender = (images[:, 0, SIZE // 2, SIZE // 2] > 0.5).long().cpu()
         gender[: self.wrong] = 1 - gender[: self.wrong]
         return {"gender": gender, "scene": (images[:, 1, 0, 0] * 255).round().sub(20).div(60).long().cpu()}
+
+
+class UnsureJudge(PixelJudge):
+    """Cannot tell the first four images of a batch."""
+
+    margin = 0.1
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Classify."""
+        found = super().judge(images)
+        found["gender"][:4] = -1
+        return found
 
 
 class ColourClip:
@@ -208,10 +223,40 @@ def test_measures_can_be_added(make_pairs: Maker) -> None:
     assert found.metrics["reddish"].value == 0.5
 
 
+def test_unclear_images_are_counted_and_meet_no_request(make_pairs: Maker) -> None:
+    found = run(make_pairs(), judge=UnsureJudge(), batch_size=16, second_judge=None)
+    assert found.metrics["unclear"].value == 0.25
+    assert found.metrics["success"].value == 0.75
+    assert found.metrics["deviation_ratio"].n == 12
+    assert {row["clip.gender.after"] for row in found.items} == {"female", "male", "unclear"}
+
+
+def test_every_image_has_its_row(make_pairs: Maker) -> None:
+    found = run(make_pairs(fail=2, move=4), batch_size=3)
+    rows = found.items
+    assert [(row["profession"], row["seed_index"]) for row in rows] == sorted(
+        (p, i) for p in ("carpenter", "nurse") for i in range(8)
+    )
+    mean = {n: sum(float(r[n]) for r in rows) / 16 for n in ("success", "clip_alignment", "scene_kept")}
+    assert mean == pytest.approx({name: found.metrics[name].value for name in mean}, abs=1e-5)
+    assert found.details["entanglement_matrix"]["female"]["scene"] == 0.5
+    assert found.details["confusion"]["counts"] == [[3, 0, 0], [0, 3, 0]]
+    json.dumps(found.details, allow_nan=False)
+
+
+def test_a_perfect_judge_needs_no_correction_and_combinations_have_their_own_ratio(make_pairs: Maker) -> None:
+    found = run(make_pairs(fail=3), intersections=[("gender", "scene")])
+    value = {name: metric.value for name, metric in found.metrics.items()}
+    assert value["deviation_ratio_corrected"] == value["deviation_ratio"] == value["parity_gap"] > 0
+    assert value["total_variation"] == pytest.approx(value["deviation_ratio"] / 2)
+    assert 0 < value["deviation_ratio_gender_x_scene"] < 1
+
+
 def test_judge_accuracy_counts_errors() -> None:
     labelled = Labelled(torch.from_numpy(np.stack([picture("male", "beach", i) for i in range(4)])), ["male"] * 4)
-    metric = judge_accuracy(PixelJudge(wrong=1), "gender", labelled, repeats=20)
-    assert (metric.value, metric.n) == (0.75, 4)
+    found = judge_accuracy(PixelJudge(wrong=1), "gender", labelled, repeats=20)
+    assert (found.metric.value, found.metric.n) == (0.75, 4)
+    assert found.confusion.tolist() == [[0, 0, 0], [1, 3, 0]]
     with pytest.raises(UserError, match=r"unknown gender 'mal'\. Did you mean 'male'"):
         judge_accuracy(PixelJudge(), "gender", dataclasses.replace(labelled, values=["mal"] * 4))
 

@@ -34,6 +34,23 @@ def test_zero_shot_takes_the_nearest_text() -> None:
     assert judge.judge(images)["gender"].tolist() == [0, 1, 0]
 
 
+def test_an_ensemble_is_the_direction_of_its_mean() -> None:
+    texts = {"gender": {"female": ["a woman", "a person"], "male": "a man"}}
+    judge = ZeroShotJudge(ColourClip(), texts)
+    assert torch.allclose(judge.anchors["gender"], torch.tensor([[0.5**0.5, 0, 0.5**0.5], [0, 1, 0]]))
+    with pytest.raises(UserError, match="at least one text for 'female'"):
+        ZeroShotJudge(ColourClip(), {"gender": {"female": [], "male": "a man"}})
+
+
+def test_close_calls_are_unclear() -> None:
+    images = torch.tensor([[0.9, 0.1, 0], [0.5, 0.45, 0], [0.1, 0.9, 0]]).view(3, 3, 1, 1).expand(3, 3, 4, 4)
+    texts = {"gender": PHOTO_TEXTS["gender"]}
+    assert ZeroShotJudge(ColourClip(), texts, margin=0.2).judge(images)["gender"].tolist() == [0, -1, 1]
+    assert ZeroShotJudge(ColourClip(), texts).judge(images)["gender"].tolist() == [0, 0, 1]
+    with pytest.raises(UserError, match="margin of at least 0"):
+        ZeroShotJudge(ColourClip(), texts, margin=-1)
+
+
 def test_zero_shot_needs_a_choice() -> None:
     with pytest.raises(UserError, match="at least 2 values"):
         ZeroShotJudge(ColourClip(), {"gender": {"female": "a photo of a woman"}})

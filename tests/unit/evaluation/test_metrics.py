@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.class_metrics import (
+    BiasAmplification,
+    CorrectedDeviationRatio,
+    DeviationRatio,
+    ParityGap,
+    TotalVariation,
+)
 from hspace_exp.evaluation.image_metric import ImageMetric, item_keys
-from hspace_exp.evaluation.metrics import BiasAmplification, ClipAlignment, DeviationRatio, Share, WorstGroupShare
+from hspace_exp.evaluation.metrics import ClipAlignment, Share, WorstGroupShare
 from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
 from hspace_exp.record import MetricValue
 
@@ -23,6 +30,7 @@ CLASS = torch.from_numpy(RNG.integers(0, 2, N))
 IMAGES = torch.from_numpy(RNG.random((2, N, 3, 16, 16))).float()
 BACKGROUND = torch.from_numpy(RNG.random((N, 1, 16, 16)) > 0.5)
 FEATURES = torch.from_numpy(RNG.normal(size=(2, N, 4)))
+CONFUSION = torch.tensor([[45, 5], [10, 40]])
 TRUTH = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], dtype=torch.float64)
 
 Case = tuple[Callable[[], ImageMetric], tuple[Tensor, ...]]
@@ -31,6 +39,9 @@ CASES: dict[str, Case] = {
     "stratified": (lambda: Share(stratified=True, repeats=200), (CLASS, GROUP)),
     "worst": (lambda: WorstGroupShare(("a", "b", "c"), repeats=50), (CLASS, GROUP)),
     "deviation_ratio": (lambda: DeviationRatio(2, repeats=200), (CLASS, GROUP)),
+    "total_variation": (lambda: TotalVariation(2, repeats=200), (CLASS, GROUP)),
+    "parity_gap": (lambda: ParityGap(2, repeats=200), (CLASS, GROUP)),
+    "corrected": (lambda: CorrectedDeviationRatio(CONFUSION, repeats=200), (CLASS, GROUP)),
     "bias_amplification": (lambda: BiasAmplification(TRUTH, repeats=50), (CLASS, GROUP)),
     "clip_alignment": (lambda: ClipAlignment(repeats=50), (*FEATURES, GROUP)),
     "fid": (lambda: FrechetDistance(repeats=50), (*FEATURES,)),

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.bootstrap import bootstrap, interval, resamples
+from hspace_exp.evaluation.functional.bootstrap import bootstrap, group_bootstrap, interval, resamples
 from hspace_exp.seeding import generator
 
 
@@ -54,3 +54,15 @@ def test_shift_keeps_the_value_inside_although_replicates_are_biased() -> None:
 def test_few_replicates_give_the_normal_interval() -> None:
     replicates = torch.tensor([1.0, 2.0, 3.0])
     assert interval(2.0, replicates) == pytest.approx((2 - 1.959964, 2 + 1.959964))
+
+
+def test_groups_are_drawn_whole() -> None:
+    values, weights = torch.tensor([0.1, 0.4, 0.9, 0.2]), torch.tensor([3, 1, 2, 4])
+    found = group_bootstrap(values, weights, 4000, torch.Generator().manual_seed(0)).numpy()
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, 4, (4000, 4))
+    v, w = values.double().numpy()[picks], weights.numpy()[picks]
+    expected = (v * w).sum(1) / w.sum(1)
+    assert found.mean() == pytest.approx(expected.mean(), abs=0.01)
+    assert found.std() == pytest.approx(expected.std(), rel=0.05)
+    assert found.min() >= 0.1 - 1e-6

@@ -1,0 +1,75 @@
+"""How far a judge can be trusted: its answers on images of known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import unknown
+from hspace_exp.evaluation.functional.corrected import confusion_matrix
+from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.evaluation.metrics import Share
+from hspace_exp.evaluation.pairs import as_float
+from hspace_exp.record import MetricValue
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images whose attributes are known, to measure a judge with.
+
+    Attributes:
+        images: (N, H, W, 3) uint8.
+        values: the true value of the attribute in each image.
+    """
+
+    images: Tensor
+    values: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What labelled images say about a judge.
+
+    Attributes:
+        metric: share of images whose value it names; unclear counts as wrong.
+        confusion: (C, C + 1) counts: rows are true values, columns judged ones, the last the unclear.
+        judge: its name.
+        attribute: what was judged.
+        values: in class order.
+    """
+
+    metric: MetricValue
+    confusion: Tensor
+    judge: str
+    attribute: str
+    values: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the record."""
+        names = {"judge": self.judge, "attribute": self.attribute, "values": list(self.values)}
+        return {
+            **names,
+            "rows": "true value",
+            "columns": "judged value, then unclear",
+            "counts": self.confusion.tolist(),
+        }
+
+
+def judge_accuracy(
+    judge: Judge, attribute: str, labelled: Labelled, *, batch_size: int = 32, repeats: int = 1000, seed: int = 0
+) -> Accuracy:
+    """Judge labelled images."""
+    metric = Share(repeats=repeats, seed=seed)
+    values = judge.attributes[attribute]
+    for value in labelled.values:
+        if value not in values:
+            raise unknown(attribute, value, values)
+    truth = torch.tensor([values.index(value) for value in labelled.values], dtype=torch.int64)
+    judged = torch.cat([judge.judge(as_float(images))[attribute].cpu() for images in labelled.images.split(batch_size)])
+    metric.update(item_keys([f"labelled {i}" for i in range(len(truth))]), judged == truth)
+    return Accuracy(metric.result(), confusion_matrix(truth, judged, len(values)), judge.name, attribute, values)
