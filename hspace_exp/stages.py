@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,11 @@ class Job:
     def concepts_dir(self) -> Path:
         """Where the concept files are."""
         return self.run_dir / "concepts"
+
+    @property
+    def shared_concepts(self) -> Path:
+        """Where finished vectors are kept for other runs, which may use them otherwise."""
+        return self.cache / self.vectors_made_by
 
     @property
     def learnt(self) -> dict[str, Mapping[str, str]]:
@@ -187,8 +192,25 @@ def make_maps(job: Job, positives: Mapping[str, Positives]) -> dict[str, Tensor]
 
 
 def trained(job: Job) -> dict[str, Concept] | None:
-    """The vectors of this configuration, where they are finished."""
-    return finished(job.concepts_dir, list(job.learnt), job.vectors_made_by)
+    """The vectors of this configuration, where they are finished: in the run's folder, or in the cache."""
+    names = list(job.learnt)
+    own = finished(job.concepts_dir, names, job.vectors_made_by)
+    if own is not None:
+        return own
+    shared = finished(job.shared_concepts, names, job.vectors_made_by)
+    return None if shared is None else _leave(job, shared)
+
+
+def _leave(job: Job, concepts: Mapping[str, Concept]) -> dict[str, Concept]:
+    """Write concept files into the run's folder, with the method and the strength that they are used with here."""
+    used = {"strength": job.method.strength, "branch": job.method.branch}
+    own = {
+        name: replace(concept, method=job.method.name, hyperparameters={**concept.hyperparameters, **used})
+        for name, concept in concepts.items()
+    }
+    for name, concept in own.items():
+        concept.save(job.concepts_dir / f"{name}.safetensors")
+    return own
 
 
 def make_concepts(
@@ -197,7 +219,7 @@ def make_concepts(
     maps: Mapping[str, Tensor] | None,
     runs: Mapping[tuple[str, str], Trajectories],
 ) -> dict[str, Concept]:
-    """Stage ``training``: vectors, saved as concept files."""
+    """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
     if job.method.training is None:
         raise UserError(f"method {job.method.name!r} has nothing to train")
     task = Task(
@@ -215,16 +237,15 @@ def make_concepts(
         runs=runs,
         hyperparameters={
             "images": job.training_images,
-            "strength": job.method.strength,
-            "branch": job.method.branch,
             "training": job.training_settings,
         },
     )
     concepts = job.method.training.learn(task)
     for name, concept in concepts.items():
-        concept.save(job.concepts_dir / f"{name}.safetensors")
+        concept.save(job.shared_concepts / f"{name}.safetensors")
+    own = _leave(job, concepts)
     shutil.rmtree(job.concepts_dir / ".checkpoints", ignore_errors=True)
-    return concepts
+    return own
 
 
 def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:

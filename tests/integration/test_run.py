@@ -96,6 +96,7 @@ def test_killed_in_training_and_run_again_gives_the_same_record(
 ) -> None:
     steps = [*lwim, "protocol.training_steps=60"]
     assert cli(*steps, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
+    steps.append(f"paths.cache={tmp_path / 'own'}")  # finished vectors are found in the other one
     honest, calls = Localised.__call__, []
 
     def stop(self: Localised, *arguments: Any) -> torch.Tensor:
@@ -137,6 +138,34 @@ def test_strength_zero_is_the_unedited_model(cli: Cli, lwim: list[str], tmp_path
     pairs = read_manifest(tmp_path / "run" / "manifest.csv")
     assert all(p.original != p.edited for p in pairs)
     assert torch.equal(load_images([p.original for p in pairs]), load_images([p.edited for p in pairs]))
+
+
+def test_another_strength_uses_the_vectors_that_are_there(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli(*lwim, f"hydra.run.dir={first}").code == 0
+    outcome = cli(*lwim, "method.strength=0.5", f"hydra.run.dir={second}")
+    assert outcome.code == 0, outcome.error
+    assert "training" not in read_record(second).seconds
+    one, other = (load_concept(folder / "concepts" / "male.safetensors") for folder in (first, second))
+    assert torch.equal(one.vector, other.vector)
+    assert (one.hyperparameters["strength"], other.hyperparameters["strength"]) == (1.5, 0.5)
+
+
+def test_the_focused_method_holds_what_it_is_not_asked_to_change(
+    cli: Cli, arguments: list[str], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(*arguments, "method=focused", f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0, outcome.error
+    concepts = {path.stem: load_concept(path) for path in (run_dir / "concepts").glob("*.safetensors")}
+    assert {name: c.attribute for name, c in concepts.items()} == {
+        "female": "gender", "male": "gender", "young": "age", "old": "age"
+    }  # fmt: skip
+    assert all(c.presence is not None and c.presence.shape == c.h_shape for c in concepts.values())
+    assert {p.target for p in read_manifest(run_dir / "manifest.csv")} == {"female", "male"}
+    alone = cli(*arguments, "method=focused", "method.edit.keep=0", f"hydra.run.dir={tmp_path / 'alone'}")
+    assert alone.code == 0, alone.error
+    assert {path.stem for path in (tmp_path / "alone" / "concepts").glob("*.safetensors")} == {"female", "male"}
 
 
 @pytest.mark.parametrize("mask", ["attention", "oracle", "none"])
