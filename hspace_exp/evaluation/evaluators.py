@@ -10,9 +10,10 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
-from hspace_exp.evaluation.features import SharedClip
-from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts
-from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
+from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
+from hspace_exp.evaluation.features import ImageFeatures, SharedClip
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
+from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.masks.sam import segment
@@ -98,50 +99,52 @@ class PhotoEvaluator:
     """A published OpenCLIP model as zero-shot judge of photographs, for alignment and for features."""
 
     def __init__(
-        self, model: str, weights: str, *, repeats: int = 1000, device: str = "cpu", batch_size: int = 16
+        self,
+        model: str,
+        weights: str,
+        *,
+        wordings: Sequence[str] = (PLAIN + "{}",),
+        margin: float = 0.0,
+        features: ImageFeatures | None = None,
+        cache_dir: str | Path | None = None,
+        repeats: int = 1000,
+        device: str = "cpu",
+        batch_size: int = 16,
     ) -> None:
         """Load the model, from the hub or a file.
 
         Args:
             model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
             weights: OpenCLIP's name of the weights, or a local file.
+            wordings: of the judge's texts; several make a prompt ensemble.
+            margin: lead in cosine below which an image is unclear.
+            features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
+            cache_dir: keeps image features, by what is in the image; None keeps none.
             repeats: bootstrap resamples.
             device: where the model runs.
             batch_size: pairs at once.
         """
-        import open_clip
-
-        try:
-            network = open_clip.create_model(model, pretrained=weights, device=device)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                f"cannot get OpenCLIP {model} with {weights!r} ({reason}): set evaluator.weights to a local file"
-            ) from error
-        mean, std = network.visual.image_mean, network.visual.image_std
-        size = network.visual.image_size
-        network.eval().requires_grad_(False)
-        self.clip = SharedClip(
-            OpenClip(
-                network,
-                open_clip.get_tokenizer(model),
-                int(size if isinstance(size, int) else size[0]),
-                tuple(mean),
-                tuple(std),
-            )
-        )
-        self.judge = ZeroShotJudge(self.clip, PHOTO_TEXTS)
-        self.repeats, self.device, self.batch_size = repeats, device, batch_size
+        clip = load_published(model, weights, device)
+        self.cached: CachedClip | None = None
+        if cache_dir is not None:
+            self.cached = CachedClip(clip, Path(cache_dir) / "image_features" / weights_hash(clip.model))
+        self.clip = SharedClip(self.cached or clip)
+        self.judge = ZeroShotJudge(self.clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
+        self.features, self.repeats, self.device, self.batch_size = features, repeats, device, batch_size
 
     def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
         """Measure pairs of images; backgrounds are left out, as no person masks are at hand."""
-        return evaluate(
+        found = evaluate(
             pairs,
             attribute=attribute,
             judge=self.judge,
             clip=self.clip,
+            features=self.features,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,
             device=self.device,
         )
+        if self.cached is not None:
+            self.cached.save()
+        return found

@@ -25,6 +25,27 @@ PHOTO_TEXTS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+PLAIN = "a photo of "
+
+
+def with_wordings(texts: Mapping[str, Mapping[str, str]], wordings: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Texts that begin with "a photo of " in several wordings, for a prompt ensemble.
+
+    Args:
+        texts: attribute → value → text.
+        wordings: with ``{}`` where the rest of the text goes, e.g. "a cropped portrait of {}".
+    """
+    for wording in wordings:
+        if "{}" not in wording:
+            raise UserError(f"expected {{}} in the wording {wording!r} of a judge's texts, e.g. 'a portrait of {{}}'")
+    return {
+        attribute: {
+            value: [wording.format(text.removeprefix(PLAIN)) for wording in wordings] for value, text in values.items()
+        }
+        for attribute, values in texts.items()
+    }
+
+
 class Judge(Protocol):
     """Classifies images.
 

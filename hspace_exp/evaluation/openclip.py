@@ -95,3 +95,34 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
     )
+
+
+def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
+    """Load any OpenCLIP model, from the hub or a file.
+
+    Args:
+        model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
+        weights: OpenCLIP's name of the weights, or a local file.
+        device: where it runs.
+
+    Raises:
+        UserError: the name is unknown or the weights cannot be had.
+    """
+    import open_clip
+
+    try:
+        network = open_clip.create_model(model, pretrained=weights, device=device)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"cannot get OpenCLIP {model} with {weights!r} ({reason}): set evaluator.weights to a local file"
+        ) from error
+    visual = network.visual
+    size = visual.image_size
+    return OpenClip(
+        model=network.eval().requires_grad_(False),
+        tokenize=open_clip.get_tokenizer(model),
+        image_size=int(size if isinstance(size, int) else size[0]),
+        mean=tuple(visual.image_mean),
+        std=tuple(visual.image_std),
+    )

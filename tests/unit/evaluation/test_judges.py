@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
 
 
 class ColourClip:
@@ -40,6 +40,13 @@ def test_an_ensemble_is_the_direction_of_its_mean() -> None:
     assert torch.allclose(judge.anchors["gender"], torch.tensor([[0.5**0.5, 0, 0.5**0.5], [0, 1, 0]]))
     with pytest.raises(UserError, match="at least one text for 'female'"):
         ZeroShotJudge(ColourClip(), {"gender": {"female": [], "male": "a man"}})
+
+
+def test_wordings_replace_the_plain_one() -> None:
+    texts = with_wordings({"gender": PHOTO_TEXTS["gender"]}, ["a photo of {}", "a headshot of {}"])
+    assert texts["gender"]["female"] == ["a photo of a woman", "a headshot of a woman"]
+    with pytest.raises(UserError, match=r"expected \{\} in the wording 'a headshot'"):
+        with_wordings(PHOTO_TEXTS, ["a headshot"])
 
 
 def test_close_calls_are_unclear() -> None:
