@@ -88,8 +88,9 @@ class Job:
 
     @property
     def learnt(self) -> dict[str, Mapping[str, str]]:
-        """Prompts of every concept that is learnt."""
-        return {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
+        """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
+        found = {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
+        return dict(sorted(found.items()))
 
     @property
     def groups(self) -> dict[str, str]:
