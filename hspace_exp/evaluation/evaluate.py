@@ -25,7 +25,7 @@ from hspace_exp.evaluation.image_metric import Resampling
 from hspace_exp.evaluation.items import Row, entanglement_matrix, judged_rows, with_numbers
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measure import Measure
-from hspace_exp.evaluation.measures import background_measures, content_measures
+from hspace_exp.evaluation.measures import DISTRIBUTIONS, background_measures, content_measures, distribution_measures
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.progress import track
@@ -112,6 +112,7 @@ def evaluate(
         table = torch.tensor(rows, dtype=torch.float64)
         measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
     measures |= content_measures(judge.name, attribute, tuple(judge.attributes), **options)
+    measures |= distribution_measures(**options)
     if person_masks is not None:
         measures |= background_measures(judge.name, attribute, **options)
     judges = [judge]
@@ -133,7 +134,7 @@ def evaluate(
             if arguments is not None:
                 measure.metric.update(*arguments)
     metrics = {name: measure.metric.result() for name, measure in measures.items()}
-    for name in ("fid", "kid"):
+    for name in DISTRIBUTIONS:
         notes = filter(None, (f"{features.name} features", metrics[name].note))
         metrics[name] = replace(metrics[name], note=", ".join(notes))
     details: dict[str, Any] = {"entanglement_matrix": entanglement_matrix(items, judge.name)}

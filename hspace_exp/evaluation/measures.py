@@ -7,24 +7,29 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from hspace_exp.evaluation.distribution_metrics import (
+    ClipMmd,
+    FeatureDistance,
+    FrechetDistance,
+    KernelDistance,
+)
 from hspace_exp.evaluation.functional.preservation import any_changed
 from hspace_exp.evaluation.image_metric import Resampling
 from hspace_exp.evaluation.measure import Measure, Observe
 from hspace_exp.evaluation.metrics import ClipAlignment, Share, UnwantedShare
-from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
+from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision, Recall
+from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 from hspace_exp.evaluation.seen import Seen
 
 
 def content_measures(
     judge: str, attribute: str, attributes: tuple[str, ...], **options: Unpack[Resampling]
 ) -> dict[str, Measure]:
-    """Alignment with texts, distance of distributions, and what else was kept, in the eyes of one judge."""
+    """Alignment with texts, and what else was kept, in the eyes of one judge."""
     others = tuple(name for name in attributes if name != attribute)
     measures = {
         "clip_alignment": Measure(ClipAlignment(**options), lambda s: (s.keys, s.image, s.prompt, s.groups), True),
         "subject_alignment": Measure(ClipAlignment(**options), lambda s: (s.keys, s.image, s.subject, s.groups), True),
-        "fid": Measure(FrechetDistance(**options), lambda s: (s.keys, s.features_edited, s.features_original)),
-        "kid": Measure(KernelDistance(**options), lambda s: (s.keys, s.features_edited, s.features_original)),
     }
 
     def changed(names: tuple[str, ...]) -> Observe:
@@ -47,6 +52,25 @@ def content_measures(
         for name in others:
             measures[f"entanglement_{name}"] = Measure(UnwantedShare(**options), changed((name,)))
     return measures
+
+
+DISTRIBUTIONS: dict[str, type[FeatureDistance]] = {
+    "fid": FrechetDistance,
+    "kid": KernelDistance,
+    "cmmd": ClipMmd,
+    "precision": Precision,
+    "recall": Recall,
+    "density": Density,
+    "coverage": Coverage,
+}
+
+
+def distribution_measures(**options: Unpack[Resampling]) -> dict[str, Measure]:
+    """Distances between edited and unedited images as two sets."""
+    return {
+        name: Measure(metric(**options), lambda s: (s.keys, s.features_edited, s.features_original))
+        for name, metric in DISTRIBUTIONS.items()
+    }
 
 
 def background_measures(judge: str, attribute: str, **options: Unpack[Resampling]) -> dict[str, Measure]:

@@ -6,76 +6,9 @@ import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.background import masked_mean, masked_squared_error, psnr, ssim_map
-from hspace_exp.evaluation.functional.bootstrap import resamples
-from hspace_exp.evaluation.functional.distribution import (
-    frechet_distance,
-    kernel_distance,
-    kernel_distance_of,
-    polynomial_kernel,
-)
 from hspace_exp.evaluation.image_metric import DECIMALS, ImageMetric
 from hspace_exp.evaluation.metrics import RowMean
 from hspace_exp.record import MetricValue
-
-WIDE = 256
-KERNEL_IMAGES = 4096
-
-
-class FeatureDistance(ImageMetric):
-    """Base of distances between the features of edited and of unedited images; pairs are resampled as pairs."""
-
-    higher_is_better = False
-    needs = 2
-
-    def update(self, keys: Tensor, edited: Tensor, original: Tensor) -> None:
-        """Add (B, D) features of both images of each pair."""
-        self.add(keys, torch.cat([edited, original], dim=1))
-
-
-class FrechetDistance(FeatureDistance):
-    """Fréchet distance (FID).
-
-    A resample costs a decomposition of D x D: features wider than 256 get 20 resamples (a normal interval), others 200.
-    """
-
-    bounds = (0.0, None)
-
-    def __init__(self, *, repeats: int = 1000, seed: int = 0) -> None:
-        """Start empty; see the class about ``repeats``."""
-        super().__init__(repeats=min(repeats, 200), seed=seed)
-
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """The distance."""
-        return frechet_distance(*rows.chunk(2, dim=1))
-
-    def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
-        """Fewer for wide features."""
-        repeats = self.repeats if rows.shape[1] <= 2 * WIDE else min(self.repeats, 20)
-        return torch.stack([self.statistic(rows[i], groups[i]) for i in resamples(strata, repeats, random)])
-
-
-class KernelDistance(FeatureDistance):
-    """Unbiased squared MMD with the cubic kernel (KID); of more than 4096 pairs, a fixed random 4096 are used."""
-
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """The distance."""
-        return kernel_distance_of(*rows[:KERNEL_IMAGES].chunk(2, dim=1))
-
-    def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
-        """Kernels are computed once and reweighted."""
-        x, y = rows[:KERNEL_IMAGES].chunk(2, dim=1)
-        kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
-        values = []
-        for indices in resamples(strata[:KERNEL_IMAGES], self.repeats, random):
-            weight = torch.bincount(indices, minlength=len(x)).double()
-            values.append(kernel_distance(*kernels, weight, weight))
-        # A resample of one single image has no pair; with two images that happens half of the time.
-        found = torch.stack(values)
-        return torch.where(found.isfinite(), found, self.statistic(rows, groups))
-
-    def note(self, rows: Tensor, groups: Tensor) -> str:
-        """Say when not all images were used."""
-        return f"on {KERNEL_IMAGES} random pairs" if len(rows) > KERNEL_IMAGES else ""
 
 
 class BackgroundPsnr(ImageMetric):

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 
+# The published scale of CMMD; see ``gaussian_kernel``.
+CMMD_SCALE = 1000.0
+
 
 def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     """Fréchet distance between Gaussians fitted to two sets of features (FID with Inception features).
@@ -65,6 +68,29 @@ def kernel_distance_of(x: Tensor, y: Tensor) -> Tensor:
     _check(x, y)
     kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
     return kernel_distance(*kernels, x.new_ones(len(x)), y.new_ones(len(y)))
+
+
+def gaussian_kernel(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
+    """k(a, b) = exp(-|a - b|² / 2σ²); (N, D) and (M, D) to (N, M) float64.
+
+    σ = 10 on unit vectors is the choice of CMMD, Jayasumana et al., "Rethinking FID" (CVPR 2024), section 4.
+    """
+    x, y = x.double(), y.double()
+    squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)
+    return torch.exp(-squares.clamp(min=0) / (2 * sigma**2))
+
+
+def biased_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor, weight_x: Tensor, weight_y: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy of weighted sets, the minimum-variance estimator (pairs of one image count).
+
+    Implements eq. (5) of Gretton et al., "A Kernel Two-Sample Test" (JMLR 2012), squared; the arguments are those of
+    ``kernel_distance``.
+
+    Returns:
+        scalar float64, >= 0; 0 for equal sets.
+    """
+    a, b = weight_x.double() / weight_x.sum(), weight_y.double() / weight_y.sum()
+    return a @ xx @ a + b @ yy @ b - 2 * (a @ xy @ b)
 
 
 def _r_factor(rows: Tensor) -> Tensor:

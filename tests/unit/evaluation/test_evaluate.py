@@ -133,7 +133,8 @@ def test_a_perfect_edit(make_pairs: Maker) -> None:
     assert value["background_psnr"] is None
     assert found.metrics["background_psnr"].note.startswith("infinite")
     assert value["background_ssim"] == 1
-    assert found.metrics["fid"].note == "openclip features"
+    assert found.metrics["fid"].note == "openclip features, 16 images bias it upwards: compare at equal N only"
+    assert found.metrics["kid"].note == "openclip features"
     assert {name: m.n for name, m in found.metrics.items() if m.n != 16} == {
         "flipped": 8, "flipped_probe": 8, "classifier_accuracy": 6,
         "background_psnr_flipped": 8, "background_ssim_flipped": 8,

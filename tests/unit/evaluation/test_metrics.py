@@ -17,9 +17,11 @@ from hspace_exp.evaluation.class_metrics import (
     ParityGap,
     TotalVariation,
 )
+from hspace_exp.evaluation.distribution_metrics import ClipMmd, FrechetDistance, KernelDistance
 from hspace_exp.evaluation.image_metric import ImageMetric, item_keys
 from hspace_exp.evaluation.metrics import ClipAlignment, Share, WorstGroupShare
-from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
+from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision, Recall
+from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 from hspace_exp.record import MetricValue
 
 N, GROUPS = 24, 3
@@ -46,6 +48,11 @@ CASES: dict[str, Case] = {
     "clip_alignment": (lambda: ClipAlignment(repeats=50), (*FEATURES, GROUP)),
     "fid": (lambda: FrechetDistance(repeats=50), (*FEATURES,)),
     "kid": (lambda: KernelDistance(repeats=50), (*FEATURES,)),
+    "cmmd": (lambda: ClipMmd(repeats=50), (*FEATURES,)),
+    "precision": (lambda: Precision(repeats=50), (*FEATURES,)),
+    "recall": (lambda: Recall(repeats=50), (*FEATURES,)),
+    "density": (lambda: Density(repeats=50), (*FEATURES,)),
+    "coverage": (lambda: Coverage(repeats=50), (FEATURES[0] + 2, FEATURES[1])),
     "background_psnr": (lambda: BackgroundPsnr(repeats=50), (*IMAGES, BACKGROUND, GROUP)),
     "background_ssim": (lambda: BackgroundSsim(repeats=50), (*IMAGES, BACKGROUND, GROUP)),
 }

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from hspace_exp.evaluation import pair_metrics
 from hspace_exp.evaluation.image_metric import item_keys
-from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim, FrechetDistance, KernelDistance
+from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 
 RNG = np.random.default_rng(0)
 KEYS = item_keys([str(i) for i in range(12)])
 FEATURES = torch.from_numpy(RNG.normal(size=(12, 4)))
 IMAGES = torch.from_numpy(RNG.random((12, 3, 16, 16))).float()
 EVERYWHERE = torch.ones(12, 1, 16, 16, dtype=torch.bool)
-
-
-def test_distances_of_identical_sets() -> None:
-    fid, kid = FrechetDistance(repeats=30), KernelDistance(repeats=30)
-    for metric in (fid, kid):
-        metric.update(KEYS, FEATURES, FEATURES)
-    assert (fid.result().value, fid.result().ci_low, fid.result().ci_high) == (0, 0, 0)
-    assert kid.compute().item() <= 0
-
-
-def test_frechet_resamples_less_for_wide_features() -> None:
-    wide = torch.from_numpy(RNG.normal(size=(12, 300)))
-    metric = FrechetDistance(repeats=1000)
-    metric.update(KEYS, wide, wide + 0.1)
-    calls: list[int] = []
-    statistic = metric.statistic
-    metric.statistic = lambda rows, groups: calls.append(1) or statistic(rows, groups)  # type: ignore[method-assign, func-returns-value]
-    metric.result()
-    assert len(calls) == 21
-
-
-def test_one_image_has_no_distribution() -> None:
-    metric = FrechetDistance()
-    metric.update(KEYS[:1], FEATURES[:1], FEATURES[:1])
-    result = metric.result()
-    assert (result.value, result.n, result.note) == (None, 1, "needs at least 2 images")
-
-
-def test_two_images_have_a_finite_kernel_distance() -> None:
-    metric = KernelDistance(repeats=50)
-    metric.update(KEYS[:2], FEATURES[:2], FEATURES[2:4])
-    result = metric.result()
-    json.dumps([result.value, result.ci_low, result.ci_high], allow_nan=False)
-
-
-def test_kernel_distance_of_many_images_uses_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_metrics, "KERNEL_IMAGES", 8)
-    metric = KernelDistance(repeats=20)
-    metric.update(KEYS, FEATURES, FEATURES + 1)
-    assert metric.result().note == "on 8 random pairs"
-    assert metric.result().n == 12
 
 
 def test_unchanged_backgrounds_are_null_not_infinity() -> None:

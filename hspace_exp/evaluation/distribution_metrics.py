@@ -1,0 +1,129 @@
+"""Distances between the edited and the unedited images as two sets, from features of any extractor."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.evaluation.functional.bootstrap import resamples
+from hspace_exp.evaluation.functional.distribution import (
+    CMMD_SCALE,
+    biased_kernel_distance,
+    frechet_distance,
+    gaussian_kernel,
+    kernel_distance,
+    polynomial_kernel,
+)
+from hspace_exp.evaluation.image_metric import ImageMetric
+
+WIDE = 256
+# Of more pairs than this, so many random ones are used where all are compared with all (rows come in order of hashes).
+KERNEL_IMAGES = 4096
+MANY = 10_000
+
+
+class FeatureDistance(ImageMetric):
+    """Base of distances between the features of edited and of unedited images; pairs are resampled as pairs."""
+
+    higher_is_better = False
+    needs = 2
+
+    def __init__(self, *, repeats: int = 1000, seed: int = 0) -> None:
+        """Start empty."""
+        super().__init__(repeats=repeats, seed=seed)
+
+    def update(self, keys: Tensor, edited: Tensor, original: Tensor) -> None:
+        """Add (B, D) features of both images of each pair."""
+        self.add(keys, torch.cat([edited, original], dim=1))
+
+
+class FrechetDistance(FeatureDistance):
+    """Fréchet distance (FID).
+
+    A resample costs a decomposition of D x D: features wider than 256 get 20 resamples (a normal interval), others 200.
+    """
+
+    bounds = (0.0, None)
+
+    def __init__(self, *, repeats: int = 1000, seed: int = 0) -> None:
+        """Start empty; see the class about ``repeats``."""
+        super().__init__(repeats=min(repeats, 200), seed=seed)
+
+    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """The distance."""
+        return frechet_distance(*rows.chunk(2, dim=1))
+
+    def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
+        """Fewer for wide features."""
+        repeats = self.repeats if rows.shape[1] <= 2 * WIDE else min(self.repeats, 20)
+        return torch.stack([self.statistic(rows[i], groups[i]) for i in resamples(strata, repeats, random)])
+
+    def note(self, rows: Tensor, groups: Tensor) -> str:
+        """Few images bias it."""
+        return "" if len(rows) >= MANY else f"{len(rows)} images bias it upwards: compare at equal N only"
+
+
+class KernelBased(FeatureDistance):
+    """Base of distances from kernels of all pairs of images, which resamples only weigh anew."""
+
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
+        """(N, D) and (M, D) features to (N, M)."""
+        raise NotImplementedError
+
+    def distance(self, xx: Tensor, yy: Tensor, xy: Tensor, weight: Tensor) -> Tensor:
+        """The distance, from kernels and (N,) weights of the pairs."""
+        raise NotImplementedError
+
+    def kernels(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Within edited images, within unedited ones, and between them."""
+        x, y = rows[:KERNEL_IMAGES].chunk(2, dim=1)
+        return self.kernel(x, x), self.kernel(y, y), self.kernel(x, y)
+
+    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """The distance."""
+        return self.distance(*self.kernels(rows), rows.new_ones(min(len(rows), KERNEL_IMAGES)))
+
+    def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
+        """Kernels are computed once and reweighted."""
+        kernels, values = self.kernels(rows), []
+        for indices in resamples(strata[:KERNEL_IMAGES], self.repeats, random):
+            weight = torch.bincount(indices, minlength=len(kernels[0])).double()
+            values.append(self.distance(*kernels, weight))
+        # A resample of one single image has no pair; with two images that happens half of the time.
+        found = torch.stack(values)
+        return torch.where(found.isfinite(), found, self.statistic(rows, groups))
+
+    def note(self, rows: Tensor, groups: Tensor) -> str:
+        """Say when not all images were used."""
+        return f"on {KERNEL_IMAGES} random pairs" if len(rows) > KERNEL_IMAGES else ""
+
+
+class KernelDistance(KernelBased):
+    """Unbiased squared MMD with the cubic kernel (KID)."""
+
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
+        """The cubic kernel."""
+        return polynomial_kernel(x, y)
+
+    def distance(self, xx: Tensor, yy: Tensor, xy: Tensor, weight: Tensor) -> Tensor:
+        """The unbiased estimator."""
+        return kernel_distance(xx, yy, xy, weight, weight)
+
+
+class ClipMmd(KernelBased):
+    """CMMD of Jayasumana et al., "Rethinking FID" (CVPR 2024): Gaussian kernel of width 10 on unit vectors, times 1000.
+
+    With the features of CLIP ViT-L/14@336 it is the published number; no Gaussian is assumed of the features, and few
+    images bias it far less than the Fréchet distance.
+    """
+
+    bounds = (0.0, None)
+
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
+        """The Gaussian kernel of features scaled to unit length."""
+        return gaussian_kernel(F.normalize(x.double(), dim=1), F.normalize(y.double(), dim=1))
+
+    def distance(self, xx: Tensor, yy: Tensor, xy: Tensor, weight: Tensor) -> Tensor:
+        """The minimum-variance estimator, as published."""
+        return CMMD_SCALE * biased_kernel_distance(xx, yy, xy, weight, weight)
