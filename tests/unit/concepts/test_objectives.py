@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from hspace_exp.concepts.objectives import Denoising, Localised, Noisy
+from hspace_exp.concepts.objectives import Denoising, Localised, Noisy, ScoreMatching
+from hspace_exp.errors import UserError
+from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 
 
@@ -50,3 +54,50 @@ def test_gradients_reach_the_vectors_and_nothing_else(tiny_backbone: Backbone) -
     assert vectors.grad is not None
     assert vectors.grad.abs().sum() > 0
     assert all(p.grad is None for p in tiny_backbone.unet.parameters())
+
+
+def test_chi_from_the_margin_of_attention_suppresses_by_hand(tiny_backbone: Backbone) -> None:
+    words = tiny_backbone.encode_prompts(["woman"]).expand(3)
+    batch = replace(noisy(tiny_backbone, torch.zeros(3, 1, 32, 32)), words=words)
+    vectors = torch.zeros(3, *tiny_backbone.h_shape)
+    neutral = tiny_backbone.encode_prompts(["a photo of a person"])
+    mask = neutral.content_mask.expand(3, -1)
+    for threshold in (0.0, 0.5, 1.0):
+        margin = AttentionMargin(mask, words.encoder_hidden_states, words.content_mask, threshold)
+        with suppress_cross_attention(tiny_backbone.unet, margin, "final"):
+            prediction = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+        expected = (prediction - batch.target).square().mean((1, 2, 3))
+        objective = Localised(source="margin", threshold=threshold)
+        torch.testing.assert_close(objective(tiny_backbone, vectors, batch), expected)
+    plain = Denoising()(tiny_backbone, vectors, batch)
+    everything = Localised(source="margin", threshold=0.0)(tiny_backbone, vectors, batch)
+    nothing = Localised(source="margin", threshold=1.0)(tiny_backbone, vectors, batch)
+    torch.testing.assert_close(everything, plain)
+    assert (nothing - plain).abs().max() > 0
+
+
+def test_the_localised_objective_can_match_the_frozen_models_score(tiny_backbone: Backbone) -> None:
+    positive = tiny_backbone.encode_prompts(["a photo of a woman"]).expand(3)
+    maps = torch.zeros(3, 1, 32, 32)
+    maps[:, :, :16] = 1
+    batch = replace(noisy(tiny_backbone, maps), positive=positive)
+    vectors = torch.zeros(3, *tiny_backbone.h_shape)
+    found = Localised(beta=0.4, sharpness=None, scope=None, loss="score_matching")(tiny_backbone, vectors, batch)
+    wanted = tiny_backbone.predict(batch.latents, batch.timesteps, positive)
+    plain = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+    weight = torch.ones(8, 8)
+    weight[:4] = 1.4
+    torch.testing.assert_close(found, (weight * (wanted - plain).square()).mean((1, 2, 3)))
+
+
+def test_losses_without_what_they_need_say_so(tiny_backbone: Backbone) -> None:
+    batch = noisy(tiny_backbone, None)
+    vectors = torch.zeros(3, *tiny_backbone.h_shape)
+    with pytest.raises(UserError, match="prompts with the attribute"):
+        ScoreMatching()(tiny_backbone, vectors, batch)
+    with pytest.raises(UserError, match="noised images"):
+        Denoising()(tiny_backbone, vectors, replace(batch, target=None))
+    with pytest.raises(UserError, match="Did you mean 'margin'"):
+        Localised(source="margn")
+    with pytest.raises(UserError, match="reconstruction"):
+        Localised(loss="noise")

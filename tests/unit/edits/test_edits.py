@@ -144,3 +144,12 @@ def test_presence_needs_groups_with_means(tiny_backbone: Backbone) -> None:
     bare = Concept(own["male"].vector, "male", "gender", "m", "r", tiny_backbone.h_shape, "sdid")
     with pytest.raises(UserError, match="method=focused"):
         Presence.of([own["female"], bare], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("fixture", ["tiny_epsilon_backbone", "tiny_sdxl_backbone"])
+def test_the_focused_edit_works_on_other_families(fixture: str, request: pytest.FixtureRequest) -> None:
+    backbone = request.getfixturevalue(fixture)
+    edit = focused(backbone, gate=0.5, hold=0.5, adaptive=True, keep=1.0)
+    changed, plain = images(backbone, edit), images(backbone, None)
+    assert (changed[:2] - plain[:2]).abs().max() > 1e-3
+    torch.testing.assert_close(changed[2], plain[2], rtol=1e-4, atol=1e-4)
