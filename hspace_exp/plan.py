@@ -32,6 +32,11 @@ class Item:
         return f"{self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
 
 
+def article(word: str) -> str:
+    """``a`` or ``an``, by the first letter."""
+    return "an" if word[0].lower() in "aeiou" else "a"
+
+
 def plan(
     professions: Sequence[str],
     templates: Sequence[str],
@@ -54,9 +59,8 @@ def plan(
     items = []
     for p, profession in enumerate(professions):
         name = profession.lower()
-        article = "an" if name[0] in "aeiou" else "a"
         for i in range(count):
-            prompt = templates[i % len(templates)].format(a=article, profession=name)
+            prompt = templates[i % len(templates)].format(a=article(name), profession=name)
             target = _target(concepts, assignment, seed, p, profession, i) if concepts else ""
             items.append(Item(prompt, profession, i, target))
     return items

@@ -23,11 +23,13 @@ class ConceptPrompts:
         positive: images of it are made from this.
         neutral: the same without the attribute.
         words: the words of ``positive`` that carry the attribute.
+        adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
     """
 
     positive: str = MISSING
     neutral: str = MISSING
     words: str = MISSING
+    adjective: str = ""
 
 
 @dataclass

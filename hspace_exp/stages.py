@@ -28,6 +28,9 @@ from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.plan import Item, write_manifest
 
+# Of what an attribute's file says of a concept, this decides its vector.
+LEARNT_FROM = ("positive", "neutral", "words")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -90,7 +93,7 @@ class Job:
     def learnt(self) -> dict[str, Mapping[str, str]]:
         """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
         found = {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
-        return dict(sorted(found.items()))
+        return {name: {kind: found[name][kind] for kind in LEARNT_FROM} for name in sorted(found)}
 
     @property
     def groups(self) -> dict[str, str]:
@@ -281,6 +284,8 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
         edit = edit_of(job, concepts)
         edited = job.run_dir / "images" / "edited"
         how = {"frequency": essential(job.settings["frequency"]), "applied": essential(job.settings["applied"])}
+        if job.method.training is None:
+            how["prompts"] = job.prompts
         claim(edited, digest({**plain, **how, "placing": job.placing, "vectors": job.vectors_made_by}))
         generate(
             job.backbone,

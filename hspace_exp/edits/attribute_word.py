@@ -1,0 +1,89 @@
+"""The prompt itself names the attribute: no vector, the upper bound for success."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.method import LowFrequency, Method
+from hspace_exp.edits.added import AddedVector
+from hspace_exp.edits.steering import Steering, Window
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.plan import Item, article
+
+
+@dataclass(frozen=True)
+class AttributeWord:
+    """Settings: there are none; the words are those of the attribute."""
+
+    @property
+    def keeps(self) -> bool:
+        """Nothing is held fast."""
+        return False
+
+    def make(
+        self,
+        method: Method,
+        prompts: Mapping[str, Mapping[str, str]],
+        concepts: Mapping[str, Concept],
+        others: Mapping[str, Mapping[str, Concept]],
+        frequency: LowFrequency,
+    ) -> AttributeWordEdit:
+        """The edit, see ``MakeEdit``; ``adjective`` of a concept, or else its ``words``, go into the prompt."""
+        words = {name: some.get("adjective") or some["words"] for name, some in prompts.items()}
+        return AttributeWordEdit(words, method.branch, frequency, Window(*method.window))
+
+
+@dataclass(frozen=True)
+class AttributeWordEdit:
+    """A batch's prompts with the attribute word, from the same noise.
+
+    Attributes:
+        words: concept → the word that stands before the profession.
+        branch: of the low-frequency term, where it names none of its own.
+        frequency: the low-frequency term.
+        window: the steps in which that term acts; the prompt holds for all.
+    """
+
+    words: Mapping[str, str]
+    branch: str
+    frequency: LowFrequency = field(default_factory=LowFrequency)
+    window: Window = field(default_factory=Window)
+
+    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``."""
+        steering = Steering()
+        if self.frequency.weight:
+            nothing = torch.zeros(backbone.h_shape[0], 1, 1)
+            vectors = dict.fromkeys(self.words, nothing)
+            steering = AddedVector(vectors, 0.0, self.branch, self.frequency, self.window)(backbone, items, guided)
+        return replace(steering, prompts=[self.prompt(item) for item in items])
+
+    def prompt(self, item: Item) -> str:
+        """The item's prompt with the word of its target."""
+        if not item.target:
+            return item.prompt
+        if item.target not in self.words:
+            raise unknown("concept", item.target, self.words)
+        return with_word(item.prompt, item.profession, self.words[item.target])
+
+
+def with_word(prompt: str, profession: str, word: str) -> str:
+    """``prompt`` with ``word`` before the profession, and the right article where one stands before it.
+
+    "a photo of a nurse" with "old" gives "a photo of an old nurse".
+    """
+    found = list(re.finditer(rf"(?P<article>\ban? )?\b(?P<name>{re.escape(profession)})\b", prompt, re.IGNORECASE))
+    if not found:
+        raise UserError(f"expected the profession {profession!r} in the prompt {prompt!r}: use a template with it")
+    last = found[-1]
+    own = last["article"] or ""
+    if own:
+        own = article(word) + " "
+        own = own.capitalize() if last["article"][0].isupper() else own
+    return f"{prompt[: last.start()]}{own}{word} {last['name']}{prompt[last.end() :]}"
