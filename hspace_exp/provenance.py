@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -27,7 +28,13 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, object] | None:
-    """Commit of the checkout that this package is in, and whether files differ from it; None outside a checkout."""
+    """Commit of the checkout that this package is in, and whether files differ from it; None outside a checkout.
+
+    Where an exported tree runs without its history, the variable ``HSPACE_EXP_COMMIT`` names the commit it is of.
+    """
+    exported = os.environ.get("HSPACE_EXP_COMMIT")
+    if exported:
+        return {"commit": exported, "dirty": False}
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
