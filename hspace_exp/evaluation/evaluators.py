@@ -11,7 +11,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
-from hspace_exp.evaluation.features import ImageFeatures, SharedClip
+from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.pairs import Pair
@@ -69,6 +69,7 @@ class AvatarEvaluator:
             raise UserError(f"expected evaluator.labelled and repeats of at least 0, got {labelled} and {repeats}")
         folder = Path(weights)
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
+        self.distribution_features = OpenClipFeatures(self.clip)
         self.judge = ZeroShotJudge(self.clip, avatar_texts())
         self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
@@ -130,7 +131,8 @@ class PhotoEvaluator:
             self.cached = CachedClip(clip, Path(cache_dir) / "image_features" / weights_hash(clip.model))
         self.clip = SharedClip(self.cached or clip)
         self.judge = ZeroShotJudge(self.clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
-        self.features, self.repeats, self.device, self.batch_size = features, repeats, device, batch_size
+        self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
+        self.repeats, self.device, self.batch_size = repeats, device, batch_size
 
     def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
         """Measure pairs of images; backgrounds are left out, as no person masks are at hand."""
@@ -139,7 +141,7 @@ class PhotoEvaluator:
             attribute=attribute,
             judge=self.judge,
             clip=self.clip,
-            features=self.features,
+            features=self.distribution_features,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,

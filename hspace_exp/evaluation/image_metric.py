@@ -7,6 +7,7 @@ devices nor an image that a distributed sampler repeats change a result.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypedDict
@@ -127,8 +128,8 @@ class ImageMetric(Metric):
         return MetricValue(self.tidy(value), self.tidy(low), self.tidy(high), n, self.higher_is_better, note)
 
     def tidy(self, number: float | None) -> float | None:
-        """Round and cut one number."""
-        if number is None:
+        """Round and cut one number; None where there is none or it is undefined."""
+        if number is None or not math.isfinite(number):
             return None
         least, most = self.bounds
         number = number if least is None else max(number, least)

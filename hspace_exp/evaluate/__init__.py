@@ -1,0 +1,1 @@
+"""Score images made elsewhere with the code that scores runs."""

@@ -1,0 +1,161 @@
+"""What there is to evaluate: a folder of images or a table of them, alone, in pairs, or beside a reference set."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.pairs import COLUMNS, Pair, read_manifest
+from hspace_exp.evaluation.seen import subject_prompt
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+EVERYTHING = "all"
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images to evaluate.
+
+    Attributes:
+        pairs: an image without a partner is its own unedited image.
+        paired: whether images have unedited partners.
+        prompted: whether prompts or professions are known, so that alignment means something.
+        truth: value of the attribute that each image is known to show, by `Pair.name`; empty where unknown.
+        reference: images to compare with as a set; empty where there is none.
+    """
+
+    pairs: tuple[Pair, ...]
+    paired: bool
+    prompted: bool
+    truth: Mapping[str, str]
+    reference: tuple[Path, ...] = ()
+
+
+def find_source(images: Path, reference: Path | None) -> Source:
+    """Read what the command was given.
+
+    Args:
+        images: a folder (its subfolders are professions), a run's folder or its ``manifest.csv``, or a CSV table with
+            the column ``image`` and, where known, ``profession``, ``prompt``, ``target``, ``truth`` and ``original``.
+        reference: a folder. If it holds files of the same names, images are paired; if of no same name, it is a set.
+
+    Raises:
+        UserError: something is missing, no image is there, or sizes differ.
+    """
+    if not images.exists():
+        raise UserError(f"no such file or folder: {images}")
+    if images.is_dir() and (images / MANIFEST).exists():
+        images = images / MANIFEST
+    source = _from_folder(images) if images.is_dir() else _from_table(images)
+    if reference is not None:
+        source = _with_reference(source, images if images.is_dir() else images.parent, reference)
+    for files in ([f for p in source.pairs for f in (p.edited, p.original)], source.reference):
+        _check_sizes(list(dict.fromkeys(files)))
+    return source
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Image files in and below a folder, sorted.
+
+    Raises:
+        UserError: there is no folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    if not files:
+        raise UserError(f"no images in {folder}: expected files named {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def write_manifest(folder: Path, pairs: Sequence[Pair]) -> None:
+    """List pairs in ``manifest.csv`` with paths relative to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for pair in pairs:
+            files = [os.path.relpath(path, folder) for path in (pair.original, pair.edited)]
+            writer.writerow([pair.prompt, pair.profession, pair.seed_index, pair.target, pair.strength, *files])
+
+
+def _from_folder(folder: Path) -> Source:
+    pairs, prompted = [], False
+    for i, file in enumerate(image_files(folder)):
+        inner = file.relative_to(folder).parts
+        profession = inner[0].replace("_", " ") if len(inner) > 1 else EVERYTHING
+        prompted = prompted or len(inner) > 1
+        pairs.append(Pair(subject_prompt(profession), profession, i, "", 0.0, file, file))
+    return Source(tuple(pairs), False, prompted, {})
+
+
+def _from_table(path: Path) -> Source:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path} as a CSV table: {error}") from error
+    if rows and all(rows[0].get(column) is not None for column in COLUMNS):
+        found = read_manifest(path)
+        return Source(tuple(found), any(p.original != p.edited for p in found), True, _truth(found, rows))
+    if not rows or rows[0].get("image") is None:
+        known = ", ".join(rows[0]) if rows else "nothing"
+        raise UserError(f"{path} lists no images: expected a CSV table with the column 'image', got {known}")
+    pairs = []
+    for i, row in enumerate(rows):
+        profession = row.get("profession") or EVERYTHING
+        image = path.parent / row["image"]
+        original = path.parent / row["original"] if row.get("original") else image
+        prompt = row.get("prompt") or subject_prompt(profession)
+        pairs.append(Pair(prompt, profession, i, row.get("target") or "", 0.0, original, image))
+    prompted = any(row.get("prompt") or row.get("profession") for row in rows)
+    return Source(tuple(pairs), any(p.original != p.edited for p in pairs), prompted, _truth(pairs, rows))
+
+
+def _truth(pairs: Sequence[Pair], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {pair.name: row["truth"] for pair, row in zip(pairs, rows, strict=True) if row.get("truth")}
+
+
+def _with_reference(source: Source, root: Path, reference: Path) -> Source:
+    if source.paired:
+        raise UserError("these images have unedited partners already: leave reference out")
+    partners = {file.relative_to(reference).with_suffix(""): file for file in image_files(reference)}
+    names = [Path(os.path.relpath(pair.edited, root)).with_suffix("") for pair in source.pairs]
+    absent = [name for name in names if name not in partners]
+    if len(absent) == len(names):
+        return Source(source.pairs, False, source.prompted, source.truth, tuple(partners.values()))
+    if absent:
+        raise UserError(
+            f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: "
+            "for pairs give a folder with the same file names, for a comparison of sets one without"
+        )
+    pairs = tuple(
+        Pair(p.prompt, p.profession, p.seed_index, p.target, p.strength, partners[name], p.edited)
+        for p, name in zip(source.pairs, names, strict=True)
+    )
+    return Source(pairs, True, source.prompted, source.truth)
+
+
+def _check_sizes(files: Sequence[Path]) -> None:
+    first: tuple[Path, tuple[int, int]] | None = None
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                size = image.size
+        except FileNotFoundError as error:
+            raise UserError(f"no image at {file}") from error
+        except (UnidentifiedImageError, OSError) as error:
+            raise UserError(f"{file} is no image") from error
+        first = first or (file, size)
+        if size != first[1]:
+            raise UserError(
+                f"{file} is {size[0]} x {size[1]} pixels, {first[0]} {first[1][0]} x {first[1][1]}: "
+                "make them one size first"
+            )

@@ -1,0 +1,90 @@
+"""Distances between two sets of images that are not pairs, e.g. generated images and a reference set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.features import ImageFeatures
+from hspace_exp.evaluation.functional.bootstrap import interval
+from hspace_exp.evaluation.functional.distribution import (
+    CMMD_SCALE,
+    biased_kernel_distance,
+    frechet_distance,
+    gaussian_kernel,
+    kernel_distance_of,
+)
+from hspace_exp.evaluation.functional.manifold import covered, density, inside
+from hspace_exp.evaluation.image_metric import DECIMALS
+from hspace_exp.evaluation.pairs import as_float, load_images
+from hspace_exp.record import MetricValue
+from hspace_exp.seeding import generator
+
+REPEATS = 20
+FEWEST = 6
+
+Statistic = Callable[[Tensor, Tensor], Tensor]
+
+
+def features_of(files: Sequence[Path], features: ImageFeatures, batch_size: int = 32) -> Tensor:
+    """(N, D) features of image files."""
+    batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    return torch.cat([features(as_float(load_images(batch))).cpu() for batch in batches])
+
+
+def _cmmd(x: Tensor, y: Tensor) -> Tensor:
+    x, y = F.normalize(x.double(), dim=1), F.normalize(y.double(), dim=1)
+    kernels = gaussian_kernel(x, x), gaussian_kernel(y, y), gaussian_kernel(x, y)
+    return CMMD_SCALE * biased_kernel_distance(*kernels, x.new_ones(len(x)), y.new_ones(len(y)))
+
+
+DISTANCES: dict[str, tuple[Statistic, bool]] = {
+    "fid": (frechet_distance, False),
+    "kid": (kernel_distance_of, False),
+    "cmmd": (_cmmd, False),
+    "precision": (lambda x, y: inside(x, y, 3).double().mean(), True),
+    "recall": (lambda x, y: inside(y, x, 3).double().mean(), True),
+    "density": (lambda x, y: density(x, y, 5).mean(), True),
+    "coverage": (lambda x, y: covered(x, y, 5).double().mean(), True),
+}
+
+
+def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, seed: int = 0) -> dict[str, MetricValue]:
+    """Every distance of a set of images from a reference set.
+
+    Intervals are normal ones from halves: each replicate takes a random half of either set without replacement, which,
+    unlike drawing with replacement, makes no image its own neighbour; the spread of a half is √2 of the whole's when
+    drawn anew, and equal to the whole's when drawn from it (Politis, Romano & Wolf, "Subsampling", 1999).
+
+    Args:
+        x: (N, D) features of the images.
+        y: (M, D) features of the reference.
+        name: of the features.
+        repeats: halves drawn; 0 leaves intervals out.
+        seed: varies them.
+
+    Raises:
+        UserError: fewer than six images in a set.
+    """
+    if min(len(x), len(y)) < FEWEST:
+        raise UserError(f"sets of images need at least {FEWEST} each, got {len(x)} and a reference of {len(y)}")
+    random, found = generator("sets", seed, len(x), len(y)), {}
+    halves = [(_half(x, random), _half(y, random)) for _ in range(min(repeats, REPEATS))]
+    enough = min(len(x), len(y)) >= 2 * FEWEST and len(halves) > 1
+    for metric, (statistic, more_is_better) in DISTANCES.items():
+        value, low, high = float(statistic(x, y)), None, None
+        if enough:
+            spread = torch.stack([statistic(a, b) for a, b in halves])
+            low, high = (round(bound, DECIMALS) for bound in interval(value, spread))
+        note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
+        found[metric] = MetricValue(round(value, DECIMALS), low, high, len(x), more_is_better, note)
+    return found
+
+
+def _half(features: Tensor, random: torch.Generator) -> Tensor:
+    return features[torch.randperm(len(features), generator=random)[: len(features) // 2]]
