@@ -60,6 +60,7 @@ class Training:
         batch_size: rows a concept and step.
         timesteps: drawn uniformly from [first, last).
         decay: of the learning rate over the steps: ``none`` or ``cosine`` (to zero).
+        pace: optimiser steps for each step of the budget: more where a batch is smaller than others'.
         on_policy: learn from states of the model's own sampling runs instead of from noised images of the attribute.
         presence: also measure the mean h of images that show the concept, which ``focused`` reads; needs ``on_policy``
             with the positive run.
@@ -74,6 +75,7 @@ class Training:
     decay: str = "none"
     on_policy: OnPolicy | None = None
     presence: bool = False
+    pace: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -85,8 +87,11 @@ class Training:
             raise UserError("method.training.presence needs on_policy with the run positive")
         if self.on_policy is not None and self.objective.needs_maps:
             raise UserError("states on policy have no attribute maps: use another objective, or on_policy=null")
-        if self.batch_size < 1:
-            raise UserError(f"expected method.training.batch_size of at least 1, got {self.batch_size}")
+        if self.on_policy is None and self.objective.parts > 1:
+            raise UserError("an objective of several vectors learns from states on policy: name on_policy")
+        if self.batch_size < 1 or self.pace < 1:
+            given = f"{self.batch_size} and {self.pace}"
+            raise UserError(f"expected method.training.batch_size and pace of at least 1, got {given}")
         if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
 

@@ -46,6 +46,7 @@ class ConceptModule(lightning.LightningModule):
         self.backbone, self.training_settings, self.examples = backbone, training, examples
         self.names, self.seed = tuple(names), seed
         channels, height, width = backbone.h_shape
+        channels = training.objective.parts * channels
         shape = (channels, height, width) if training.vector == "spatial" else (channels, 1, 1)
         start = [torch.randn(shape, generator=generator("vector", seed, name)) for name in self.names]
         self.vectors = nn.Parameter(training.init_std * torch.stack(start))

@@ -70,19 +70,49 @@ class Noisy:
 
 
 class Objective(Protocol):
-    """Turns vectors and a noisy batch into one loss a row."""
+    """Turns vectors and a noisy batch into one loss a row.
+
+    Attributes:
+        needs_maps: whether batches need attribute maps.
+        parts: vectors that a concept is learnt as, P; they are joined along the channels.
+        passes: U-Net passes of one row, without and with a gradient (a backward pass), the teacher's apart.
+    """
 
     needs_maps: ClassVar[bool]
+    parts: ClassVar[int]
+    passes: ClassVar[tuple[int, int]]
+
+    @property
+    def taught(self) -> bool:
+        """Whether the frozen model's own prediction is the target."""
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
-        """Losses (B,) of vectors (B, C, H, W) or (B, C, 1, 1)."""
+        """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
+
+    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """What is added at inference, (C, ...), of trained parts (P C, ...), and what is worth noting of them."""
+
+
+class OneVector:
+    """What objectives of a single vector a concept have in common."""
+
+    needs_maps: ClassVar[bool] = False
+    parts: ClassVar[int] = 1
+    passes: ClassVar[tuple[int, int]] = (0, 1)
+
+    @property
+    def taught(self) -> bool:
+        """Learnt from noise that is known."""
+        return False
+
+    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The vector as it is."""
+        return trained, {}
 
 
 @dataclass(frozen=True)
-class Denoising:
+class Denoising(OneVector):
     """E ||target - unet(z_t, t, neutral; h + v)||^2. Implements eq. (3) of Li et al. (CVPR 2024)."""
-
-    needs_maps: ClassVar[bool] = False
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""
@@ -90,13 +120,16 @@ class Denoising:
 
 
 @dataclass(frozen=True)
-class ScoreMatching:
+class ScoreMatching(OneVector):
     """E ||unet(z_t, t, positive) - unet(z_t, t, neutral; h + v)||^2, the frozen model its own teacher.
 
     The loss of the code that Shokrolahi et al. (2026) released.
     """
 
-    needs_maps: ClassVar[bool] = False
+    @property
+    def taught(self) -> bool:
+        """By the frozen model."""
+        return True
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""
@@ -104,7 +137,7 @@ class ScoreMatching:
 
 
 @dataclass(frozen=True)
-class Localised:
+class Localised(OneVector):
     """L_w with attenuated h and suppressed cross-attention. Implements the training of Shokrolahi et al. (2026).
 
     Attributes:
@@ -130,6 +163,11 @@ class Localised:
             raise unknown("source of chi", self.source, SOURCES)
         if self.loss not in LOSSES:
             raise unknown("loss", self.loss, LOSSES)
+
+    @property
+    def taught(self) -> bool:
+        """By the frozen model, where the loss is ``score_matching``."""
+        return self.loss == "score_matching"
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""

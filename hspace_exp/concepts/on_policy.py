@@ -28,10 +28,12 @@ class OnPolicy:
     Attributes:
         runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
         kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this.
+        teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
     """
 
     runs: Sequence[str] = RUNS
     kept_bytes: int = 4 * 2**30
+    teacher_guidance: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse unknown runs."""
@@ -55,6 +57,7 @@ class OnPolicyStates:
         timesteps: Sequence[int] = (0, 1000),
         seed: int = 0,
         kept_bytes: int = 4 * 2**30,
+        teacher_guidance: float = 1.0,
     ) -> None:
         """Take the states, ask the teacher, and keep the first half of the U-Net where it fits.
 
@@ -66,8 +69,10 @@ class OnPolicyStates:
             timesteps: only states in [first, last) are used.
             seed: of which states a step sees.
             kept_bytes: see ``OnPolicy``.
+            teacher_guidance: see ``OnPolicy``.
         """
         self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
+        self.teacher_guidance = teacher_guidance
         self.embeds = embeds_of(backbone, prompts, "neutral", batch_size)
         self.latents, self.times, self.teacher = {}, {}, {}
         self.encoded: dict[str, Encoded] = {}
@@ -83,16 +88,24 @@ class OnPolicyStates:
         self._keep(prompts, kept_bytes)
 
     def _taught(self, name: str, positive: str) -> Tensor:
-        """The frozen model's prediction under the positive prompt at all states."""
-        embeds = self.backbone.encode_prompts([positive])
+        """The frozen model's prediction under the positive prompt at all states, guided where that is asked for."""
         pairs = list(zip(self.latents[name].split(_ROWS), self.times[name].split(_ROWS), strict=True))
+        conditional, unconditional = (self.backbone.encode_prompts([prompt]) for prompt in (positive, ""))
+        taught = []
         with torch.no_grad():
-            return torch.cat(
-                [
-                    self.backbone.predict(latents, times.to(self.backbone.device), embeds.expand(len(latents))).cpu()
-                    for latents, times in track(pairs, description=f"teacher of {name!r}")
-                ]
-            )
+            for latents, times in track(pairs, description=f"teacher of {name!r}"):
+                t = times.to(self.backbone.device)
+                output = self.backbone.predict(latents, t, conditional.expand(len(latents)))
+                if self.teacher_guidance != 1:
+                    plain = self.backbone.predict(latents, t, unconditional.expand(len(latents)))
+                    output = plain + self.teacher_guidance * (output - plain)
+                taught.append(output.cpu())
+        return torch.cat(taught)
+
+    def passes(self, name: str) -> int:
+        """U-Net passes of one row, whole or half, that were made for a concept before training."""
+        a_state = (1 if self.teacher_guidance == 1 else 2) + bool(self.encoded)
+        return a_state * len(self.times[name])
 
     def _encode(self, name: str, neutral: str, rows: slice) -> Encoded:
         """In half precision: sixteen bits are far finer than what the loss tells apart."""

@@ -68,6 +68,15 @@ class Task:
         )
 
 
+def passes(forward: int, backward: int = 0) -> dict[str, int]:
+    """The hyper-parameter ``unet_evaluations``: passes of one row through the U-Net that a concept took to learn.
+
+    A pass through one half counts as whole. The sampling of what is learnt from (images or runs) is left out: it is the
+    same for all methods, 2 T passes for each of ``images`` runs of T guided steps.
+    """
+    return {"forward": forward, "backward": backward}
+
+
 class Learner(Protocol):
     """A way to find vectors; what ``method.training`` of the configuration makes."""
 

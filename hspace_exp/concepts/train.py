@@ -16,7 +16,7 @@ from hspace_exp.concepts.method import Training
 from hspace_exp.concepts.module import ConceptModule, Examples, Steps
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
-from hspace_exp.concepts.task import MakeTrainer, Task
+from hspace_exp.concepts.task import MakeTrainer, Task, passes
 from hspace_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,11 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         examples = NoisedImages(task.backbone, task.prompts, latents, maps, **options)
     else:
         runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
-        kept = training.on_policy.kept_bytes
-        examples = OnPolicyStates(task.backbone, task.prompts, runs, kept_bytes=kept, **options)
+        own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance")}
+        examples = OnPolicyStates(task.backbone, task.prompts, runs, **own, **options)
     module = ConceptModule(task.backbone, training, names, examples, task.seed)
-    _fit(module, task.steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
+    steps = task.steps * training.pace
+    _fit(module, steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
     vectors = dict(zip(names, module.vectors.detach().cpu(), strict=True))
     presence: dict[str, Tensor] = {}
     if training.presence:
@@ -75,7 +76,30 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
             name: presence_of(task.backbone, task.runs[name, "positive"], task.prompts[name]["neutral"])
             for name in names
         }
-    return {name: task.concept(name, vectors[name], presence.get(name)) for name in names}
+    learnt = {}
+    for name in names:
+        before = examples.passes(name) if isinstance(examples, OnPolicyStates) else 0
+        shown = task.runs[name, "positive"].timesteps.numel() if training.presence else 0
+        vector, noted = training.objective.found(vectors[name])
+        cost = evaluations(training, steps, before + shown)
+        learnt[name] = task.concept(
+            name, vector, presence.get(name), **noted, optimizer_steps=steps, unet_evaluations=cost
+        )
+    return learnt
+
+
+def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, int]:
+    """U-Net passes of one row that training one concept takes, see ``task.passes``.
+
+    Args:
+        training: how.
+        steps: of the optimiser.
+        before: passes before the first step: of the teacher and of the first half, where they are kept.
+    """
+    rows = steps * training.batch_size
+    without, with_gradient = training.objective.passes
+    teacher = 1 if training.objective.taught and training.on_policy is None else 0
+    return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
 
 
 def _fit(module: ConceptModule, steps: int, half_way: Path, make_trainer: MakeTrainer, device: torch.device) -> None:

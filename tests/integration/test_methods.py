@@ -1,0 +1,53 @@
+"""Every rival of the comparison from end to end through the command line, on a tiny world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hspace_exp.concepts.concept import load_concept
+from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.record import read_record
+
+Cli = Callable[..., Any]
+
+
+def changed(run_dir: Path) -> bool:
+    """Whether any edited image differs from its unedited twin."""
+    pairs = read_manifest(run_dir / "manifest.csv")
+    return not torch.equal(load_images([p.original for p in pairs]), load_images([p.edited for p in pairs]))
+
+
+def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(*arguments, "method=prompt", f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0, outcome.error
+    record = read_record(run_dir)
+    assert record.method == "prompt"
+    assert "training" not in record.seconds
+    assert not (run_dir / "concepts").exists()
+    assert {p.target for p in read_manifest(run_dir / "manifest.csv")} == {"female", "male"}
+    assert changed(run_dir)
+    other = [*arguments, "method=prompt", "attribute.concepts.female.adjective=young", f"hydra.run.dir={run_dir}"]
+    assert "made again" in cli(*other).error
+
+
+@pytest.mark.parametrize("method", ["respodiff"])
+def test_vectors_are_learnt_and_change_images(cli: Cli, arguments: list[str], tmp_path: Path, method: str) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(*arguments, f"method={method}", "method.strength=5", f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0, outcome.error
+    concepts = {path.stem: load_concept(path) for path in (run_dir / "concepts").glob("*.safetensors")}
+    assert set(concepts) == {"female", "male"}
+    for concept in concepts.values():
+        assert (concept.method, concept.attribute) == (method, "gender")
+        assert concept.hyperparameters["unet_evaluations"]["forward"] > 0
+    assert not torch.equal(concepts["female"].vector, concepts["male"].vector)
+    assert changed(run_dir)
+    again = cli(*arguments, f"method={method}", "method.strength=4", f"hydra.run.dir={tmp_path / 'other'}")
+    assert again.code == 0, again.error
+    assert "training" not in read_record(tmp_path / "other").seconds  # from the files alone
