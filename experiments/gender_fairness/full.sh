@@ -7,7 +7,8 @@ experiment=$1 methods=$2 seeds=$3
 shift 3
 : "${MAX_SECONDS:=0}" "${JOBS:=4}" "${PYTHON:=python}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
-job() { timeout "$MAX_SECONDS" "$PYTHON" -m hspace_exp +experiment="$experiment" protocol=full logger=none "$@" >> "outputs/full_$$.log" 2>&1; }
+remaining() { [ "$MAX_SECONDS" -eq 0 ] && echo 0 || echo $((MAX_SECONDS > SECONDS ? MAX_SECONDS - SECONDS : 1)); }
+job() { timeout "$(remaining)" "$PYTHON" -m hspace_exp +experiment="$experiment" protocol=full logger=none "$@" >> "outputs/full_$$.log" 2>&1; }
 left() { [ "$MAX_SECONDS" -eq 0 ] || [ "$SECONDS" -lt "$MAX_SECONDS" ]; }
 mkdir -p outputs
 # What jobs share comes first, so that none makes it twice.
