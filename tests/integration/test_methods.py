@@ -36,7 +36,7 @@ def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, arguments: 
     assert "made again" in cli(*other).error
 
 
-@pytest.mark.parametrize("method", ["respodiff"])
+@pytest.mark.parametrize("method", ["respodiff", "pca"])
 def test_vectors_are_learnt_and_change_images(cli: Cli, arguments: list[str], tmp_path: Path, method: str) -> None:
     run_dir = tmp_path / "run"
     outcome = cli(*arguments, f"method={method}", "method.strength=5", f"hydra.run.dir={run_dir}")
