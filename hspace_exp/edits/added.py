@@ -57,3 +57,14 @@ class AddedVector:
             return edit_hspace(backbone.unet, edit) if done in self.window else nullcontext()
 
         return Steering(hooks, paired)
+
+
+def low_frequencies(
+    frequency: LowFrequency, branch: str, window: Window, backbone: Backbone, items: Sequence[Item], guided: bool
+) -> Steering:
+    """The low-frequency term alone, for edits that do something else to h; without a weight it does nothing."""
+    if not frequency.weight:
+        return Steering()
+    nothing = torch.zeros(backbone.h_shape[0], 1, 1)
+    vectors = {item.target: nothing for item in items if item.target} or {"": nothing}
+    return AddedVector(vectors, 0.0, branch, frequency, window)(backbone, items, guided)

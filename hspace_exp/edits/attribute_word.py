@@ -6,11 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
-from hspace_exp.edits.added import AddedVector
+from hspace_exp.edits.added import low_frequencies
 from hspace_exp.edits.steering import Steering, Window
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.backbone import Backbone
@@ -57,12 +55,8 @@ class AttributeWordEdit:
 
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``."""
-        steering = Steering()
-        if self.frequency.weight:
-            nothing = torch.zeros(backbone.h_shape[0], 1, 1)
-            vectors = dict.fromkeys(self.words, nothing)
-            steering = AddedVector(vectors, 0.0, self.branch, self.frequency, self.window)(backbone, items, guided)
-        return replace(steering, prompts=[self.prompt(item) for item in items])
+        term = low_frequencies(self.frequency, self.branch, self.window, backbone, items, guided)
+        return replace(term, prompts=[self.prompt(item) for item in items])
 
     def prompt(self, item: Item) -> str:
         """The item's prompt with the word of its target."""

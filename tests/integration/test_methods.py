@@ -36,10 +36,10 @@ def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, arguments: 
     assert "made again" in cli(*other).error
 
 
-@pytest.mark.parametrize("method", ["respodiff", "pca"])
+@pytest.mark.parametrize("method", ["respodiff", "pca", "h_guidance"])
 def test_vectors_are_learnt_and_change_images(cli: Cli, arguments: list[str], tmp_path: Path, method: str) -> None:
     run_dir = tmp_path / "run"
-    outcome = cli(*arguments, f"method={method}", "method.strength=5", f"hydra.run.dir={run_dir}")
+    outcome = cli(*arguments, f"method={method}", "method.strength=50", f"hydra.run.dir={run_dir}")
     assert outcome.code == 0, outcome.error
     concepts = {path.stem: load_concept(path) for path in (run_dir / "concepts").glob("*.safetensors")}
     assert set(concepts) == {"female", "male"}
