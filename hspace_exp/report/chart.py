@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Okabe and Ito's palette: told apart without red-green vision.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 420, 240, 56, 12, 12, 40
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 420, 240, 68, 12, 12, 40
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,17 @@ def line_chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequenc
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(f"{title}. {words}")}">',
         f'<path class="axis" d="M{_LEFT} {_TOP}V{_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>',
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{html.escape(x_name)}</text>',
-        f'<text transform="translate(14 {_HEIGHT / 2 - 10}) rotate(-90)" text-anchor="middle">',
+        f'<text transform="translate(16 {_HEIGHT / 2 - 10}) rotate(-90)" text-anchor="middle">',
         f"{html.escape(y_name)}</text>",
     ]
     parts += [
         f'<text x="{place(x, ys[0])[0]}" y="{_HEIGHT - 24}" text-anchor="middle">{x:g}</text>'
         for x in sorted({p.x for p in points})
     ]
-    for i in range(5):
-        y = ys[0] + (ys[1] - ys[0]) * i / 4
+    for y in ticks(*ys):
         left, down = place(xs[0], y)
         parts.append(f'<path class="rule" d="M{left} {down}H{_WIDTH - _RIGHT}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{down + 4}" text-anchor="end">{y:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{down + 4}" text-anchor="end">{y:.4g}</text>')
     for i, line in enumerate(lines.values()):
         colour = COLOURS[i % len(COLOURS)]
         ordered = sorted(line, key=lambda p: p.x)
@@ -62,6 +62,13 @@ def line_chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequenc
                 parts.append(f'<path d="M{across} {ends[0]}V{ends[1]}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{across}" cy="{down}" r="3.5" fill="{colour}"/>')
     return "".join([*parts, "</svg>"])
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Three to eight round numbers between ``low`` and ``high``: multiples of 1, 2 or 5 times a power of ten."""
+    power = 10 ** math.floor(math.log10((high - low) / 4))
+    step = next(s * power for s in (1, 2, 5, 10) if (high - low) / (s * power) <= 7)
+    return [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -75,17 +75,27 @@ def make_run(folder: Path, method: str = "lwim", strength: float = 1.0, seed: in
         "deviation_ratio": MetricValue(0.25, 0.1, 0.4, 8, False, "by chance 0.2", 0.05, 0.5),
         "background_psnr": MetricValue(None, None, None, 8, True, "infinite: no background pixel changed"),
     }
-    counts = [
-        {"profession": p, "n": 4, "counts": {"female": 3, "male": 1}, "success": 0.5} for p in ("<b>cook</b>", "nurse")
-    ]
+    shown = {"n": 4, "counts": {"female": 3, "male": 1}, "success": 0.5}
+    confusion = {"judge": "clip", "attribute": "gender", "values": ["female", "male"], "counts": [[3, 0, 1], [0, 4, 0]]}
     RunRecord(
-        "gender_fairness", method, "avatars", "gender", seed, metrics, counts,
-        {"method": {"name": method, "strength": strength}, "note": "</script>"}, {"torch": "2.15"}, None, "CPU", {"generation": 1.5},
-        "python -m hspace_exp", details={
-            "confusion": {"judge": "clip", "attribute": "gender", "values": ["female", "male"], "counts": [[3, 0, 1], [0, 4, 0]]},
+        experiment="gender_fairness",
+        method=method,
+        model="avatars",
+        attribute="gender",
+        seed=seed,
+        metrics=metrics,
+        per_profession=[{"profession": p, **shown} for p in ("<b>cook</b>", "nurse")],
+        config={"method": {"name": method, "strength": strength}, "note": "</script>"},
+        versions={"torch": "2.15"},
+        git=None,
+        device="CPU",
+        seconds={"generation": 1.5},
+        command="python -m hspace_exp",
+        details={
+            "confusion": confusion,
             "entanglement_matrix": {"female": {"age": 0.25}, "male": {"age": 0.125}},
         },
-    ).write(folder)  # fmt: skip
+    ).write(folder)
     write_manifest(folder, pairs)
     write_judged(folder, rows)
     return folder
