@@ -11,13 +11,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, unknown
 
 
 class MaskProvider(Protocol):
-    """Makes attribute maps of images; says beforehand what it needs for that."""
+    """Makes attribute maps of images; says beforehand what it needs for that.
 
-    needs_heatmaps: bool
+    Attributes:
+        heat: ``attention`` or ``difference`` (see ``masks.heat``); None where no heat is needed.
+        needs_exact: whether only true masks will do.
+    """
+
+    heat: str | None
     needs_exact: bool
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
@@ -25,12 +30,22 @@ class MaskProvider(Protocol):
 
         Args:
             images: (B, S, S, 3) uint8.
-            heatmaps: (B, 1, h, w) cross-attention that the attribute word got while the images were made, any scale.
+            heatmaps: (B, 1, h, w) of the kind ``heat``, any scale.
             exact: (B, 1, S, S) or (B, S, S) true masks, where the images were rendered.
 
         Returns:
             (B, 1, S, S) float32 in [0, 1], on the images' device.
         """
+
+
+HEATS = ("attention", "difference")
+
+
+def check_heat(heat: str) -> str:
+    """``heat``, if there is such a kind."""
+    if heat not in HEATS:
+        raise unknown("kind of heat", heat, HEATS)
+    return heat
 
 
 def check_images(images: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The attribute word's cross-attention itself as a map: works with any U-Net, coarse where attention is."""
+"""Heat itself as a map, by default the attribute word's cross-attention: works with any U-Net, coarse where that is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks import check_images, require
+from hspace_exp.masks import check_heat, check_images, require
 
 
 def normalise(heatmaps: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def normalise(heatmaps: Tensor) -> Tensor:
     flat = ~(high > low).flatten()
     if flat.any():
         which = int(flat.nonzero()[0])
-        raise UserError(f"the attention heatmap of image {which} is flat: check that its prompt has the attribute word")
+        raise UserError(f"the heatmap of image {which} is flat: check that its prompt has the attribute")
     return (heatmaps - low) / (high - low)
 
 
@@ -29,11 +29,16 @@ def upsample(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
 class AttentionMasks:
     """DAAM-style heatmaps as they are, or cut at a threshold."""
 
-    needs_heatmaps = True
     needs_exact = False
 
-    def __init__(self, threshold: float | None = None) -> None:
-        """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat."""
+    def __init__(self, threshold: float | None = None, heat: str = "attention") -> None:
+        """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat.
+
+        Args:
+            threshold: None for soft maps.
+            heat: ``attention``, or ``difference`` for the map of DiffEdit (Couairon et al., 2022).
+        """
+        self.heat: str | None = check_heat(heat)
         if threshold is not None and not 0 < threshold < 1:
             raise UserError(f"expected a heat threshold between 0 and 1, got {threshold}")
         self.threshold = threshold
@@ -41,7 +46,7 @@ class AttentionMasks:
     def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) in [0, 1]."""
         check_images(images)
-        heatmaps = require(heatmaps, images, "attention heatmaps", "record them while the images are generated")
+        heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")
         height, width = images.shape[1:3]
         maps = normalise(upsample(heatmaps, (height, width)))
         return maps if self.threshold is None else (maps >= self.threshold).float()

@@ -11,7 +11,7 @@ from hspace_exp.masks import check_images
 class NoMasks:
     """Maps of zeros, so that W = 1, m = 1 and chi = 1 everywhere: the plain loss on the plain model."""
 
-    needs_heatmaps = False
+    heat = None
     needs_exact = False
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:

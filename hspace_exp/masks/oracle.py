@@ -11,7 +11,7 @@ from hspace_exp.masks import check_images, require
 class OracleMasks:
     """Hands on exact masks of rendered images (the embedded world only)."""
 
-    needs_heatmaps = False
+    heat = None
     needs_exact = True
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:

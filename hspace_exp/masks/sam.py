@@ -1,4 +1,4 @@
-"""Segment Anything, told where to look by the attribute word's cross-attention."""
+"""Segment Anything, told where to look by heat."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks import check_images, require
+from hspace_exp.masks import check_heat, check_images, require
 from hspace_exp.masks.attention import normalise, upsample
+from hspace_exp.masks.checkpoints import published_checkpoint
 from hspace_exp.masks.small_sam import load_small_sam
+from hspace_exp.models.loading import EMBEDDED
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +58,18 @@ def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
     return torch.stack(points, dim=1).float()
 
 
-def load_sam(checkpoint: Path | str, model_type: str) -> Sam:
-    """A frozen SAM: the embedded small one (a folder), or a published ``vit_b``, ``vit_l``, ``vit_h`` checkpoint."""
+def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
+    """A frozen SAM: the embedded small one (a folder), or a published ``vit_b``, ``vit_l``, ``vit_h`` checkpoint.
+
+    Where no checkpoint is named it is the embedded one, or the published one, downloaded on first use.
+    """
     if model_type not in MODEL_TYPES:
         raise unknown("SAM model type", model_type, MODEL_TYPES)
-    path = Path(checkpoint).expanduser()
     if model_type == "small":
-        return load_small_sam(path)
+        return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
+    path = published_checkpoint(model_type) if checkpoint is None else Path(checkpoint).expanduser()
     if not path.is_file():
-        raise UserError(f"no SAM checkpoint {path}: download sam_{model_type}_*.pth from Segment Anything's page")
+        raise UserError(f"no SAM checkpoint {path}: name a file, or leave mask.checkpoint empty to download it")
     try:
         sam = sam_model_registry[model_type]()
         sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -119,28 +124,33 @@ def segment(
 
 
 class SamMasks:
-    """The heatmap's hot region gives a box, its peaks give points, SAM gives the mask."""
+    """Peaks of the heat give points, its hot region a box if wanted, SAM gives the mask.
 
-    needs_heatmaps = True
+    The defaults were chosen on validation renders of the embedded world: see experiments/mask_quality. A box around
+    heat takes in the face along with the hair; points at the peaks, of which SAM rates its three readings, do not.
+    """
+
     needs_exact = False
 
     def __init__(
         self,
-        checkpoint: Path | str,
+        checkpoint: Path | str | None = None,
         *,
         model_type: str = "small",
-        box_threshold: float | None = 0.5,
-        points: int = 3,
+        heat: str = "difference",
+        box_threshold: float | None = None,
+        points: int = 5,
         point_distance: float = 1 / 16,
-        multimask: bool = False,
+        multimask: bool = True,
         batch_size: int = 8,
         device: str = "cpu",
     ) -> None:
         """Say which SAM and how it is prompted; it is loaded when first needed.
 
         Args:
-            checkpoint: folder of the small SAM, or a published checkpoint file.
+            checkpoint: folder of the small SAM, or a published checkpoint file; None: embedded or downloaded.
             model_type: ``small``, ``vit_b``, ``vit_l`` or ``vit_h``.
+            heat: ``difference`` or ``attention``, see ``masks.heat``.
             box_threshold: the box encloses normalised heat at or above this, in (0, 1); None for no box.
             points: number of foreground points; 0 for none.
             point_distance: least distance between points, as a share of the image's side.
@@ -154,6 +164,7 @@ class SamMasks:
             raise UserError(f"expected a box threshold between 0 and 1, got {box_threshold}")
         if points < 0 or batch_size < 1 or (box_threshold is None and points == 0):
             raise UserError("SAM needs a box or at least one point, and a batch of at least one image")
+        self.heat: str | None = check_heat(heat)
         self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
         self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
         self.multimask, self.batch_size = multimask, batch_size
@@ -166,7 +177,7 @@ class SamMasks:
     def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) of zeros and ones."""
         check_images(images)
-        heatmaps = require(heatmaps, images, "attention heatmaps", "record them while the images are generated")
+        heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")
         height, width = images.shape[1:3]
         heat = normalise(upsample(heatmaps, (height, width)))
         boxes = None if self.box_threshold is None else heat_boxes(heat, self.box_threshold)

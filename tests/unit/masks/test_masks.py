@@ -32,6 +32,10 @@ def test_providers_say_what_they_lack() -> None:
         AttentionMasks().maps(IMAGES)
     with pytest.raises(UserError, match=r"attention heatmaps of shape \(2, 1, h, w\)"):
         AttentionMasks().maps(IMAGES, torch.rand(3, 1, 8, 8))
+    with pytest.raises(UserError, match="difference heatmaps, got none"):
+        AttentionMasks(heat="difference").maps(IMAGES)
+    with pytest.raises(UserError, match="Choices: attention, difference"):
+        AttentionMasks(heat="gradient")
     with pytest.raises(UserError, match="between 0 and 1"):
         AttentionMasks(1.0)
 

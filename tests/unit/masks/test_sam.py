@@ -92,11 +92,13 @@ def test_bad_settings_and_files(tmp_path: Path) -> None:
         SamMasks(tmp_path, box_threshold=2.0)
     with pytest.raises(UserError, match="a box or at least one point"):
         SamMasks(tmp_path, box_threshold=None, points=0)
+    with pytest.raises(UserError, match="Choices: attention, difference"):
+        SamMasks(tmp_path, heat="gradient")
     with pytest.raises(UserError, match="no SAM checkpoint"):
         load_sam(tmp_path / "none.pth", "vit_b")
     with pytest.raises(UserError, match=r"lacks config\.json"):
         load_sam(tmp_path, "small")
-    with pytest.raises(UserError, match="attention heatmaps, got none"):
+    with pytest.raises(UserError, match="difference heatmaps, got none"):
         SamMasks(tmp_path).maps(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
 
 

@@ -1,0 +1,98 @@
+"""The published checkpoints of Segment Anything: where they are, and whether a file is one of them.
+
+The SHA-256 values are those that the micro-sam project and 3D Slicer's Segment Anything extension pin for the same
+files. The six digits in Meta's file names are the beginning of the MD5, which says less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from hspace_exp.errors import UserError, unknown
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file on the internet and the SHA-256 of what it must hold."""
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+_META = "https://dl.fbaipublicfiles.com/segment_anything"
+PUBLISHED = {
+    "vit_b": Published(
+        f"{_META}/sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
+    ),
+    "vit_l": Published(
+        f"{_META}/sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
+    ),
+    "vit_h": Published(
+        f"{_META}/sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
+    ),
+}
+
+
+def default_folder() -> Path:
+    """Where downloads are kept: ``hspace_exp/sam`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hspace_exp" / "sam"
+
+
+def published_checkpoint(model_type: str, folder: Path | str | None = None) -> Path:
+    """The file of a published SAM, downloaded on first use; ``vit_b`` (0.4 GB), ``vit_l`` (1.2) or ``vit_h`` (2.6)."""
+    if model_type not in PUBLISHED:
+        raise unknown("published SAM", model_type, PUBLISHED)
+    return download(PUBLISHED[model_type], default_folder() if folder is None else Path(folder).expanduser())
+
+
+def download(published: Published, folder: Path) -> Path:
+    """The file in ``folder``, fetched where it is not there; it has its name only if its hash was right.
+
+    Raises:
+        UserError: the address cannot be reached, the folder cannot be written, or the file is not what it must be.
+    """
+    path = folder / published.name
+    if path.is_file():
+        return path
+    log.info("downloading %s to %s", published.url, folder)
+    by_hand = f"download {published.url} elsewhere and set mask.checkpoint to the file"
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with (
+            urllib.request.urlopen(published.url, timeout=_TIMEOUT_S) as answer,
+            tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", suffix=".part", delete=False) as file,
+        ):
+            temporary = Path(file.name)
+            while chunk := answer.read(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != published.sha256:
+            got = digest.hexdigest()
+            raise UserError(f"{published.url}: expected SHA-256 {published.sha256}, got {got}: try again, or {by_hand}")
+        os.replace(temporary, path)
+    except (OSError, urllib.error.URLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot download {published.name} to {folder} ({reason}): {by_hand}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
