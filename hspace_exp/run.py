@@ -48,7 +48,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     Raises:
         UserError: the configuration or a file is wrong; nothing half-written is left.
     """
-    config = _plain(cfg)
+    config = plain_config(cfg)
     check(config)
     done = finished(run_dir, config)
     if done is not None:
@@ -61,7 +61,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     seconds: dict[str, float] = {}
     with _timed("loading", seconds):
         evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
-        job = _job(cfg, config, run_dir)
+        job = make_job(cfg, config, run_dir)
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), config)
     job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
@@ -81,7 +81,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     return record
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration; the revision of local weights is a part of it."""
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     if not isinstance(resolved, dict):
@@ -93,7 +93,7 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     return plain
 
 
-def _job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
+def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens."""
     make = partial(instantiate, _convert_="all")
     method, frequency, masks, make_scheduler = (

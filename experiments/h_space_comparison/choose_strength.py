@@ -1,0 +1,151 @@
+"""Try strengths of a finished run's method on validation images, which no reported table uses.
+
+    python experiments/h_space_comparison/choose_strength.py RUN_DIR --strengths 1 2 3 --out strength.json
+
+The edit is the method's own; RUN_DIR needs its vectors only (stages=[concepts,masks,training] is enough). Images are
+those of image_seed=1 (reported ones are of 0); what they present, the supervised probe says, which reports no headline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from hspace_exp.atomic import write_json
+from hspace_exp.checks import check
+from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.edits.steering import Edit
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluators import AvatarEvaluator
+from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
+from hspace_exp.generation import sample_chunk
+from hspace_exp.models.loading import resolve_device
+from hspace_exp.run import make_job, plain_config
+from hspace_exp.schema import register
+from hspace_exp.stages import Job, edit_of
+
+VALIDATION_SEED = 1
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the probe and SAM see in images (B, 3, S, S)."""
+
+    images: Tensor
+    classes: Mapping[str, Tensor]
+    persons: Tensor
+
+
+def main() -> None:
+    """Measure every strength and print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--strengths", nargs="+", type=float, required=True)
+    parser.add_argument("--images", type=int, default=4, help="images a profession")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. method.window=[0.2,1.0]")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path)
+    a = parser.parse_args()
+    try:
+        cfg = configuration(a.run_dir, a.images, a.device, a.set)
+        rows = sweep(cfg, a.run_dir, a.strengths)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if a.out:
+        found = {"method": cfg.method.name, "attribute": cfg.attribute.name, "set": a.set, "rows": rows}
+        write_json(a.out, {**found, "image_seed": VALIDATION_SEED})
+
+
+def configuration(run_dir: Path, images: int, device: str, changes: list[str]) -> DictConfig:
+    """The run's own configuration, for validation images."""
+    path = run_dir / ".hydra" / "config.yaml"
+    if not path.exists():
+        raise UserError(f"{run_dir} is no run's folder: {path} is missing")
+    register()
+    cfg = OmegaConf.load(path)
+    if not isinstance(cfg, DictConfig):
+        raise UserError(f"{path} is no configuration: run the experiment again")
+    cfg.device = str(resolve_device(device))
+    cfg.protocol.image_seed, cfg.protocol.images_per_profession = VALIDATION_SEED, images
+    cfg.merge_with_dotlist(changes)
+    return cfg
+
+
+def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float]) -> list[dict[str, Any]]:
+    """One row a strength."""
+    config = plain_config(cfg)
+    check(config)
+    evaluator = instantiate(cfg.evaluator)
+    if not isinstance(evaluator, AvatarEvaluator):
+        raise UserError("strengths are chosen with the embedded world's probe: use a run of model=avatars")
+    job = make_job(cfg, config, run_dir)
+    if not job.method.edits:
+        raise UserError(f"method {job.method.name!r} edits nothing: there is no strength to choose")
+    concepts: dict[str, Concept] = {}
+    if job.method.training is not None:
+        concepts = {name: load_concept(job.concepts_dir / f"{name}.safetensors") for name in job.learnt}
+    before = look(evaluator, generated(job, None))
+    rows = []
+    for strength in strengths:
+        edit = edit_of(replace(job, method=replace(job.method, strength=strength)), concepts)
+        row = {"strength": strength, **compare(job, evaluator, before, look(evaluator, generated(job, edit)))}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def generated(job: Job, edit: Edit | None) -> Tensor:
+    """Images of all items."""
+    size = job.sampling.chunk_size
+    chunks = [job.items[start : start + size] for start in range(0, len(job.items), size)]
+    made = [sample_chunk(job.backbone, job.sampling, chunk, job.image_seed, edit).cpu() for chunk in chunks]
+    return torch.cat(made)
+
+
+def look(evaluator: AvatarEvaluator, images: Tensor) -> Looked:
+    """Judge images, in pieces that a small GPU holds."""
+    pieces = images.split(evaluator.batch_size)
+    judged = [evaluator.probe.judge(piece) for piece in pieces]
+    classes = {name: torch.cat([some[name] for some in judged]) for name in judged[0]}
+    pixels = [(piece.permute(0, 2, 3, 1) * 255).round().byte() for piece in pieces]
+    return Looked(images, classes, torch.cat([evaluator.person_masks(piece) for piece in pixels]))
+
+
+def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked) -> dict[str, Any]:
+    """What reached its target, and what stayed as it was."""
+    values = evaluator.probe.attributes[job.attribute]
+    wanted = torch.tensor([values.index(item.target) for item in job.items])
+    reached = after.classes[job.attribute] == wanted
+    errors, counts = masked_squared_error(before.images, after.images, background_mask(before.persons, after.persons))
+    decibels = psnr(float(errors.sum() / counts.sum().clamp(min=1)))
+    kept = {
+        f"{name}_kept": share(after.classes[name] == before.classes[name])
+        for name in evaluator.probe.attributes
+        if name != job.attribute
+    }
+    return {
+        "n": len(job.items),
+        "success": share(reached),
+        **{f"success_{name}": share(reached[wanted == values.index(name)]) for name in job.prompts},
+        "background_psnr": None if decibels is None else round(decibels, 2),
+        **kept,
+    }
+
+
+def share(yes: Tensor) -> float:
+    """Mean of booleans, to four digits."""
+    return round(yes.double().mean().item(), 4)
+
+
+if __name__ == "__main__":
+    main()
