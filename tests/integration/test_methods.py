@@ -51,3 +51,16 @@ def test_vectors_are_learnt_and_change_images(cli: Cli, arguments: list[str], tm
     again = cli(*arguments, f"method={method}", "method.strength=4", f"hydra.run.dir={tmp_path / 'other'}")
     assert again.code == 0, again.error
     assert "training" not in read_record(tmp_path / "other").seconds  # from the files alone
+
+
+@pytest.mark.parametrize(("method", "frequency"), [("prompt", "haar"), ("h_guidance", "fft"), ("pca", "fft")])
+def test_low_frequencies_can_be_switched_on(
+    cli: Cli, arguments: list[str], tmp_path: Path, method: str, frequency: str
+) -> None:
+    shown = {}
+    for choice in ("none", frequency):
+        run_dir = tmp_path / choice
+        outcome = cli(*arguments, f"method={method}", f"frequency={choice}", f"hydra.run.dir={run_dir}")
+        assert outcome.code == 0, outcome.error
+        shown[choice] = load_images([p.edited for p in read_manifest(run_dir / "manifest.csv")])
+    assert not torch.equal(shown["none"], shown[frequency])
