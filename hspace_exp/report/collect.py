@@ -69,6 +69,8 @@ def strength_of(record: RunRecord) -> float | None:
     """The strength that a run's configuration names; None for the unedited model and where there is no one number."""
     method: Any = record.config.get("method")
     strength = method.get("strength") if isinstance(method, Mapping) else None
+    if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
+        strength = next(iter(strength.values()))
     return float(strength) if isinstance(strength, int | float) and record.method != "original" else None
 
 

@@ -63,7 +63,13 @@ def everything(run: Run) -> str:
         digits = column(name).decimals + 1
         value = "–" if metric.value is None else _number(metric.value, digits)
         over = MetricValue(metric.value, metric.ci_low_professions, metric.ci_high_professions, 0, None)
-        cells = [value, _interval(metric, digits), _interval(over, digits), str(metric.n), escape(metric.note)]
+        cells = [
+            value,
+            _interval(metric, digits),
+            _interval(over, digits),
+            str(metric.n),
+            f'<div class="note">{escape(metric.note)}</div>',
+        ]
         rows.append(_row(name, cells))
     heads = ["Metric", "Value", "95 % over images", "95 % over professions", "N", "Note"]
     return html_table("All metrics", heads, rows)

@@ -15,7 +15,8 @@ a{color:var(--link)}nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;list-sty
 caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid var(--soft)}td.bar{min-width:11rem}
-tbody th{font-weight:500}small,.soft,figcaption,li.foot{color:var(--soft)}small{white-space:nowrap}
+tbody th{font-weight:500}.note{white-space:normal;text-align:left;min-width:18rem}
+small,.soft,figcaption,li.foot{color:var(--soft)}small{white-space:nowrap}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.7rem;padding:0;margin:1rem 0}
 .cards div{background:var(--panel);border-radius:.5rem;padding:.6rem .8rem}
 .cards dt{font-size:.85rem;color:var(--soft)}.cards dd{margin:0}.cards b{font-size:1.35rem}

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import permutation_test
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.permutation import paired_permutation
+from hspace_exp.evaluation.functional.permutation import holm, paired_permutation
 
 RNG = np.random.default_rng(0)
 
@@ -46,3 +46,10 @@ def test_items_must_match() -> None:
         paired_permutation(torch.mean, torch.zeros(3), torch.zeros(4), 10, draws())
     with pytest.raises(UserError, match="at least 1 permutation"):
         paired_permutation(torch.mean, torch.zeros(3), torch.zeros(3), 0, draws())
+
+
+def test_holm_corrects_step_by_step() -> None:
+    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 (not below the one before), 0.9 x 1.
+    assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert holm([0.5, 0.6]) == [1, 1]
+    assert holm([]) == []
