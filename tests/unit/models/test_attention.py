@@ -16,6 +16,7 @@ from hspace_exp.models.attention import (
 )
 from hspace_exp.models.attention_margin import attention_probabilities
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.sampling import sample_latents
 
 PROMPT = "a photo of a woman"
 ENCODER = ["down_blocks.1.attentions.0.transformer_blocks.0.attn2"]
@@ -189,3 +190,44 @@ def test_nothing_recorded_is_said(tiny_backbone: Backbone) -> None:
         pass
     with pytest.raises(UserError, match="no cross-attention was recorded"):
         record.heatmap()
+
+
+@pytest.mark.parametrize("name", ["tiny_backbone", "tiny_sdxl_backbone"])
+def test_heat_of_a_sampled_image_is_daam(name: str, request: pytest.FixtureRequest) -> None:
+    """Cross-attention alone, the conditional half, every step; means over layers, heads and a word's tokens."""
+    backbone: Backbone = request.getfixturevalue(name)
+    prompt, words, steps = "a photo of a light-skinned person", "light-skinned", 3
+    tokens = backbone.word_mask(prompt, words)
+    assert tokens.sum() > 1  # one word, several tokens
+    noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(5))
+    embeds = backbone.encode_prompts([prompt]).expand(2)
+    weights: list[Tensor] = []
+
+    def by_hand(module: Attention, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        query = module.to_q(args[0]).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+        key = module.to_k(kwargs["encoder_hidden_states"]).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+        softmax = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        weights.append(softmax[2:, ..., tokens].mean((1, 3)).view(2, 1, 4, 4))  # the conditional half, rows 2 and 3
+
+    modules = [m for n, m in backbone.unet.named_modules() if n.endswith("attn2")]
+    handles = [m.register_forward_pre_hook(by_hand, with_kwargs=True) for m in modules]
+    try:
+        with record_cross_attention(backbone.unet, tokens.expand(2, -1), guided=True) as record:
+            sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert record.count == len(weights) == steps * len(modules)
+    torch.testing.assert_close(record.heatmap(), torch.stack(weights).mean(0))
+    vanilla = sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+    with record_cross_attention(backbone.unet, tokens.expand(2, -1), guided=True):
+        recorded = sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+    assert torch.equal(recorded, vanilla)
+
+
+def test_layers_of_all_resolutions_weigh_the_same(deep_unet: UNet2DConditionModel) -> None:
+    mask = torch.tensor([[False, True, True, False, False]])
+    with record_cross_attention(deep_unet, mask) as record:
+        deep_unet(torch.randn(1, 4, 9, 6), 3, encoder_hidden_states=torch.randn(1, 5, 16))
+    planes = [torch.nn.functional.interpolate(p, (9, 6), mode="bilinear") for p in record.sums.values()]
+    torch.testing.assert_close(record.heatmap(), sum(planes) / len(cross_attention_modules(deep_unet)))
