@@ -3,7 +3,8 @@
     python experiments/h_space_comparison/choose_strength.py RUN_DIR --strengths 1 2 3 --out strength.json
 
 The edit is the method's own; RUN_DIR needs its vectors only (stages=[concepts,masks,training] is enough). Images are
-those of image_seed=1 (reported ones are of 0); what they present, the supervised probe says, which reports no headline.
+those of image_seed=1 (reported ones are of 0); what they present, the zero-shot judge says, so that nothing is ever
+tuned on the supervised probe, the second judge of the tables.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ VALIDATION_SEED = 1
 
 @dataclass(frozen=True)
 class Looked:
-    """What the probe and SAM see in images (B, 3, S, S)."""
+    """What the judge and SAM see in images (B, 3, S, S)."""
 
     images: Tensor
     classes: Mapping[str, Tensor]
@@ -87,7 +88,7 @@ def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float]) -> list[dict[s
     check(config)
     evaluator = instantiate(cfg.evaluator)
     if not isinstance(evaluator, AvatarEvaluator):
-        raise UserError("strengths are chosen with the embedded world's probe: use a run of model=avatars")
+        raise UserError("strengths are chosen with the embedded world's judge: use a run of model=avatars")
     job = make_job(cfg, config, run_dir)
     if not job.method.edits:
         raise UserError(f"method {job.method.name!r} edits nothing: there is no strength to choose")
@@ -115,7 +116,7 @@ def generated(job: Job, edit: Edit | None) -> Tensor:
 def look(evaluator: AvatarEvaluator, images: Tensor) -> Looked:
     """Judge images, in pieces that a small GPU holds."""
     pieces = images.split(evaluator.batch_size)
-    judged = [evaluator.probe.judge(piece) for piece in pieces]
+    judged = [evaluator.judge.judge(piece) for piece in pieces]
     classes = {name: torch.cat([some[name] for some in judged]) for name in judged[0]}
     pixels = [(piece.permute(0, 2, 3, 1) * 255).round().byte() for piece in pieces]
     return Looked(images, classes, torch.cat([evaluator.person_masks(piece) for piece in pixels]))
@@ -123,14 +124,14 @@ def look(evaluator: AvatarEvaluator, images: Tensor) -> Looked:
 
 def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked) -> dict[str, Any]:
     """What reached its target, and what stayed as it was."""
-    values = evaluator.probe.attributes[job.attribute]
+    values = evaluator.judge.attributes[job.attribute]
     wanted = torch.tensor([values.index(item.target) for item in job.items])
     reached = after.classes[job.attribute] == wanted
     errors, counts = masked_squared_error(before.images, after.images, background_mask(before.persons, after.persons))
     decibels = psnr(float(errors.sum() / counts.sum().clamp(min=1)))
     kept = {
         f"{name}_kept": share(after.classes[name] == before.classes[name])
-        for name in evaluator.probe.attributes
+        for name in evaluator.judge.attributes
         if name != job.attribute
     }
     return {
