@@ -25,7 +25,10 @@ from hspace_exp.evaluation.sets import features_of, set_distances
 from hspace_exp.record import read_record
 
 EXPERIMENT = "evaluate"
-OF_PAIRS = ("flipped", "scene_kept", "entanglement", "background", "subject_psnr", "subject_ssim", "change", "feature")
+OF_PAIRS = (
+    *("flipped", "scene_kept", "entanglement", "background", "change"),
+    *("subject_psnr", "subject_ssim", "subject_feature", "subject_lpips"),
+)
 OF_TEXTS = ("clip_alignment", "subject_alignment")
 
 

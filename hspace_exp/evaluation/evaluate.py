@@ -25,9 +25,11 @@ from hspace_exp.evaluation.image_metric import Resampling
 from hspace_exp.evaluation.items import Row, entanglement_matrix, judged_rows, with_numbers
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measure import Measure
-from hspace_exp.evaluation.measures import DISTRIBUTIONS, background_measures, content_measures, distribution_measures
+from hspace_exp.evaluation.measures import DISTRIBUTIONS, content_measures, distribution_measures
 from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import Looker, PersonMasks
+from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
 from hspace_exp.progress import track
 from hspace_exp.record import MetricValue
 
@@ -58,6 +60,7 @@ def evaluate(
     features: ImageFeatures | None = None,
     second_judge: Judge | None = None,
     person_masks: PersonMasks | None = None,
+    perceptual: PerceptualDistance | None = None,
     truth: Mapping[str, Mapping[str, float]] | None = None,
     labelled: Labelled | None = None,
     intersections: Sequence[Sequence[str]] = (),
@@ -78,7 +81,8 @@ def evaluate(
         clip: image-text model for alignment. Give ``judge`` the same `SharedClip` and images are embedded once.
         features: features for ``fid`` and ``kid``; None takes those of ``clip``.
         second_judge: repeats the fairness metrics, named with its name as suffix.
-        person_masks: finds the person; None leaves the background metrics out.
+        person_masks: finds the person; None leaves the metrics of backgrounds and subjects out.
+        perceptual: compares backgrounds and subjects beside PSNR and SSIM; None takes the distance of ``features``.
         truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
         labelled: images of known truth, for ``classifier_accuracy`` of ``judge`` and ``deviation_ratio_corrected``;
             None leaves them out.
@@ -113,8 +117,6 @@ def evaluate(
         measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
     measures |= content_measures(judge.name, attribute, tuple(judge.attributes), **options)
     measures |= distribution_measures(**options)
-    if person_masks is not None:
-        measures |= background_measures(judge.name, attribute, **options)
     judges = [judge]
     if second_judge is not None:
         judges.append(second_judge)
@@ -123,6 +125,9 @@ def evaluate(
         measures["judge_agreement"] = agreement_measure(judge.name, second_judge.name, attribute, **options)
     measures |= extra or {}
     features = OpenClipFeatures(clip) if features is None else features
+    if person_masks is not None:
+        measures |= background_measures(judge.name, attribute, **options) | subject_measures(**options)
+        measures |= perceptual_measures(perceptual or FeatureDistance(features), **options)
     look = Looker(values, professions, judges, clip, features, person_masks, device)
     batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
     items: list[Row] = []

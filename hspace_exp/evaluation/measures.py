@@ -1,10 +1,9 @@
-"""Measures of what images show beside the attribute: texts, distributions, and what an edit left alone."""
+"""Measures of what images show beside the attribute: texts, distributions, and what else an edit changed."""
 
 from __future__ import annotations
 
 from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.distribution_metrics import (
@@ -18,7 +17,6 @@ from hspace_exp.evaluation.image_metric import Resampling
 from hspace_exp.evaluation.measure import Measure, Observe
 from hspace_exp.evaluation.metrics import ClipAlignment, Share, UnwantedShare
 from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision, Recall
-from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 from hspace_exp.evaluation.seen import Seen
 
 
@@ -71,29 +69,3 @@ def distribution_measures(**options: Unpack[Resampling]) -> dict[str, Measure]:
         name: Measure(metric(**options), lambda s: (s.keys, s.features_edited, s.features_original))
         for name, metric in DISTRIBUTIONS.items()
     }
-
-
-def background_measures(judge: str, attribute: str, **options: Unpack[Resampling]) -> dict[str, Measure]:
-    """PSNR and SSIM of the background, of all pairs and split by whether the attribute changed."""
-
-    def pairs(flipped: bool | None) -> Observe:
-        def observe(seen: Seen) -> tuple[Tensor, ...] | None:
-            if seen.background is None:
-                return None
-            rows = torch.ones_like(seen.keys, dtype=torch.bool)
-            if flipped is not None:
-                rows = (seen.before[judge][attribute] != seen.after[judge][attribute]) == flipped
-            if not rows.any():
-                return None
-            there = rows.to(seen.edited.device)
-            images = seen.edited[there], seen.original[there], seen.background[there]
-            return seen.keys[rows], *images, seen.groups[rows]
-
-        return observe
-
-    measures = {}
-    for suffix, flipped in (("", None), ("_flipped", True), ("_unflipped", False)):
-        whole = flipped is None
-        measures[f"background_psnr{suffix}"] = Measure(BackgroundPsnr(**options), pairs(flipped), whole)
-        measures[f"background_ssim{suffix}"] = Measure(BackgroundSsim(**options), pairs(flipped), whole)
-    return measures

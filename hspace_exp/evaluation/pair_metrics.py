@@ -14,7 +14,8 @@ from hspace_exp.record import MetricValue
 class BackgroundPsnr(ImageMetric):
     """PSNR of the background in dB, from the squared error pooled over images; infinite gives None and a note."""
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
+    where = "background"
 
     def update(
         self, keys: Tensor, edited: Tensor, original: Tensor, background: Tensor, groups: Tensor | None = None
@@ -38,11 +39,11 @@ class BackgroundPsnr(ImageMetric):
         """From errors to decibels: bounds change places."""
         best = None if value <= 0 else psnr(value)
         if best is None:
-            note = "infinite: no background pixel changed"
+            note = f"infinite: no {self.where} pixel changed"
             return MetricValue(None, None, None, n, self.higher_is_better, note)
         bounds = [None if e is None else psnr(max(e, 0.0)) for e in (high, low)]
         if low is not None and bounds[1] is None:
-            note = "no upper bound: some resamples hold no changed background"
+            note = f"no upper bound: some resamples hold no changed {self.where}"
         rounded = [None if b is None else round(b, DECIMALS) for b in (best, *bounds)]
         return MetricValue(rounded[0], rounded[1], rounded[2], n, self.higher_is_better, note)
 
@@ -54,7 +55,7 @@ class BackgroundSsim(RowMean):
     difference there.
     """
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
     bounds = (-1.0, 1.0)
 
     def update(
@@ -66,3 +67,16 @@ class BackgroundSsim(RowMean):
         seen = values.isfinite()
         there = seen.to(keys.device)
         self.add(keys[there], values[seen], groups[there])
+
+
+class SubjectPsnr(BackgroundPsnr):
+    """The same of the subject; what is passed as background is the subject's mask."""
+
+    where = "subject"
+    higher_is_better = None
+
+
+class SubjectSsim(BackgroundSsim):
+    """The same of the subject. An edit is to change it, but not beyond recognition: neither more nor less is better."""
+
+    higher_is_better = None

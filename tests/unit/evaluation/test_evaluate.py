@@ -133,10 +133,13 @@ def test_a_perfect_edit(make_pairs: Maker) -> None:
     assert value["background_psnr"] is None
     assert found.metrics["background_psnr"].note.startswith("infinite")
     assert value["background_ssim"] == 1
+    assert value["change_inside"] == 1
+    assert value["background_feature_distance"] == pytest.approx(0, abs=1e-6)
+    assert value["subject_feature_distance"] > 0
     assert found.metrics["fid"].note == "openclip features, 16 images bias it upwards: compare at equal N only"
     assert found.metrics["kid"].note == "openclip features"
     assert {name: m.n for name, m in found.metrics.items() if m.n != 16} == {
-        "flipped": 8, "flipped_probe": 8, "classifier_accuracy": 6,
+        "flipped": 8, "flipped_probe": 8, "classifier_accuracy": 6, "change_inside": 8,
         "background_psnr_flipped": 8, "background_ssim_flipped": 8,
         "background_psnr_unflipped": 8, "background_ssim_unflipped": 8,
     }  # fmt: skip
@@ -150,6 +153,8 @@ def test_the_unedited_model(make_pairs: Maker) -> None:
     assert value["flipped"] == value["fid"] == value["entanglement"] == 0
     assert value["bias_amplification"] == pytest.approx((0.1 + 0.02) / 2)
     assert value["background_psnr"] is None
+    assert value["background_feature_distance"] == 0
+    assert (value["change_inside"], value["subject_psnr"]) == (None, None)
     assert value["background_psnr_flipped"] is None
     assert found.metrics["background_psnr_flipped"].n == 0
 
