@@ -22,20 +22,22 @@ _HELD_OUT = 4  # every so many-th run is kept for the accuracy
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """log p(k | h, t) = log_softmax_k(<w_k, h> / scale_t + bias_kt).
+    """log p(k | h, t) = log_softmax_k((<w_k, h> / scale_t + bias_kt) / temperature).
 
     Attributes:
         weights: (K, C, H, W) w.
         scale: (T,) of h at each of T evenly spaced shares of the schedule, the first one at its start.
         bias: (K, T).
+        temperature: above 1 probabilities are milder than the training data make them.
     """
 
     weights: Tensor
     scale: Tensor
     bias: Tensor
+    temperature: float = 1.0
 
     @classmethod
-    def of(cls, concepts: Sequence[Concept], device: torch.device) -> LinearClassifier:
+    def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
         """From concept files."""
         for concept in concepts:
             if "classifier" not in concept.hyperparameters:
@@ -45,7 +47,7 @@ class LinearClassifier:
         parts = [concept.hyperparameters["classifier"] for concept in concepts]
         weights = torch.stack([concept.vector for concept in concepts])
         bias = torch.tensor([part["bias"] for part in parts])
-        return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device))
+        return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device), temperature)
 
     def at(self, done: float) -> int:
         """Which of the T noise levels the step after the share ``done`` of the schedule has, or comes closest to."""
@@ -54,10 +56,10 @@ class LinearClassifier:
     def log_probabilities(self, h: Tensor, level: int) -> Tensor:
         """(B, K) of h (B, C, H, W) at a noise level."""
         products = torch.einsum("bchw,kchw->bk", h, self.weights)
-        return (products / self.scale[level] + self.bias[:, level]).log_softmax(1)
+        return ((products / self.scale[level] + self.bias[:, level]) / self.temperature).log_softmax(1)
 
     def gradient(self, h: Tensor, level: int, target: Tensor) -> Tensor:
-        """(B, C, H, W) gradient of log p(target | h, t) with respect to h: (w_y - sum_k p_k w_k) / scale_t.
+        """(B, C, H, W) gradient of log p(target | h, t) by h: (w_y - sum_k p_k w_k) / (scale_t * temperature).
 
         Args:
             h: (B, C, H, W).
@@ -65,7 +67,7 @@ class LinearClassifier:
             target: (B,) classes y.
         """
         mean = torch.einsum("bk,kchw->bchw", self.log_probabilities(h, level).exp(), self.weights)
-        return (self.weights[target] - mean) / self.scale[level]
+        return (self.weights[target] - mean) / (self.scale[level] * self.temperature)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hspace_exp.concepts.h_classifier import LinearClassifier
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.added import low_frequencies
 from hspace_exp.edits.steering import Steering, Strength, Window, no_hooks, targets_of
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.plan import Item
@@ -21,7 +22,19 @@ from hspace_exp.plan import Item
 
 @dataclass(frozen=True)
 class HGuidance:
-    """Settings: there are none beside the method's strength, branch and window."""
+    """Settings beside the method's strength, branch and window.
+
+    Attributes:
+        temperature: of the probabilities; 8 as released. A classifier of thousands of dimensions is soon sure of
+            itself, and the gradient gone.
+    """
+
+    temperature: float = 8.0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.temperature <= 0:
+            raise UserError(f"expected a temperature above 0, got {self.temperature}")
 
     @property
     def keeps(self) -> bool:
@@ -37,18 +50,22 @@ class HGuidance:
         frequency: LowFrequency,
     ) -> HGuidanceEdit:
         """The edit, see ``MakeEdit``."""
-        return HGuidanceEdit(concepts, method.strength, method.branch, frequency, Window(*method.window))
+        window = Window(*method.window)
+        return HGuidanceEdit(concepts, method.strength, method.branch, frequency, window, self.temperature)
 
 
 @dataclass(frozen=True)
 class HGuidanceEdit:
-    """h' = h + s * scale_t^2 * grad_h log p(y | h, t): s is the step in units of the spread of h at that noise level.
+    """h' = h + s * r_t^2 * grad_h log p(y | h, t), r_t the usual distance of h from its mean at that noise level.
+
+    So s is the step in coordinates in which h has length one.
 
     After Parihar et al., "Balancing Act" (CVPR 2024). From the paper and its released code: gradients of a classifier
     on h with respect to h, added to h in every step to both halves of guidance, each half with its own; for a batch
     whose predicted classes should follow a distribution, or for a class that each sample is given. Here every image
     has its target, so it is the form by sample. Our reading: the gradient is that of log p, which fades as the class is
-    reached (the released code follows the logit), and the squared scale, which makes s mean the same at all steps.
+    reached (for samples the released code follows the logit, for batches tempered probabilities, as here), and r_t,
+    with which s means the same at all steps and for all models.
 
     Attributes:
         concepts: the classes, by name.
@@ -56,6 +73,7 @@ class HGuidanceEdit:
         branch: ``both`` halves of guidance or the ``conditional`` one.
         frequency: the low-frequency term.
         window: the steps in which the edit acts.
+        temperature: see ``HGuidance``.
     """
 
     concepts: Mapping[str, Concept]
@@ -63,10 +81,12 @@ class HGuidanceEdit:
     branch: str
     frequency: LowFrequency = field(default_factory=LowFrequency)
     window: Window = field(default_factory=Window)
+    temperature: float = 1.0
 
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``."""
-        classifier = LinearClassifier.of(list(self.concepts.values()), backbone.device)
+        classifier = LinearClassifier.of(list(self.concepts.values()), backbone.device, self.temperature)
+        square = classifier.scale.square() * classifier.weights[0].numel()  # r_t^2
         names = list(self.concepts)
         vectors = {name: concept.vector for name, concept in self.concepts.items()}
         asked = targets_of(items, vectors, self.strength, backbone.device)
@@ -77,7 +97,7 @@ class HGuidanceEdit:
 
         def pushed(level: int) -> Callable[[Tensor], Tensor]:
             def push(h: Tensor) -> Tensor:
-                size = asked.strength * classifier.scale[level].square()
+                size = asked.strength * square[level]
                 own, repeats = h[rows].float(), len(rows) // len(items)
                 step = size.repeat(repeats)[:, None, None, None] * classifier.gradient(
                     own, level, target.repeat(repeats)

@@ -25,7 +25,7 @@ def refused(outcome: Any, *words: str) -> None:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ("method=sdidd", ["unknown method 'sdidd'", "Did you mean 'sdid'", "lwim, original, sdid"]),
+        ("method=sdidd", ["unknown method 'sdidd'", "Did you mean 'sdid'", "h_guidance", "lwim", "original, pca"]),
         ("model=sd1", ["unknown model 'sd1'", "sd14"]),
         ("attribute=gendr", ["Did you mean 'gender'", "skin_tone"]),
         ("protocl=smoke", ["unknown key 'protocl'", "Did you mean 'protocol'"]),

@@ -54,7 +54,7 @@ def test_the_classifier_is_scipys_minimum_of_the_same_loss() -> None:
 def test_gradient_is_that_of_autograd_and_of_finite_differences() -> None:
     h = states()
     found = fit(h, 0.01, 100)
-    classifier = LinearClassifier(found.weights.double(), found.scale.double(), found.bias.double())
+    classifier = LinearClassifier(found.weights.double(), found.scale.double(), found.bias.double(), 3.0)
     target = torch.tensor([2, 0, 1, 1])
     for level in (0, 1):
         some = h[0, :4, level].double().requires_grad_()

@@ -11,6 +11,7 @@ from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.added import low_frequencies
 from hspace_exp.edits.h_guidance import HGuidance, HGuidanceEdit, own_rows
 from hspace_exp.edits.steering import Window
+from hspace_exp.errors import UserError
 from hspace_exp.frequency import haar_lowpass
 from hspace_exp.generation import Sampling, sample_chunk
 from hspace_exp.models.backbone import Backbone
@@ -49,47 +50,48 @@ def h_of_a_step(backbone: Backbone, edit: object, done: float) -> tuple[torch.Te
 def test_every_half_takes_a_step_along_its_own_gradient(
     tiny_backbone: Backbone, concepts: dict[str, Concept], branch: str
 ) -> None:
-    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 7.0, branch), 1 / 3)
-    classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
+    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, branch, temperature=2.0), 1 / 3)
+    classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device, 2.0)
+    size = 0.03 * 2.0**2 * 16 * 4 * 4
     h = before[[0, 2]].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(classifier.log_probabilities(h, 1)[:, 1].sum(), h)
     expected = before.clone()
-    expected[2] += 7.0 * 2.0**2 * gradient[1]
+    expected[2] += size * gradient[1]
     if branch == "both":
-        expected[0] += 7.0 * 2.0**2 * gradient[0]
+        expected[0] += size * gradient[0]
     torch.testing.assert_close(after, expected)  # and samples that are asked for nothing stay
 
 
 def test_the_likelihood_of_the_target_grows(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
     classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
     before, after = (
-        classifier.log_probabilities(h, 0) for h in h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 3.0, "both"), 0)
+        classifier.log_probabilities(h, 0) for h in h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.01, "both"), 0)
     )
     assert (after[[0, 2], 1] > before[[0, 2], 1]).all()
 
 
 def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
     term = LowFrequency(0.5, "original", haar_lowpass)
-    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 7.0, "conditional", term), 0.0)
+    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, "conditional", term), 0.0)
     alone = low_frequencies(term, "conditional", Window(), tiny_backbone, ITEMS, True)
     assert alone.paired
     # rows: unconditional of unedited and edited samples, then the conditional ones
     changed = (after - before).abs().amax((1, 2, 3)) > 0
     assert changed.tolist() == [False] * 6 + [True, False]
     classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
-    step = 7.0 * classifier.gradient(before[6:7], 0, torch.tensor([1]))
+    step = 0.03 * 256 * classifier.gradient(before[6:7], 0, torch.tensor([1]))
     torch.testing.assert_close(after[6:7], before[6:7] + step + 0.5 * haar_lowpass(before[4:5]))
 
 
 def test_outside_the_window_nothing_happens_and_strength_zero_is_the_unedited_model(
     tiny_backbone: Backbone, concepts: dict[str, Concept]
 ) -> None:
-    late = HGuidanceEdit(concepts, 7.0, "both", window=Window(0.5, 1.0))(tiny_backbone, ITEMS, True)
+    late = HGuidanceEdit(concepts, 0.03, "both", window=Window(0.5, 1.0))(tiny_backbone, ITEMS, True)
     assert isinstance(late.hooks(0.0), nullcontext)
     plain = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, None)
     zero = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.0, "both"))
     torch.testing.assert_close(zero, plain)
-    moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 30.0, "both"))
+    moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.1, "both"))
     assert (moved[0] - plain[0]).abs().max() > 1e-3
     torch.testing.assert_close(moved[1], plain[1], rtol=1e-4, atol=1e-4)
 
@@ -106,4 +108,7 @@ def test_the_method_gives_its_own_settings(concepts: dict[str, Concept]) -> None
     edit = HGuidance().make(method, {}, concepts, {}, LowFrequency())
     assert edit.strength == {"female": 2.0, "male": 1.0}
     assert (edit.window.start, edit.window.stop) == (0.2, 0.8)
+    assert edit.temperature == 8.0
     assert not method.keeps
+    with pytest.raises(UserError, match="temperature"):
+        HGuidance(0.0)
