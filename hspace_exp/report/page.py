@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from hspace_exp.evaluation.concept_geometry import concept_cosines
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.report import numbers
 from hspace_exp.report.collect import Run, chosen
@@ -69,6 +70,9 @@ def _run(run: Run, budget: int) -> str:
     parts.append(pictures)
     if (run.folder / "masks.png").exists():
         parts.append(_picture(run.folder / "masks.png", "Attribute maps of training images", left))
+    concepts = sorted((run.folder / "concepts").glob("*.safetensors"))
+    if len(concepts) > 1:
+        parts.append(numbers.matrix("Cosines between the concepts' vectors", concept_cosines(concepts), "Concept"))
     if details.get("entanglement_matrix"):
         title = "Asked for (rows) against changed (columns): shares of images"
         parts.append(numbers.matrix(title, details["entanglement_matrix"], "Asked for"))
