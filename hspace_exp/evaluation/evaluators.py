@@ -15,6 +15,7 @@ from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, Shar
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.evaluation.perceptual import FeatureDistance
 from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
@@ -50,6 +51,7 @@ class AvatarEvaluator:
         weights: str | Path,
         *,
         labelled: int = 216,
+        features: ImageFeatures | None = None,
         repeats: int = 1000,
         device: str = "cpu",
         batch_size: int = 32,
@@ -59,6 +61,7 @@ class AvatarEvaluator:
         Args:
             weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
             labelled: renders of known truth for ``classifier_accuracy``; 0 leaves it out.
+            features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
             repeats: bootstrap resamples.
             device: where models run.
             batch_size: pairs at once.
@@ -69,7 +72,7 @@ class AvatarEvaluator:
             raise UserError(f"expected evaluator.labelled and repeats of at least 0, got {labelled} and {repeats}")
         folder = Path(weights)
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
-        self.distribution_features = OpenClipFeatures(self.clip)
+        self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.judge = ZeroShotJudge(self.clip, avatar_texts())
         self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
@@ -84,6 +87,8 @@ class AvatarEvaluator:
             attribute=attribute,
             judge=self.judge,
             clip=self.clip,
+            features=self.distribution_features,
+            perceptual=FeatureDistance(OpenClipFeatures(self.clip)),
             second_judge=self.probe,
             person_masks=self.person_masks,
             truth=world_truth(attribute),
