@@ -16,12 +16,15 @@ import diffusers
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
 from hspace_exp.loggers import close, log_results
+from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.provenance import describe_device
@@ -72,6 +75,9 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         with _timed("evaluation", seconds):
             pairs = read_manifest(run_dir / "manifest.csv")
             found = evaluator(pairs, attribute=config["attribute"]["name"], seed=config["seed"])
+            if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator) and job.attribute in ATTRIBUTES:
+                iou = rendered_mask_iou(job.masks, job.backbone, job.attribute, job.part, job.prompts)
+                found = replace(found, metrics={**found.metrics, "mask_iou": iou})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
         table = write_results(record, pairs, run_dir)
         log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
@@ -158,8 +164,9 @@ def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
     concepts: dict[str, Concept] | None = {} if job.method.edits else None
     if job.method.training is not None:
         concepts = trained(job)
-        if concepts is None and {"concepts", "masks", "training"} & set(stages):
-            concepts = _learn(job, stages, seconds)
+        unseen = "maps" in job.method.needs and "masks" in stages and not (job.run_dir / "masks.png").exists()
+        if (concepts is None or unseen) and {"concepts", "masks", "training"} & set(stages):
+            concepts = _learn(job, stages, seconds, concepts)
     if "generation" in stages:
         if job.method.edits and concepts is None:
             raise UserError(f"{job.concepts_dir} lacks this configuration's vectors: run the stage training first")
@@ -167,16 +174,18 @@ def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
             make_images(job, concepts)
 
 
-def _learn(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> dict[str, Concept] | None:
-    """The stages that end with vectors, as far as they are asked for."""
+def _learn(
+    job: Job, stages: Sequence[str], seconds: dict[str, float], there: dict[str, Concept] | None
+) -> dict[str, Concept] | None:
+    """The stages that end with vectors, as far as they are asked for; vectors that are there stay."""
     with _timed("concepts", seconds):
         positives, runs = make_positives(job), make_runs(job)
     if not {"masks", "training"} & set(stages):
-        return None
+        return there
     with _timed("masks", seconds):
-        maps = make_maps(job, positives)
-    if "training" not in stages:
-        return None
+        maps = make_maps(job, positives, seconds)
+    if there is not None or "training" not in stages:
+        return there
     with _timed("training", seconds):
         return make_concepts(job, positives, maps, runs)
 

@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from hspace_exp.atomic import save_png
 from hspace_exp.concepts import dataset
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.dataset import Positives
@@ -23,13 +25,19 @@ from hspace_exp.digest import digest, essential
 from hspace_exp.edits.added import AddedVector
 from hspace_exp.edits.steering import Edit, Window, strength_of
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import Sampling, claim, generate, take_originals
 from hspace_exp.masks import MaskProvider
+from hspace_exp.masks.heat import heatmaps
+from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.plan import Item, write_manifest
 
 # Of what an attribute's file says of a concept, this decides its vector.
 LEARNT_FROM = ("positive", "neutral", "words")
+
+# Masks shown of each concept.
+PICTURED = 24
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,10 @@ class Job:
 
     def maps_about(self, name: str) -> dict[str, Any]:
         """What decides the attribute maps of a concept."""
-        return {"images": self.positives_about(name), "mask": essential(self.settings["mask"])}
+        about = {"images": self.positives_about(name), "mask": essential(self.settings["mask"])}
+        if self.masks.heat == "difference":
+            about |= {"prompts": [self.learnt[name][kind] for kind in ("positive", "neutral")]}
+        return about
 
     @property
     def training_settings(self) -> Any:
@@ -183,16 +194,31 @@ def make_positives(job: Job) -> dict[str, Positives]:
     return found
 
 
-def make_maps(job: Job, positives: Mapping[str, Positives]) -> dict[str, Tensor] | None:
-    """Stage ``masks``: attribute maps of x+, or None where the method needs none."""
+def make_maps(job: Job, positives: Mapping[str, Positives], seconds: dict[str, float]) -> dict[str, Tensor] | None:
+    """Stage ``masks``: attribute maps of x+ and their picture, or None where the method needs none.
+
+    ``seconds`` gets what a map cost, heat included, when it was made: ``masks_per_image``.
+    """
     if "maps" not in job.method.needs:
         return None
-    return {
-        name: dataset.attribute_maps(
-            found, job.masks, job.cache / digest(job.maps_about(name)) / "maps.safetensors", f"maps of {name!r}"
-        )
-        for name, found in positives.items()
-    }
+    maps, costs = {}, []
+    for name, found in positives.items():
+        heat = partial(_difference_heat, job, name, found) if job.masks.heat == "difference" else None
+        path = job.cache / digest(job.maps_about(name)) / "maps.safetensors"
+        maps[name], cost = dataset.attribute_maps(found, job.masks, path, f"maps of {name!r}", heat)
+        costs.append(cost)
+    seconds["masks_per_image"] = sum(costs) / len(costs)
+    shown = {name: found.images[:PICTURED] for name, found in positives.items()}
+    images = torch.cat([load_images(files) for files in shown.values()])
+    some = torch.cat([maps[name][: len(files)] for name, files in shown.items()])
+    labels = [name for name, files in shown.items() for _ in files]
+    save_png(job.run_dir / "masks.png", mask_sheet(images, some, labels))
+    return maps
+
+
+def _difference_heat(job: Job, name: str, found: Positives, indices: Sequence[int]) -> Tensor:
+    latents = found.latents[list(indices)]
+    return heatmaps("difference", job.backbone, latents, job.learnt[name], job.image_seed, indices)
 
 
 def trained(job: Job) -> dict[str, Concept] | None:

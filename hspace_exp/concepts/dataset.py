@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,21 +155,37 @@ def trajectories(
     return Trajectories(*(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps")))
 
 
-def attribute_maps(found: Positives, provider: MaskProvider, path: Path, description: str = "attribute maps") -> Tensor:
-    """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``."""
+def attribute_maps(
+    found: Positives,
+    provider: MaskProvider,
+    path: Path,
+    description: str = "attribute maps",
+    heat: Callable[[Sequence[int]], Tensor] | None = None,
+) -> tuple[Tensor, float]:
+    """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``, and the seconds that an image took.
+
+    Args:
+        found: x+.
+        provider: makes the maps.
+        path: of the file.
+        description: for the progress bar.
+        heat: makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
+    """
     cached = _read(path, len(found.images))
-    if cached is not None:
-        return cached["maps"][: len(found.images)]
-    maps = []
+    if cached is not None and "seconds" in cached:
+        return cached["maps"][: len(found.images)], float(cached["seconds"][0])
+    maps, started = [], time.monotonic()
     for start in track(range(0, len(found.images), BLOCK), description=description):
         rows = slice(start, start + BLOCK)
-        heatmaps = None if found.heatmaps is None else found.heatmaps[rows]
+        indices = range(start, min(start + BLOCK, len(found.images)))
+        recorded = None if found.heatmaps is None else found.heatmaps[rows]
+        heatmaps = recorded if heat is None else heat(indices)
         exact = None if found.exact is None else found.exact[rows]
         some = provider.maps(load_images(found.images[rows]), heatmaps, exact)
         maps.append((some * 255).round().byte().cpu())
-    joined = torch.cat(maps)
-    save_safetensors(path, {"maps": joined})
-    return joined
+    joined, seconds = torch.cat(maps), (time.monotonic() - started) / len(found.images)
+    save_safetensors(path, {"maps": joined, "seconds": torch.full((len(joined),), seconds)})
+    return joined, seconds
 
 
 def _image(folder: Path, index: int) -> Path:

@@ -39,8 +39,10 @@ def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: lis
     )
     assert {"background_ssim", "scene_kept", "entanglement", "bias_amplification"} <= set(record.metrics)
     assert [row["profession"] for row in record.per_profession] == ["carpenter", "nurse"]
-    assert set(record.seconds) == {"loading", "concepts", "masks", "training", "generation", "evaluation"}
-    for name in ("grid.png", "strip.png", "table.md", "manifest.csv", ".hydra/config.yaml"):
+    stages = {"loading", "concepts", "masks", "training", "generation", "evaluation"}
+    assert set(record.seconds) == {*stages, "masks_per_image"}
+    assert record.metrics["mask_iou"].n == 64
+    for name in ("grid.png", "strip.png", "masks.png", "table.md", "manifest.csv", ".hydra/config.yaml"):
         assert (run_dir / name).is_file(), name
     pairs = read_manifest(run_dir / "manifest.csv")
     assert sorted((p.profession, p.seed_index) for p in pairs) == [

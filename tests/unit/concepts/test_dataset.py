@@ -46,12 +46,13 @@ def test_maps_are_made_once(tiny_backbone: Backbone, tmp_path: Path) -> None:
     make = partial(sample_block, tiny_backbone, Sampling(2, make_scheduler), PROMPT, "woman", image_seed=0)
     found = positives(tiny_backbone, tmp_path, 3, make, {})
     path = tmp_path / "maps.safetensors"
-    maps = attribute_maps(found, AttentionMasks(), path)
+    maps, seconds = attribute_maps(found, AttentionMasks(), path)
+    assert seconds > 0
     assert maps.shape == (3, 1, 32, 32)
     assert maps.dtype == torch.uint8
     assert (maps.flatten(1).amax(1) == 255).all()
     stamp = path.stat().st_mtime_ns
-    assert torch.equal(attribute_maps(found, AttentionMasks(), path), maps)
+    assert torch.equal(attribute_maps(found, AttentionMasks(), path)[0], maps)
     assert path.stat().st_mtime_ns == stamp
 
 
@@ -59,6 +60,6 @@ def test_rendered_positives_come_with_exact_masks(tiny_backbone: Backbone, tmp_p
     make = partial(render_block, tiny_backbone, "gender", "female", "gender", image_seed=0)
     found = positives(tiny_backbone, tmp_path, 2, make, {})
     assert found.heatmaps is None
-    maps = attribute_maps(found, OracleMasks(), tmp_path / "maps.safetensors")
+    maps, _ = attribute_maps(found, OracleMasks(), tmp_path / "maps.safetensors")
     assert set(maps.unique().tolist()) == {0, 255}
     assert 0.02 < (maps > 0).float().mean() < 0.6
