@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from hspace_exp.edits.h_guidance import HGuidanceEdit
+from hspace_exp.edits.steering import Steering
+
 SCRIPT = Path(__file__).parents[2] / "experiments" / "h_space_comparison" / "choose_strength.py"
 
 
@@ -22,6 +25,13 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     assert cli(*training).code == 0
     options = ["--strengths", "0", "5", "--images", "2", "--device", "cpu", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(run_dir), *options, "--set", "method.branch=conditional"])
+    honest, seen = HGuidanceEdit.__call__, []
+
+    def spied(self: HGuidanceEdit, *given: Any) -> Steering:
+        seen.append((self.strength, self.branch))
+        return honest(self, *given)
+
+    monkeypatch.setattr(HGuidanceEdit, "__call__", spied)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     found = json.loads(out.read_text())
     assert (found["method"], found["image_seed"], found["set"]) == ("h_guidance", 1, ["method.branch=conditional"])
@@ -30,7 +40,8 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     assert nothing["background_psnr"] is None
     assert all(nothing[f"{name}_kept"] == 1 for name in ("age", "skin_tone", "profession", "scene"))
     assert nothing["success"] == pytest.approx((nothing["success_female"] + nothing["success_male"]) / 2, abs=1e-3)
-    assert min(much[f"{name}_kept"] for name in ("age", "skin_tone", "profession", "scene")) < 1
+    assert set(much) == set(nothing)
+    assert set(seen) == {(0.0, "conditional"), (5.0, "conditional")}
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path), "--strengths", "1"])
     with pytest.raises(SystemExit, match="no run's folder"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
