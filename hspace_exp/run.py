@@ -21,6 +21,7 @@ from hspace_exp.checks import check
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
+from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
 from hspace_exp.loggers import close, log_results
@@ -79,6 +80,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
                 iou = rendered_mask_iou(job.masks, job.backbone, job.attribute, job.part, job.prompts)
                 found = replace(found, metrics={**found.metrics, "mask_iou": iou})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
+        write_judged(run_dir, found.items)
         table = write_results(record, pairs, run_dir)
         log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
     finally:

@@ -150,7 +150,7 @@ def test_another_strength_uses_the_vectors_that_are_there(cli: Cli, lwim: list[s
     assert "training" not in read_record(second).seconds
     one, other = (load_concept(folder / "concepts" / "male.safetensors") for folder in (first, second))
     assert torch.equal(one.vector, other.vector)
-    assert (one.hyperparameters["strength"], other.hyperparameters["strength"]) == (1.5, 0.5)
+    assert (one.hyperparameters["strength"], other.hyperparameters["strength"]) == (2.0, 0.5)
 
 
 def test_the_focused_method_holds_what_it_is_not_asked_to_change(
