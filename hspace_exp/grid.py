@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hspace_exp.evaluation.pairs import Pair, load_images
 
-_GAP, _LINE = 4, 16
+GAP, LINE = 4, 16
 
 
 def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) -> np.ndarray:
@@ -28,22 +28,22 @@ def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) ->
     shown = {(pair.profession, pair.seed_index): pair for pair in pairs}
     side = load_images([pairs[0].original]).shape[1]
     columns, rows = 2 * len(names), len(indices)
-    width, height = columns * (side + _GAP) + _GAP, _LINE + rows * (side + _LINE + _GAP) + _GAP
+    width, height = columns * (side + GAP) + GAP, LINE + rows * (side + LINE + GAP) + GAP
     canvas = Image.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
     for c, name in enumerate(names):
-        left = _GAP + 2 * c * (side + _GAP)
+        left = GAP + 2 * c * (side + GAP)
         draw.text((left, 2), name, fill="black", font=font)
         for r, index in enumerate(indices):
-            top = _LINE + r * (side + _LINE + _GAP)
+            top = LINE + r * (side + LINE + GAP)
             pair = shown.get((name, index))
             if pair is None:
                 continue
             label = f"asked: {pair.target}" if pair.target else "unedited"
             draw.text((left, top + 2), f"seed {index}", fill="grey", font=font)
-            draw.text((left + side + _GAP, top + 2), label, fill="grey", font=font)
+            draw.text((left + side + GAP, top + 2), label, fill="grey", font=font)
             for k, image in enumerate(load_images([pair.original, pair.edited]).numpy()):
-                canvas.paste(Image.fromarray(image), (left + k * (side + _GAP), top + _LINE))
+                canvas.paste(Image.fromarray(image), (left + k * (side + GAP), top + LINE))
     return np.asarray(canvas)
 
 
@@ -52,16 +52,16 @@ def strip(pairs: Sequence[Pair], columns: int = 12) -> np.ndarray:
     first = {pair.profession: pair for pair in reversed(pairs)}
     chosen = [first[name] for name in _spread(list(first), columns)][::-1]
     side = load_images([pairs[0].original]).shape[1]
-    canvas = Image.new("RGB", (len(chosen) * (side + _GAP) + _GAP, 2 * (side + _GAP) + 2 * _LINE), "white")
+    canvas = Image.new("RGB", (len(chosen) * (side + GAP) + GAP, 2 * (side + GAP) + 2 * LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
     for c, pair in enumerate(chosen):
-        left = _GAP + c * (side + _GAP)
+        left = GAP + c * (side + GAP)
         draw.text((left, 2), pair.profession, fill="black", font=font)
         before, after = load_images([pair.original, pair.edited]).numpy()
-        canvas.paste(Image.fromarray(before), (left, _LINE))
-        canvas.paste(Image.fromarray(after), (left, _LINE + side + _GAP))
+        canvas.paste(Image.fromarray(before), (left, LINE))
+        canvas.paste(Image.fromarray(after), (left, LINE + side + GAP))
         if pair.target:
-            draw.text((left, _LINE + 2 * side + _GAP + 2), f"asked: {pair.target}", fill="grey", font=font)
+            draw.text((left, LINE + 2 * side + GAP + 2), f"asked: {pair.target}", fill="grey", font=font)
     return np.asarray(canvas)
 
 

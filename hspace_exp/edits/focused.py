@@ -37,7 +37,7 @@ class Focus:
     """
 
     gate: float | None = 0.3
-    hold: float | None = 0.3
+    hold: float | None = 0.5
     adaptive: bool = True
     keep: float = 0.5
     sharpness: float = 2.0
