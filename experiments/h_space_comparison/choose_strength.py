@@ -129,11 +129,11 @@ def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked)
     reached = after.classes[job.attribute] == wanted
     errors, counts = masked_squared_error(before.images, after.images, background_mask(before.persons, after.persons))
     decibels = psnr(float(errors.sum() / counts.sum().clamp(min=1)))
-    kept = {
-        f"{name}_kept": share(after.classes[name] == before.classes[name])
-        for name in evaluator.judge.attributes
-        if name != job.attribute
-    }
+    others = [name for name in evaluator.judge.attributes if name != job.attribute]
+    same = {name: after.classes[name] == before.classes[name] for name in others}
+    kept = {f"{name}_kept": share(same[name]) for name in others}
+    for target in job.prompts:
+        kept |= {f"{name}_kept_{target}": share(same[name][wanted == values.index(target)]) for name in others}
     return {
         "n": len(job.items),
         "success": share(reached),
