@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,6 +51,22 @@ def git_state() -> dict[str, object] | None:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=20)
     return done.stdout.strip()
+
+
+def shareable(config: Any) -> Any:
+    """``config`` with paths inside this package told from the package's folder on.
+
+    Records are shared; where their maker keeps the package is nobody's business. Digests, which count absolute paths by
+    their last name only, stay the same.
+    """
+    if isinstance(config, Mapping):
+        return {name: shareable(value) for name, value in config.items()}
+    if isinstance(config, list):
+        return [shareable(value) for value in config]
+    package = Path(__file__).resolve().parent
+    if isinstance(config, str) and Path(config).is_relative_to(package):
+        return f"/{Path(config).relative_to(package.parent).as_posix()}"
+    return config
 
 
 def describe_device(device: torch.device) -> str:

@@ -15,7 +15,7 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.pairs import Pair, read_manifest
 from hspace_exp.grid import pair_grid, strip
 from hspace_exp.images import missing
-from hspace_exp.provenance import git_state, versions
+from hspace_exp.provenance import git_state, shareable, versions
 from hspace_exp.record import FILE_NAME, RunRecord, read_record
 from hspace_exp.tables.build import build
 from hspace_exp.tables.formats import render
@@ -61,7 +61,7 @@ def record_of(
         seed=config["seed"],
         metrics=found.metrics,
         per_profession=found.per_profession,
-        config=config,
+        config=shareable(config),
         versions=versions(),
         git=git_state(),
         device=device,
