@@ -1,6 +1,7 @@
 UV := .bootstrap/bin/uv
 PYTHON ?= python3
 ARGS ?=
+METHOD ?= focused
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-slow lint types reproduce-tables
 
@@ -20,8 +21,8 @@ $(UV):
 	$(UV) pip install --quiet --python .venv --no-deps -e .
 	@touch $@
 
-run: install ## the gender experiment on the embedded model, minutes on 2 CPU cores (ARGS="protocol=smoke" for a quick look)
-	.venv/bin/python -m hspace_exp +experiment=gender_fairness $(ARGS)
+run: install ## the gender experiment on the embedded model, minutes on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
+	.venv/bin/python -m hspace_exp +experiment=gender_fairness method=$(METHOD) $(ARGS)
 
 test: install ## the default tests
 	.venv/bin/python -m pytest -q $(ARGS)
