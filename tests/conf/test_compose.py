@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hspace_exp.avatars.world import PROFESSIONS
+from hspace_exp.avatars.scenes import TEXTURED_SCENES
+from hspace_exp.avatars.world import PROFESSIONS, SCENES
 from hspace_exp.checks import check
 from hspace_exp.command_errors import CONF
 from hspace_exp.errors import UserError
+from hspace_exp.plan import plan
 from hspace_exp.schema import register
 
 FILES = sorted(CONF.rglob("*.yaml"))
-CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name != "experiment"]
+ADDED = ("experiment", "vary")  # groups that have no default: +group=choice
+CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name not in ADDED]
 EXPERIMENTS = [f.stem for f in (CONF / "experiment").glob("*.yaml")]
 
 
@@ -48,6 +52,58 @@ def test_every_experiment_composes_with_every_method(name: str, method: str) -> 
     config = plain(f"+experiment={name}", f"method={method}")
     check(config)
     assert (config["name"], config["method"]["name"]) == (name, method)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_run_that_an_experiment_sweeps_composes(name: str) -> None:
+    params = compose("config", [f"+experiment={name}"], return_hydra_config=True).hydra.sweeper.params or {}
+    swept = [[f"{key}={value.strip()}" for value in str(values).split(",")] for key, values in params.items()]
+    for overrides in itertools.product(*swept):
+        check(plain(f"+experiment={name}", *overrides))
+
+
+def test_sensitivity_changes_one_published_value_at_a_time() -> None:
+    def values(vary: str) -> tuple[float, float, float]:
+        config = plain("+experiment=sensitivity", f"+vary={vary}")
+        objective = config["method"]["training"]["objective"]
+        return objective["threshold"], objective["beta"], config["frequency"]["weight"]
+
+    found = {file.stem: values(file.stem) for file in (CONF / "vary").glob("*.yaml")}
+    assert found == {
+        "nothing": (0.5, 0.4, 0.35),
+        "tau_low": (0.3, 0.4, 0.35),
+        "tau_high": (0.7, 0.4, 0.35),
+        "beta_low": (0.5, 0.2, 0.35),
+        "beta_high": (0.5, 0.6, 0.35),
+        "lambda_low": (0.5, 0.4, 0.2),
+        "lambda_high": (0.5, 0.4, 0.5),
+    }
+
+
+def test_frequency_files_differ_from_haar_and_fft_in_one_thing() -> None:
+    def described(name: str) -> tuple[float, str, int | None, float | None]:
+        node = plain(f"frequency={name}")["frequency"]
+        return node["weight"], node["source"], node["transform"].get("levels"), node["transform"].get("cutoff")
+
+    assert described("haar_levels2") == (0.35, "original", 2, None)
+    assert described("haar_levels3") == (0.35, "original", 3, None)
+    assert described("haar_weak") == (0.2, "original", 1, None)
+    assert described("haar_strong") == (0.5, "original", 1, None)
+    assert described("haar_current") == (0.35, "current", 1, None)
+    assert described("fft_quarter") == (0.35, "original", None, 0.25)
+    assert described("fft_three_quarters") == (0.35, "original", None, 0.75)
+
+
+def test_scenes_are_of_the_world_and_meet_every_target() -> None:
+    config = plain("+experiment=scene_consistency")
+    templates = config["prompts"]["templates"]
+    assert len(templates) % 2 == 1  # targets alternate along the seeds: an even number would tie a scene to a target
+    named = [next(scene for scene in SCENES if template.endswith(f"the {scene}")) for template in templates]
+    assert set(TEXTURED_SCENES) <= set(named)
+    items = plan(["nurse"], templates, 2 * len(templates), ["female", "male"])
+    assert {(i.prompt, i.target) for i in items} == {
+        (t.format(a="a", profession="nurse"), g) for t in templates for g in ("female", "male")
+    }
 
 
 def test_defaults_of_the_headline_experiment() -> None:
