@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.items import FILE_NAME as JUDGED
@@ -13,6 +12,7 @@ from hspace_exp.evaluation.items import IDENTITY, read_judged
 from hspace_exp.evaluation.pairs import Pair, read_manifest
 from hspace_exp.record import RunRecord
 from hspace_exp.tables.records import Found, find_records
+from hspace_exp.tables.variants import strength_of
 
 MANIFEST = "manifest.csv"
 
@@ -63,15 +63,6 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[Found]]:
     """
     found = find_records(paths)
     return [_run(path, record) for path, record in found], found
-
-
-def strength_of(record: RunRecord) -> float | None:
-    """The strength that a run's configuration names; None for the unedited model and where there is no one number."""
-    method: Any = record.config.get("method")
-    strength = method.get("strength") if isinstance(method, Mapping) else None
-    if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
-        strength = next(iter(strength.values()))
-    return float(strength) if isinstance(strength, int | float) and record.method != "original" else None
 
 
 def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:

@@ -8,8 +8,9 @@ from statistics import fmean
 
 from hspace_exp.evaluation.functional.linearity import linearity
 from hspace_exp.report.chart import COLOURS, Point, line_chart
-from hspace_exp.report.collect import Run, strength_of
+from hspace_exp.report.collect import Run
 from hspace_exp.tables.columns import column
+from hspace_exp.tables.variants import strength_of
 
 SHOWN = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")
 FEWEST = 2

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.tables.columns import Column
+from hspace_exp.tables.commands import joined
+from hspace_exp.tables.strengths import linearity_lines
 
 SEEDS_FOR_T = 3
 
@@ -36,7 +38,8 @@ def footers(
         for text in _note_text(c, merged):
             notes.setdefault(text, []).append(c.heading)
     lines += [f"{', '.join(headings)}: {text}." for text, headings in notes.items()]
-    commands = list(dict.fromkeys(r.command for r in records if r.command)) or [command_of(records)]
+    lines += linearity_lines(rows, merged)
+    commands = joined([r.command for r in records if r.command]) or [command_of(records)]
     lines += [f"Command: `{line}`" for line in commands]
     seeds = {label: ", ".join(str(r.seed) for r in group) for label, group in rows.items()}
     lines.append(f"Seeds: {_per_row(seeds)}.")

@@ -113,8 +113,8 @@ def test_seeds_share_a_row_and_other_configurations_do_not(tmp_path: Path) -> No
         record(seed=0, success=0.9, config={"frequency": {"weight": 0.5}}),
     )
     (table,) = build([tmp_path])
-    assert set(table.rows) == {"lwim (frequency.weight=absent)", "lwim (frequency.weight=0.5)"}
-    assert cell(table, "lwim (frequency.weight=absent)", "success")[0] == "0.550"
+    assert set(table.rows) == {"lwim", "lwim, λ 0.5"}
+    assert cell(table, "lwim", "success")[0] == "0.550"
     assert any(line.startswith("Seeds:") and "0, 1" in line for line in table.footers)
 
 
