@@ -13,18 +13,24 @@ import torch
 from hspace_exp.atomic import write_text
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.pairs import COLUMNS
+from hspace_exp.groups import parts_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.seeding import generator
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image to make: ``target`` is the concept asked for, "" for none."""
+    """One image to make: ``target`` is the concept asked for, "" for none, "female+dark" for several."""
 
     prompt: str
     profession: str
     seed_index: int
     target: str = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The concepts asked for."""
+        return parts_of(self.target)
 
     @property
     def file(self) -> str:
@@ -51,7 +57,7 @@ def plan(
         professions: names.
         templates: wordings; seed i takes wording i modulo their number.
         count: images of each profession.
-        concepts: what may be asked for; none for the unedited model.
+        concepts: what may be asked for, concepts or compositions of them; none for the unedited model.
         assignment: ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count``
             allows), ``random`` draws, a concept's name asks it of every image.
         seed: of ``random``.
@@ -78,14 +84,17 @@ def _target(concepts: Sequence[str], assignment: str, seed: int, p: int, profess
 
 
 def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, float], edited: bool) -> Path:
-    """Write ``manifest.csv``; ``strength`` is each target's. Without an edit the edited image is the unedited one."""
+    """Write ``manifest.csv``. Without an edit the edited image is the unedited one.
+
+    ``strength`` is each concept's; of a composition the manifest tells the largest of its parts.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for item in items:
         original = f"images/original/{item.file}"
         shown = f"images/edited/{item.file}" if edited else original
-        amount = strength[item.target] if edited and item.target else 0.0
+        amount = max((strength[name] for name in item.parts), default=0.0) if edited else 0.0
         writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
     path = run_dir / "manifest.csv"
     write_text(path, text.getvalue())

@@ -66,5 +66,5 @@ def low_frequencies(
     if not frequency.weight:
         return Steering()
     nothing = torch.zeros(backbone.h_shape[0], 1, 1)
-    vectors = {item.target: nothing for item in items if item.target} or {"": nothing}
+    vectors = {name: nothing for item in items for name in item.parts} or {"": nothing}
     return AddedVector(vectors, 0.0, branch, frequency, window)(backbone, items, guided)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -82,7 +82,7 @@ class Targets:
 def targets_of(
     items: Sequence[Item], vectors: Mapping[str, Tensor], strength: Strength, device: torch.device
 ) -> Targets:
-    """Look up each item's vector and strength.
+    """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
     Args:
         items: with their ``target``.
@@ -90,15 +90,33 @@ def targets_of(
         strength: one number, or one a concept.
         device: of the result.
     """
-    for item in items:
-        if item.target and item.target not in vectors:
-            raise unknown("concept", item.target, vectors)
+    check_targets(items, vectors)
     nothing = torch.zeros_like(next(iter(vectors.values())))
-    amounts = [strength_of(strength, item.target) if item.target else 0.0 for item in items]
-    chosen = [vectors[item.target] if item.target else nothing for item in items]
+    chosen, amounts = [], []
+    for item in items:
+        if len(item.parts) > 1:  # summed in an order that the names alone decide
+            terms = [strength_of(strength, name) * vectors[name] for name in sorted(item.parts)]
+            chosen.append(torch.stack(terms).sum(0))
+            amounts.append(1.0)
+        else:
+            chosen.append(vectors[item.target] if item.target else nothing)
+            amounts.append(strength_of(strength, item.target) if item.target else 0.0)
     return Targets(
         torch.stack(chosen).to(device), torch.tensor(amounts, device=device), tuple(item.target for item in items)
     )
+
+
+def check_targets(items: Sequence[Item], names: Collection[str]) -> None:
+    """Refuse items that ask for a concept that is none of ``names``."""
+    for item in items:
+        for name in item.parts:
+            if name not in names:
+                raise unknown("concept", name, names)
+
+
+def within(items: Sequence[Item], names: Collection[str]) -> list[Item]:
+    """The items with only that part of their targets which is one of ``names``, concepts that exclude each other."""
+    return [replace(item, target=next((name for name in item.parts if name in names), "")) for item in items]
 
 
 def strength_of(strength: Strength, name: str) -> float:
