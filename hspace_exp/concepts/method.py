@@ -116,6 +116,10 @@ class MakeEdit(Protocol):
     def keeps(self) -> bool:
         """Whether it holds fast the attribute's ``keep`` groups, whose vectors are then learnt, too."""
 
+    @property
+    def composes(self) -> bool:
+        """Whether an image can be asked for several concepts at once, one a group."""
+
     def make(
         self,
         method: Method,
@@ -177,3 +181,8 @@ class Method:
     def keeps(self) -> bool:
         """Whether the attribute's ``keep`` groups are learnt, too."""
         return self.edit is not None and self.edit.keeps
+
+    @property
+    def composes(self) -> bool:
+        """Whether an image can be asked for several concepts at once, one a group."""
+        return self.edit is None or self.edit.composes

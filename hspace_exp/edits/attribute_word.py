@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.added import low_frequencies
-from hspace_exp.edits.steering import Steering, Window
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.edits.steering import Steering, Window, check_targets
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.plan import Item, article
 
@@ -23,6 +23,11 @@ class AttributeWord:
     def keeps(self) -> bool:
         """Nothing is held fast."""
         return False
+
+    @property
+    def composes(self) -> bool:
+        """Several words can stand before a profession."""
+        return True
 
     def make(
         self,
@@ -59,12 +64,11 @@ class AttributeWordEdit:
         return replace(term, prompts=[self.prompt(item) for item in items])
 
     def prompt(self, item: Item) -> str:
-        """The item's prompt with the word of its target."""
+        """The item's prompt with the words of its target; the first part's stands next to the profession."""
+        check_targets([item], self.words)
         if not item.target:
             return item.prompt
-        if item.target not in self.words:
-            raise unknown("concept", item.target, self.words)
-        return with_word(item.prompt, item.profession, self.words[item.target])
+        return with_word(item.prompt, item.profession, " ".join(self.words[name] for name in reversed(item.parts)))
 
 
 def with_word(prompt: str, profession: str, word: str) -> str:

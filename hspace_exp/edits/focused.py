@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.presence import Presence
-from hspace_exp.edits.steering import Steering, Strength, Window, targets_of
+from hspace_exp.edits.steering import Steering, Strength, Window, check_targets, targets_of, within
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
@@ -52,6 +52,11 @@ class Focus:
         """Whether other attributes are held fast."""
         return self.keep > 0
 
+    @property
+    def composes(self) -> bool:
+        """Vectors add up, each with the need of its own attribute; the gate opens for the words of all."""
+        return True
+
     def make(
         self,
         method: Method,
@@ -72,7 +77,7 @@ class FocusedEdit:
     """A batch's focused edit.
 
     Attributes:
-        concepts: that can be asked for, by name; they exclude each other.
+        concepts: that can be asked for, by name; those of one attribute exclude each other.
         others: groups of further concepts, each a mapping by name, for ``focus.keep``.
         words: concept → its positive prompt and the words in it that carry the attribute, for the gate.
         strength: s, one number or one a concept.
@@ -106,7 +111,7 @@ class FocusedEdit:
             "lowpass": self.frequency.transform if self.frequency.weight else None,
             "lowpass_branch": self.frequency.branch,
         }
-        inside = HEdit(vector=self._field(items, device), strength=steered, **common)
+        inside = HEdit(vector=self._fields(items, device), strength=steered, **common)
         outside = HEdit(**common)
 
         def hooks(done: float) -> AbstractContextManager[object]:
@@ -125,6 +130,15 @@ class FocusedEdit:
         rows = torch.arange(first, first + count, device=backbone.device)
         _, height, width = backbone.h_shape
         return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)
+
+    def _fields(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
+        """The sum of what each attribute asks for; what is to be kept is kept once."""
+        check_targets(items, self.concepts)
+        fields: list[Any] = []
+        for group in by_attribute(self.concepts):
+            one = replace(self, concepts=group, others={} if fields else self.others)
+            fields.append(one._field(within(items, group), device))
+        return fields[0] if len(fields) == 1 else lambda h: torch.stack([field(h) for field in fields]).sum(0)
 
     def _field(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
         """What is added to each sample, as a function of the source's h (2 B, C, H, W)."""
@@ -152,6 +166,14 @@ class FocusedEdit:
             return torch.cat([torch.zeros_like(total), total])
 
         return added
+
+
+def by_attribute(concepts: Mapping[str, Concept]) -> list[dict[str, Concept]]:
+    """Concepts that exclude each other, in an order that only the names of their attributes decide."""
+    found: dict[str, dict[str, Concept]] = {}
+    for name, concept in concepts.items():
+        found.setdefault(concept.attribute, {})[name] = concept
+    return [found[attribute] for attribute in sorted(found)]
 
 
 def gate_of_pairs(gate: AttentionGate) -> Any:  # noqa: ANN401 (a function without arguments)

@@ -41,6 +41,11 @@ class HGuidance:
         """Nothing is held fast."""
         return False
 
+    @property
+    def composes(self) -> bool:
+        """The classes of one classifier exclude each other."""
+        return False
+
     def make(
         self,
         method: Method,
