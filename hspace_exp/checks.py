@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.groups import groups_of, targets
 from hspace_exp.schema import Config
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
@@ -50,11 +51,11 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 
 def _check_words(config: Mapping[str, Any]) -> None:
-    prompts, protocol, concepts = config["prompts"], config["protocol"], config["attribute"]["concepts"]
+    prompts, protocol, groups = config["prompts"], config["protocol"], groups_of(config["attribute"])
     for name, values in (
         ("prompts.templates", prompts["templates"]),
         ("protocol.professions", protocol["professions"]),
-        ("attribute.concepts", concepts),
+        *((f"concepts of the attribute {group.name}", group.concepts) for group in groups),
     ):
         if not values:
             raise UserError(f"{name} is empty: name at least one")
@@ -68,8 +69,9 @@ def _check_words(config: Mapping[str, Any]) -> None:
             raise unknown("profession", profession, prompts["professions"])
     if len(set(protocol["professions"])) < len(protocol["professions"]):
         raise UserError("protocol.professions names a profession twice: name each once")
-    if protocol["assignment"] not in (*ASSIGNMENTS, *concepts):
-        raise unknown("assignment (protocol.assignment)", protocol["assignment"], (*ASSIGNMENTS, *concepts))
+    assignments = (*ASSIGNMENTS, *targets(groups))
+    if protocol["assignment"] not in assignments:
+        raise unknown("assignment (protocol.assignment)", protocol["assignment"], assignments)
 
 
 def _check_targets(node: Any, where: str = "") -> None:

@@ -24,12 +24,13 @@ from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
+from hspace_exp.groups import groups_of, kept_by, prompts_of, targets
 from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.provenance import describe_device
-from hspace_exp.record import RunRecord
+from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
 from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, make_runs, trained
 
@@ -75,10 +76,11 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
             return None
         with _timed("evaluation", seconds):
             pairs = read_manifest(run_dir / "manifest.csv")
-            found = evaluator(pairs, attribute=config["attribute"]["name"], seed=config["seed"])
-            if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator) and job.attribute in ATTRIBUTES:
-                iou = rendered_mask_iou(job.masks, job.backbone, job.attribute, job.part, job.prompts)
-                found = replace(found, metrics={**found.metrics, "mask_iou": iou})
+            groups = groups_of(config["attribute"])
+            names = [group.name for group in groups] if len(groups) > 1 else []
+            found = evaluator(pairs, attribute=config["attribute"]["name"], parts=names, seed=config["seed"])
+            if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
+                found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
         write_judged(run_dir, found.items)
         table = write_results(record, pairs, run_dir)
@@ -98,6 +100,8 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     source = plain["model"].get("source")
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
+    if not plain["attribute"].get("groups"):
+        plain["attribute"].pop("groups", None)  # a plain attribute is described, and digested, without them
     return plain
 
 
@@ -107,15 +111,18 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     method, frequency, masks, make_scheduler = (
         make(node) for node in (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler)
     )
-    protocol, attribute, prompts = config["protocol"], config["attribute"], config["prompts"]
-    concepts = attribute["concepts"] if method.edits else {}
-    keep = attribute["keep"] if method.keeps else {}
-    learnt = [concepts, *keep.values()] if method.training is not None else []
+    protocol, prompts = config["protocol"], config["prompts"]
+    asked = groups_of(config["attribute"]) if method.edits else ()
+    if len(asked) > 1 and not method.composes:
+        names = " or ".join(group.name for group in asked)
+        raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
+    keep = kept_by(asked) if method.keeps else {}
+    learnt = [prompts_of(asked), *keep.values()] if method.training is not None else []
     items = plan(
         protocol["professions"],
         prompts["templates"],
         protocol["images_per_profession"],
-        list(concepts),
+        targets(asked),
         protocol["assignment"],
         config["seed"],
     )
@@ -130,10 +137,8 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         method=method,
         frequency=frequency,
         masks=masks,
-        attribute=attribute["name"],
-        part=attribute["part"],
-        prompts=concepts,
-        keep=keep,
+        attribute=config["attribute"]["name"],
+        asked=asked,
         items=items,
         training_images=protocol["training_images"],
         training_steps=protocol["training_steps"],
@@ -153,6 +158,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
             "templates": prompts["templates"],
             "assignment": protocol["assignment"],
             "seed": config["seed"] if protocol["assignment"] == "random" else None,
+            **({"targets": targets(asked)} if len(asked) > 1 else {}),
         },
     )
 
@@ -165,15 +171,22 @@ def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
     """Everything before the evaluation."""
     concepts: dict[str, Concept] | None = {} if job.method.edits else None
     if job.method.training is not None:
-        concepts = trained(job)
-        unseen = "maps" in job.method.needs and "masks" in stages and not (job.run_dir / "masks.png").exists()
-        if (concepts is None or unseen) and {"concepts", "masks", "training"} & set(stages):
-            concepts = _learn(job, stages, seconds, concepts)
+        found = [_vectors(team, stages, seconds) for team in job.teams]
+        concepts = None if None in found else {name: one for some in found if some for name, one in some.items()}
     if "generation" in stages:
         if job.method.edits and concepts is None:
             raise UserError(f"{job.concepts_dir} lacks this configuration's vectors: run the stage training first")
         with _timed("generation", seconds):
             make_images(job, concepts)
+
+
+def _vectors(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> dict[str, Concept] | None:
+    """Vectors that are there already, or else, where the stages say so, learnt ones."""
+    there = trained(job)
+    unseen = "maps" in job.method.needs and "masks" in stages and not (job.run_dir / job.masks_file).exists()
+    if (there is None or unseen) and {"concepts", "masks", "training"} & set(stages):
+        return _learn(job, stages, seconds, there)
+    return there
 
 
 def _learn(
@@ -190,6 +203,17 @@ def _learn(
         return there
     with _timed("training", seconds):
         return make_concepts(job, positives, maps, runs)
+
+
+def _mask_ious(job: Job) -> dict[str, MetricValue]:
+    """IoU of the attribute maps with the truth of renders: ``mask_iou``, in a composition one a group."""
+    known = [group for group in job.asked if group.name in ATTRIBUTES]
+    return {
+        "mask_iou" if len(job.asked) == 1 else f"mask_iou_{group.name}": rendered_mask_iou(
+            job.masks, job.backbone, group.name, group.part, group.concepts
+        )
+        for group in known
+    }
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class ConceptPrompts:
 
 
 @dataclass
-class Attribute:
+class Group:
     """A group of concepts that exclude each other.
 
     Attributes:
@@ -47,6 +47,17 @@ class Attribute:
     part: str = MISSING
     concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
     keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
+
+
+@dataclass
+class Attribute(Group):
+    """What is asked for: one group, or a composition of several.
+
+    Attributes:
+        groups: of a composition, which has no concepts of its own; an image is asked for one concept of each.
+    """
+
+    groups: dict[str, Group] = field(default_factory=dict)
 
 
 @dataclass

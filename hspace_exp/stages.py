@@ -27,6 +27,7 @@ from hspace_exp.edits.steering import Edit, Window, strength_of
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import Sampling, claim, generate, take_originals
+from hspace_exp.groups import Group, Prompts, kept_by, learnt_together, prompts_of
 from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
@@ -50,10 +51,8 @@ class Job:
         method: how vectors are trained and applied.
         frequency: the low-frequency term.
         masks: makes attribute maps.
-        attribute: the group's name.
-        part: mask of rendered images that shows the attribute.
-        prompts: concept that can be asked for → ``positive``, ``neutral`` and ``words``.
-        keep: other attribute → its concepts in the same form, where the method holds them fast.
+        attribute: its name.
+        asked: the groups of concepts that can be asked for, none where nothing is edited; several in a composition.
         items: images to make.
         training_images: x+ of each concept.
         training_steps: optimiser steps.
@@ -65,6 +64,7 @@ class Job:
         settings: plain data beside the above: the nodes ``training``, ``mask`` and ``precision``, which decide vectors,
             and ``frequency`` and ``applied`` (strength, branch, window, edit), which decide how they are used.
         placing: plain data that decides which image is asked for what.
+        masks_file: picture of the attribute maps.
     """
 
     backbone: Backbone
@@ -73,9 +73,7 @@ class Job:
     frequency: LowFrequency
     masks: MaskProvider
     attribute: str
-    part: str
-    prompts: Mapping[str, Mapping[str, str]]
-    keep: Mapping[str, Mapping[str, Mapping[str, str]]]
+    asked: tuple[Group, ...]
     items: Sequence[Item]
     training_images: int
     training_steps: int
@@ -86,6 +84,25 @@ class Job:
     make_trainer: MakeTrainer
     settings: Mapping[str, Any] = field(default_factory=dict)
     placing: Mapping[str, Any] = field(default_factory=dict)
+    masks_file: str = "masks.png"
+
+    @property
+    def prompts(self) -> dict[str, Mapping[str, str]]:
+        """Concept that can be asked for → ``positive``, ``neutral`` and ``words``."""
+        return prompts_of(self.asked)
+
+    @property
+    def keep(self) -> dict[str, Prompts]:
+        """Other attribute → its concepts in the same form, where the method holds them fast."""
+        return kept_by(self.asked) if self.method.keeps else {}
+
+    @property
+    def teams(self) -> list[Job]:
+        """One job for all groups whose vectors are learnt in one go; a plain attribute is its own team."""
+        teams = learnt_together(self.asked, self.method.keeps)
+        if len(teams) < 2:
+            return [self]
+        return [replace(self, asked=team, masks_file=f"masks_{team[0].name}.png") for team in teams]
 
     @property
     def concepts_dir(self) -> Path:
@@ -107,7 +124,11 @@ class Job:
     def groups(self) -> dict[str, str]:
         """The attribute of every concept that is learnt."""
         others = {name: group for group, concepts in self.keep.items() for name in concepts}
-        return {**dict.fromkeys(self.prompts, self.attribute), **others}
+        return {**{name: group.name for group in self.asked for name in group.concepts}, **others}
+
+    def part_of(self, name: str) -> str:
+        """Mask of rendered images that shows a concept; what is kept is looked for on the whole person."""
+        return next((group.part for group in self.asked if name in group.concepts), "person")
 
     def runs_about(self, prompt: str) -> dict[str, Any]:
         """What decides the sampling runs of a prompt."""
@@ -117,7 +138,8 @@ class Job:
     def positives_about(self, name: str) -> dict[str, Any]:
         """What decides the x+ of a concept."""
         if self.masks.needs_exact:
-            made: dict[str, Any] = {"kind": "rendered", "concept": name, "attribute": self.attribute, "part": self.part}
+            made: dict[str, Any] = {"kind": "rendered", "concept": name, "attribute": self.groups[name]}
+            made |= {"part": self.part_of(name)}
             made |= {"model": self.backbone.name, "revision": self.backbone.revision}
         else:
             prompts = self.learnt[name]
@@ -179,7 +201,8 @@ def make_positives(job: Job) -> dict[str, Positives]:
     for name, prompts in job.learnt.items():
         about = job.positives_about(name)
         if job.masks.needs_exact:
-            make = partial(dataset.render_block, job.backbone, job.attribute, name, job.part, image_seed=job.image_seed)
+            shown = job.groups[name], name, job.part_of(name)
+            make = partial(dataset.render_block, job.backbone, *shown, image_seed=job.image_seed)
         else:
             make = partial(
                 dataset.sample_block,
@@ -212,7 +235,7 @@ def make_maps(job: Job, positives: Mapping[str, Positives], seconds: dict[str, f
     images = torch.cat([load_images(files) for files in shown.values()])
     some = torch.cat([maps[name][: len(files)] for name, files in shown.items()])
     labels = [name for name, files in shown.items() for _ in files]
-    save_png(job.run_dir / "masks.png", mask_sheet(images, some, labels))
+    save_png(job.run_dir / job.masks_file, mask_sheet(images, some, labels))
     return maps
 
 
@@ -235,7 +258,12 @@ def _leave(job: Job, concepts: Mapping[str, Concept]) -> dict[str, Concept]:
     """Write concept files into the run's folder, with the method and the strength that they are used with here."""
     used = {"strength": job.method.strength, "branch": job.method.branch}
     own = {
-        name: replace(concept, method=job.method.name, hyperparameters={**concept.hyperparameters, **used})
+        name: replace(
+            concept,
+            method=job.method.name,
+            attribute=job.groups[name],
+            hyperparameters={**concept.hyperparameters, **used},
+        )
         for name, concept in concepts.items()
     }
     for name, concept in own.items():
@@ -312,7 +340,9 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
         how = {"frequency": essential(job.settings["frequency"]), "applied": essential(job.settings["applied"])}
         if job.method.training is None:
             how["prompts"] = job.prompts
-        claim(edited, digest({**plain, **how, "placing": job.placing, "vectors": job.vectors_made_by}))
+        vectors = [team.vectors_made_by for team in job.teams]
+        how["vectors"] = vectors[0] if len(vectors) == 1 else vectors
+        claim(edited, digest({**plain, **how, "placing": job.placing}))
         generate(
             job.backbone,
             job.sampling,

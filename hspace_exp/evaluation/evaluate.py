@@ -11,6 +11,7 @@ import torch
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.class_metrics import ClassBalance
+from hspace_exp.evaluation.composition_measures import CompositionJudge, composition_measures
 from hspace_exp.evaluation.fairness_measures import (
     agreement_measure,
     bias_measure,
@@ -55,6 +56,7 @@ def evaluate(
     pairs: Sequence[Pair],
     *,
     attribute: str,
+    parts: Sequence[str] = (),
     judge: Judge,
     clip: ImageTextModel,
     features: ImageFeatures | None = None,
@@ -76,7 +78,8 @@ def evaluate(
 
     Args:
         pairs: what to measure; each (profession, prompt, seed index, target) once.
-        attribute: what was steered; both judges must know it.
+        attribute: what was steered; both judges must know it, or
+        parts: the attributes that it is a composition of, which both must know.
         judge: decides what an image presents.
         clip: image-text model for alignment. Give ``judge`` the same `SharedClip` and images are embedded once.
         features: features for ``fid`` and ``kid``; None takes those of ``clip``.
@@ -96,6 +99,9 @@ def evaluate(
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
+    if parts:
+        judge = CompositionJudge(judge, attribute, parts)
+        second_judge = None if second_judge is None else CompositionJudge(second_judge, attribute, parts)
     values, professions = _check(pairs, attribute, judge, second_judge)
     options: Resampling = {"repeats": repeats, "seed": seed}
     measures = fairness_measures(judge.name, attribute, professions, len(values), "", **options)
@@ -115,7 +121,8 @@ def evaluate(
         rows = [[truth.get(p, nothing)[value] for value in values] for p in professions]
         table = torch.tensor(rows, dtype=torch.float64)
         measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
-    measures |= content_measures(judge.name, attribute, tuple(judge.attributes), **options)
+    others = tuple(name for name in judge.attributes if name not in (attribute, *parts))
+    measures |= content_measures(judge.name, others, **options)
     measures |= distribution_measures(**options)
     judges = [judge]
     if second_judge is not None:
@@ -123,6 +130,10 @@ def evaluate(
         suffix = f"_{second_judge.name}"
         measures |= fairness_measures(second_judge.name, attribute, professions, len(values), suffix, **options)
         measures["judge_agreement"] = agreement_measure(judge.name, second_judge.name, attribute, **options)
+    for one in judges:
+        if isinstance(one, CompositionJudge):
+            suffix = "" if one is judge else f"_{one.name}"
+            measures |= composition_measures(one, professions, suffix, **options)
     measures |= extra or {}
     features = OpenClipFeatures(clip) if features is None else features
     if person_masks is not None:
@@ -142,7 +153,8 @@ def evaluate(
     for name in DISTRIBUTIONS:
         notes = filter(None, (f"{features.name} features", metrics[name].note))
         metrics[name] = replace(metrics[name], note=", ".join(notes))
-    details: dict[str, Any] = {"entanglement_matrix": entanglement_matrix(items, judge.name)}
+    matrix = entanglement_matrix(items, judge.name, without=[attribute] if parts else ())
+    details: dict[str, Any] = {"entanglement_matrix": matrix}
     if accuracy is not None:
         metrics["classifier_accuracy"] = accuracy.metric
         details["confusion"] = accuracy.to_json()

@@ -78,21 +78,22 @@ class AvatarEvaluator:
         self.person_masks = sam_person_masks(folder / "sam", device)
         self.labelled, self.repeats, self.device, self.batch_size = labelled, repeats, device, batch_size
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
-        """Measure pairs of images."""
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
+        """Measure pairs of images; ``parts`` names the attributes that ``attribute`` is a composition of."""
         from hspace_exp.evaluation.world import labelled_renders, world_truth
 
         return evaluate(
             pairs,
             attribute=attribute,
+            parts=parts,
             judge=self.judge,
             clip=self.clip,
             features=self.distribution_features,
             perceptual=FeatureDistance(OpenClipFeatures(self.clip)),
             second_judge=self.probe,
             person_masks=self.person_masks,
-            truth=world_truth(attribute),
-            labelled=labelled_renders(attribute, self.labelled) if self.labelled else None,
+            truth=world_truth(*(parts or [attribute])),
+            labelled=labelled_renders(parts or attribute, self.labelled) if self.labelled else None,
             intersections=INTERSECTIONS,
             batch_size=self.batch_size,
             repeats=self.repeats,
@@ -139,11 +140,15 @@ class PhotoEvaluator:
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.repeats, self.device, self.batch_size = repeats, device, batch_size
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
-        """Measure pairs of images; backgrounds are left out, as no person masks are at hand."""
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
+        """Measure pairs of images; ``parts`` names the attributes that ``attribute`` is a composition of.
+
+        Backgrounds are left out, as no person masks are at hand.
+        """
         found = evaluate(
             pairs,
             attribute=attribute,
+            parts=parts,
             judge=self.judge,
             clip=self.clip,
             features=self.distribution_features,

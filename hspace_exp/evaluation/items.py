@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +81,22 @@ def read_judged(path: str | Path) -> list[dict[str, str]]:
     return rows
 
 
-def entanglement_matrix(rows: Sequence[Mapping[str, Any]], judge: str) -> dict[str, dict[str, float]]:
+def entanglement_matrix(
+    rows: Sequence[Mapping[str, Any]], judge: str, without: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
     """What was asked for against what changed.
 
     Args:
         rows: of `judged_rows`.
         judge: in whose eyes.
+        without: attributes to leave out.
 
     Returns:
         target → attribute → share of the images asked for it whose attribute changed, of those clear before and after;
         attributes that were never clear are left out. Images that nothing was asked of make the row "".
     """
-    attributes = [name.split(".")[1] for name in rows[0] if name.startswith(f"{judge}.") and name.endswith(".after")]
+    seen = [name.split(".")[1] for name in rows[0] if name.startswith(f"{judge}.") and name.endswith(".after")]
+    attributes = [name for name in seen if name not in without]
     matrix: dict[str, dict[str, float]] = {}
     for target in sorted({str(row["target"]) for row in rows}):
         matrix[target] = {}

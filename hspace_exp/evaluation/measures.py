@@ -20,11 +20,8 @@ from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision
 from hspace_exp.evaluation.seen import Seen
 
 
-def content_measures(
-    judge: str, attribute: str, attributes: tuple[str, ...], **options: Unpack[Resampling]
-) -> dict[str, Measure]:
-    """Alignment with texts, and what else was kept, in the eyes of one judge."""
-    others = tuple(name for name in attributes if name != attribute)
+def content_measures(judge: str, others: tuple[str, ...], **options: Unpack[Resampling]) -> dict[str, Measure]:
+    """Alignment with texts, and how far the other attributes were kept, in the eyes of one judge."""
     measures = {
         "clip_alignment": Measure(ClipAlignment(**options), lambda s: (s.keys, s.image, s.prompt, s.groups), True),
         "subject_alignment": Measure(ClipAlignment(**options), lambda s: (s.keys, s.image, s.subject, s.groups), True),
@@ -43,7 +40,7 @@ def content_measures(
         clear = (before >= 0) & (after >= 0)
         return seen.keys[clear], (before == after)[clear], seen.groups[clear]
 
-    if "scene" in attributes:
+    if "scene" in others:
         measures["scene_kept"] = Measure(Share(**options), scene_kept, True)
     if others:
         measures["entanglement"] = Measure(UnwantedShare(**options), changed(others), True)

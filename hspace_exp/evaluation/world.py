@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import product
+
 import numpy as np
 import torch
 
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth, sample_spec
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.accuracy import Labelled
+from hspace_exp.groups import JOIN
 from hspace_exp.progress import track
 
 # Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).
@@ -15,35 +20,47 @@ SEED = 30_000_000
 SKEWED = ("gender", "age", "skin_tone")
 
 
-def world_truth(attribute: str) -> dict[str, dict[str, float]]:
-    """P(value | profession) of an attribute of the embedded world.
+def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
+    """P(value | profession) of an attribute of the embedded world, or of the combination of several.
+
+    Given the profession, attributes are independent of one another there.
 
     Raises:
-        UserError: the attribute is not one that the truth table skews.
+        UserError: an attribute is not one that the truth table skews.
     """
-    if attribute not in SKEWED:
-        raise unknown("skewed attribute", attribute, SKEWED)
-    return {profession: load_truth()[profession].probabilities(attribute) for profession in PROFESSIONS}
+    for attribute in attributes:
+        if attribute not in SKEWED:
+            raise unknown("skewed attribute", attribute, SKEWED)
+    truth = {}
+    for profession in PROFESSIONS:
+        parts = [load_truth()[profession].probabilities(attribute) for attribute in attributes]
+        truth[profession] = {
+            JOIN.join(values): math.prod(part[value] for part, value in zip(parts, values, strict=True))
+            for values in product(*parts)
+        }
+    return truth
 
 
-def labelled_renders(attribute: str, count: int = 216, size: int = 128) -> Labelled:
-    """Renders that no model was trained on, professions and values of ``attribute`` in turn.
+def labelled_renders(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Labelled:
+    """Renders that no model was trained on, professions and values in turn.
 
     Args:
-        attribute: whose values are the labels, e.g. "gender".
+        attributes: whose values are the labels, e.g. "gender", or whose combinations.
         count: number of images.
         size: side of the images in pixels.
     """
     from hspace_exp.avatars.render import render
 
-    if attribute not in ATTRIBUTES or attribute == "subject":
-        raise unknown("attribute", attribute, tuple(ATTRIBUTES)[1:])
-    choices = ATTRIBUTES[attribute]
+    names = [attributes] if isinstance(attributes, str) else list(attributes)
+    for name in names:
+        if name not in ATTRIBUTES or name == "subject":
+            raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
+    choices = list(product(*(ATTRIBUTES[name] for name in names)))
     images, values = [], []
     for i in track(range(count), description="render labelled images"):
-        value = choices[(i // len(PROFESSIONS)) % len(choices)]
-        fixed = {attribute: value}
+        chosen = choices[(i // len(PROFESSIONS)) % len(choices)]
+        fixed = dict(zip(names, chosen, strict=True))
         spec = sample_spec(np.random.default_rng([SEED, i]), PROFESSIONS[i % len(PROFESSIONS)], **fixed)
         images.append(render(spec, SEED + i, size, parts=False).image)
-        values.append(value)
+        values.append(JOIN.join(chosen))
     return Labelled(torch.from_numpy(np.stack(images)), values)

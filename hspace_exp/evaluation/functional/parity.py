@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -66,3 +68,18 @@ def intersect(classes: Tensor, sizes: tuple[int, ...]) -> Tensor:
     for one, size in zip(classes, sizes, strict=True):
         joint = joint * size + one
     return torch.where((classes < 0).any(0), -1, joint)
+
+
+def part_of(joint: Tensor, part: int, sizes: tuple[int, ...]) -> Tensor:
+    """The class of one attribute in combinations that `intersect` numbered.
+
+    Args:
+        joint: (N,) int64, negative where there is none.
+        part: which attribute.
+        sizes: how many classes each attribute has.
+
+    Returns:
+        (N,) int64; negative where ``joint`` is.
+    """
+    later = math.prod(sizes[part + 1 :])
+    return torch.where(joint < 0, joint, joint.div(later, rounding_mode="floor") % sizes[part])
