@@ -1,6 +1,12 @@
 UV := .bootstrap/bin/uv
 PYTHON ?= python3
 ARGS ?=
+PROTOCOL ?= demo
+MODEL ?= avatars
+EXPERIMENTS ?=
+METHODS ?=
+JOBS ?= 1
+MAX_SECONDS ?= 0
 METHOD ?= focused
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-slow lint types reproduce-tables
@@ -37,6 +43,6 @@ lint: install ## ruff
 types: install ## mypy
 	.venv/bin/mypy
 
-reproduce-tables: install ## the three methods on the embedded model, and the table that compares them
-	.venv/bin/python -m hspace_exp -m +experiment=gender_fairness method=original,sdid,lwim $(ARGS)
-	.venv/bin/python -m hspace_exp.tables outputs/gender_fairness
+reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=
+	.venv/bin/python -m hspace_exp.reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \
+		--methods "$(METHODS)" --jobs "$(JOBS)" --max-seconds "$(MAX_SECONDS)" $(ARGS)

@@ -1,0 +1,1 @@
+"""All runs that tables need, then tables and figures from their records."""

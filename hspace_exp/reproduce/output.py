@@ -1,0 +1,49 @@
+"""Tables in all formats and figures, from what runs left; no model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hspace_exp.atomic import save_png, write_text
+from hspace_exp.report.collect import collect
+from hspace_exp.report.figures import drawings, pictures
+from hspace_exp.tables.build import make_table
+from hspace_exp.tables.formats import render
+from hspace_exp.tables.records import by_table
+
+FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
+
+
+def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
+    """Write tables and figures of runs, those of one experiment under its name.
+
+    Args:
+        runs: their folders.
+        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, and ``figures/<experiment>_….svg`` and ``.png``.
+
+    Returns:
+        what was written.
+    """
+    collected, found = collect(runs)
+    tables = by_table(found)
+    experiments = [experiment for experiment, _, _ in tables]
+    written = []
+    for (experiment, _, attribute), group in tables.items():
+        name = experiment if experiments.count(experiment) == 1 else f"{experiment}_{attribute}"
+        table = make_table(group)
+        for ending, form in FORMATS.items():
+            path = folder / f"{name}.{ending}"
+            write_text(path, render([table], form))
+            written.append(path)
+        ids = {id(record) for _, record in group}
+        mine = [run for run in collected if id(run.record) in ids]
+        for kind, svg in drawings(mine, group).items():
+            path = folder / "figures" / f"{name}_{kind}.svg"
+            write_text(path, svg)
+            written.append(path)
+        for kind, image in pictures(mine, group).items():
+            path = folder / "figures" / f"{name}_{kind}.png"
+            save_png(path, image)
+            written.append(path)
+    return written
