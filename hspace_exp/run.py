@@ -97,7 +97,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     if not isinstance(resolved, dict):
         raise UserError("expected a configuration with named keys")
     plain = {str(key): value for key, value in resolved.items()}
-    source = plain["model"].get("source")
+    source = plain["model"].get("path") or plain["model"].get("source")
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
     if not plain["attribute"].get("groups"):

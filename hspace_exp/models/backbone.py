@@ -171,6 +171,7 @@ class Backbone:
 def load_backbone(
     source: Path | str,
     *,
+    path: Path | str | None = None,
     revision: str | None = None,
     variant: str | None = None,
     device: str = "auto",
@@ -182,9 +183,10 @@ def load_backbone(
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
     Args:
-        source: a folder in diffusers layout, or a hub id such as ``stabilityai/stable-diffusion-2-1``.
+        source: a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``.
+        path: a folder that holds what ``source`` names, for machines without a network; None: as ``source`` says.
         revision: the hub's branch, tag or commit.
-        variant: weight variant such as ``fp16``.
+        variant: weight variant such as ``fp16``, where there are such files.
         device: ``auto`` (CUDA, then MPS, then CPU) or any torch device.
         dtype: ``auto`` (float32, but bfloat16 for U-Nets above 100 M parameters on CUDA), ``float32``, ``bfloat16``
             or ``float16``.
@@ -195,14 +197,13 @@ def load_backbone(
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
     """
-    parts = loading.load_parts(source, revision=revision, variant=variant)
     where = loading.resolve_device(device)
-    number = loading.resolve_dtype(dtype, where, sum(p.numel() for p in parts.unet.parameters()) > SMALL_UNET)
-    for module in (parts.unet, *parts.text_encoders):
-        if number != torch.float32:  # already their type; diffusers warns of any cast
-            module.to(number)
+    folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
+    big = dtype == "auto" and where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
+    number = loading.resolve_dtype(dtype, where, big)
+    parts = loading.load_parts(folder, called, found, variant=variant, dtype=number)
+    for module in (parts.unet, parts.vae, *parts.text_encoders):
         module.to(where)
-    parts.vae.to(where)
     return Backbone(
         parts.unet,
         parts.vae,

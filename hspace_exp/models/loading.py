@@ -1,4 +1,4 @@
-"""Read the parts of a diffusers pipeline from a folder or the hub, with one-line errors."""
+"""Read the parts of a diffusers pipeline from a folder, with one-line errors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from diffusers.utils import is_accelerate_available
 from safetensors import SafetensorError
 
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.models import hub
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
@@ -23,7 +24,7 @@ _LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, Safetens
 
 @dataclass(frozen=True)
 class Parts:
-    """Loaded parts of a pipeline, on the CPU in float32."""
+    """Loaded parts of a pipeline, on the CPU; the VAE in float32."""
 
     unet: Any
     vae: Any
@@ -72,39 +73,69 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def load_parts(source: Path | str, *, revision: str | None = None, variant: str | None = None) -> Parts:
-    """Load every part of a pipeline; see ``load_backbone`` for the arguments.
+def find_folder(source: Path | str, revision: str | None = None, variant: str | None = None) -> tuple[Path, str, str]:
+    """Folder, name and revision of a pipeline: ``source`` itself, or the hub's snapshot of that id, fetched if needed.
 
     Raises:
-        UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
+        UserError: there is no such folder, or the hub cannot be reached.
     """
     folder = _local_folder(source)
-    place = str(folder or source)
-    hub: dict[str, Any] = {} if folder else {"revision": revision}
+    if folder is not None:
+        return folder, folder.name, fingerprint(folder / "unet")
+    snapshot = hub.snapshot(str(source), revision, variant)
+    return snapshot, str(source), snapshot.name
+
+
+def count_parameters(folder: Path) -> int:
+    """Parameters of the U-Net in ``folder``, from its config alone."""
+    with torch.device("meta"):
+        try:
+            config = diffusers.UNet2DConditionModel.load_config(folder, subfolder="unet")
+            unet: Any = diffusers.UNet2DConditionModel.from_config(config)
+        except _LOAD_ERRORS as error:
+            raise UserError(_cannot_load(folder, error)) from error
+    return sum(p.numel() for p in unet.parameters())
+
+
+def load_parts(
+    folder: Path, name: str, revision: str, *, variant: str | None = None, dtype: torch.dtype = torch.float32
+) -> Parts:
+    """Load every part of a pipeline.
+
+    Args:
+        folder: in diffusers layout.
+        name: what to call it.
+        revision: which weights these are.
+        variant: of the weights, such as ``fp16``, where there are such files; else the plain ones, and conversely.
+        dtype: of the U-Net and the text encoders.
+
+    Raises:
+        UserError: weights are missing, damaged or of another kind.
+    """
+    place = str(folder)
     try:
-        index, commit = diffusers.DiffusionPipeline.load_config(place, return_commit_hash=True, **hub)
+        index = diffusers.DiffusionPipeline.load_config(place)
     except _LOAD_ERRORS as error:
-        raise UserError(_cannot_load(place, folder, error)) from error
+        raise UserError(_cannot_load(folder, error)) from error
     pipeline = str(index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise unknown("pipeline class", pipeline, PIPELINES)
     family = PIPELINES[pipeline]
     suffixes = ["", "_2"] if family == "sdxl" else [""]
     try:
-        scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler", **hub)
+        scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
         load_tokenizer = transformers.CLIPTokenizer.from_pretrained
-        tokenizers = [load_tokenizer(place, subfolder=f"tokenizer{s}", **hub) for s in suffixes]
-        weights = {"use_safetensors": True, "variant": variant, **hub}
+        tokenizers = [load_tokenizer(place, subfolder=f"tokenizer{s}") for s in suffixes]
         # diffusers would use accelerate, where it is installed, and else print advice.
-        ours = {"torch_dtype": torch.float32, "low_cpu_mem_usage": is_accelerate_available()}
-        unet = _module(diffusers.UNet2DConditionModel, place, "unet", **ours, **weights)
-        vae = _module(diffusers.AutoencoderKL, place, "vae", **ours, **weights)
+        ours = {"low_cpu_mem_usage": is_accelerate_available()}
+        unet = _module(diffusers.UNet2DConditionModel, folder, "unet", variant, torch_dtype=dtype, **ours)
+        vae = _module(diffusers.AutoencoderKL, folder, "vae", variant, torch_dtype=torch.float32, **ours)
         encoders = []
         for suffix in suffixes:
             cls = getattr(transformers, index[f"text_encoder{suffix}"][1])
-            encoders.append(_module(cls, place, f"text_encoder{suffix}", dtype=torch.float32, **weights))
+            encoders.append(_module(cls, folder, f"text_encoder{suffix}", variant, dtype=dtype))
     except (*_LOAD_ERRORS, AttributeError) as error:
-        raise UserError(_cannot_load(place, folder, error)) from error
+        raise UserError(_cannot_load(folder, error)) from error
     return Parts(
         unet,
         vae,
@@ -113,23 +144,27 @@ def load_parts(source: Path | str, *, revision: str | None = None, variant: str 
         encoders,
         family,
         zeros_for_empty=family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True)),
-        name=folder.name if folder else str(source),
-        revision=fingerprint(folder / "unet") if folder else str(commit or revision or "main"),
+        name=name,
+        revision=revision,
     )
 
 
-def _module(cls: Any, place: str, subfolder: str, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)
+def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)
     """Load one network; weights that the file lacks would otherwise stay random."""
+    files = [file.name for file in (folder / part).glob("*.safetensors*")]
+    found = hub.best_variant(files, variant)
     bars = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
-        module, info = cls.from_pretrained(place, subfolder=subfolder, output_loading_info=True, **options)
+        module, info = cls.from_pretrained(
+            str(folder), subfolder=part, output_loading_info=True, use_safetensors=True, variant=found, **options
+        )
     finally:
         if bars:
             transformers.utils.logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])
     if missing:
-        raise KeyError(f"{subfolder} lacks {len(missing)} weights, {missing[0]} first")
+        raise KeyError(f"{part} lacks {len(missing)} weights, {missing[0]} first")
     return module
 
 
@@ -152,14 +187,9 @@ def _fix(folder: Path) -> str:
     return "check the path, or download the model there with `hf download <id> --local-dir <folder>`"
 
 
-def _cannot_load(place: str, folder: Path | None, error: Exception) -> str:
+def _cannot_load(folder: Path, error: Exception) -> str:
     root: BaseException = error
     while (deeper := root.__cause__ or root.__context__) is not None:
-        root = deeper  # diffusers wraps "no network" into "no such file"
+        root = deeper
     reason = " ".join(str(root).split())[:200] or type(root).__name__
-    if folder is not None:
-        return f"cannot load a pipeline from {folder} ({reason}): {_fix(folder)}"
-    return (
-        f"cannot get {place!r} from the Hugging Face hub ({reason}): check the id, the network and `hf auth login`, "
-        "give a local folder, or use model=avatars, which needs no download"
-    )
+    return f"cannot load a pipeline from {folder} ({reason}): {_fix(folder)}"
