@@ -63,6 +63,8 @@ def targets(groups: Sequence[Group]) -> list[str]:
 
     Parts are named in the order of the groups; the list itself is in an order that the groups' order does not change.
     """
+    if not groups:
+        return []
     ranks = sorted(range(len(groups)), key=lambda k: groups[k].name)
     found = []
     for chosen in itertools.product(*(groups[k].concepts for k in ranks)):

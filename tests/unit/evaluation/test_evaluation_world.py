@@ -39,3 +39,13 @@ def test_labelled_renders_are_balanced_and_repeatable() -> None:
     assert a.images.shape == (72, 16, 16, 3)
     assert Counter(a.values) == {"female": 36, "male": 36}
     assert a.images.equal(b.images)
+
+
+def test_truth_and_labels_of_combinations() -> None:
+    row, gender, tone = (
+        world_truth(*names)["nurse"] for names in (("gender", "skin_tone"), ("gender",), ("skin_tone",))
+    )
+    assert row["female+dark"] == pytest.approx(gender["female"] * tone["dark"])
+    assert sum(row.values()) == pytest.approx(1)
+    values = labelled_renders(("gender", "age"), 144, 16).values
+    assert {values.count(value) for value in ("female+young", "female+old", "male+young", "male+old")} == {36}
