@@ -55,7 +55,13 @@ BLOCKS: dict[str, tuple[Column, ...]] = {
         Column("entanglement", "Entanglement", 3, beside_original=True),
     ),
 }
-_KNOWN = {column.metric: column for columns in BLOCKS.values() for column in columns}
+COMPOSITION = (
+    Column("composition_success", "All parts shown"),
+    # No contest: it says what the column before it would be if parts did not get in one another's way.
+    Column("composition_if_independent", "If independent", contest=False),
+)
+_KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION) for column in columns}
+_SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")
 
 
@@ -70,7 +76,8 @@ def blocks_for(present: Collection[str], wanted: Sequence[str] | None = None) ->
         UserError: a wanted metric is in no record.
     """
     if wanted is None:
-        kept = {title: tuple(c for c in columns if c.metric in present) for title, columns in BLOCKS.items()}
+        blocks = {**BLOCKS, "Composition": (*COMPOSITION, *map(column, _successes_of_parts(present)))}
+        kept = {title: tuple(c for c in columns if c.metric in present) for title, columns in blocks.items()}
         return {title: columns for title, columns in kept.items() if columns}
     names = [*(n for n in _KNOWN if n in present), *sorted(set(present) - set(_KNOWN))] if wanted == ["all"] else wanted
     for name in names:
@@ -79,6 +86,14 @@ def blocks_for(present: Collection[str], wanted: Sequence[str] | None = None) ->
     chunks = [names[start : start + WIDEST] for start in range(0, len(names), WIDEST)]
     titles = ["Metrics"] if len(chunks) == 1 else [f"Metrics {i} of {len(chunks)}" for i in range(1, len(chunks) + 1)]
     return {title: tuple(map(column, chunk)) for title, chunk in zip(titles, chunks, strict=True)}
+
+
+def _successes_of_parts(present: Collection[str]) -> list[str]:
+    """Metrics such as ``success_gender``, where a composition was measured, as many as fit beside it."""
+    parts = [name.removeprefix("deviation_ratio_") for name in sorted(present) if name.startswith("deviation_ratio_")]
+    names = [f"success_{part}" for part in parts if not part.endswith(_SECOND_JUDGE)]
+    whole = COMPOSITION[0].metric in present
+    return [name for name in names if name in present][: WIDEST - len(COMPOSITION)] if whole else []
 
 
 def column(metric: str) -> Column:

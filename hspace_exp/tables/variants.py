@@ -23,6 +23,7 @@ WORDS = {
     "scheduler.kind": "sampler",
 }
 ABSENT = "absent"
+_STRENGTHS = "method.strength."
 
 
 def varied(records: Sequence[RunRecord]) -> dict[str, list[str]]:
@@ -108,6 +109,8 @@ def _words(name: str, among: Sequence[str]) -> str:
     if name in WORDS:
         return WORDS[name]
     parts = name.split(".")
+    if name.startswith(_STRENGTHS):
+        return f"strength of {parts[-1]}"
     last = [other.split(".")[-1] for other in among]
     return name if last.count(parts[-1]) > 1 or parts[-1] in ("name", "_target_") else parts[-1].replace("_", " ")
 

@@ -186,3 +186,27 @@ def test_nothing_found_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
     path = record(success=0.5).write(tmp_path / "a")
     assert len(find_records([path, path.parent, tmp_path])) == 1
+
+
+def test_compositions_show_their_parts(tmp_path: Path) -> None:
+    parts = {"composition_success": 0.8, "composition_if_independent": 0.81, "success_gender": 0.9, "success_age": 0.9}
+    more = {
+        "deviation_ratio_gender": 0.1,
+        "deviation_ratio_age": 0.2,
+        "deviation_ratio_probe": 0.1,
+        "success_probe": 1.0,
+    }
+    save(
+        tmp_path, record("sdid", **parts, **more), record("lwim", success=0.8, **more, **{**parts, "success_age": 0.5})
+    )
+    (table,) = build([tmp_path])
+    shown = {block.title: [c.metric for c in block.columns] for block in table.blocks}
+    assert shown["Composition"] == [
+        "composition_success",
+        "composition_if_independent",
+        "success_age",
+        "success_gender",
+    ]
+    assert cell(table, "sdid", "success_age")[2]
+    assert not cell(table, "sdid", "composition_if_independent")[2]
+    assert "Composition" not in blocks_for(["success", "success_probe", "deviation_ratio_probe"])

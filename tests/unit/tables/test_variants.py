@@ -59,6 +59,15 @@ def test_an_absent_value_is_not_printed() -> None:
     assert labels(records) == ["lwim, Haar levels 1", "lwim", "lwim, Haar levels 2"]
 
 
+def test_strengths_of_single_concepts_are_named() -> None:
+    def strengths(female: float, young: float) -> RunRecord:
+        return run(method={"name": "lwim", "strength": {"female": female, "male": female, "young": young}})
+
+    assert labels([strengths(0, 1.5), strengths(1.5, 1.5), strengths(1.5, 0)]) == [
+        "lwim, strength of female 0", "lwim", "lwim, strength of young 0"
+    ]  # fmt: skip
+
+
 def test_strengths_are_sorted_as_numbers_and_seeds_share_a_row() -> None:
     found = rows(strong("sdid", 10), strong("sdid", 2), strong("sdid", 2, seed=1), strong("lwim", 1))
     assert list(found) == ["sdid, strength 2", "sdid, strength 10", "lwim"]
