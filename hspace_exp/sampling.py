@@ -43,7 +43,7 @@ def sample_latents(
         scheduler: a diffusers scheduler without noise of its own; None takes a copy of the backbone's.
         edit: what is done to h in every step; its ``guided`` must say whether guidance is on.
         hooks: makes the context of each step instead, which may be another one every time.
-        on_step: called with (step, timestep, latents) before each prediction.
+        on_step: called with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
 
     Returns:
         (B, C, H, W) float32 scaled latents.
@@ -65,11 +65,11 @@ def sample_latents(
         embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
     steps = len(scheduler.timesteps)
     for i, t in enumerate(scheduler.timesteps):
+        model_input = scheduler.scale_model_input(latents, t)
         if on_step is not None:
-            on_step(i, t, latents)
-        model_input = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
+            on_step(i, t, model_input)
         with hooks(i / steps) if hooks is not None else nullcontext():
-            output = backbone.predict(model_input, t, embeds)
+            output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
         if guided:
             unconditional, conditional = output.chunk(2)
             output = unconditional + scale * (conditional - unconditional)

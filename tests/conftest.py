@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from hspace_exp.avatars.tokenizer import train_tokenizer
 from hspace_exp.models.backbone import Backbone, load_backbone
+from hspace_exp.models.layouts import LAYOUTS, tiny
+from hspace_exp.models.random_pipeline import save_random_pipeline
 
 TINY_WORDS = (
     "a photo of an the image picture headshot portrait person woman man female male young old successful "
@@ -127,6 +130,13 @@ def tiny_epsilon_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SDXL pipeline on disk: two text encoders, pooled features, time ids."""
     return build_tiny_pipeline(tmp_path_factory.mktemp("tiny") / "xl", "epsilon", "sdxl")
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a published family (``sd14``, ``sd21``, ``sdxl``) with its own blocks at tiny widths; 128 px."""
+    folder = tmp_path_factory.mktemp("families")
+    return functools.cache(lambda name: save_random_pipeline(tiny(LAYOUTS[name]), folder / name, [TINY_WORDS]))
 
 
 @pytest.fixture

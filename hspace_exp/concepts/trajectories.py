@@ -31,7 +31,6 @@ def sample_trajectories(
     backbone: Backbone, sampling: Sampling, prompt: str, indices: Sequence[int], image_seed: int
 ) -> dict[str, Tensor]:
     """Model inputs and timesteps of the guided runs of ``prompt`` with the noises of ``indices``."""
-    scheduler = sampling.make_scheduler(backbone.scheduler)
     found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
     for start in range(0, len(indices), sampling.chunk_size):
         chunk = indices[start : start + sampling.chunk_size]
@@ -42,7 +41,7 @@ def sample_trajectories(
         def keep(
             step: int, t: Tensor, latents: Tensor, states: list[Tensor] = states, times: list[int] = times
         ) -> None:
-            states.append(scheduler.scale_model_input(latents, t).cpu())
+            states.append(latents.cpu())
             times.append(int(t))
 
         sampling(backbone, noise, backbone.encode_prompts([prompt]).expand(len(chunk)), on_step=keep)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-from huggingface_hub.utils import httpx
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever of its versions is in use
 
 from hspace_exp.errors import UserError
 

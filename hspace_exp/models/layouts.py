@@ -1,0 +1,180 @@
+"""Shapes of the published pipelines as their config files give them, for estimates and for pipelines of random weights.
+
+Values are those of the ``config.json`` files of the repositories that conf/model names; tests hold the numbers of
+parameters against the published ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "steps_offset": 1,
+}
+_SD_UNET: dict[str, Any] = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+}
+_VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 4,
+    "norm_num_groups": 32,
+    "sample_size": 512,
+    "scaling_factor": 0.18215,
+}
+_CLIP_L: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 768,
+    "max_position_embeddings": 77,
+    "vocab_size": 49408,
+}
+_CLIP_H: dict[str, Any] = {
+    **_CLIP_L,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,  # the last layer left out: the penultimate one is what the U-Net was trained with
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+    "projection_dim": 512,
+}
+_CLIP_G: dict[str, Any] = {
+    **_CLIP_L,
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "hidden_act": "gelu",
+    "projection_dim": 1280,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A family of pipelines.
+
+    Attributes:
+        pipeline: diffusers' class.
+        unet: arguments of ``UNet2DConditionModel``.
+        vae: arguments of ``AutoencoderKL``.
+        texts: arguments of each ``CLIPTextConfig``; a second encoder has a projection.
+        scheduler: diffusers' class and its arguments.
+        pads: token that each tokenizer pads with; None is the end token.
+    """
+
+    pipeline: str
+    unet: Mapping[str, Any]
+    vae: Mapping[str, Any]
+    texts: tuple[Mapping[str, Any], ...]
+    scheduler: tuple[str, Mapping[str, Any]]
+    pads: tuple[str | None, ...] = field(default=(None,))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, in pixels."""
+        return int(self.unet["sample_size"]) * 2 ** (len(self.vae["block_out_channels"]) - 1)
+
+
+_SD1 = Layout(
+    "StableDiffusionPipeline",
+    _SD_UNET,
+    _VAE,
+    (_CLIP_L,),
+    ("PNDMScheduler", {**_SCHEDULE, "set_alpha_to_one": False, "skip_prk_steps": True}),
+)
+LAYOUTS: dict[str, Layout] = {
+    "sd14": _SD1,
+    "sd15": _SD1,
+    "sd21": Layout(
+        "StableDiffusionPipeline",
+        {
+            **_SD_UNET,
+            "sample_size": 96,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+            "upcast_attention": True,
+        },
+        {**_VAE, "sample_size": 768},
+        (_CLIP_H,),
+        (
+            "DDIMScheduler",
+            {**_SCHEDULE, "prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False},
+        ),
+        ("!",),
+    ),
+    "sdxl": Layout(
+        "StableDiffusionXLPipeline",
+        {
+            **_SD_UNET,
+            "sample_size": 128,
+            "block_out_channels": (320, 640, 1280),
+            "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
+            "up_block_types": ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",),
+            "transformer_layers_per_block": (1, 2, 10),
+            "attention_head_dim": (5, 10, 20),
+            "cross_attention_dim": 2048,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816,
+        },
+        {**_VAE, "sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True},
+        (_CLIP_L, _CLIP_G),
+        ("EulerDiscreteScheduler", {**_SCHEDULE, "timestep_spacing": "leading"}),
+        (None, "!"),
+    ),
+}
+
+
+def tiny(layout: Layout) -> Layout:
+    """The same blocks at widths that a CPU runs in milliseconds: images of 128 px, h of 2 x 2 (4 x 4 for SDXL)."""
+    levels = len(layout.unet["block_out_channels"])
+    heads = layout.unet["attention_head_dim"]
+    texts = tuple(
+        {
+            **text,
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "projection_dim": width,
+        }
+        for text, width in zip(layout.texts, (16, 24), strict=False)
+    )
+    width = sum(text["hidden_size"] for text in texts)
+    unet = {
+        **layout.unet,
+        "sample_size": 16,
+        "block_out_channels": (8, 16, 32, 32)[:levels],
+        "attention_head_dim": 2 if isinstance(heads, int) else (1, 2, 4, 4)[:levels],
+        "cross_attention_dim": width,
+        "norm_num_groups": 4,
+    }
+    if len(texts) > 1:
+        unet |= {
+            "transformer_layers_per_block": (1, 2, 3),
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": texts[-1]["projection_dim"] + 6 * 8,
+        }
+    vae = {**layout.vae, "block_out_channels": (8,) * 4, "norm_num_groups": 4, "sample_size": 128}
+    return Layout(layout.pipeline, unet, vae, texts, layout.scheduler, layout.pads)
