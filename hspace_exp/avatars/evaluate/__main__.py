@@ -15,7 +15,7 @@ import torch
 from hspace_exp.atomic import save_png, write_json
 from hspace_exp.avatars.arguments import command
 from hspace_exp.avatars.evaluate import generated, potency, renders
-from hspace_exp.avatars.evaluate.card import write_card
+from hspace_exp.avatars.evaluate.card import PARTS, write_card
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
 from hspace_exp.avatars.train.data import HELD_OUT_SEED, Layers, render_layers
 from hspace_exp.errors import unknown
@@ -23,8 +23,6 @@ from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.loading import EMBEDDED
 from hspace_exp.provenance import git_state
-
-PARTS = ("renders", "obedience", "bias", "potency", "speed", "size")
 
 
 @dataclass
@@ -40,8 +38,8 @@ class Arguments:
     prompts: int = 2000
     per_profession: int = 50
     potency_per_profession: int = 25
-    sdid_images: int = 512
-    sdid_steps: int = 2000
+    sdid_images: int = 256
+    sdid_steps: int = 700
     batch: int = 256
     tag: str = ""
     card: str = ""  # a model card whose table is written anew from the measurements

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from hspace_exp.atomic import write_text
 from hspace_exp.errors import UserError
 
 START, END = "<!-- measurements -->", "<!-- end of measurements -->"
+PARTS = ("renders", "obedience", "bias", "potency", "speed", "size")
 Row = tuple[str, str, str, str]
 
 
@@ -62,16 +66,53 @@ def rows(measured: Mapping[str, Any]) -> list[Row]:
     return found
 
 
-def table(measured: Mapping[str, Any]) -> str:
-    """Markdown table with what made it."""
+def potency_rows(part: Mapping[str, Any]) -> list[list[str]]:
+    """What transplants of h and vectors did, by both judges: the cells of one line each."""
+    found = []
+    for value in ("female", "male", "young", "old"):
+        for kind, title in (("prompt", "the prompt itself"), ("transplant", "h transplanted")):
+            both = [part["transplant"][judge][f"{kind}_{value}"] for judge in ("clip", "probe")]
+            found.append([f"{value}: {title}", *_pairs(both)])
+        for name in part["sdid"]["clip"]:
+            if name.startswith(f"{value} "):
+                strength, branch = name.removeprefix(f"{value} x").split(" ")
+                half = "both halves" if branch == "both" else "conditional half"
+                both = [part["sdid"][judge][name] for judge in ("clip", "probe")]
+                found.append([f"{value}: SDID vector x {strength}, {half}", *_pairs(both)])
+    return found
+
+
+def _pairs(both: Sequence[Mapping[str, float]]) -> list[str]:
+    names = ("flipped", "success", "success_extreme", "profession_kept", "scene_kept", "skin_tone_kept")
+    return [" / ".join(f"{100 * some[name]:.1f}" for some in both) for name in names]
+
+
+def table(*measured: Mapping[str, Any]) -> str:
+    """Markdown tables of one or several measurements, with what made them."""
     lines = ["| what | bar | measured | N |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(measured)]
-    settings = measured["arguments"]
-    made = f"guidance {settings['guidance_scale']}, 20 steps; {measured['device']}, torch {measured['torch']}"
-    return "\n".join([*lines, "", f"Measured at commit {measured['git']} with {made}."])
+    lines += ["| " + " | ".join(row) + " |" for some in measured for row in rows(some)]
+    for some in measured:
+        if "potency" in some:
+            part = some["potency"]
+            lines += [
+                "",
+                f"What h can do, N = 36 x {part['n_per_profession']} images; SDID vectors of {part['sdid_images']} x+ "
+                f"a concept and {part['sdid_steps']} steps of Adam (learning rate 0.1, batch 8). In percent, by the "
+                "zero-shot judge / by the probe. Bars, at strength 2 or less: flipped 70, success on the eleven "
+                "extreme professions 80, profession kept 80.",
+                "",
+                "| | flipped | success | extreme professions | profession kept | scene kept | skin tone kept |",
+                "|---|---|---|---|---|---|---|",
+            ]
+            lines += ["| " + " | ".join(cells) + " |" for cells in potency_rows(part)]
+    for some in measured:
+        what = ", ".join(name for name in some if name in PARTS)
+        made = f"guidance {some['arguments']['guidance_scale']}, 20 steps; {some['device']}, torch {some['torch']}"
+        lines += ["", f"Measured at commit {some['git']} with {made}: {what}."]
+    return "\n".join(lines)
 
 
-def write_card(path: Path, measured: Mapping[str, Any]) -> None:
+def write_card(path: Path, *measured: Mapping[str, Any]) -> None:
     """Replace what stands between the markers of the model card at ``path``.
 
     Raises:
@@ -82,4 +123,22 @@ def write_card(path: Path, measured: Mapping[str, Any]) -> None:
         raise UserError(f"expected the lines {START!r} and {END!r} in {path}; add them where the table belongs")
     before, rest = text.split(START, 1)
     after = rest.split(END, 1)[1]
-    write_text(path, f"{before}{START}\n{table(measured)}\n{END}{after}")
+    write_text(path, f"{before}{START}\n{table(*measured)}\n{END}{after}")
+
+
+def main() -> int:
+    """Write the tables of a card from measurements made on one or several devices."""
+    parser = argparse.ArgumentParser(description=main.__doc__, prog="python -m hspace_exp.avatars.evaluate.card")
+    parser.add_argument("card", type=Path)
+    parser.add_argument("measurements", type=Path, nargs="+", help="measurements.json, a device each")
+    a = parser.parse_args()
+    try:
+        write_card(a.card, *(json.loads(path.read_text(encoding="utf-8")) for path in a.measurements))
+    except (UserError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -184,6 +184,7 @@ def potency(
     batch: int,
     settings: tuple[tuple[float, str], ...] = (
         (1.0, "conditional"),
+        (1.5, "conditional"),
         (2.0, "conditional"),
         (1.0, "both"),
         (2.0, "both"),
