@@ -1,0 +1,101 @@
+"""The whole main job on tiny pipelines of each published family: their own blocks, text encoders and schedulers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hspace_exp.concepts.concept import load_concept
+from hspace_exp.evaluation.openclip import build_open_clip
+from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.record import read_record
+
+# Of diffusers' Euler scheduler, with this NumPy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+Cli = Callable[..., Any]
+H_SHAPES = {"sd14": (32, 2, 2), "sd21": (32, 2, 2), "sdxl": (32, 4, 4)}
+CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def photo_judge(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that make the evaluator of photographs judge with an OpenCLIP model of random weights."""
+    folder = tmp_path_factory.mktemp("open_clip")
+    torch.manual_seed(0)
+    save_file(build_open_clip(CLIP).state_dict(), folder / "weights.safetensors")
+    (folder / "Tiny-8.json").write_text(json.dumps(CLIP))
+    open_clip.add_model_config(folder / "Tiny-8.json")
+    return ["evaluator=photos", "evaluator.model=Tiny-8", f"evaluator.weights={folder / 'weights.safetensors'}"]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What runs of one family share, as those of a study do."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("family", H_SHAPES)
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ["method=sdid", "frequency=fft"],
+        ["method=lwim", "mask=attention"],
+        ["method=lwim", "mask=sam", "mask.checkpoint={world}/sam"],
+        ["method=focused"],
+        ["method=score_matching"],
+    ],
+    ids=lambda choices: "-".join(c.split("=")[1] for c in choices[:2]),
+)
+def test_the_main_job_on(
+    cli: Cli,
+    world: Path,
+    tiny_family: Callable[[str], Path],
+    photo_judge: list[str],
+    shared: Path,
+    tmp_path: Path,
+    family: str,
+    choices: list[str],
+) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(
+        "+experiment=gender_fairness",
+        f"model={family}",
+        f"model.path={tiny_family(family)}",
+        *(choice.format(world=world) for choice in choices),
+        *photo_judge,
+        "protocol=smoke",
+        "protocol.professions=[nurse,carpenter]",
+        "protocol.images_per_profession=2",
+        "protocol.training_images=4",
+        "protocol.training_steps=2",
+        "protocol.num_inference_steps=2",
+        "evaluator.repeats=20",
+        "logger=none",
+        "device=cpu",
+        f"paths.cache={shared / family}",
+        f"hydra.run.dir={run_dir}",
+    )
+    assert outcome.code == 0, outcome.error
+    method = choices[0].split("=")[1]
+    record = read_record(run_dir)
+    assert (record.method, record.config["model"]["name"]) == (method, family)
+    assert {"deviation_ratio", "success", "fid"} <= set(record.metrics)
+    concept = load_concept(run_dir / "concepts" / "female.safetensors")
+    assert concept.h_shape == H_SHAPES[family]
+    assert concept.vector.abs().max() > 0
+    pairs = read_manifest(run_dir / "manifest.csv")
+    before, after = (load_images([getattr(p, kind) for p in pairs]) for kind in ("original", "edited"))
+    assert before.shape == (4, 128, 128, 3)
+    assert not torch.equal(before, after)
