@@ -1,0 +1,94 @@
+"""What every section is given: the device, the clock, and where its findings go."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from benchmarks.findings import Findings
+
+GIB = 2**30
+
+
+@dataclass
+class Bench:
+    """One section's surroundings.
+
+    Attributes:
+        device: what is measured.
+        tiny: rehearse at toy size: every line runs, no number means anything.
+        deadline: of the whole command, by ``time.monotonic``.
+        found: where findings go.
+    """
+
+    device: torch.device
+    tiny: bool = False
+    deadline: float = float("inf")
+    found: Findings = field(default_factory=Findings)
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.deadline - time.monotonic()
+
+    def of_size(self, real: Any, tiny: Any) -> Any:
+        """The value for a measurement, or for a rehearsal."""
+        return tiny if self.tiny else real
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def free(self) -> None:
+        """Give memory back, so that sections do not see each other's."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @contextmanager
+    def peak_memory(self, more: dict[str, Any]) -> Iterator[None]:
+        """Put the highest memory of what is done inside, in GiB, into ``more["peak_gib"]`` (CUDA only)."""
+        if self.device.type != "cuda":
+            yield
+            return
+        self.synchronize()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        yield
+        self.synchronize()
+        more["peak_gib"] = round(torch.cuda.max_memory_allocated(self.device) / GIB, 2)
+
+    def time(self, name: str, call: Callable[[], object], *, calls: int = 3, repeats: int = 5, **more: Any) -> float:
+        """Median seconds of a call, kept under ``name``.
+
+        Args:
+            name: what is timed.
+            call: run once or twice before it counts; the device is waited for around each group of calls.
+            calls: in a group.
+            repeats: groups.
+            more: kept beside the reading.
+        """
+        calls, repeats = self.of_size((calls, repeats), (1, 2))
+        with self.peak_memory(more):
+            samples = self.samples(call, calls, repeats)
+        return self.found.measure(name, samples, **more)
+
+    def samples(self, call: Callable[[], object], calls: int, repeats: int) -> list[float]:
+        """Seconds a call of each group of calls."""
+        for _ in range(self.of_size(2, 1)):
+            call()
+        found = []
+        for _ in range(repeats):
+            self.synchronize()
+            started = time.perf_counter()
+            for _ in range(calls):
+                call()
+            self.synchronize()
+            found.append((time.perf_counter() - started) / calls)
+        return found

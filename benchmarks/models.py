@@ -1,0 +1,103 @@
+"""Models to measure: Stable Diffusion 1.4 with random weights, and the embedded one.
+
+Time does not depend on what the weights hold, as long as it is neither zero nor infinite.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from hspace_exp.avatars.tokenizer import train_tokenizer
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.prompts import PromptEncoder
+
+# As published in the configs of CompVis/stable-diffusion-v1-4; what is not named is diffusers' default.
+UNET = {"sample_size": 64, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768}
+VAE = {"sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}
+TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+TOKENS = {"vocab_size": 49408, "max_position_embeddings": 77, "projection_dim": 768}
+# The same blocks, a toy's width.
+TINY_UNET = {
+    "sample_size": 16,
+    "block_out_channels": (8, 8, 16, 16),
+    "cross_attention_dim": 16,
+    "attention_head_dim": 2,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+}
+TINY_VAE = {"sample_size": 128, "block_out_channels": (4, 4, 4, 8), "layers_per_block": 1, "norm_num_groups": 2}
+TINY_TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
+WORDS = f"{POSITIVE} {NEUTRAL} man young old nurse"
+
+
+def stable_diffusion(device: torch.device, dtype: torch.dtype = torch.float32, tiny: bool = False) -> Backbone:
+    """A frozen model of the shape of Stable Diffusion 1.4 (or a toy of its blocks) with random weights.
+
+    Args:
+        device: where it is made.
+        dtype: of the U-Net and the text encoder; the VAE stays in float32, as ``load_backbone`` leaves it.
+        tiny: a toy, for rehearsals on a CPU.
+    """
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([WORDS], max_length=TOKENS["max_position_embeddings"])
+    special = {kind: getattr(tokenizer, kind) for kind in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    blocks = 4
+    with torch.device(device):
+        unet = UNet2DConditionModel(**(TINY_UNET if tiny else UNET))
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * blocks,
+            up_block_types=("UpDecoderBlock2D",) * blocks,
+            latent_channels=4,
+            **(TINY_VAE if tiny else VAE),
+        )
+        text = CLIPTextModel(CLIPTextConfig(**(TINY_TEXT if tiny else TEXT), **TOKENS, **special))
+    for module in (unet, text):
+        cast(module, dtype)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return Backbone(unet, vae, PromptEncoder([tokenizer], [text], "sd"), scheduler, name="sd14-random")
+
+
+def resized(backbone: Backbone, image_size: int) -> Backbone:
+    """The same weights at another image size."""
+    return Backbone(
+        backbone.unet,
+        backbone.vae,
+        backbone.prompt_encoder,
+        backbone.scheduler,
+        family=backbone.family,
+        name=backbone.name,
+        image_size=image_size,
+    )
+
+
+def vae_as(backbone: Backbone, dtype: torch.dtype) -> Any:
+    """A copy of the VAE in another number type, as a pipeline loaded in that type has it."""
+    return cast(copy.deepcopy(backbone.vae), dtype)
+
+
+def in_type(backbone: Backbone, dtype: torch.dtype) -> Backbone:
+    """The same model with its U-Net and text encoder in another number type, in place."""
+    for module in (backbone.unet, *backbone.prompt_encoder.text_encoders):
+        cast(module, dtype)
+    backbone.prompt_encoder.clear()
+    return backbone
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """``module.to(dtype)`` without what diffusers says about it."""
+    return nn.Module.to(module, dtype)

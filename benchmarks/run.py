@@ -1,0 +1,125 @@
+"""``python -m benchmarks.run --out results.json``: measure everything, and keep what is found as it is found."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from benchmarks.bench import Bench
+from benchmarks.findings import Findings
+from hspace_exp.atomic import write_json
+from hspace_exp.errors import unknown
+from hspace_exp.models.loading import resolve_device
+from hspace_exp.provenance import describe_device, git_state, versions
+
+# The quick and sure ones first, compilers last; seconds that a section is not begun without.
+SECTIONS = {
+    "concepts_at_once": 20.0,
+    "main_job": 60.0,
+    "released_training": 40.0,
+    "sdid_training": 25.0,
+    "generation": 45.0,
+    "growth": 40.0,
+    "utilisation": 40.0,
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the sections asked for; returns 1 where one of them failed."""
+    a = _arguments(words)
+    started = time.monotonic()
+    names = a.only or list(SECTIONS)
+    device = resolve_device("cpu" if a.tiny and a.device == "auto" else a.device)
+    sections: dict[str, Findings] = {}
+    made = {
+        "device": describe_device(device),
+        "versions": versions() | {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
+        "git": git_state(),
+        "command": shlex.join(["python", "-m", "benchmarks.run", *words]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rehearsal": a.tiny,
+    }
+
+    def save() -> None:
+        found = {name: some.plain() for name, some in sections.items()}
+        write_json(a.out, {"made": {**made, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
+
+    for name in names:
+        found = sections[name] = Findings(changed=save)
+        bench = Bench(device, a.tiny, started + a.max_seconds, found)
+        if bench.left < bench.of_size(SECTIONS[name], 1.0):
+            found.status = "left out"
+            found.note(f"{bench.left:.0f} s were left")
+            continue
+        print(f"{name} … ({bench.left:.0f} s left)", flush=True)
+        run_section(name, bench)
+        save()
+        _say(found)
+    save()
+    return int(any(found.status == "failed" for found in sections.values()))
+
+
+def run_section(name: str, bench: Bench) -> None:
+    """Measure one section; a failure is kept beside what it found before."""
+    found, started = bench.found, time.monotonic()
+    try:
+        import_module(f"benchmarks.sections.{name}").measure(bench)
+        found.status = "done"
+    except Exception as error:  # one section's failure must not cost the others
+        found.status, found.error = "failed", f"{type(error).__name__}: {str(error)[:500]}"
+        traceback.print_exc()
+    found.seconds = time.monotonic() - started
+    bench.free()
+
+
+def _say(found: Findings) -> None:
+    for measure in found.measures:
+        print(f"  {measure['name']}: {measure['median']:.4g} {measure['unit']}{_beside(measure)}")
+    for bar in found.bars:
+        print(
+            f"  {'held  ' if bar.held else 'MISSED'} {bar.name}: {bar.value:.3g} {bar.unit} ({bar.sense} {bar.limit:g})"
+        )
+    for text in found.notes:
+        print(f"  {text}")
+    print(f"  {found.status} in {found.seconds:.0f} s {found.error}", flush=True)
+
+
+def _beside(measure: Mapping[str, Any]) -> str:
+    rate = f", {measure['images'] / measure['median']:.4g} images/s" if measure.get("images") else ""
+    memory = f", {measure['peak_gib']} GiB" if "peak_gib" in measure else ""
+    return rate + memory
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="JSON that is written after every reading")
+    parser.add_argument("--only", type=_names, help=f"sections, joined by commas: {', '.join(SECTIONS)}")
+    parser.add_argument("--tiny", action="store_true", help="rehearse at toy size; no number means anything")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--max-seconds", type=float, default=450.0, help="sections that do not fit are left out")
+    return parser.parse_args(words)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in SECTIONS:
+            raise argparse.ArgumentTypeError(str(unknown("section", name, SECTIONS)))
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""How time and memory grow with batch, image size and number of concepts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from benchmarks import models, ours
+from benchmarks.bench import Bench
+from benchmarks.sections.generation import STRENGTH, WEIGHT, edited
+from hspace_exp.concepts.method import LowFrequency
+from hspace_exp.edits.added import AddedVector
+from hspace_exp.frequency import haar_lowpass
+from hspace_exp.models.backbone import Backbone, load_backbone
+from hspace_exp.models.loading import EMBEDDED
+
+STEPS = 10
+
+
+def measure(bench: Bench) -> None:
+    """Training and generation at the shape of Stable Diffusion 1.4, then concepts on the embedded model."""
+    backbone = models.stable_diffusion(bench.device, torch.bfloat16, bench.tiny)
+    usual = backbone.image_size
+    for batch in bench.of_size((1, 2, 4, 8, 16, 32, 64), (1, 2)):
+        _training(bench, backbone, "batch", batch)
+        _generation(bench, backbone, "batch", batch)
+    for size in bench.of_size((256, 512, 768, 1024), (64, 128)):
+        resized = backbone if size == usual else models.resized(backbone, size)
+        _training(bench, resized, "image size", 4)
+        _generation(bench, resized, "image size", 4)
+    del backbone
+    bench.free()
+    avatars = load_backbone(EMBEDDED, device=str(bench.device))
+    for count in bench.of_size((1, 2, 4, 8, 16), (1, 2)):
+        batch = bench.of_size(8, 2)
+        examples, names = ours.noised(avatars, batch, count), ours.named(count)
+        more = {"over": "concepts", "x": count}
+        ours.time_training(
+            bench, "training step, concepts", avatars, ours.sdid(batch), examples, names, calls=10, **more
+        )
+
+
+def _training(bench: Bench, backbone: Backbone, over: str, batch: int) -> None:
+    x = batch if over == "batch" else backbone.image_size
+    examples, more = ours.noised(backbone, batch), {"over": over, "x": x, "batch": batch}
+    ours.time_training(bench, f"training step, {over}", backbone, ours.sdid(batch), examples, repeats=3, **more)
+
+
+def _generation(bench: Bench, backbone: Backbone, over: str, batch: int) -> None:
+    """Latents and images of a batch in a few steps."""
+    x, steps = batch if over == "batch" else backbone.image_size, bench.of_size(STEPS, 2)
+    noise = torch.randn(batch, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    vector = torch.randn(backbone.h_shape[0], 1, 1, generator=torch.Generator().manual_seed(1))
+    edit = AddedVector({"female": vector}, STRENGTH, "both", LowFrequency(WEIGHT, "current", haar_lowpass))
+    call = partial(edited, backbone, edit, noise, models.NEUTRAL, steps)
+    more = {"over": over, "x": x, "batch": batch, "steps": steps, "images": batch}
+    bench.time(f"edited latents, {steps} steps, {over}", call, calls=1, repeats=3, **more)

@@ -1,0 +1,56 @@
+"""The whole main job of the embedded model in its demo protocol, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.bench import Bench
+from benchmarks.findings import AT_MOST
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 40.0
+METHODS = ("lwim", "focused")
+TINY = [
+    "method=sdid", "protocol=smoke", "protocol.professions=[nurse]", "protocol.images_per_profession=2",
+    "protocol.training_images=2", "protocol.training_steps=2", "protocol.num_inference_steps=2",
+    "stages=[concepts,training,generation]",
+]  # fmt: skip
+
+
+def measure(bench: Bench) -> None:
+    """Wall time of the command, start of Python and writing of files included; nothing is cached before."""
+    for method in bench.of_size(METHODS, ("sdid",)):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            options = TINY if bench.tiny else [f"method={method}", "trainer=exact"]
+            command = [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none", *options]
+            command += [
+                f"device={bench.device.type}",
+                f"paths.cache={place / 'cache'}",
+                f"hydra.run.dir={place / 'run'}",
+            ]
+            started = time.perf_counter()
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=max(10.0, min(240.0, bench.left)),
+            )
+            seconds = time.perf_counter() - started
+            if done.returncode:
+                bench.found.note(f"{method} failed: {done.stderr.strip()[-800:]}")
+                raise RuntimeError(f"the main job of {method} ended with {done.returncode}")
+            record = place / "run" / "record.json"
+            stages = json.loads(record.read_text(encoding="utf-8"))["seconds"] if record.exists() else {}
+            rounded = {stage: round(value, 1) for stage, value in stages.items()}
+            bench.found.measure(f"main job, demo protocol, {method}", [seconds], stages=rounded)
+            bench.found.bar(f"main job, demo protocol, {method}", seconds, LIMIT, AT_MOST, "s")

@@ -1,0 +1,80 @@
+"""Training against the step of the code released with the paper, at the shape of Stable Diffusion 1.4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import models, ours
+from benchmarks.bench import Bench
+from benchmarks.references import ReleasedStep
+from hspace_exp.concepts.on_policy import OnPolicyStates
+from hspace_exp.models.backbone import Backbone
+
+SAME, IN_HALF = 3.0, 8.0
+REUSE = 8
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Seconds of a step with fresh noise, of one with what is kept, and of keeping one state."""
+
+    fresh: float
+    kept: float
+    ahead: float
+
+
+def measure(bench: Bench) -> None:
+    """Images a second of both, in bf16 and float32, and with what is kept."""
+    batches = bench.of_size((8, 32), (2,))
+    small = batches[0]
+    backbone = models.stable_diffusion(bench.device, torch.bfloat16, bench.tiny)
+    vae = models.vae_as(backbone, torch.bfloat16)
+    half = {}
+    for batch in batches:
+        step = ReleasedStep(backbone, vae, batch)
+        theirs = bench.time(f"released, bf16, batch {batch}", step, calls=2, images=batch, batch=batch)
+        half[batch] = own = _ours(bench, backbone, batch, "bf16")
+        name = f"ours (first half and teacher kept) against the released step, both bf16, batch {batch}"
+        bench.found.bar(name, theirs / own.kept, SAME)
+        bench.found.note(
+            f"Both bf16, batch {batch}, nothing kept, every z_t fresh: {theirs / own.fresh:.2f} ×. What is kept took "
+            f"{1e3 * own.ahead:.1f} ms a state, once; with each state seen {REUSE} times the ratio is "
+            f"{theirs / (own.kept + batch * own.ahead / REUSE):.2f} ×."
+        )
+        del step
+        bench.free()
+    del vae
+    models.in_type(backbone, torch.float32)
+    bench.free()
+    step = ReleasedStep(backbone, backbone.vae, small)
+    exact = bench.time(f"released, float32, batch {small}", step, calls=1, repeats=3, images=small, batch=small)
+    name = f"ours in bf16 (first half and teacher kept) against the released step in float32, batch {small}"
+    bench.found.bar(name, exact / half[small].kept, IN_HALF)
+    own = _ours(bench, backbone, small, "float32")
+    bench.found.bar(f"the same, both float32, batch {small}", exact / own.kept, SAME)
+    bench.found.note(
+        f"With nothing kept: {exact / half[small].fresh:.2f} × in bf16, {exact / own.fresh:.2f} × in float32. "
+        "The precision of the released code is not known here; float32 is what diffusers loads by default, with "
+        "TF32 for convolutions as PyTorch has it."
+    )
+
+
+def _ours(bench: Bench, backbone: Backbone, batch: int, number: str) -> Ours:
+    training, states = ours.score_matching(batch), bench.of_size(256, 8)
+    where = f"{number}, batch {batch}"
+    examples = ours.noised(backbone, batch)
+    fresh = ours.time_training(bench, f"ours, fresh noise, {where}", backbone, training, examples, batch=batch)
+    made: list[OnPolicyStates] = []
+
+    def prepare() -> None:
+        made[:] = [ours.on_policy(backbone, batch, states)]
+
+    prepare()  # kernels are chosen
+    seconds = bench.samples(prepare, 1, 1)
+    ahead = bench.found.measure(f"ours, keeping {states} states, {where}", seconds, images=states) / states
+    if not made[0].encoded:
+        bench.found.note(f"{states} states did not fit into kept_bytes in {number}: only the teacher was kept")
+    name = f"ours, first half and teacher kept, {where}"
+    return Ours(fresh, ours.time_training(bench, name, backbone, training, made[0], batch=batch), ahead)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import faster, models, ours, report, run
+from benchmarks.bench import Bench
+from benchmarks.findings import AT_MOST, Findings
+from benchmarks.sections.utilisation import step_flops
+from hspace_exp.models.backbone import Backbone
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return models.stable_diffusion(torch.device("cpu"), tiny=True)
+
+
+def test_the_shape_is_that_of_stable_diffusion_1_4() -> None:
+    with torch.device("meta"):
+        unet = models.UNet2DConditionModel(**models.UNET)
+    assert sum(p.numel() for p in unet.parameters()) == 859_520_964
+
+
+def test_a_section_runs_and_its_report_reads_it(tmp_path: Path) -> None:
+    out, doc = tmp_path / "r.json", tmp_path / "performance.md"
+    assert run.main(["--out", str(out), "--tiny", "--only", "sdid_training"]) == 0
+    results = json.loads(out.read_text(encoding="utf-8"))
+    section = results["sections"]["sdid_training"]
+    assert section["status"] == "done"
+    assert len(section["bars"]) == 2
+    assert all(m["median"] > 0 for m in section["measures"])
+    assert results["made"]["rehearsal"]
+    assert report.main([str(out), "--out", str(doc)]) == 0
+    text = doc.read_text(encoding="utf-8")
+    assert "A rehearsal at toy size" in text
+    for bar in section["bars"]:
+        assert f"| {bar['name']} | {bar['value']:.3g} × |" in text
+
+
+def test_a_section_that_fails_or_does_not_fit_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(bench: Bench) -> None:
+        bench.found.measure("before", [2.0, 1.0, 4.0])
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("benchmarks.sections.growth.measure", broken)
+    out = tmp_path / "r.json"
+    assert run.main(["--out", str(out), "--tiny", "--only", "growth"]) == 1
+    section = json.loads(out.read_text(encoding="utf-8"))["sections"]["growth"]
+    assert (section["status"], section["error"]) == ("failed", "RuntimeError: out of memory")
+    assert section["measures"][0]["median"] == 2.0
+    assert "out of memory" in report.page(json.loads(out.read_text(encoding="utf-8")))
+    assert run.main(["--out", str(out), "--tiny", "--only", "growth", "--max-seconds", "0"]) == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["sections"]["growth"]["status"] == "left out"
+
+
+def test_unknown_sections_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--out", str(tmp_path / "r.json"), "--only", "grwth"])
+    assert "growth" in capsys.readouterr().err
+
+
+def test_bars_know_their_side() -> None:
+    found = Findings()
+    found.bar("ratio", 3.0, 3.0)
+    found.bar("time", 1.03, 1.02, AT_MOST)
+    assert [bar["held"] for bar in found.plain()["bars"]] == [True, False]
+
+
+def test_a_report_of_no_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(tmp_path / "none.json"), "--out", str(tmp_path / "p.md")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_growth_is_a_table_for_each_thing_and_a_plot() -> None:
+    measures = [
+        {"name": f"training step, {over}", "over": over, "x": x, "median": 0.1 * x**0.5, "images": x}
+        for over in ("batch", "concepts")
+        for x in (1, 4)
+    ]
+    text = report._growth(measures)
+    assert "| 4 | training step | 200 | 50 | - |" in text
+    assert report.growth_plot(measures).count("<polyline") == 2
+    assert "0.5 at 4" in report.growth_plot(measures)
+    assert report.growth_plot([]) == ""
+
+
+def test_the_clock_reads_groups_of_steps(backbone: Backbone) -> None:
+    bench = Bench(torch.device("cpu"), tiny=True)
+    examples = ours.noised(backbone, 2, 2)
+    seconds = ours.time_training(bench, "step", backbone, ours.sdid(2), examples, ours.named(2))
+    kept = bench.found.measures[0]
+    assert kept["images"] == 4
+    assert kept["repeats"] == 2
+    assert kept["low"] <= seconds <= kept["high"]
+
+
+def test_keeping_the_first_half_leaves_less_work(backbone: Backbone) -> None:
+    training = ours.score_matching(2)
+    fresh = step_flops(backbone, training, ours.noised(backbone, 2))
+    kept = step_flops(backbone, training, ours.on_policy(backbone, 2, 8))
+    assert 1.5 < fresh / kept < 4
+
+
+def test_faster_ways_change_no_prediction_and_leave_the_unet_alone(backbone: Backbone) -> None:
+    batch = ours.noised(backbone, 2).draw(0)
+    plain = backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+    with faster.channels_last(backbone.unet):
+        assert backbone.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        found = backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+        torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    with faster.cudnn_attention():
+        found = backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+        torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    assert torch.equal(backbone.predict(batch.latents, batch.timesteps, batch.embeds), plain)
