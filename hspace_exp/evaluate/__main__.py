@@ -31,6 +31,7 @@ ABOUT = """Score images made elsewhere with the code that scores runs.
                                                                    prompt, target, truth, original
   python -m hspace_exp.evaluate images=outputs/…/seed=0            a finished run again
 
+attribute: e.g. gender; gender+skin_tone judges both at once, with targets such as female+dark.
 judge: avatars (the embedded world) or photos (an OpenCLIP model; model= and weights= say which).
 """
 

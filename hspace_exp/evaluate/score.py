@@ -12,6 +12,7 @@ import torch
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluate.sources import Source
 from hspace_exp.evaluation.accuracy import Accuracy
+from hspace_exp.evaluation.composition_measures import CompositionJudge
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.features import ImageFeatures
 from hspace_exp.evaluation.functional.corrected import confusion_matrix
@@ -22,6 +23,7 @@ from hspace_exp.evaluation.measures import DISTRIBUTIONS
 from hspace_exp.evaluation.metrics import Share
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.sets import features_of, set_distances
+from hspace_exp.groups import JOIN, parts_of
 from hspace_exp.record import read_record
 
 EXPERIMENT = "evaluate"
@@ -43,8 +45,8 @@ class Evaluator(Protocol):
     def distribution_features(self) -> ImageFeatures:
         """Features for distances between sets of images."""
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
-        """Measure pairs of images."""
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
+        """Measure pairs of images; ``parts`` names the attributes that ``attribute`` is a composition of."""
 
 
 def is_foreign(folder: Path) -> bool:
@@ -60,11 +62,13 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
 
     Metrics of pairs are left out where images have no partner, alignment where no prompt is known, and whatever no
     image qualifies for. Where the truth is known, ``classifier_accuracy`` and the confusion matrix are of these images.
+    An attribute such as "gender+skin_tone" is a composition, with targets and truths such as "female+dark".
 
     Raises:
         UserError: the attribute or a value is unknown, or an image is unreadable.
     """
-    found = evaluator(source.pairs, attribute=attribute, seed=seed)
+    parts = parts_of(attribute) if JOIN in attribute else ()
+    found = evaluator(source.pairs, attribute=attribute, seed=seed, parts=parts)
     metrics = {name: metric for name, metric in found.metrics.items() if metric.n}
     details = dict(found.details)
     if not source.paired:
@@ -79,7 +83,8 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
             own, features_of(source.reference, features), features.name, repeats=repeats, seed=seed
         )
     if source.truth:
-        accuracy = _accuracy(found.items, source.truth, evaluator.judge, attribute, repeats, seed)
+        judge = CompositionJudge(evaluator.judge, attribute, parts) if parts else evaluator.judge
+        accuracy = _accuracy(found.items, source.truth, judge, attribute, repeats, seed)
         metrics["classifier_accuracy"] = replace(accuracy.metric, note="on these images, by the truth given for them")
         details["confusion"] = accuracy.to_json()
     kept = {"profession", "n", "counts", "truth", *metrics}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hspace_exp.atomic import save_png
@@ -52,9 +54,10 @@ class TinyEvaluator:
         self.judge, self.clip = RedJudge(), ColourClip()
         self.distribution_features = OpenClipFeatures(self.clip)
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0) -> Evaluation:
+    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
         """Evaluate."""
-        return evaluate(pairs, attribute=attribute, judge=self.judge, clip=self.clip, repeats=20, seed=seed)
+        options: dict[str, Any] = {"judge": self.judge, "clip": self.clip, "repeats": 20, "seed": seed}
+        return evaluate(pairs, attribute=attribute, parts=parts, **options)
 
 
 def make(folder: Path, reds: Sequence[int], prefix: str = "nurse/") -> Path:
@@ -101,6 +104,27 @@ def test_known_truth_measures_the_judge(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("image,truth\n0.png,femal\n")
     with pytest.raises(UserError, match=r"truth of gender 'femal'\. Did you mean 'female'"):
         score(find_source(tmp_path / "list.csv", None), TinyEvaluator(), "gender")
+
+
+def test_a_composition_is_judged_by_part_and_together(tmp_path: Path) -> None:
+    make(tmp_path, [0, 255], "")
+    rows = "image,profession,target,truth\n0.png,nurse,female+dark,female+dark\n1.png,nurse,male+green,female+dark\n"
+    (tmp_path / "list.csv").write_text(rows)
+    source = find_source(tmp_path / "list.csv", None)
+    seen = TinyEvaluator().judge.judge(torch.from_numpy(_pictures(tmp_path)))
+    found = score(source, TinyEvaluator(), "gender+scene").metrics
+    assert found["success_gender"].value == 1
+    dark_then_green = (seen["scene"] == torch.tensor([0, 1])).double().mean().item()
+    assert found["success_scene"].value == found["composition_success"].value == dark_then_green
+    accuracy = ((seen["gender"] == 0) & (seen["scene"] == 0)).double().mean().item()
+    assert found["classifier_accuracy"].value == accuracy
+    with pytest.raises(UserError, match="Did you mean 'gender'"):
+        score(source, TinyEvaluator(), "gendr+scene")
+
+
+def _pictures(folder: Path) -> np.ndarray:
+    images = [np.asarray(Image.open(folder / f"{i}.png").convert("RGB")) for i in range(2)]
+    return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
 def test_the_command_leaves_a_record_that_tables_read(
