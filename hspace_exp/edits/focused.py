@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,13 +26,14 @@ class Focus:
     """The parts of the focused edit, each a switch.
 
     With h_0 the h of the unedited run of the same noise, which goes along in the batch, and G the soft gate that its
-    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G (need * s * v + keep * sum_c p_c(h_0) v_c).
+    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G need (s v + keep sum_c p_c(h_0) v_c).
 
     Attributes:
         gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
         hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
         adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1.
-        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them; 0: not at all.
+        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
+            need of an edit at all; 0: not at all. Of a composition the largest need counts.
         sharpness: of the probabilities p, see ``Presence``.
     """
 
@@ -132,40 +133,44 @@ class FocusedEdit:
         return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)
 
     def _fields(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
-        """The sum of what each attribute asks for; what is to be kept is kept once."""
+        """What is added to each sample, as a function of the conditional half of h (2 B, C, H, W)."""
         check_targets(items, self.concepts)
-        fields: list[Any] = []
-        for group in by_attribute(self.concepts):
-            one = replace(self, concepts=group, others={} if fields else self.others)
-            fields.append(one._field(within(items, group), device))
-        return fields[0] if len(fields) == 1 else lambda h: torch.stack([field(h) for field in fields]).sum(0)
-
-    def _field(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
-        """What is added to each sample, as a function of the source's h (2 B, C, H, W)."""
-        vectors = {name: concept.vector for name, concept in self.concepts.items()}
-        asked = targets_of(items, vectors, self.strength, device)
-        names = list(self.concepts)
-        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        parts = [self._asked(within(items, some), some, device) for some in by_attribute(self.concepts)]
         groups = [
             Presence.of(list(group.values()), device, self.focus.sharpness)
             for group in (self.others.values() if self.focus.keep else ())
         ]
-        own = Presence.of(list(self.concepts.values()), device, self.focus.sharpness) if self.focus.adaptive else None
 
         def added(h: Tensor) -> Tensor:
-            source = h[: len(items)].to(asked.vectors.dtype)
-            strength = asked.strength
-            if own is not None:
-                there = own(source).gather(1, index[:, None])[:, 0]
-                strength = strength * (2 * (1 - there)).clamp(max=1)
-            total = strength[:, None, None, None] * asked.vectors.expand(-1, *source.shape[1:])
+            source = h[: len(items)].float()
+            found = [part(source) for part in parts]
+            total = torch.stack([addition for _, addition in found]).sum(0)
+            need = torch.stack([some for some, _ in found]).amax(0)
             for group in groups:
-                total = total + self.focus.keep * torch.einsum(
-                    "bk,kchw->bchw", group(source), group.vectors.expand(-1, *source.shape[1:])
-                )
+                shown = self.focus.keep * need[:, None] * group(source)
+                total = total + torch.einsum("bk,kchw->bchw", shown, group.vectors.expand(-1, *source.shape[1:]))
             return torch.cat([torch.zeros_like(total), total])
 
         return added
+
+    def _asked(self, items: Sequence[Item], concepts: Mapping[str, Concept], device: torch.device) -> Any:  # noqa: ANN401
+        """The need (B,) of each sample and what that adds (B, C, H, W), for one attribute, as functions of h_0."""
+        vectors = {name: concept.vector for name, concept in concepts.items()}
+        asked = targets_of(items, vectors, self.strength, device)
+        names = list(concepts)
+        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        concerned = torch.tensor([float(bool(name)) for name in asked.names], device=device)
+        own = Presence.of(list(concepts.values()), device, self.focus.sharpness) if self.focus.adaptive else None
+
+        def asks(source: Tensor) -> tuple[Tensor, Tensor]:
+            need = concerned
+            if own is not None:
+                there = own(source).gather(1, index[:, None])[:, 0]
+                need = concerned * (2 * (1 - there)).clamp(max=1)
+            strength = (need * asked.strength)[:, None, None, None]
+            return need, strength * asked.vectors.expand(-1, *source.shape[1:])
+
+        return asks
 
 
 def by_attribute(concepts: Mapping[str, Concept]) -> list[dict[str, Concept]]:
