@@ -26,6 +26,7 @@ from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
 from hspace_exp.groups import groups_of, kept_by, prompts_of, targets
+from hspace_exp.job import Job
 from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
@@ -33,7 +34,7 @@ from hspace_exp.plan import check_prompts, plan
 from hspace_exp.provenance import describe_device
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
-from hspace_exp.stages import Job, make_concepts, make_images, make_maps, make_positives, make_runs, trained
+from hspace_exp.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
 
 log = logging.getLogger(__name__)
 
