@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hspace_exp.errors import UserError, unknown
 
 FAIRNESS = "original,sdid,lwim,focused"
-WORLD_ONLY = ("skin_tone_fairness",)  # what only the embedded model draws
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness")  # what only the embedded model draws
 PHOTOS_ONLY = ("race_fairness",)
 
 
@@ -38,6 +38,8 @@ _OWN = (
     "strength_sweep",
     "scene_consistency",
     "scheduler_swap",
+    "intersectional_fairness",
+    "composition",
 )
 
 LISTS: dict[str, tuple[Sweep, ...]] = {
@@ -54,6 +56,10 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         Sweep("strength_sweep", {"method": "sdid,focused", "method.strength": "1.0,2.0,3.0"}),
         Sweep("scene_consistency", {"method": "original,focused"}),
         Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,dpm_swapped"}),
+        Sweep("intersectional_fairness", {"method": "original,sdid"}),
+        Sweep(
+            "composition", {"method": "focused", "method.strength.female": "0.0,2.5", "method.strength.young": "2.5"}
+        ),
     ),
     "demo": (
         *(Sweep(f"{name}_fairness", _METHODS) for name in ("gender", "age", "skin_tone", "race")),

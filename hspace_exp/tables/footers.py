@@ -11,6 +11,9 @@ from hspace_exp.tables.commands import joined
 from hspace_exp.tables.strengths import linearity_lines
 
 SEEDS_FOR_T = 3
+_AMOUNTS = (
+    "professions", "images_per_profession", "training_images", "training_steps", "num_inference_steps", "image_seed",
+)  # fmt: skip
 
 
 def footers(
@@ -33,6 +36,9 @@ def footers(
             lines.append(f"original is compared with itself in {', '.join(own)}, and takes no part there.")
     lines.append(_interval_text(rows))
     lines.append(_n_text(merged, columns))
+    protocols = {label: _protocol_text(group[0]) for label, group in rows.items()}
+    if all(protocols.values()):
+        lines.append(f"Protocol: {_per_row(protocols)}.")
     notes: dict[str, list[str]] = {}
     for c in columns:
         for text in _note_text(c, merged):
@@ -84,6 +90,18 @@ def _n_text(merged: Mapping[str, Mapping[str, MetricValue]], columns: Sequence[C
         if odd:
             text += f"; {heading}: {_per_row(odd) if len(odd) == len(ns) else _listed(odd)}"
     return text + "."
+
+
+def _protocol_text(record: RunRecord) -> str:
+    """How much of everything, or "" where a record does not say."""
+    protocol = record.config.get("protocol")
+    if not isinstance(protocol, Mapping) or any(name not in protocol for name in _AMOUNTS):
+        return ""
+    return (
+        f"{len(protocol['professions'])} professions × {protocol['images_per_profession']} images, a concept learns "
+        f"from {protocol['training_images']} images in {protocol['training_steps']} steps, "
+        f"{protocol['num_inference_steps']} denoising steps, image seed {protocol['image_seed']}"
+    )
 
 
 def _note_text(column: Column, merged: Mapping[str, Mapping[str, MetricValue]]) -> list[str]:

@@ -188,6 +188,18 @@ def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(find_records([path, path.parent, tmp_path])) == 1
 
 
+def test_how_much_of_everything_is_said_where_records_know(tmp_path: Path) -> None:
+    amounts = {
+        "professions": ["nurse", "cook"], "images_per_profession": 16, "training_images": 64, "training_steps": 600,
+        "num_inference_steps": 20, "image_seed": 0,
+    }  # fmt: skip
+    save(tmp_path / "known", record("sdid", success=0.5, config={"protocol": amounts}))
+    save(tmp_path / "unknown", record("sdid", success=0.5))
+    texts = [[line for line in build([tmp_path / k])[0].footers if "Protocol" in line] for k in ("known", "unknown")]
+    said = "2 professions × 16 images, a concept learns from 64 images in 600 steps, 20 denoising steps, image seed 0"
+    assert texts == [[f"Protocol: {said}."], []]
+
+
 def test_compositions_show_their_parts(tmp_path: Path) -> None:
     parts = {"composition_success": 0.8, "composition_if_independent": 0.81, "success_gender": 0.9, "success_age": 0.9}
     more = {

@@ -1,0 +1,82 @@
+"""Runs, tables and figures by one command, on a tiny world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hspace_exp.record import read_record
+from hspace_exp.reproduce.__main__ import LEFT, main
+
+
+@pytest.fixture
+def command(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two experiments of a few seconds; results, cache and tables lie in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+    fixed = ("+experiment=", "protocol=", "logger=")
+    options = [
+        "--protocol",
+        "smoke",
+        "--experiments",
+        "age_fairness,strength_sweep",
+        "--methods",
+        "original,sdid,focused",
+    ]
+    return [*options, *(text for text in arguments if not text.startswith(fixed))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_tables_come_from_one_command_and_again_from_nothing_new(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, jobs: str
+) -> None:
+    assert main(["--jobs", jobs, *command]) == 0, capsys.readouterr()
+    printed = capsys.readouterr().out
+    assert "8 of 8 runs are done" in printed
+    folder = tmp_path / "tables" / "smoke" / "avatars"
+    for name in ("age_fairness", "strength_sweep"):
+        for ending in ("md", "tex", "html"):
+            assert (folder / f"{name}.{ending}").stat().st_size > 1000
+    text = (folder / "strength_sweep.md").read_text()
+    for strength in (1, 2, 3):
+        assert f"| sdid, strength {strength} " in text
+        assert f"| focused, strength {strength} " in text
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert {"age_fairness_professions.svg", "age_fairness_cosines.svg", "strength_sweep_strength.svg"} <= figures
+    with Image.open(folder / "figures" / "strength_sweep_strips.png") as strips:
+        assert strips.height > 6 * 32
+
+    records = sorted((tmp_path / "outputs").rglob("record.json"))
+    trained = [read_record(path).method for path in records if "training" in read_record(path).seconds]
+    assert sorted(trained) == (["focused", "sdid"] if jobs == "1" else [])  # side by side before the runs that share
+    assert all((path.parent / ".hydra" / "overrides.yaml").exists() for path in records)
+    before = {path: path.read_bytes() for path in [*records, *folder.rglob("*.*")]}
+    assert main(command) == 0
+    assert "8 runs, 8 of them done" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.slow
+def test_time_that_is_up_leaves_tables_of_what_is_done(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*command, "--methods", "original"]) == 0
+    capsys.readouterr()
+    assert main(["--max-seconds", "1", *command]) == LEFT
+    assert "1 of 8 runs are done" in capsys.readouterr().out
+    assert (tmp_path / "tables" / "smoke" / "avatars" / "age_fairness.md").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_run_stops_no_other_and_the_exit_code_says_so(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = "outputs/age_fairness/avatars/age/focused"
+    Path(folder).parent.mkdir(parents=True)
+    Path(folder).write_text("in the way of a folder")
+    assert main([*command, "--experiments", "age_fairness"]) == 1
+    printed = capsys.readouterr()
+    assert "1 of 2 runs are done" in printed.out
+    assert "failed: age_fairness age focused" in printed.err
