@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import diffusion, loading
+from hspace_exp.models.checkpointing import checkpoint_second_half
 from hspace_exp.models.freezing import freeze
 from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
@@ -22,6 +23,8 @@ __all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
+# The VAE works on at most so many pixels at once, in float32: some 4 GB for one image of 1,024 px.
+VAE_PIXELS = 2**20
 
 
 class Backbone:
@@ -51,6 +54,7 @@ class Backbone:
         revision: str = "local",
         guidance_scale: float | None = None,
         image_size: int | None = None,
+        checkpointing: bool = False,
     ) -> None:
         """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
         if family not in GUIDANCE_SCALES:
@@ -65,6 +69,8 @@ class Backbone:
         self.family, self.name, self.revision = family, name, revision
         for module in (self.unet, self.vae, *prompt_encoder.text_encoders):
             freeze(module)
+        if checkpointing:
+            checkpoint_second_half(self.unet)
         self.vae_scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
         side = self.unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
@@ -127,14 +133,23 @@ class Backbone:
         side = self.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise UserError(f"expected images of shape (B, 3, {side}, {side}), got {tuple(images.shape)}: resize them")
-        images = images.to(self.vae.device, torch.float32)
-        return self.vae.encode(images * 2 - 1).latent_dist.mode() * self.vae.config.scaling_factor
+        found = [
+            self.vae.encode(some.to(self.vae.device, torch.float32) * 2 - 1).latent_dist.mode()
+            for some in images.split(self._vae_rows)
+        ]
+        return torch.cat(found) * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, C, H, W) to float32 images (B, 3, S, S) in [0, 1]."""
         latents = latents.to(self.vae.device, torch.float32) / self.vae.config.scaling_factor
-        return (self.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+        found = [(self.vae.decode(some).sample / 2 + 0.5).clamp(0, 1) for some in latents.split(self._vae_rows)]
+        return torch.cat(found)
+
+    @property
+    def _vae_rows(self) -> int:
+        """Images that the VAE takes at once."""
+        return max(1, VAE_PIXELS // self.image_size**2)
 
     def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
         """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``.
@@ -179,6 +194,7 @@ def load_backbone(
     name: str | None = None,
     guidance_scale: float | None = None,
     image_size: int | None = None,
+    checkpointing: bool = False,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
@@ -193,6 +209,7 @@ def load_backbone(
         name: what to call the model; the folder's or the hub's name by default.
         guidance_scale: the model's usual scale; its family's by default.
         image_size: side of the images in pixels; the U-Net's native one by default.
+        checkpointing: whether training computes activations behind h twice instead of keeping them.
 
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -214,4 +231,5 @@ def load_backbone(
         revision=parts.revision,
         guidance_scale=guidance_scale,
         image_size=image_size,
+        checkpointing=checkpointing,
     )

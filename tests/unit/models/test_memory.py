@@ -1,0 +1,45 @@
+"""Estimates of memory: what is there, what a formula says, and how they grow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hspace_exp.models.layouts import LAYOUTS, tiny
+from hspace_exp.models.memory import OVERHEAD, _Live, estimate
+
+GIB = 2**30
+
+
+def test_live_bytes_come_and_go() -> None:
+    with torch.device("meta"), _Live() as live:
+        first = torch.empty(100, dtype=torch.float32)
+        view = first.view(10, 10)
+        second = first + 1
+        assert live.now == 800
+        del first, view
+        assert live.now == 400
+        del second
+    assert (live.now, live.peak) == (0, 800)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [("sd14", 2 * (859_520_964 + 123_060_480) + 4 * 83_653_863), ("sdxl", None)]
+)
+def test_published_models_fit_their_targets(name: str, weights: int | None) -> None:
+    found = estimate(LAYOUTS[name])
+    if weights is not None:
+        assert found.weights == weights
+    assert found.training < {"sd14": 8, "sdxl": 24}[name] * GIB
+    assert found.generation > found.weights + OVERHEAD
+
+
+def test_memory_grows_with_rows_and_shrinks_with_checkpointing() -> None:
+    layout = tiny(LAYOUTS["sd21"])
+    small = estimate(layout, rows=4, chunk=2, runs=1)
+    large = estimate(layout, rows=4, chunk=2, runs=2, checkpointing=False)
+    fixed = small.weights + OVERHEAD
+    assert large.training - fixed > 1.5 * (small.training - fixed)
+    assert small.generation < large.generation
+    assert large.generation - fixed < 2.1 * (small.generation - fixed)
+    assert small.decoding == large.decoding
