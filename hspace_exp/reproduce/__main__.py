@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="of tables (default: tables)")
     add("--list", action="store_true", help="only say what would run, and what is done")
     add("--tables-only", action="store_true", help="run nothing: tables of what is done")
+    add("--records", action="store_true", help="also copy the runs' records beside the tables, to be kept with them")
     add("overrides", nargs="*", metavar="OVERRIDE", help="key=value, for every run")
     return parser
 
@@ -77,11 +78,13 @@ def _reproduce(options: argparse.Namespace) -> int:
     failed = {} if options.tables_only else _work(left, options.jobs, options.max_seconds, started)
     done = [run for run in runs if run.done]
     if done:
-        from hspace_exp.reproduce.output import write_tables
+        from hspace_exp.reproduce.output import copy_records, write_tables
 
-        folder = options.out / options.protocol / options.model
-        for path in write_tables([run.folder for run in done], folder):
-            print(path)
+        folder, sources = options.out / options.protocol / options.model, [run.folder for run in done]
+        written = write_tables(sources, folder)
+        if options.records:
+            copy_records(sources, folder / "records")
+        print(f"{len(written)} files of tables and figures in {folder}")
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hspace_exp.atomic import write_bytes, write_text
+from hspace_exp.record import FILE_NAME
 from hspace_exp.report.collect import collect
 from hspace_exp.report.figures import drawings, pictures
 from hspace_exp.tables.build import make_table
@@ -52,6 +53,12 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
             write_bytes(path, _small_png(image))
             written.append(path)
     return written
+
+
+def copy_records(runs: Sequence[Path], folder: Path) -> None:
+    """Copy the records below ``folder``, from where ``python -m hspace_exp.tables`` makes the same tables."""
+    for run in runs:
+        write_bytes(folder.joinpath(*run.parts[-5:], FILE_NAME), (run / FILE_NAME).read_bytes())
 
 
 def _small_png(image: np.ndarray) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from hspace_exp.digest import digest, essential
@@ -29,17 +28,28 @@ _STRENGTHS = "method.strength."
 def varied(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """What tells records apart: words → one value a record, ``ABSENT`` where a configuration lacks it.
 
-    The fewest dotted keys of the configurations, seeds aside, that no two records agree in; empty where even all of
-    them together do not tell some apart.
+    Few dotted keys of the configurations, seeds aside, that no two records agree in all of; empty where even all keys
+    together do not tell some apart.
     """
     flat = [dict(_flatten(without_seed(record))) for record in records]
     names = sorted({name for one in flat for name in one}, key=_rank)
-    names = [name for name in names if len({one.get(name, ABSENT) for one in flat}) > 1]
-    for count in range(1, len(names) + 1):
-        for chosen in combinations(names, count):
-            if len({tuple(one.get(name, ABSENT) for name in chosen) for one in flat}) == len(flat):
-                return {_words(name, chosen): [one.get(name, ABSENT) for one in flat] for name in chosen}
-    return {}
+    columns = {name: [one.get(name, ABSENT) for one in flat] for name in names}
+    columns = {name: values for name, values in columns.items() if len(set(values)) > 1}
+    chosen: list[str] = []
+
+    def told_apart(by: Sequence[str]) -> int:
+        return len(set(zip(*(columns[name] for name in by), strict=True))) if by else 1
+
+    while told_apart(chosen) < len(flat):
+        best = max(columns, key=lambda name: told_apart([*chosen, name]), default="")
+        if not best or told_apart([*chosen, best]) == told_apart(chosen):
+            return {}
+        chosen.append(best)
+    for name in chosen[:-1]:
+        rest = [other for other in chosen if other != name]
+        if told_apart(rest) == len(flat):
+            chosen = rest
+    return {_words(name, chosen): columns[name] for name in sorted(chosen, key=_rank)}
 
 
 def labels(records: Sequence[RunRecord]) -> list[str]:
