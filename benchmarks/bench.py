@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +25,19 @@ class Bench:
         tiny: rehearse at toy size: every line runs, no number means anything.
         deadline: of the whole command, by ``time.monotonic``.
         found: where findings go.
+        sections: what sections of this command found, by name.
     """
 
     device: torch.device
     tiny: bool = False
     deadline: float = float("inf")
     found: Findings = field(default_factory=Findings)
+    sections: Mapping[str, Findings] = field(default_factory=dict)
+
+    def earlier(self, section: str, name: str) -> float | None:
+        """The median that another section of this command has measured under ``name``, where it has."""
+        measures = self.sections[section].measures if section in self.sections else []
+        return next((m["median"] for m in measures if m["name"] == name), None)
 
     @property
     def left(self) -> float:
@@ -81,7 +88,7 @@ class Bench:
 
     def samples(self, call: Callable[[], object], calls: int, repeats: int) -> list[float]:
         """Seconds a call of each group of calls."""
-        for _ in range(self.of_size(2, 1)):
+        for _ in range(2 if calls > 1 else 1):
             call()
         found = []
         for _ in range(repeats):

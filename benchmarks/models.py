@@ -14,25 +14,9 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from hspace_exp.avatars.tokenizer import train_tokenizer
+from hspace_exp.models import layouts
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEncoder
-
-# As published in the configs of CompVis/stable-diffusion-v1-4; what is not named is diffusers' default.
-UNET = {"sample_size": 64, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768}
-VAE = {"sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}
-TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-TOKENS = {"vocab_size": 49408, "max_position_embeddings": 77, "projection_dim": 768}
-# The same blocks, a toy's width.
-TINY_UNET = {
-    "sample_size": 16,
-    "block_out_channels": (8, 8, 16, 16),
-    "cross_attention_dim": 16,
-    "attention_head_dim": 2,
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
-}
-TINY_VAE = {"sample_size": 128, "block_out_channels": (4, 4, 4, 8), "layers_per_block": 1, "norm_num_groups": 2}
-TINY_TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
 WORDS = f"{POSITIVE} {NEUTRAL} man young old nurse"
@@ -47,18 +31,12 @@ def stable_diffusion(device: torch.device, dtype: torch.dtype = torch.float32, t
         tiny: a toy, for rehearsals on a CPU.
     """
     torch.manual_seed(0)
-    tokenizer = train_tokenizer([WORDS], max_length=TOKENS["max_position_embeddings"])
+    layout = layouts.tiny(layouts.LAYOUTS["sd14"]) if tiny else layouts.LAYOUTS["sd14"]
+    tokenizer = train_tokenizer([WORDS], max_length=layout.texts[0]["max_position_embeddings"])
     special = {kind: getattr(tokenizer, kind) for kind in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    blocks = 4
     with torch.device(device):
-        unet = UNet2DConditionModel(**(TINY_UNET if tiny else UNET))
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * blocks,
-            up_block_types=("UpDecoderBlock2D",) * blocks,
-            latent_channels=4,
-            **(TINY_VAE if tiny else VAE),
-        )
-        text = CLIPTextModel(CLIPTextConfig(**(TINY_TEXT if tiny else TEXT), **TOKENS, **special))
+        unet, vae = UNet2DConditionModel(**layout.unet), AutoencoderKL(**layout.vae)
+        text = CLIPTextModel(CLIPTextConfig(**{**layout.texts[0], **special}))
     for module in (unet, text):
         cast(module, dtype)
     scheduler = DDIMScheduler(

@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
 
     for name in names:
         found = sections[name] = Findings(changed=save)
-        bench = Bench(device, a.tiny, started + a.max_seconds, found)
+        bench = Bench(device, a.tiny, started + a.max_seconds, found, sections)
         if bench.left < bench.of_size(SECTIONS[name], 1.0):
             found.status = "left out"
             found.note(f"{bench.left:.0f} s were left")

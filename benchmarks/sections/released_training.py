@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import models, ours
+from benchmarks import faster, models, ours
 from benchmarks.bench import Bench
 from benchmarks.references import ReleasedStep
 from hspace_exp.concepts.on_policy import OnPolicyStates
@@ -18,10 +18,11 @@ REUSE = 8
 
 @dataclass(frozen=True)
 class Ours:
-    """Seconds of a step with fresh noise, of one with what is kept, and of keeping one state."""
+    """Seconds of a step with fresh noise, of one with what is kept (also in channels_last), and of keeping a state."""
 
     fresh: float
     kept: float
+    kept_nhwc: float
     ahead: float
 
 
@@ -41,7 +42,8 @@ def measure(bench: Bench) -> None:
         bench.found.note(
             f"Both bf16, batch {batch}, nothing kept, every z_t fresh: {theirs / own.fresh:.2f} ×. What is kept took "
             f"{1e3 * own.ahead:.1f} ms a state, once; with each state seen {REUSE} times the ratio is "
-            f"{theirs / (own.kept + batch * own.ahead / REUSE):.2f} ×."
+            f"{theirs / (own.kept + batch * own.ahead / REUSE):.2f} ×. "
+            f"Kept and channels_last: {theirs / own.kept_nhwc:.2f} ×."
         )
         del step
         bench.free()
@@ -77,4 +79,10 @@ def _ours(bench: Bench, backbone: Backbone, batch: int, number: str) -> Ours:
     if not made[0].encoded:
         bench.found.note(f"{states} states did not fit into kept_bytes in {number}: only the teacher was kept")
     name = f"ours, first half and teacher kept, {where}"
-    return Ours(fresh, ours.time_training(bench, name, backbone, training, made[0], batch=batch), ahead)
+    kept = ours.time_training(bench, name, backbone, training, made[0], batch=batch)
+    with faster.checkpointing(backbone.unet):
+        less = ours.time_training(bench, f"{name}, checkpointing", backbone, training, made[0], batch=batch)
+    bench.found.note(f"{where}: model.checkpointing=true makes that step {less / kept:.2f} × as long.")
+    with faster.channels_last(backbone.unet):
+        nhwc = ours.time_training(bench, f"{name}, channels_last", backbone, training, made[0], batch=batch)
+    return Ours(fresh, kept, nhwc, ahead)

@@ -125,7 +125,10 @@ def test_wavelets_by_channel_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 @torch.no_grad()
 def test_the_released_inference_is_ours_but_for_the_half_that_ll_is_taken_from(backbone: Backbone) -> None:
     random = torch.Generator().manual_seed(0)
-    noise, vector = torch.randn(2, *backbone.latent_shape, generator=random), torch.randn(16, 1, 1, generator=random)
+    noise, vector = (
+        torch.randn(2, *backbone.latent_shape, generator=random),
+        torch.randn(backbone.h_shape[0], 1, 1, generator=random),
+    )
     edit = AddedVector({"female": vector}, 2.0, "both", LowFrequency(1.0, "original", haar_lowpass, branch="both"))
     mine = edited(backbone, edit, noise, models.NEUTRAL, STEPS)
     embeds = backbone.encode_prompts([models.NEUTRAL] * 2)
@@ -140,7 +143,7 @@ def test_the_released_inference_is_ours_but_for_the_half_that_ll_is_taken_from(b
 @torch.no_grad()
 def test_the_plain_pipeline_makes_our_unedited_images(backbone: Backbone) -> None:
     noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
-    edit = AddedVector({"female": torch.zeros(16, 1, 1)}, 0.0, "both")
+    edit = AddedVector({"female": torch.zeros(backbone.h_shape[0], 1, 1)}, 0.0, "both")
     plain = plain_pipeline(backbone)(
         [models.NEUTRAL] * 2, num_inference_steps=STEPS, latents=noise, output_type="latent"
     ).images
