@@ -12,6 +12,9 @@ from hspace_exp.errors import UserError
 # Between the concepts of a composition, as in "female+dark".
 JOIN = "+"
 
+# What an image shows that does not show the only concept of a group.
+NEUTRAL = "neutral"
+
 Prompts = Mapping[str, Mapping[str, str]]
 
 
@@ -81,6 +84,19 @@ def combinations(values: Mapping[str, Sequence[str]]) -> list[str]:
 def prompts_of(groups: Sequence[Group]) -> dict[str, Mapping[str, str]]:
     """Prompts of every concept that can be asked for."""
     return {name: prompts for group in groups for name, prompts in group.concepts.items()}
+
+
+def judged_by(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
+    """Texts of the values of each group: what a zero-shot judge may tell them apart by.
+
+    A concept alone in its group is told from its neutral prompt.
+    """
+    texts = {}
+    for group in groups:
+        values = {name: prompts["positive"] for name, prompts in group.concepts.items()}
+        neutral = {NEUTRAL: next(iter(group.concepts.values()))["neutral"]} if len(values) == 1 else {}
+        texts[group.name] = values | neutral
+    return texts
 
 
 def kept_by(groups: Sequence[Group]) -> dict[str, Prompts]:

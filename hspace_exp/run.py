@@ -25,7 +25,7 @@ from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.generation import Sampling
-from hspace_exp.groups import groups_of, kept_by, prompts_of, targets
+from hspace_exp.groups import groups_of, judged_by, kept_by, prompts_of, targets
 from hspace_exp.job import Job
 from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
@@ -79,8 +79,9 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         with _timed("evaluation", seconds):
             pairs = read_manifest(run_dir / "manifest.csv")
             groups = groups_of(config["attribute"])
+            asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups)}
             names = [group.name for group in groups] if len(groups) > 1 else []
-            found = evaluator(pairs, attribute=config["attribute"]["name"], parts=names, seed=config["seed"])
+            found = evaluator(pairs, **asked, parts=names, seed=config["seed"])
             if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
                 found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)

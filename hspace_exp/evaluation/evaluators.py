@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, Shar
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.pairs import Pair
-from hspace_exp.evaluation.perceptual import FeatureDistance
+from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
@@ -52,6 +52,7 @@ class AvatarEvaluator:
         *,
         labelled: int = 216,
         features: ImageFeatures | None = None,
+        perceptual: PerceptualDistance | None = None,
         repeats: int = 1000,
         device: str = "cpu",
         batch_size: int = 32,
@@ -62,6 +63,7 @@ class AvatarEvaluator:
             weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
             labelled: renders of known truth for ``classifier_accuracy``; 0 leaves it out.
             features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
+            perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of OpenCLIP features.
             repeats: bootstrap resamples.
             device: where models run.
             batch_size: pairs at once.
@@ -73,27 +75,47 @@ class AvatarEvaluator:
         folder = Path(weights)
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
+        self.perceptual: PerceptualDistance = perceptual or FeatureDistance(OpenClipFeatures(self.clip))
         self.judge = ZeroShotJudge(self.clip, avatar_texts())
         self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
         self.labelled, self.repeats, self.device, self.batch_size = labelled, repeats, device, batch_size
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
-        """Measure pairs of images; ``parts`` names the attributes that ``attribute`` is a composition of."""
-        from hspace_exp.evaluation.world import labelled_renders, world_truth
+    def __call__(
+        self,
+        pairs: Sequence[Pair],
+        attribute: str,
+        seed: int = 0,
+        parts: Sequence[str] = (),
+        texts: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Evaluation:
+        """Measure pairs of images.
 
+        Args:
+            pairs: to measure.
+            attribute: what was steered.
+            seed: varies the resampling.
+            parts: the attributes that it is a composition of.
+            texts: attribute → value → text, to judge attributes by that the world does not know; of such there is
+                neither a second judge nor a truth.
+        """
+        from hspace_exp.avatars.world import ATTRIBUTES
+        from hspace_exp.evaluation.world import SKEWED, labelled_renders, world_truth
+
+        names = list(parts or [attribute])
+        drawn = set(names) <= set(ATTRIBUTES)
         return evaluate(
             pairs,
             attribute=attribute,
             parts=parts,
-            judge=self.judge,
+            judge=self.judge.knowing(texts or {}),
             clip=self.clip,
             features=self.distribution_features,
-            perceptual=FeatureDistance(OpenClipFeatures(self.clip)),
-            second_judge=self.probe,
+            perceptual=self.perceptual,
+            second_judge=self.probe if drawn else None,
             person_masks=self.person_masks,
-            truth=world_truth(*(parts or [attribute])),
-            labelled=labelled_renders(parts or attribute, self.labelled) if self.labelled else None,
+            truth=world_truth(*names) if set(names) <= set(SKEWED) else None,
+            labelled=labelled_renders(names, self.labelled) if self.labelled and drawn else None,
             intersections=INTERSECTIONS,
             batch_size=self.batch_size,
             repeats=self.repeats,
@@ -113,6 +135,8 @@ class PhotoEvaluator:
         wordings: Sequence[str] = (PLAIN + "{}",),
         margin: float = 0.0,
         features: ImageFeatures | None = None,
+        person_masks: PersonMasks | None = None,
+        perceptual: PerceptualDistance | None = None,
         cache_dir: str | Path | None = None,
         repeats: int = 1000,
         device: str = "cpu",
@@ -126,6 +150,8 @@ class PhotoEvaluator:
             wordings: of the judge's texts; several make a prompt ensemble.
             margin: lead in cosine below which an image is unclear.
             features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
+            person_masks: finds persons, e.g. `PersonSegmenter`; None leaves backgrounds out.
+            perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of ``features``.
             cache_dir: keeps image features, by what is in the image; None keeps none.
             repeats: bootstrap resamples.
             device: where the model runs.
@@ -137,21 +163,36 @@ class PhotoEvaluator:
             self.cached = CachedClip(clip, Path(cache_dir) / "image_features" / weights_hash(clip.model))
         self.clip = SharedClip(self.cached or clip)
         self.judge = ZeroShotJudge(self.clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
+        self.wordings, self.person_masks, self.perceptual = wordings, person_masks, perceptual
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.repeats, self.device, self.batch_size = repeats, device, batch_size
 
-    def __call__(self, pairs: Sequence[Pair], attribute: str, seed: int = 0, parts: Sequence[str] = ()) -> Evaluation:
-        """Measure pairs of images; ``parts`` names the attributes that ``attribute`` is a composition of.
+    def __call__(
+        self,
+        pairs: Sequence[Pair],
+        attribute: str,
+        seed: int = 0,
+        parts: Sequence[str] = (),
+        texts: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Evaluation:
+        """Measure pairs of images.
 
-        Backgrounds are left out, as no person masks are at hand.
+        Args:
+            pairs: to measure.
+            attribute: what was steered.
+            seed: varies the resampling.
+            parts: the attributes that it is a composition of.
+            texts: attribute → value → text, to judge attributes by that are none of ``PHOTO_TEXTS``.
         """
         found = evaluate(
             pairs,
             attribute=attribute,
             parts=parts,
-            judge=self.judge,
+            judge=self.judge.knowing(with_wordings(texts or {}, self.wordings)),
             clip=self.clip,
             features=self.distribution_features,
+            person_masks=self.person_masks,
+            perceptual=self.perceptual,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,

@@ -101,6 +101,11 @@ class ZeroShotJudge:
             for attribute, values in self.texts.items()
         }
 
+    def knowing(self, texts: Mapping[str, Mapping[str, str | Sequence[str]]]) -> ZeroShotJudge:
+        """The judge, which also tells apart the values of attributes that it does not know yet, by their texts."""
+        new = {attribute: values for attribute, values in texts.items() if attribute not in self.attributes}
+        return ZeroShotJudge(self.clip, {**self.texts, **new}, self.name, self.margin) if new else self
+
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
         features = self.clip.encode_images(images)

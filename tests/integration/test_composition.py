@@ -96,3 +96,17 @@ def test_what_cannot_be_composed_is_one_line(
     assert len(lines) == 1
     assert words in lines[0]
     assert not any((tmp_path / "cache").glob("*"))
+
+
+def test_an_attribute_of_ones_own_is_judged_by_its_own_words(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "attribute"
+    folder.mkdir(parents=True)
+    prompts = "{positive: a photo of a smiling person, neutral: a photo of a person, words: smiling}"
+    (folder / "smile.yaml").write_text(f"name: smile\npart: person\nconcepts:\n  smiling: {prompts}\n")
+    own = ["--config-dir", str(tmp_path / "mine"), "attribute=smile", "method=sdid", "evaluator.labelled=8"]
+    outcome = cli(*arguments, *own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.error
+    record = read_record(tmp_path / "run")
+    assert set(record.per_profession[0]["counts"]) == {"smiling", "neutral"}
+    assert record.metrics["success"].n == 4
+    assert not {"classifier_accuracy", "bias_amplification", "success_probe"} & set(record.metrics)  # no truth is known

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.groups import Group, groups_of, kept_by, learnt_together, parts_of, targets
+from hspace_exp.groups import Group, groups_of, judged_by, kept_by, learnt_together, parts_of, targets
 from hspace_exp.plan import Item, plan, write_manifest
 
 TEMPLATES = ("a photo of {a} {profession}",)
@@ -89,3 +89,11 @@ def test_manifests_tell_the_strongest_part(tmp_path: Any) -> None:
     path = write_manifest(tmp_path, items, {"female": 1.0, "dark": 2.5}, True)
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     assert [(row[3], row[4]) for row in rows] == [("female+dark", "2.5"), ("", "0.0")]
+
+
+def test_a_concept_alone_is_told_from_its_neutral_prompt() -> None:
+    smile = Group("smile", "person", named("smiling"))
+    assert judged_by((GENDER, smile)) == {
+        "gender": {"female": "a photo of a female", "male": "a photo of a male"},
+        "smile": {"smiling": "a photo of a smiling", "neutral": "a photo of a person"},
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -77,3 +78,43 @@ def test_a_wide_margin_makes_everything_unclear(tiny_weights: Path, pairs: list[
 def test_unknown_models_are_one_clear_line() -> None:
     with pytest.raises(UserError, match="cannot get OpenCLIP ViT-Z-9"):
         PhotoEvaluator("ViT-Z-9", "nowhere")
+
+
+def middle(images: torch.Tensor) -> torch.Tensor:
+    """Persons stand in the middle."""
+    mask = torch.zeros(len(images), 1, *images.shape[1:3], dtype=torch.bool)
+    mask[..., 10:30, 10:30] = True
+    return mask
+
+
+class MeanDifference:
+    """Mean absolute difference."""
+
+    name = "difference"
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """(B,)."""
+        return (a - b).abs().mean((1, 2, 3)).double().cpu()
+
+
+def test_photographs_have_backgrounds_where_persons_are_found(tiny_weights: Path, pairs: list[Pair]) -> None:
+    options = {"person_masks": middle, "perceptual": MeanDifference(), "repeats": 0}
+    found = PhotoEvaluator("hspace-tiny", str(tiny_weights), **options)(pairs, "gender").metrics  # type: ignore[arg-type]
+    assert {"background_psnr", "background_ssim", "background_difference", "change_inside"} <= set(found)
+    assert 0 < (found["background_difference"].value or 0) < 1
+
+
+def test_attributes_of_ones_own_are_judged_by_their_texts(tiny_weights: Path, pairs: list[Pair]) -> None:
+    smiling = {"smile": {"smiling": "a photo of a smiling person", "neutral": "a photo of a person"}}
+    targets = [dataclasses.replace(pair, target="smiling") for pair in pairs]
+    evaluator = PhotoEvaluator(
+        "hspace-tiny", str(tiny_weights), wordings=["a photo of {}", "an image of {}"], repeats=0
+    )
+    found = evaluator(targets, "smile", texts=smiling)
+    assert set(found.per_profession[0]["counts"]) == {"smiling", "neutral"}
+    assert found.metrics["success"].n == 6
+    assert {"entanglement_gender", "entanglement_age"} <= set(found.metrics)
+    with pytest.raises(UserError, match="unknown attribute of the judge 'clip' 'smile'"):
+        evaluator(targets, "smile")
+    known = evaluator(pairs, "gender", texts={"gender": {"x": "a", "y": "b"}})
+    assert set(known.per_profession[0]["counts"]) == {"female", "male"}  # what the judge knows stays as it is

@@ -1,0 +1,79 @@
+"""Persons in photographs, by a published segmentation network of torchvision."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models import get_model, get_model_weights
+
+from hspace_exp.errors import UserError, unknown
+
+NETWORKS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
+CLASSES = 21  # Pascal VOC's
+PERSON = 15
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class PersonSegmenter:
+    """(B, H, W, 3) uint8 images to (B, 1, H, W) bool: where "person" is the likeliest of Pascal VOC's classes.
+
+    The networks are those that torchvision publishes, trained on the COCO images that show these classes.
+    """
+
+    def __init__(
+        self,
+        network: str = "deeplabv3_resnet50",
+        weights: str | Path | None = None,
+        *,
+        size: int = 520,
+        device: str = "cpu",
+    ) -> None:
+        """Load the network.
+
+        Args:
+            network: one of ``NETWORKS``.
+            weights: torchvision's file; None fetches it into torch's hub folder.
+            size: the images' shorter side as the network sees it; its training used 520.
+            device: where it runs.
+
+        Raises:
+            UserError: the network is unknown, or its weights cannot be had.
+        """
+        if network not in NETWORKS:
+            raise unknown("segmentation network", network, NETWORKS)
+        options = {"weights_backbone": None, "num_classes": CLASSES}
+        if not network.startswith("lraspp"):
+            options["aux_loss"] = True
+        model = get_model(network, weights=None, **options)
+        try:
+            if weights is None:
+                state = get_model_weights(network)["DEFAULT"].get_state_dict(progress=False, check_hash=True)
+            else:
+                state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
+            model.load_state_dict(state)
+        except (URLError, OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"weights of {network} cannot be had ({reason}): name torchvision's file with "
+                "evaluator.person_masks.weights, or leave backgrounds out with evaluator=photos"
+            ) from error
+        self.model, self.size, self.device = model.to(device).eval().requires_grad_(False), size, device
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Find persons."""
+        pixels = images.to(self.device).permute(0, 3, 1, 2).float() / 255
+        height, width = pixels.shape[-2:]
+        scale = self.size / min(height, width)
+        seen = F.interpolate(
+            pixels, (round(scale * height), round(scale * width)), mode="bilinear", antialias=True, align_corners=False
+        )
+        mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (_MEAN, _STD))
+        logits = self.model((seen - mean) / std)["out"]
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        return (logits.argmax(1, keepdim=True) == PERSON).cpu()
