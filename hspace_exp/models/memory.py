@@ -55,13 +55,10 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
         checkpointing: see ``load_backbone``.
     """
     with torch.device("meta"):
-        unet: Any = _frozen(diffusers.UNet2DConditionModel(**layout.unet)).to(torch.bfloat16)
+        unet: Any = _half(_frozen(diffusers.UNet2DConditionModel(**layout.unet)))
         vae: Any = _frozen(diffusers.AutoencoderKL(**layout.vae))
         classes = (CLIPTextModel, CLIPTextModelWithProjection)
-        texts = [
-            _frozen(cls(CLIPTextConfig(**text))).to(torch.bfloat16)
-            for cls, text in zip(classes, layout.texts, strict=False)
-        ]
+        texts = [_half(_frozen(cls(CLIPTextConfig(**text)))) for cls, text in zip(classes, layout.texts, strict=False)]
         weights = sum(p.nbytes for module in (unet, vae, *texts) for p in module.parameters())
         side = int(layout.unet["sample_size"])
         images = max(1, VAE_PIXELS // layout.image_size**2)
@@ -82,6 +79,10 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
 
 def _frozen(module: torch.nn.Module) -> torch.nn.Module:
     return module.eval().requires_grad_(False)
+
+
+def _half(module: torch.nn.Module) -> torch.nn.Module:
+    return torch.nn.Module.to(module, torch.bfloat16)  # diffusers' own warns of any cast
 
 
 def _predict(unet: Any, layout: Layout, rows: int) -> Tensor:

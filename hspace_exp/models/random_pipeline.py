@@ -44,7 +44,7 @@ def save_random_pipeline(
             parts[f"text_encoder{suffix}"] = _text_encoder(tokenizer, text, projected=bool(i))
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
-            part.to(dtype)
+            torch.nn.Module.to(part, dtype)  # diffusers' own warns of any cast
     name, options = layout.scheduler
     parts["scheduler"] = getattr(diffusers, name)(**options)
     if len(tokenizers) == 1:
