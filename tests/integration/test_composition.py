@@ -103,8 +103,9 @@ def test_an_attribute_of_ones_own_is_judged_by_its_own_words(cli: Cli, arguments
     folder.mkdir(parents=True)
     prompts = "{positive: a photo of a smiling person, neutral: a photo of a person, words: smiling}"
     (folder / "smile.yaml").write_text(f"name: smile\npart: person\nconcepts:\n  smiling: {prompts}\n")
-    own = ["--config-dir", str(tmp_path / "mine"), "attribute=smile", "method=sdid", "evaluator.labelled=8"]
-    outcome = cli(*arguments, *own, f"hydra.run.dir={tmp_path / 'run'}")
+    mine = ["--config-dir", str(tmp_path / "mine")]
+    own = ["attribute=smile", "method=sdid", "evaluator.labelled=8", f"hydra.run.dir={tmp_path / 'run'}"]
+    outcome = cli(*mine, *arguments, *own)
     assert outcome.code == 0, outcome.error
     record = read_record(tmp_path / "run")
     assert set(record.per_profession[0]["counts"]) == {"smiling", "neutral"}
