@@ -22,7 +22,7 @@ TITLES = {
     "main_job": "The whole main job, embedded model, demo protocol",
     "growth": "How cost grows",
 }
-OVERS = ("batch", "image size", "concepts")
+OVERS = ("batch", "image size", "concepts", "professions")
 NAMESPACE = "http://www.w3.org/2000/svg"
 STYLE = (
     "<style>text{font:12px system-ui,sans-serif;fill:#1b1b1f}.axis{fill:none;stroke:#5c5c66}"
@@ -94,10 +94,13 @@ def _measures(measures: Sequence[Mapping[str, Any]]) -> str:
             str(m["repeats"]),
             f"{m['images'] / m['median']:.4g}" if m.get("images") else "-",
             f"{m['peak_gib']:.1f}" if "peak_gib" in m else "-",
+            f"{m['share_of_peak']:.1f} %" if "share_of_peak" in m else "-",
         )
         for m in measures
     ]
-    return table(("", "median", "range", "repeats", "images/s", "peak GiB"), rows)
+    columns = ("", "median", "range", "repeats", "images/s", "peak GiB", "of the bf16 peak")
+    used = [i for i in range(len(columns)) if not rows or any(row[i] != "-" for row in rows)]
+    return table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
 
 
 def _growth(measures: Sequence[Mapping[str, Any]]) -> str:

@@ -1,25 +1,29 @@
-"""How time and memory grow with batch, image size and number of concepts."""
+"""How time and memory grow with batch, image size, concepts and professions."""
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from benchmarks import models, ours
 from benchmarks.bench import Bench
-from benchmarks.sections.generation import STRENGTH, WEIGHT, edited
+from benchmarks.sections.generation import STRENGTH, WEIGHT, edited, native
 from hspace_exp.concepts.method import LowFrequency
 from hspace_exp.edits.added import AddedVector
 from hspace_exp.frequency import haar_lowpass
+from hspace_exp.generation import Sampling, generate
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.loading import EMBEDDED
+from hspace_exp.plan import plan
 
 STEPS = 10
 
 
 def measure(bench: Bench) -> None:
-    """Training and generation at the shape of Stable Diffusion 1.4, then concepts on the embedded model."""
+    """Training and generation at the shape of Stable Diffusion 1.4, then the embedded model."""
     backbone = models.stable_diffusion(bench.device, torch.bfloat16, bench.tiny)
     usual = backbone.image_size
     for batch in bench.of_size((1, 2, 4, 8, 16, 32, 64), (1, 2)):
@@ -39,6 +43,22 @@ def measure(bench: Bench) -> None:
         ours.time_training(
             bench, "training step, concepts", avatars, ours.sdid(batch), examples, names, calls=10, **more
         )
+    for count in bench.of_size((4, 12, 36), (1, 2)):
+        _professions(bench, avatars, count)
+
+
+def _professions(bench: Bench, backbone: Backbone, count: int) -> None:
+    """Unedited images of a study in 20 steps, files included, as the stage generation makes them."""
+    names = [f"profession{i}" for i in range(count)]
+    items = plan(names, [models.NEUTRAL], bench.of_size(16, 1))
+    sampling = Sampling(bench.of_size(20, 2), native, chunk_size=64)
+
+    def make() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            generate(backbone, sampling, items, Path(folder))
+
+    more = {"over": "professions", "x": count, "images": len(items)}
+    bench.time("images and files, professions", make, calls=1, repeats=3, **more)
 
 
 def _training(bench: Bench, backbone: Backbone, over: str, batch: int) -> None:

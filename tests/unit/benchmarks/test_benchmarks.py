@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import faster, models, ours, report, run
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, within
 from benchmarks.findings import AT_MOST, Findings
 from benchmarks.sections.utilisation import step_flops
 from hspace_exp.models.backbone import Backbone
@@ -50,6 +51,12 @@ def test_a_section_that_fails_or_does_not_fit_costs_no_other(tmp_path: Path, mon
     assert json.loads(out.read_text(encoding="utf-8"))["sections"]["growth"]["status"] == "left out"
 
 
+@pytest.mark.timeout(0)  # it uses the same alarm
+def test_what_takes_too_long_is_stopped() -> None:
+    with pytest.raises(TimeoutError, match="no time was left"), within(1.0):
+        time.sleep(30)
+
+
 def test_unknown_sections_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run.main(["--out", str(tmp_path / "r.json"), "--only", "grwth"])
@@ -66,6 +73,16 @@ def test_bars_know_their_side() -> None:
 def test_a_report_of_no_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(tmp_path / "none.json"), "--out", str(tmp_path / "p.md")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_readings_show_columns_that_hold_something() -> None:
+    found = Findings()
+    found.measure("step", [0.5, 0.25, 1.0], images=8)
+    plain = report._measures(found.measures)
+    assert plain.splitlines()[0] == "|  | median | range | repeats | images/s |"
+    assert "| step | 0.5 s | 0.25 to 1 | 3 | 16 |" in plain
+    found.measures[0]["share_of_peak"] = 41.25
+    assert "| 16 | 41.2 % |" in report._measures(found.measures)
 
 
 def test_growth_is_a_table_for_each_thing_and_a_plot() -> None:
