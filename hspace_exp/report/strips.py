@@ -1,4 +1,4 @@
-"""The strips of several runs in one picture: an unedited row wherever it changes, then one edited row a run."""
+"""The strips of several runs in one picture: each unedited row once, and one edited row a run."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ def stacked_strips(strips: Mapping[str, Path], width: int = 900) -> np.ndarray:
     side = (height - 2 * LINE - 2 * GAP) // 2
     heads = next(iter(opened.values())).crop((0, 0, full, LINE))
     rows: list[tuple[str, Image.Image]] = []
-    shown: bytes | None = None
+    shown: set[bytes] = set()
     for label, image in opened.items():
         before = image.crop((0, LINE, full, LINE + side))
         after = image.crop((0, LINE + side + GAP, full, LINE + 2 * side + GAP))
-        if before.tobytes() != shown:
-            shown = before.tobytes()
-            rows.append(("unedited", before))
-        if after.tobytes() != shown:
+        unedited = after.tobytes() == before.tobytes()
+        if before.tobytes() not in shown:
+            shown.add(before.tobytes())
+            rows.append((label if unedited else "unedited", before))
+        if not unedited:
             rows.append((label, after))
     scale = min(1.0, width / full)
     shrunk, tall = round(full * scale), round(side * scale)

@@ -82,8 +82,8 @@ def strip(path: Path, before: int, after: int, side: int = 8) -> Path:
     return path
 
 
-def test_strips_show_an_unedited_row_only_where_it_changes(tmp_path: Path) -> None:
-    files = {"one": (10, 20), "two": (10, 30), "other sampler": (90, 40)}
+def test_strips_show_each_unedited_row_once(tmp_path: Path) -> None:
+    files = {"one": (10, 20), "two": (10, 30), "other sampler": (90, 40), "its original": (90, 90)}
     shown = stacked_strips({name: strip(tmp_path / f"{name}.png", *grey) for name, grey in files.items()})
     column = shown[:, -GAP - 4, 0]
     assert [int(v) for v in dict.fromkeys(column.tolist()) if v != 255] == [10, 20, 30, 90, 40]
