@@ -26,7 +26,8 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
 
     Args:
         runs: their folders.
-        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, and ``figures/<experiment>_….svg`` and ``.png``.
+        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….svg`` and ``.png``, and a
+            ``README.md`` that shows them.
 
     Returns:
         what was written.
@@ -34,10 +35,12 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
     collected, found = collect(runs)
     tables = by_table(found)
     experiments = [experiment for experiment, _, _ in tables]
-    written = []
+    written: list[Path] = []
+    index = ["# Tables and figures", "", "Made by `python -m hspace_exp.reproduce`; see docs/reproduce.md.", ""]
     for (experiment, _, attribute), group in tables.items():
         name = experiment if experiments.count(experiment) == 1 else f"{experiment}_{attribute}"
         table = make_table(group)
+        figures: list[Path] = []
         for ending, form in FORMATS.items():
             path = folder / f"{name}.{ending}"
             write_text(path, render([table], form))
@@ -47,12 +50,16 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
         for kind, svg in drawings(mine, group).items():
             path = folder / "figures" / f"{name}_{kind}.svg"
             write_text(path, svg)
-            written.append(path)
+            figures.append(path)
         for kind, image in pictures(mine, group).items():
             path = folder / "figures" / f"{name}_{kind}.png"
             write_bytes(path, _small_png(image))
-            written.append(path)
-    return written
+            figures.append(path)
+        written += figures
+        index += [f"## {table.title}", "", " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS), ""]
+        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in figures]
+    write_text(folder / "README.md", "\n".join(index))
+    return [*written, folder / "README.md"]
 
 
 def copy_records(runs: Sequence[Path], folder: Path) -> None:

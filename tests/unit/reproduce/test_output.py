@@ -1,0 +1,56 @@
+"""Files of tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hspace_exp.atomic import save_png
+from hspace_exp.grid import GAP, LINE
+from hspace_exp.record import MetricValue, RunRecord
+from hspace_exp.reproduce.output import copy_records, write_tables
+from hspace_exp.tables.build import build
+from hspace_exp.tables.formats import render
+
+
+def leave(folder: Path, experiment: str, method: str, attribute: str = "gender") -> Path:
+    """A run's folder with a record and a strip."""
+    metrics = {"success": MetricValue(0.5, 0.4, 0.6, 8, True)}
+    run = folder / experiment / "avatars" / attribute / method / "seed=0"
+    config = {"method": {"name": method}}
+    RunRecord(experiment, method, "avatars", attribute, 0, metrics, [], config, {}, None, "CPU", {}).write(run)
+    save_png(run / "strip.png", np.zeros((2 * (8 + GAP) + 2 * LINE, 8 + 2 * GAP, 3), np.uint8))
+    return run
+
+
+def test_every_experiment_has_its_files_and_an_index_shows_them(tmp_path: Path) -> None:
+    runs = [leave(tmp_path / "outputs", *names) for names in (("age", "sdid"), ("age", "lwim"), ("gender", "sdid"))]
+    out = tmp_path / "tables"
+    written = write_tables(runs, out)
+    assert {path.relative_to(out).as_posix() for path in written} == {
+        "README.md",
+        *(f"{name}.{ending}" for name in ("age", "gender") for ending in ("md", "tex", "html")),
+        "figures/age_bars.svg",
+        "figures/age_strips.png",
+        "figures/gender_strips.png",
+    }
+    index = (out / "README.md").read_text()
+    assert "[tex](age.tex)" in index
+    assert "![age bars](figures/age_bars.svg)" in index
+    with Image.open(out / "figures" / "age_strips.png") as picture:
+        assert picture.mode == "P"
+
+
+def test_attributes_of_one_experiment_have_files_of_their_own(tmp_path: Path) -> None:
+    runs = [leave(tmp_path / "outputs", "x", "sdid", attribute) for attribute in ("age", "gender")]
+    names = {path.name for path in write_tables(runs, tmp_path / "tables") if path.suffix == ".md"}
+    assert names == {"x_age.md", "x_gender.md", "README.md"}
+
+
+def test_copied_records_make_the_same_table(tmp_path: Path) -> None:
+    runs = [leave(tmp_path / "outputs", "age", method) for method in ("sdid", "lwim")]
+    copy_records(runs, tmp_path / "records")
+    assert render(build([tmp_path / "records"])) == render(build([tmp_path / "outputs"]))
+    assert (tmp_path / "records" / "age" / "avatars" / "gender" / "sdid" / "seed=0" / "record.json").exists()
