@@ -87,6 +87,7 @@ def measure(bench: Bench) -> None:
         **once,
     )
     found = bench.found
+    found.note("Latents only, in the U-Net's bf16: decoding is the same for all, and timed apart.")
     found.bar(
         "time of edited images with LL of the edited run against plain diffusers", current / without, PLAIN, AT_MOST
     )

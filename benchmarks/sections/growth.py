@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,7 +64,8 @@ def _professions(bench: Bench, backbone: Backbone, count: int) -> None:
 
 def _training(bench: Bench, backbone: Backbone, over: str, batch: int) -> None:
     x = batch if over == "batch" else backbone.image_size
-    examples, more = ours.noised(backbone, batch), {"over": over, "x": x, "batch": batch}
+    more: dict[str, Any] = {"over": over, "x": x, "batch": batch}
+    examples = ours.noised(backbone, batch)
     ours.time_training(bench, f"training step, {over}", backbone, ours.sdid(batch), examples, repeats=3, **more)
 
 
