@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.doctor.require import require
 from hspace_exp.edits.steering import strength_of
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
@@ -61,6 +62,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     if done is not None:
         log.info("%s is done already: nothing to do", run_dir)
         return done
+    require(config)
     _quieten()
     cfg = cfg.copy()
     cfg.device = str(resolve_device(config["device"]))

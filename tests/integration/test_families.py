@@ -99,3 +99,16 @@ def test_the_main_job_on(
     before, after = (load_images([getattr(p, kind) for p in pairs]) for kind in ("original", "edited"))
     assert before.shape == (4, 128, 128, 3)
     assert not torch.equal(before, after)
+
+
+def test_a_hub_that_does_not_answer_is_one_line_that_says_what_to_do(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    outcome = cli("+experiment=gender_fairness", "model=sd15", "method=sdid", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 2
+    (line,) = [line for line in outcome.error.splitlines() if line.strip()]
+    assert line.startswith("error: this run needs what is not here, and http://127.0.0.1:9 does not answer")
+    for part in ("hf download stable-diffusion-v1-5", "--revision 451f4fe1", "model.path=", "evaluator.weights="):
+        assert part in line
