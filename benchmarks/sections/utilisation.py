@@ -102,7 +102,7 @@ def _compiled(
     bench: Bench, backbone: Backbone, way: Context, steps: dict[str, Step], share: Callable[[str, str], float]
 ) -> None:
     """With compiled blocks; the first step of each kind compiles, and is timed apart."""
-    with way(), faster.compiled(backbone.unet, bench.of_size("inductor", "eager")):
+    with way(), faster.compiled(backbone.unet, bench.of_size("inductor", "aot_eager")):
         for name, step in steps.items():
             if bench.left < bench.of_size(COMPILING_MORE, 0.0):
                 bench.found.note(f"{name} was not compiled: {bench.left:.0f} s were left")
