@@ -64,6 +64,17 @@ def line_chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequenc
     return "".join([*parts, "</svg>"])
 
 
+def legend(names: Sequence[str]) -> str:
+    """An SVG that says which colour of `line_chart` stands for which line."""
+    parts, left = [], 6
+    for i, name in enumerate(names):
+        parts.append(f'<rect x="{left}" y="5" width="10" height="10" fill="{COLOURS[i % len(COLOURS)]}"/>')
+        parts.append(f'<text x="{left + 15}" y="14">{html.escape(name)}</text>')
+        left += 32 + 7 * len(name)
+    words = html.escape(f"Colours: {', '.join(names)}")
+    return "".join([f'<svg viewBox="0 0 {left} 20" role="img" aria-label="{words}">', *parts, "</svg>"])
+
+
 def ticks(low: float, high: float) -> list[float]:
     """Three to eight round numbers between ``low`` and ``high``: multiples of 1, 2 or 5 times a power of ten."""
     power = 10 ** math.floor(math.log10((high - low) / 4))

@@ -11,7 +11,7 @@ import numpy as np
 from hspace_exp.evaluation.concept_geometry import concept_cosines
 from hspace_exp.record import RunRecord
 from hspace_exp.report.bars import Bar, bar_chart
-from hspace_exp.report.chart import line_chart
+from hspace_exp.report.chart import legend, line_chart
 from hspace_exp.report.collect import Run
 from hspace_exp.report.curves import SHOWN, strength_points
 from hspace_exp.report.drawing import drawing
@@ -39,16 +39,14 @@ def drawings(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, str]:
     """
     rows = by_row(found)
     figures = {
-        "strength": [
-            line_chart(f"{column(metric).heading} by strength", "strength", column(metric).heading, lines)
-            for metric in SHOWN
-            if (lines := strength_points(runs, metric))
-        ],
         "bars": _compared(rows),
         "professions": _professions(rows),
         "cosines": _cosines(runs),
     }
-    return {kind: drawing(charts) for kind, charts in figures.items() if charts}
+    curves = _curves(runs)
+    return ({"strength": curves} if curves else {}) | {
+        kind: drawing(charts) for kind, charts in figures.items() if charts
+    }
 
 
 def pictures(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, np.ndarray]:
@@ -60,6 +58,18 @@ def pictures(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, np.ndarra
         if path.exists():
             strips[label] = path
     return {"strips": stacked_strips(strips)} if strips else {}
+
+
+def _curves(runs: Sequence[Run]) -> str:
+    """A chart a metric that all the methods have, and above them which colour is which; "" without any."""
+    lines = {metric: found for metric in SHOWN if (found := strength_points(runs, metric))}
+    methods = next((list(found) for found in lines.values()), [])
+    charts = [
+        line_chart(f"{column(metric).heading} by strength", "strength", column(metric).heading, found)
+        for metric, found in lines.items()
+        if list(found) == methods
+    ]
+    return drawing(charts, above=legend(methods)) if charts else ""
 
 
 def _compared(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:

@@ -130,7 +130,9 @@ def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) 
     figures = drawings(*collect([tmp_path]))
     assert set(figures) == {"bars", "strength"}
     charts = ET.fromstring(figures["strength"]).findall(f"{SVG}svg")
-    assert charts[0].attrib["aria-label"].endswith("sdid: 0.25 at 1, 0.5 at 2, 0.75 at 3")
+    assert charts[0].attrib["aria-label"] == "Colours: sdid"
+    assert charts[1].attrib["aria-label"].endswith("sdid: 0.25 at 1, 0.5 at 2, 0.75 at 3")
+    assert float(charts[1].attrib["y"]) > float(charts[0].attrib["y"]) + float(charts[0].attrib["height"])
 
 
 def test_a_strip_that_is_gone_is_left_out(tmp_path: Path) -> None:
