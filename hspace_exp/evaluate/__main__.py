@@ -33,6 +33,7 @@ ABOUT = """Score images made elsewhere with the code that scores runs.
 
 attribute: e.g. gender; gender+skin_tone judges both at once, with targets such as female+dark.
 judge: avatars (the embedded world) or photos (an OpenCLIP model; model= and weights= say which).
+persons: a segmentation network, e.g. deeplabv3_resnet50, that finds the person in photos, for metrics of backgrounds.
 """
 
 
@@ -49,6 +50,8 @@ class Arguments:
     model: str = "ViT-B-32"
     weights: str = "laion2b_s34b_b79k"
     margin: float = 0.0
+    persons: str = ""
+    person_weights: str = ""  # torchvision's file; fetched where none is named
     labelled: int = 216
     cache: str = "cache"
     device: str = "auto"
@@ -112,15 +115,20 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
 def make_evaluator(a: Arguments) -> Evaluator:
     """The judge that was asked for."""
     from hspace_exp.evaluation.evaluators import AvatarEvaluator, PhotoEvaluator
+    from hspace_exp.evaluation.person_segmenter import PersonSegmenter
     from hspace_exp.models.loading import EMBEDDED, resolve_device
 
     device = str(resolve_device(a.device))
     if a.judge == "avatars":
-        return AvatarEvaluator(EMBEDDED, labelled=a.labelled, repeats=a.repeats, device=device, batch_size=a.batch)
+        return AvatarEvaluator(
+            EMBEDDED, labelled=a.labelled, margin=a.margin, repeats=a.repeats, device=device, batch_size=a.batch
+        )
+    masks = PersonSegmenter(a.persons, a.person_weights or None, device=device) if a.persons else None
     return PhotoEvaluator(
         a.model,
         a.weights,
         margin=a.margin,
+        person_masks=masks,
         cache_dir=a.cache,
         repeats=a.repeats,
         device=device,

@@ -51,6 +51,7 @@ class AvatarEvaluator:
         weights: str | Path,
         *,
         labelled: int = 216,
+        margin: float = 0.0,
         features: ImageFeatures | None = None,
         perceptual: PerceptualDistance | None = None,
         repeats: int = 1000,
@@ -62,6 +63,7 @@ class AvatarEvaluator:
         Args:
             weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
             labelled: renders of known truth for ``classifier_accuracy``; 0 leaves it out.
+            margin: lead in cosine below which an image is unclear to the zero-shot judge.
             features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
             perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of OpenCLIP features.
             repeats: bootstrap resamples.
@@ -76,7 +78,7 @@ class AvatarEvaluator:
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.perceptual: PerceptualDistance = perceptual or FeatureDistance(OpenClipFeatures(self.clip))
-        self.judge = ZeroShotJudge(self.clip, avatar_texts())
+        self.judge = ZeroShotJudge(self.clip, avatar_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
         self.labelled, self.repeats, self.device, self.batch_size = labelled, repeats, device, batch_size

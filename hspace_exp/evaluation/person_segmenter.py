@@ -59,8 +59,8 @@ class PersonSegmenter:
         except (URLError, OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"weights of {network} cannot be had ({reason}): name torchvision's file with "
-                "evaluator.person_masks.weights, or leave backgrounds out with evaluator=photos"
+                f"weights of {network} cannot be had ({reason}): name torchvision's file "
+                "(evaluator.person_masks.weights), or leave backgrounds out (evaluator=photos)"
             ) from error
         self.model, self.size, self.device = model.to(device).eval().requires_grad_(False), size, device
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from hspace_exp.concepts.concept import load_concept
+from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.pairs import load_images, read_manifest
 from hspace_exp.record import read_record
 
@@ -98,16 +100,14 @@ def test_what_cannot_be_composed_is_one_line(
     assert not any((tmp_path / "cache").glob("*"))
 
 
-def test_an_attribute_of_ones_own_is_judged_by_its_own_words(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
-    folder = tmp_path / "mine" / "attribute"
-    folder.mkdir(parents=True)
-    prompts = "{positive: a photo of a smiling person, neutral: a photo of a person, words: smiling}"
-    (folder / "smile.yaml").write_text(f"name: smile\npart: person\nconcepts:\n  smiling: {prompts}\n")
-    mine = ["--config-dir", str(tmp_path / "mine")]
-    own = ["attribute=smile", "method=sdid", "evaluator.labelled=8", f"hydra.run.dir={tmp_path / 'run'}"]
-    outcome = cli(*mine, *arguments, *own)
-    assert outcome.code == 0, outcome.error
-    record = read_record(tmp_path / "run")
-    assert set(record.per_profession[0]["counts"]) == {"smiling", "neutral"}
-    assert record.metrics["success"].n == 4
-    assert not {"classifier_accuracy", "bias_amplification", "success_probe"} & set(record.metrics)  # no truth is known
+def test_an_attribute_of_ones_own_is_judged_by_its_own_words(
+    cli: Cli, world: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    assert cli(*arguments, "method=original", f"hydra.run.dir={tmp_path / 'run'}").code == 0
+    pairs = read_manifest(tmp_path / "run" / "manifest.csv")
+    asked = [replace(pair, target="smiling") for pair in pairs]
+    texts = {"smile": {"smiling": "a photo of a smiling person", "neutral": "a photo of a person"}}
+    found = AvatarEvaluator(world, labelled=8, repeats=0)(asked, "smile", texts=texts)
+    assert set(found.per_profession[0]["counts"]) == {"smiling", "neutral"}
+    assert found.metrics["success"].n == 4
+    assert not {"classifier_accuracy", "bias_amplification", "success_probe"} & set(found.metrics)  # no truth is known

@@ -160,6 +160,11 @@ def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.
     assert error.count("\n") == 1
 
 
+def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"images={make(tmp_path, [0])}", "judge=photos", "persons=deeplab"]) == 2
+    assert "unknown segmentation network 'deeplab'. Choices: lraspp" in capsys.readouterr().err
+
+
 def test_records_of_runs_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"schema": 99}')
     with pytest.raises(UserError, match="choose another folder"):
