@@ -54,7 +54,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["method=lwim", "mask=attention"],
         ["method=lwim", "mask=sam", "mask.checkpoint={world}/sam"],
         ["method=focused"],
-        ["method=score_matching"],
+        ["method=score_matching", "model.dtype=bfloat16"],
     ],
     ids=lambda choices: "-".join(c.split("=")[1] for c in choices[:2]),
 )
