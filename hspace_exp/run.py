@@ -82,8 +82,8 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
             pairs = read_manifest(run_dir / "manifest.csv")
             groups = groups_of(config["attribute"])
             asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups)}
-            names = [group.name for group in groups] if len(groups) > 1 else []
-            found = evaluator(pairs, **asked, parts=names, seed=config["seed"])
+            parts = [group.name for group in groups] if config["attribute"].get("groups") else []
+            found = evaluator(pairs, **asked, parts=parts, seed=config["seed"])
             if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
                 found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)

@@ -65,6 +65,26 @@ def test_a_part_without_weight_leaves_the_images_of_the_other_alone(
     assert torch.equal(shown(tmp_path / "nothing"), unedited)
 
 
+@pytest.mark.parametrize("method", ["sdid", "focused"])
+def test_a_composition_of_one_group_is_that_attribute_bit_for_bit(
+    cli: Cli, arguments: list[str], tmp_path: Path, method: str
+) -> None:
+    folder = tmp_path / "mine" / "attribute"
+    folder.mkdir(parents=True)
+    (folder / "only.yaml").write_text("defaults: [gender@groups.gender]\nname: only\npart: person\n")
+    runs = {}
+    for name in ("only", "gender"):
+        run_dir = f"hydra.run.dir={tmp_path / name}"
+        own = [f"attribute={name}", f"method={method}", f"paths.cache={tmp_path / 'cache' / name}"]
+        outcome = cli("--config-dir", str(tmp_path / "mine"), *arguments, *own, run_dir)
+        assert outcome.code == 0, outcome.error
+        runs[name] = read_record(tmp_path / name)
+    assert torch.equal(shown(tmp_path / "only"), shown(tmp_path / "gender"))
+    one, other = runs["only"].metrics, runs["gender"].metrics
+    assert {n: m for n, m in one.items() if n in other} == other
+    assert one["success_gender"] == other["success"]
+
+
 @pytest.mark.parametrize("method", ["focused", "lwim", "prompt", "pca", "original"])
 def test_methods_compose(cli: Cli, world: Path, arguments: list[str], tmp_path: Path, method: str) -> None:
     mask = [f"mask.checkpoint={world}/sam"] if method == "lwim" else []
