@@ -23,33 +23,31 @@ WORDS = {
 }
 ABSENT = "absent"
 _STRENGTHS = "method.strength."
+_WEIGHT = "frequency.weight"
 
 
 def varied(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """What tells records apart: words → one value a record, ``ABSENT`` where a configuration lacks it.
 
-    Few dotted keys of the configurations, seeds aside, that no two records agree in all of; empty where even all keys
-    together do not tell some apart.
+    All keys of ``WORDS`` that differ, and, where those do not tell all records apart, few dotted keys of the
+    configurations beside them; empty where even all keys together do not. Seeds are left aside, and so is the rest of a
+    low-frequency term whose weight is 0.
     """
-    flat = [dict(_flatten(without_seed(record))) for record in records]
+    flat = [_settings(record) for record in records]
     names = sorted({name for one in flat for name in one}, key=_rank)
     columns = {name: [one.get(name, ABSENT) for one in flat] for name in names}
     columns = {name: values for name, values in columns.items() if len(set(values)) > 1}
-    chosen: list[str] = []
 
     def told_apart(by: Sequence[str]) -> int:
         return len(set(zip(*(columns[name] for name in by), strict=True))) if by else 1
 
+    chosen = [name for name in columns if name in WORDS]
     while told_apart(chosen) < len(flat):
         best = max(columns, key=lambda name: told_apart([*chosen, name]), default="")
         if not best or told_apart([*chosen, best]) == told_apart(chosen):
             return {}
         chosen.append(best)
-    for name in chosen[:-1]:
-        rest = [other for other in chosen if other != name]
-        if told_apart(rest) == len(flat):
-            chosen = rest
-    return {_words(name, chosen): columns[name] for name in sorted(chosen, key=_rank)}
+    return {_words(name, chosen): columns[name] for name in chosen}
 
 
 def labels(records: Sequence[RunRecord]) -> list[str]:
@@ -105,6 +103,13 @@ def without_seed(record: RunRecord) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "seed"} if isinstance(config, dict) else {}
 
 
+def _settings(record: RunRecord) -> dict[str, str]:
+    flat = dict(_flatten(without_seed(record)))
+    if _number(flat.get(_WEIGHT, "")) == 0:
+        return {name: value for name, value in flat.items() if name == _WEIGHT or not name.startswith("frequency.")}
+    return flat
+
+
 def _usual(values: Sequence[str]) -> str | None:
     value, count = Counter(values).most_common(1)[0]
     return value if 2 * count > len(values) else None
@@ -121,13 +126,17 @@ def _words(name: str, among: Sequence[str]) -> str:
     parts = name.split(".")
     if name.startswith(_STRENGTHS):
         return f"strength of {parts[-1]}"
+    if len(parts) > 1 and parts[-1] in ("name", "_target_"):
+        return parts[-2].replace("_", " ")
     last = [other.split(".")[-1] for other in among]
-    return name if last.count(parts[-1]) > 1 or parts[-1] in ("name", "_target_") else parts[-1].replace("_", " ")
+    return name if last.count(parts[-1]) > 1 else parts[-1].replace("_", " ")
 
 
 def _shown(value: str) -> str:
     number = _number(value)
-    return value if number is None else f"{number:g}"
+    if number is None:
+        return value.rpartition(".")[2] if value.startswith("hspace_exp.") else value
+    return f"{number:g}"
 
 
 def _number(value: str) -> float | None:

@@ -56,7 +56,19 @@ def test_the_fewest_keys_are_named() -> None:
 
 def test_an_absent_value_is_not_printed() -> None:
     records = [run(frequency={"weight": 0.35, "transform": t}) for t in ({"levels": 1}, {"cutoff": 0.5}, {"levels": 2})]
-    assert labels(records) == ["lwim, Haar levels 1", "lwim", "lwim, Haar levels 2"]
+    assert labels(records) == ["lwim, Haar levels 1", "lwim, FFT radius 0.5", "lwim, Haar levels 2"]
+
+
+def test_the_fields_own_words_are_preferred() -> None:
+    def low(name: str, **values: float) -> dict[str, Any]:
+        return {"weight": 0.35, "transform": {"_target_": f"hspace_exp.frequency.{name}", **values}}
+
+    records = [
+        run(frequency=f) for f in (low("haar", levels=1), low("fft", cutoff=0.5), {"weight": 0.0, "source": "x"})
+    ]
+    assert labels(records) == ["lwim, Haar levels 1", "lwim, FFT radius 0.5", "lwim, λ 0"]
+    masks = [run(mask={"_target_": f"hspace_exp.masks.{name}"}) for name in ("sam.SamMasks", "none.NoMasks")]
+    assert labels(masks) == ["lwim, mask SamMasks", "lwim, mask NoMasks"]
 
 
 def test_strengths_of_single_concepts_are_named() -> None:
