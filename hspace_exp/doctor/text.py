@@ -8,12 +8,15 @@ from typing import Any
 
 def show(found: Mapping[str, Any]) -> str:
     """Tables of what ``examine`` found."""
-    lines = ["MACHINE", *_machine(found["machine"]), "", "MODELS (estimated peak GPU memory in GiB, bfloat16, batch 8)"]
+    largest = max((gpu["total_gib"] for gpu in found["machine"]["gpus"]), default=None)
+    about = "" if largest is None else f"; * more than the {largest} GiB here"
+    lines = ["MACHINE", *_machine(found["machine"])]
+    lines += ["", f"MODELS (estimated peak GPU memory in GiB, bfloat16, batch 8 a concept{about})"]
     rows = [["model", "here", "training", "focused", "generation", "focused"]]
     for name, model in found["models"].items():
         memory = model["memory_gib"]
         kinds = ("training", "training_focused", "generation", "generation_focused")
-        rows.append([name, _here(model), *([f"{memory[kind]:.1f}" for kind in kinds] if memory else ["small"] * 4)])
+        rows.append([name, _here(model), *(_gib(memory and memory[kind], largest) for kind in kinds)])
     lines += [*_table(rows), "", "CHECKPOINTS"]
     rows = [["checkpoint", "here", "used by"]]
     rows += [[name, _here(one), ", ".join(one["used_by"])] for name, one in found["checkpoints"].items()]
@@ -44,6 +47,12 @@ def _machine(machine: Mapping[str, Any]) -> list[str]:
         f"  {machine['hub']} {'answers' if machine['hub_answers'] else 'does not answer'}",
         f"  Weights & Biases: {key}",
     ]
+
+
+def _gib(value: float | None, largest: float | None) -> str:
+    if value is None:
+        return "small"
+    return f"{value:.1f}{'*' if largest is not None and value > largest else ''}"
 
 
 def _here(one: Mapping[str, Any]) -> str:

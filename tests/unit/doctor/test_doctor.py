@@ -35,6 +35,9 @@ def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[st
         assert word in shown
     assert "hf download stabilityai/stable-diffusion-xl-base-1.0 --revision 462165984030d82259a11f" in shown
     assert max(len(line) for line in shown.split("HOW TO GET")[0].splitlines()) < 125
+    assert "*" not in shown
+    found["machine"]["gpus"] = [{"name": "GPU", "total_gib": 0.5, "free_gib": 0.5}]
+    assert "1.0*" in show(found)
 
 
 def test_one_experiment_is_ready_or_not(capsys: pytest.CaptureFixture[str]) -> None:
