@@ -51,7 +51,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         Sweep("race_fairness", {"method": "original,sdid"}),
         Sweep("h_space_comparison"),
         Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
-        Sweep("sensitivity", {"+vary": "nothing,lambda_low,lambda_high"}),
+        Sweep("sensitivity", {"+vary": "nothing,lambda_high"}),
         Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft,haar_current"}),
         Sweep("strength_sweep", {"method": "sdid,focused", "method.strength": "1.0,2.0,3.0"}),
         Sweep("scene_consistency", {"method": "original,focused"}),
