@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -47,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KNOWN as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    if asked.json:
-        print(json.dumps(found, indent=1))
-    else:
-        from hspace_exp.doctor.text import show
+    from hspace_exp.doctor.text import show
 
-        print(show(found))
+    try:
+        print(json.dumps(found, indent=1) if asked.json else show(found), flush=True)
+    except BrokenPipeError:  # of `| head`: Python would complain again when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
