@@ -15,6 +15,7 @@ from hspace_exp.generation import Sampling
 from hspace_exp.groups import Group, Prompts, kept_by, learnt_together, prompts_of
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.scheduler_swap import Swapped
 from hspace_exp.plan import Item
 
 # Of what an attribute's file says of a concept, this decides its vector.
@@ -110,9 +111,15 @@ class Job:
         """Mask of rendered images that shows a concept; what is kept is looked for on the whole person."""
         return next((group.part for group in self.asked if name in group.concepts), "person")
 
+    @property
+    def learning(self) -> Sampling:
+        """How the images and runs that vectors are learnt from are sampled: as all others, unless it is swapped."""
+        make = self.sampling.make_scheduler
+        return replace(self.sampling, make_scheduler=make.learning) if isinstance(make, Swapped) else self.sampling
+
     def runs_about(self, prompt: str) -> dict[str, Any]:
         """What decides the sampling runs of a prompt."""
-        sampling = self.sampling.describe(self.backbone)
+        sampling = self.learning.describe(self.backbone)
         return {"kind": "runs", "prompt": prompt, "sampling": sampling, "image_seed": self.image_seed}
 
     def positives_about(self, name: str) -> dict[str, Any]:
@@ -124,7 +131,7 @@ class Job:
         else:
             prompts = self.learnt[name]
             made = {"kind": "generated", "prompt": prompts["positive"], "words": prompts["words"]}
-            made |= {"sampling": self.sampling.describe(self.backbone)}
+            made |= {"sampling": self.learning.describe(self.backbone)}
         return {**made, "image_seed": self.image_seed}
 
     def maps_about(self, name: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
             prompt = prompts[kind]
             if prompt not in made:
                 about = job.runs_about(prompt)
-                make = partial(sample_trajectories, job.backbone, job.sampling, prompt, image_seed=job.image_seed)
+                make = partial(sample_trajectories, job.backbone, job.learning, prompt, image_seed=job.image_seed)
                 folder, count = job.cache / digest(about), -(-job.training_images // len(kinds))
                 made[prompt] = dataset.trajectories(folder, count, make, about, f"runs of {prompt!r}")
             found[name, kind] = made[prompt]
@@ -65,7 +65,7 @@ def make_positives(job: Job) -> dict[str, Positives]:
             make = partial(
                 dataset.sample_block,
                 job.backbone,
-                job.sampling,
+                job.learning,
                 prompts["positive"],
                 prompts["words"],
                 image_seed=job.image_seed,

@@ -1,0 +1,32 @@
+"""Vectors learnt with one sampler, used with another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hspace_exp.concepts.concept import load_concept
+from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.record import read_record
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' DPM-Solver on NumPy 2
+@pytest.mark.parametrize("method", ["sdid", "focused"])
+def test_a_swapped_sampler_paints_other_images_with_the_same_vectors(
+    cli: Callable[..., Any], arguments: list[str], tmp_path: Path, method: str
+) -> None:
+    images, vectors = [], []
+    for scheduler in ("native", "dpm_swapped", "ddim_swapped"):
+        run_dir = tmp_path / scheduler
+        outcome = cli(*arguments, f"method={method}", f"scheduler={scheduler}", f"hydra.run.dir={run_dir}")
+        assert outcome.code == 0, outcome.error
+        assert ("training" in read_record(run_dir).seconds) == (scheduler == "native")
+        vectors.append(load_concept(run_dir / "concepts" / "female.safetensors").vector)
+        images.append(load_images([p.original for p in read_manifest(run_dir / "manifest.csv")]))
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])  # the tiny model's own sampler is DDIM, too
