@@ -27,12 +27,14 @@ class Group:
         part: mask of rendered images that shows it.
         concepts: name → ``positive``, ``neutral`` and ``words``.
         keep: other group → its concepts, which a method may hold fast.
+        explicit: how a prompt names the attribute itself, see ``hspace_exp.explicit``.
     """
 
     name: str
     part: str
     concepts: Prompts
     keep: Mapping[str, Prompts] = field(default_factory=dict)
+    explicit: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def parts_of(target: str) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ def groups_of(attribute: Mapping[str, Any]) -> tuple[Group, ...]:
         UserError: a name does not tell which concept is meant.
     """
     found = tuple(
-        Group(some["name"], some["part"], some["concepts"], some["keep"])
+        Group(some["name"], some["part"], some["concepts"], some["keep"], some.get("explicit") or {})
         for some in (attribute.get("groups") or {"": attribute}).values()
     )
     if attribute.get("groups") and attribute["concepts"]:

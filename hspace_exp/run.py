@@ -25,6 +25,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
+from hspace_exp.explicit import explicit_prompts
 from hspace_exp.generation import Sampling
 from hspace_exp.groups import groups_of, judged_by, kept_by, prompts_of, targets
 from hspace_exp.job import Job
@@ -133,6 +134,8 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         protocol["assignment"],
         config["seed"],
     )
+    left = explicit_prompts(_prompts(items), asked) if config["respect_prompt"] else {}
+    items = [replace(item, target="") if item.prompt in left else item for item in items]
     backbone = make(cfg.model)
     wordings = [some[kind] for group in learnt for some in group.values() for kind in ("positive", "neutral")]
     check_prompts(backbone, [*wordings, *_prompts(items)])
@@ -166,6 +169,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
             "assignment": protocol["assignment"],
             "seed": config["seed"] if protocol["assignment"] == "random" else None,
             **({"targets": targets(asked)} if len(asked) > 1 else {}),
+            **({"left_alone": sorted(left)} if left else {}),
         },
     )
 

@@ -33,6 +33,15 @@ class ConceptPrompts:
 
 
 @dataclass
+class Explicit:
+    """Word lists by which a prompt names an attribute, see ``hspace_exp.explicit``."""
+
+    words: list[str] = field(default_factory=list)
+    adjectives: list[str] = field(default_factory=list)
+    neutral: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Group:
     """A group of concepts that exclude each other.
 
@@ -41,12 +50,14 @@ class Group:
         part: mask of rendered images that shows it.
         concepts: by name.
         keep: other groups, by name, that a method may hold fast while it changes this one.
+        explicit: how a prompt names the attribute itself.
     """
 
     name: str = MISSING
     part: str = MISSING
     concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
     keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
+    explicit: Explicit = field(default_factory=Explicit)
 
 
 @dataclass
@@ -107,6 +118,7 @@ class Config:
     stages: list[str] = MISSING
     device: str = MISSING
     chunk_size: int | None = None
+    respect_prompt: bool = True
     paths: Paths = field(default_factory=Paths)
     attribute: Attribute = field(default_factory=Attribute)
     prompts: Prompts = field(default_factory=Prompts)
