@@ -1,3 +1,21 @@
 """Concept vectors in the h-space of frozen text-to-image diffusion models: find, train, apply, measure."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hspace_exp.concepts.concept import Concept
+    from hspace_exp.steer_pipeline import steer
+
 __version__ = "0.1.0"
+__all__ = ["Concept", "steer"]
+
+# Where the names live; imported when asked for, so that `import hspace_exp` costs nothing.
+_PLACES = {"Concept": "hspace_exp.concepts.concept", "steer": "hspace_exp.steer_pipeline"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)
+    """Names of the Python interface."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)

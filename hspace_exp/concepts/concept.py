@@ -106,19 +106,23 @@ class Concept:
         write_text(path.with_suffix(".md"), self.card())
         return path
 
-    def check(self, backbone: Backbone) -> None:
-        """Refuse another model's shape; warn when the shape fits but the weights are others.
-
-        Raises:
-            UserError: the vector does not fit; the message gives both shapes.
-        """
-        channels, height, width = backbone.h_shape
+    def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:
+        """Refuse a model whose h (C, H, W) the vector does not fit; the message gives both shapes."""
+        channels, height, width = h_shape
         fits = self.vector.shape[0] == channels and tuple(self.vector.shape[1:]) in ((1, 1), (height, width))
         if not fits:
             raise UserError(
                 f"concept {self.name!r} is {tuple(self.vector.shape)} for {self.model!r} with h {self.h_shape}, but "
-                f"{backbone.name!r} has h {backbone.h_shape}: train it for this model, or load the model it belongs to"
+                f"{model!r} has h {h_shape}: train it for this model and image size, or load the model it belongs to"
             )
+
+    def check(self, backbone: Backbone) -> None:
+        """Refuse another model's shape; warn when the shape fits but the weights are others.
+
+        Raises:
+            UserError: the vector does not fit, see ``check_shape``.
+        """
+        self.check_shape(backbone.h_shape, backbone.name)
         if (self.model, self.revision) != (backbone.name, backbone.revision):
             log.warning(
                 "concept %r was made for %s (%s), and is used with %s (%s)",
