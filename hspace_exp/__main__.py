@@ -1,10 +1,11 @@
-"""``python -m hspace_exp +experiment=…``: compose the configuration and run it."""
+"""``python -m hspace_exp +experiment=…``: compose the configuration and run it, or with ``-m`` several."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 # Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
@@ -12,15 +13,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hspace_exp.command_errors import CONF, KNOWN, one_line
 from hspace_exp.schema import register
+from hspace_exp.sweeps.callback import current, leave
+from hspace_exp.sweeps.jobs import run_job
+from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130
+FAILED_JOBS, WRONG, INTERRUPTED = 1, 2, 130
 
 register()
 
@@ -29,28 +32,45 @@ register()
 def _job(cfg: DictConfig) -> None:
     from hspace_exp.run import run  # imports torch, which composing and --help do without
 
-    try:
-        hydra_cfg = HydraConfig.get()
-        run(cfg, Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task))
-    except KNOWN as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # the other jobs of the sweep go on
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    here = HydraConfig.get()
+    run_dir, sweep = Path(here.runtime.output_dir), current()
+    work = partial(run, cfg, run_dir, list(here.overrides.task))
+    if sweep is None:
+        work()
+    else:
+        run_job(sweep, cfg, here.job.num, run_dir, work)
 
 
 def main() -> int:
-    """Run the command; returns the exit code: 2 for wrong input, 130 when interrupted."""
+    """Run the command; returns the exit code: 1 where jobs of a sweep failed, 2 for wrong input, 130 when interrupted.
+
+    What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
+    leave()
     try:
         _job()
     except KNOWN as error:
+        _conclude()
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return WRONG
     except KeyboardInterrupt:
+        _conclude(interrupted=True)
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    except RuntimeError as error:
+        if current() is None:
+            raise
+        _conclude()
+        print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
+        return FAILED_JOBS
+    return 0 if _conclude() else FAILED_JOBS
+
+
+def _conclude(interrupted: bool = False) -> bool:
+    """Report on the sweep, if this is one; whether all jobs are done."""
+    sweep = current()
+    return sweep is None or conclude(sweep, interrupted)
 
 
 if __name__ == "__main__":

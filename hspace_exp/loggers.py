@@ -16,7 +16,9 @@ WANDB_MODES = ("auto", "online", "offline")
 Mode = Literal["online", "offline"]
 
 
-def wandb_logger(folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto") -> Logger:
+def wandb_logger(
+    folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto", group: str | None = None
+) -> Logger:
     """Log to Weights & Biases; without a key the run stays in ``folder``/wandb and nobody is asked to log in.
 
     Args:
@@ -25,6 +27,7 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], *, project: st
         config: the resolved configuration.
         project: of the run.
         mode: ``online``, ``offline``, or ``auto``: online where a key is configured.
+        group: of runs that belong together; within it, runs are told apart by their method, the job type.
     """
     if mode not in WANDB_MODES:
         raise unknown("wandb mode", mode, WANDB_MODES)
@@ -35,6 +38,8 @@ def wandb_logger(folder: Path, name: str, config: dict[str, Any], *, project: st
     run = wandb.init(
         project=project,
         name=name,
+        group=group,
+        job_type=config.get("method", {}).get("name"),
         dir=folder,
         mode=cast(Mode, chosen),
         config=config,

@@ -1,0 +1,86 @@
+"""What the jobs of a sweep tell it: a small file each, so that the processes of any launcher can write them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hspace_exp.atomic import write_json
+from hspace_exp.digest import digest
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+FOLDER = ".sweeps"
+_SHORT = 8
+
+
+@dataclass(frozen=True)
+class Note:
+    """How a job is doing.
+
+    Attributes:
+        number: of the job within its sweep.
+        name: its folder below the sweep's.
+        experiment: its name.
+        folder: of its results.
+        state: ``running``, ``done`` or ``failed``; what is still running at the end lost its process.
+        error: one line, where it failed.
+    """
+
+    number: int
+    name: str
+    experiment: str
+    folder: str
+    state: str = RUNNING
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One multirun.
+
+    Attributes:
+        results: the folder above those of the jobs.
+        code: the same for the same command, however it is launched.
+    """
+
+    results: Path
+    code: str
+
+    @property
+    def folder(self) -> Path:
+        """Where notes and locks are while the sweep runs."""
+        return self.results / FOLDER / self.code
+
+    def group(self, experiment: str) -> str:
+        """What loggers call the runs of an experiment that belong together."""
+        return f"{experiment}-{self.code}"
+
+    def write(self, note: Note) -> None:
+        """Write a note over that job's last one."""
+        write_json(self.folder / f"{note.number}.json", asdict(note))
+
+    def notes(self) -> list[Note]:
+        """The last note of every job that began, in the order of the jobs."""
+        texts = [path.read_text(encoding="utf-8") for path in self.folder.glob("[0-9]*.json")]
+        return sorted((Note(**json.loads(text)) for text in texts), key=lambda note: note.number)
+
+    def clear(self) -> None:
+        """Remove notes and locks."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
+
+
+def sweep_of(results: Path, overrides: Sequence[str], params: Mapping[str, Any] | None) -> Sweep:
+    """The sweep of some overrides and of the values that the experiment itself sweeps over.
+
+    Args:
+        results: the sweep's folder.
+        overrides: of the command line, without Hydra's own.
+        params: ``hydra.sweeper.params``.
+    """
+    return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:_SHORT])
