@@ -69,6 +69,13 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def h_of(pipe: Any, make: Callable[[Any], Tensor], *args: Any, **options: Any) -> list[tuple[Tensor, Tensor]]:
+    """What h is in each call of the U-Net, before and after ``steer`` edits it."""
+    with record_hspace(pipe.unet) as before, steer(pipe, *args, **options), record_hspace(pipe.unet) as after:
+        make(pipe)
+    return list(zip(before, after, strict=True))
+
+
 def hooks_of(pipe: Any) -> int:
     return len(pipe.unet.mid_block._forward_hooks)
 
@@ -182,12 +189,9 @@ def test_a_run_that_was_broken_off_does_not_shift_the_next_ones_window(pipe: Any
 
 def test_a_window_follows_schedulers_that_call_the_unet_more_often(pipe: Any) -> None:
     pipe.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipe.scheduler.config)
-    with record_hspace(pipe.unet) as vanilla, steer(pipe, [(concept(), 1.0)], window=(0.5, 1.0)):
-        with record_hspace(pipe.unet) as edited:
-            latents_of(pipe)
     calls = 2 * STEPS - 1
-    assert len(vanilla) == len(edited) == calls
-    assert [torch.equal(*pair) for pair in zip(vanilla, edited, strict=True)] == [i / calls < 0.5 for i in range(calls)]
+    found = h_of(pipe, latents_of, [(concept(), 1.0)], window=(0.5, 1.0))
+    assert [torch.equal(*pair) for pair in found] == [i / calls < 0.5 for i in range(calls)]
 
 
 def test_several_concepts_add_up_whatever_their_order_and_shape(tiny_folder: Path, pipe: Any) -> None:
@@ -204,10 +208,8 @@ def test_several_concepts_add_up_whatever_their_order_and_shape(tiny_folder: Pat
 def test_each_concept_enters_its_own_branch(pipe: Any) -> None:
     one, other = concept(hyperparameters={"branch": "conditional"}), concept(name="old", seed=1)
     low = LowFrequency(0.5, "current", haar_lowpass, "both")
-    with record_hspace(pipe.unet) as vanilla, steer(pipe, [(one, 1.0), (other, 2.0)], frequency=low):
-        with record_hspace(pipe.unet) as edited:
-            latents_of(pipe)
-    unconditional, conditional = (edited[0] - vanilla[0] - 0.5 * haar_lowpass(vanilla[0])).chunk(2)
+    vanilla, edited = h_of(pipe, latents_of, [(one, 1.0), (other, 2.0)], frequency=low)[0]
+    unconditional, conditional = (edited - vanilla - 0.5 * haar_lowpass(vanilla)).chunk(2)
     torch.testing.assert_close(unconditional, (2 * other.vector).expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
     both = one.vector + 2 * other.vector
     torch.testing.assert_close(conditional, both.expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
@@ -227,9 +229,9 @@ def test_a_vector_of_another_shape_is_refused_and_the_hook_goes_away(pipe: Any) 
     vanilla = latents_of(pipe)
     for shape, given in (((8, 1, 1), r"\(8, 1, 1\)"), ((16, 8, 8), r"\(16, 8, 8\)")):
         wrong = concept(*shape, h=(shape[0], 8, 8))
-        with pytest.raises(UserError, match=rf"'female' is {given} for 'tiny'.*has h \(16, 4, 4\)"):
-            with steer(pipe, [(wrong, 1.0)]):
-                latents_of(pipe)
+        message = rf"'female' is {given} for 'tiny'.*has h \(16, 4, 4\)"
+        with pytest.raises(UserError, match=message), steer(pipe, [(wrong, 1.0)]):
+            latents_of(pipe)
         assert hooks_of(pipe) == 0
     assert torch.equal(latents_of(pipe), vanilla)
 
@@ -273,9 +275,9 @@ def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder:
     for message, given in cases:
         with pytest.raises(UserError, match=message), steer(pipe, **given):
             pass
-    with pytest.raises(UserError, match="pipeline with a U-Net, got Backbone"):
-        with steer(load_backbone(tiny_folder, device="cpu"), female):
-            pass
+    backbone = load_backbone(tiny_folder, device="cpu")
+    with pytest.raises(UserError, match="pipeline with a U-Net, got Backbone"), steer(backbone, female):
+        pass
     pipe.unet.compile(backend="eager")
     with pytest.raises(UserError, match="compiled"), steer(pipe, female):
         pass
@@ -284,9 +286,9 @@ def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder:
 
 def test_pipelines_that_guide_with_three_parts_are_refused(pipe: Any) -> None:
     guided = diffusers.StableDiffusionPAGPipeline.from_pipe(pipe)
-    with pytest.raises(UserError, match="StableDiffusionPAGPipeline guides with a third part"):
-        with steer(guided, [(concept(), 1.0)]):
-            pass
+    message = "StableDiffusionPAGPipeline guides with a third part"
+    with pytest.raises(UserError, match=message), steer(guided, [(concept(), 1.0)]):
+        pass
 
 
 def test_image_to_image(pipe: Any) -> None:
@@ -294,14 +296,12 @@ def test_image_to_image(pipe: Any) -> None:
     variant.set_progress_bar_config(disable=True)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
-    def make() -> Tensor:
+    def make(pipe: Any) -> Tensor:
         random = torch.Generator().manual_seed(1)
         options = {"strength": 0.5, "num_inference_steps": 8, "output_type": "latent", "generator": random}
-        return variant("a photo of a nurse", image, **options).images
+        return pipe("a photo of a nurse", image, **options).images
 
-    vanilla = make()
-    with record_hspace(variant.unet) as before, steer(variant, [(concept(), 1.0)], window=(0.5, 1.0)):
-        with record_hspace(variant.unet) as edited:
-            assert not torch.equal(make(), vanilla)
-    assert [torch.equal(*pair) for pair in zip(before, edited, strict=True)] == [True, True, False, False]
-    assert torch.equal(make(), vanilla)
+    vanilla = make(variant)
+    found = h_of(variant, make, [(concept(), 1.0)], window=(0.5, 1.0))
+    assert [torch.equal(*pair) for pair in found] == [True, True, False, False]
+    assert torch.equal(make(variant), vanilla)
