@@ -32,6 +32,7 @@ from hspace_exp.job import Job
 from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
+from hspace_exp.own_concept import take_own_concept
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.provenance import describe_device
 from hspace_exp.record import MetricValue, RunRecord
@@ -106,6 +107,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     source = plain["model"].get("path") or plain["model"].get("source")
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
+    take_own_concept(plain["attribute"])
     if not plain["attribute"].get("groups"):
         plain["attribute"].pop("groups", None)  # a plain attribute is described, and digested, without them
     return plain

@@ -66,9 +66,14 @@ class Attribute(Group):
 
     Attributes:
         groups: of a composition, which has no concepts of its own; an image is asked for one concept of each.
+        positive, neutral, words, concept: of a concept from words alone, see ``hspace_exp.own_concept``.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
+    positive: str = ""
+    neutral: str = ""
+    words: str = ""
+    concept: str = ""
 
 
 @dataclass

@@ -12,11 +12,13 @@ from typing import Any
 import huggingface_hub
 import torch
 
-from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.groups import groups_of
 from hspace_exp.models import hub
 
 Node = Mapping[str, Any]
+
+# Attributes of conf/attribute that the embedded world does not draw; those of one's own are judged by their words.
+PHOTOGRAPHED = ("race",)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def needs_of(config: Node) -> list[Need]:
         used["mask"] = config["mask"]
     found = [need for node in used.values() for need in _walk(node)]
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
-        strange = [group.name for group in groups_of(config["attribute"]) if group.name not in ATTRIBUTES]
+        strange = [group.name for group in groups_of(config["attribute"]) if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     return list(dict.fromkeys(found))

@@ -31,7 +31,8 @@ class Focus:
     Attributes:
         gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
         hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
-        adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1.
+        adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1, as
+            for a concept that is alone in its attribute.
         keep: strength at which the other attributes of the person are asked to stay as h_0 shows them; 0: not at all.
         sharpness: of the probabilities p, see ``Presence``.
     """
@@ -157,7 +158,8 @@ class FocusedEdit:
         asked = targets_of(items, vectors, self.strength, device)
         names = list(concepts)
         index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
-        own = Presence.of(list(concepts.values()), device, self.focus.sharpness) if self.focus.adaptive else None
+        tells = self.focus.adaptive and len(concepts) > 1  # a concept alone has nothing to be told from
+        own = Presence.of(list(concepts.values()), device, self.focus.sharpness) if tells else None
 
         def asks(source: Tensor) -> Tensor:
             strength = asked.strength

@@ -16,6 +16,7 @@ from hspace_exp.avatars.world import PROFESSIONS, SCENES
 from hspace_exp.checks import check
 from hspace_exp.command_errors import CONF
 from hspace_exp.errors import UserError
+from hspace_exp.own_concept import take_own_concept
 from hspace_exp.plan import plan
 from hspace_exp.schema import register
 
@@ -41,6 +42,9 @@ def plain(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_composes_and_binds(group: str, name: str) -> None:
     config = plain(f"{group}={name}")
+    if (group, name) == ("attribute", "custom"):
+        config["attribute"] |= {"positive": "a photo of a smiling person", "neutral": "a photo of a person"}
+    take_own_concept(config["attribute"])
     check(config)
     if "name" in config[group]:
         assert config[group]["name"] == name  # run folders and records say what was chosen
