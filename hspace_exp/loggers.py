@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -81,8 +82,8 @@ def log_results(logger: Logger | None, metrics: Mapping[str, float | None], grid
 
 
 def close(logger: Logger | None) -> None:
-    """End the run at the logger, so that the next job of a sweep has its own."""
+    """End the run at the logger, so that the next job of a sweep has its own; while an error passes, as failed."""
     if isinstance(logger, WandbLogger):
         import wandb
 
-        wandb.finish()
+        wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)

@@ -52,9 +52,7 @@ def write_summaries(results: Path, notes: Sequence[Note]) -> list[str]:
     for experiment in dict.fromkeys(note.experiment for note in notes):
         mine = [note for note in notes if note.experiment == experiment]
         done = [Path(note.folder) for note in mine if note.state == DONE]
-        failed = [
-            f"- Not here, as its run failed: {note.name} ({note.error})\n" for note in mine if note.state == FAILED
-        ]
+        failed = [f"- Missing: {note.name} failed ({note.error})\n" for note in mine if note.state == FAILED]
         records = [folder for folder in done if (folder / FILE_NAME).exists()]  # not where evaluation was not asked for
         if not records:
             continue

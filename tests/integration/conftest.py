@@ -88,11 +88,12 @@ class Outcome:
 
     code: int
     error: str
+    output: str
 
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outcome]]:
-    """``python -m hspace_exp …`` inside this process: its exit code and what it wrote to stderr."""
+    """``python -m hspace_exp …`` inside this process: its exit code and what it wrote to stderr and stdout."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
@@ -103,7 +104,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             code = main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        return Outcome(code, capsys.readouterr().err)
+        written = capsys.readouterr()
+        return Outcome(code, written.err, written.out)
 
     yield run
     for handler in root.handlers:
