@@ -305,3 +305,24 @@ def test_image_to_image(pipe: Any) -> None:
     found = h_of(variant, make, [(concept(), 1.0)], window=(0.5, 1.0))
     assert [torch.equal(*pair) for pair in found] == [True, True, False, False]
     assert torch.equal(make(variant), vanilla)
+
+
+@pytest.mark.parametrize("kind", ["inpainting", "controlnet"])
+def test_other_variants(pipe: Any, kind: str) -> None:
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    if kind == "inpainting":
+        variant = diffusers.StableDiffusionInpaintPipeline.from_pipe(pipe)
+        more = {"image": image, "mask_image": torch.ones(1, 1, 32, 32)}
+    else:  # three channel counts: the image is halved twice, as by this VAE
+        net = diffusers.ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 4, 4))
+        variant = diffusers.StableDiffusionControlNetPipeline(**pipe.components, controlnet=net)
+        more = {"image": image}
+    variant.set_progress_bar_config(disable=True)
+    conditional = concept(hyperparameters={"branch": "conditional"})
+
+    def make(pipe: Any) -> Tensor:
+        return pipe(PROMPTS[0], num_inference_steps=2, height=32, width=32, output_type="latent", **more).images
+
+    for before, after in h_of(variant, make, [(conditional, 1.0)]):
+        assert torch.equal(after[:1], before[:1])
+        close(after[1:] - before[1:], conditional.vector[None])
