@@ -61,7 +61,7 @@ def test_a_failed_job_stops_no_other_and_only_it_is_made_again(
     before = there.stat().st_mtime_ns
     again = cli(*sweep, "method=sdid,original")
     assert again.code == 0, again.error
-    assert "failed" not in again.error
+    assert "jobs failed" not in again.error
     assert again.error.count("nothing to do") == 1
     assert there.stat().st_mtime_ns == before
     text = summary.read_text()
