@@ -27,8 +27,13 @@ _NO_KEY = (
 )
 
 
-def one_line(error: BaseException) -> str:
-    """What the user is told: the deepest error that says what to do, on one line."""
+def one_line(error: BaseException, config_name: str = "config") -> str:
+    """What the user is told: the deepest error that says what to do, on one line.
+
+    Args:
+        error: what was raised.
+        config_name: root of the configuration, whose keys are the choices.
+    """
     links = list(_chain(error))
     for link in links:
         if isinstance(link, UserError):
@@ -40,7 +45,7 @@ def one_line(error: BaseException) -> str:
         return str(unknown(choice[1], choice[2], listed[1].split() if listed else []))
     keys = [found[1] for found in (pattern.search(text) for pattern in _NO_KEY) if found]
     if keys:
-        return unknown_key(keys[0])
+        return unknown_key(keys[0], config_name)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f" {error.filename}" if error.filename else ""
         reason = _joined(error.strerror or str(error))
@@ -49,9 +54,9 @@ def one_line(error: BaseException) -> str:
     return _joined(" ".join(dict.fromkeys(lines)))
 
 
-def unknown_key(key: str) -> str:
+def unknown_key(key: str, config_name: str = "config") -> str:
     """The message for a dotted key that the default configuration does not have."""
-    node: object = _defaults()
+    node: object = _defaults(config_name)
     parent = ""
     for name in key.split("."):
         if not isinstance(node, DictConfig) or name not in node:
@@ -61,12 +66,12 @@ def unknown_key(key: str) -> str:
     return f"{key} cannot be set here: only other choices of its group have it"
 
 
-def _defaults() -> DictConfig:
+def _defaults(config_name: str) -> DictConfig:
     """The configuration without any override, whether or not Hydra is running."""
     if GlobalHydra.instance().is_initialized():
-        return compose("config")
+        return compose(config_name)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config")
+        return compose(config_name)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

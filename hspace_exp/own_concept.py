@@ -25,7 +25,7 @@ def take_own_concept(attribute: dict[str, Any]) -> None:
     listed = attribute["concepts"] or attribute.get("groups")
     if listed and any(own.values()):
         raise UserError(
-            f"attribute {attribute['name']!r} has its concepts already: use attribute=custom to name positive and neutral"
+            f"attribute {attribute['name']!r} has its concepts already: positive and neutral are for attribute=custom"
         )
     if not listed:
         attribute["concepts"] = own_concept(own["positive"], own["neutral"], own["words"], own["concept"])

@@ -67,12 +67,13 @@ def plan(
         name = profession.lower()
         for i in range(count):
             prompt = templates[i % len(templates)].format(a=article(name), profession=name)
-            target = _target(concepts, assignment, seed, p, profession, i) if concepts else ""
+            target = target_of(concepts, assignment, seed, p, profession, i) if concepts else ""
             items.append(Item(prompt, profession, i, target))
     return items
 
 
-def _target(concepts: Sequence[str], assignment: str, seed: int, p: int, profession: str, i: int) -> str:
+def target_of(concepts: Sequence[str], assignment: str, seed: int, p: int, profession: str, i: int) -> str:
+    """What image ``i`` of the ``p``-th profession is asked for, see ``plan``."""
     if assignment == "balanced":
         return concepts[(i + p) % len(concepts)]  # who gets the odd one out differs from profession to profession
     if assignment == "random":

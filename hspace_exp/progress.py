@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
@@ -91,3 +92,13 @@ def line(description: str, done: int, total: int | None, seconds: float) -> str:
         return f"{description}: {done} done in {seconds / 60:.0f} min"
     left = seconds / done * max(total - done, 0)
     return f"{description}: {done} of {total} done, about {left / 60:.0f} min left"
+
+
+def quieten() -> None:
+    """Silence what other libraries say about themselves."""
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    import diffusers  # heavy, and not needed to show progress
+
+    diffusers.utils.logging.disable_progress_bar()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diffusers
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,6 +32,7 @@ from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.own_concept import take_own_concept
 from hspace_exp.plan import check_prompts, plan
+from hspace_exp.progress import quieten
 from hspace_exp.provenance import describe_device
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
@@ -65,7 +64,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         log.info("%s is done already: nothing to do", run_dir)
         return done
     require(config)
-    _quieten()
+    quieten()
     cfg = cfg.copy()
     cfg.device = str(resolve_device(config["device"]))
     Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
@@ -235,11 +234,3 @@ def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
     started = time.monotonic()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - started
-
-
-def _quieten() -> None:
-    """Silence what other libraries say about themselves."""
-    for name in ("lightning.pytorch", "lightning.fabric", "httpx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-    diffusers.utils.logging.disable_progress_bar()

@@ -15,6 +15,7 @@ from hspace_exp.atomic import save_png
 from hspace_exp.concepts import dataset
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.dataset import Positives
+from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.concepts.on_policy import RUNS
 from hspace_exp.concepts.task import Task
 from hspace_exp.concepts.train import finished
@@ -25,6 +26,7 @@ from hspace_exp.edits.steering import Edit, Window, strength_of
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import claim, generate, take_originals
+from hspace_exp.groups import Prompts
 from hspace_exp.job import Job
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
@@ -168,13 +170,31 @@ def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:
     """How the method's concepts enter h."""
     for concept in concepts.values():
         concept.check(job.backbone)
-    own = {name: concepts[name] for name in job.prompts if name in concepts}
-    if job.method.edit is None:
+    return make_edit(job.method, job.frequency, job.prompts, job.keep, concepts)
+
+
+def make_edit(
+    method: Method,
+    frequency: LowFrequency,
+    prompts: Mapping[str, Mapping[str, str]],
+    keep: Mapping[str, Prompts],
+    concepts: Mapping[str, Concept],
+) -> Edit:
+    """A method's edit.
+
+    Args:
+        method: whose edit.
+        frequency: the low-frequency term.
+        prompts: concept that can be asked for → its prompts.
+        keep: other attribute → its concepts in the same form, to be held fast.
+        concepts: the vectors of both.
+    """
+    own = {name: concepts[name] for name in prompts if name in concepts}
+    if method.edit is None:
         vectors = {name: concept.vector for name, concept in own.items()}
-        method = job.method
-        return AddedVector(vectors, method.strength, method.branch, job.frequency, Window(*method.window))
-    others = {group: {name: concepts[name] for name in some} for group, some in job.keep.items()}
-    return job.method.edit.make(job.method, job.prompts, own, others, job.frequency)
+        return AddedVector(vectors, method.strength, method.branch, frequency, Window(*method.window))
+    others = {group: {name: concepts[name] for name in some} for group, some in keep.items()}
+    return method.edit.make(method, prompts, own, others, frequency)
 
 
 def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:

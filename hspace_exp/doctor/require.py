@@ -32,7 +32,11 @@ def require(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: something is missing and cannot be fetched; the message says how to get each thing.
     """
-    needs = needs_of(config)
+    require_all(needs_of(config))
+
+
+def require_all(needs: Sequence[Need]) -> None:
+    """``require`` for needs that are known already."""
     missing = [need for need in needs if need.place is None and not (need.host and answers(need.host))]
     if missing:
         raise UserError(explain(missing))

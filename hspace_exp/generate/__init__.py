@@ -1,0 +1,1 @@
+"""``python -m hspace_exp.generate``: images of one prompt, steered by concept files, beside their unedited twins."""
