@@ -35,10 +35,14 @@ def _job(cfg: DictConfig) -> None:
     here = HydraConfig.get()
     run_dir, sweep = Path(here.runtime.output_dir), current()
     work = partial(run, cfg, run_dir, list(here.overrides.task))
-    if sweep is None:
-        work()
-    else:
+    if sweep is not None:
         run_job(sweep, cfg, here.job.num, run_dir, work)
+        return
+    try:
+        work()
+    except KNOWN as error:  # here, or Hydra adds a line of its own
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(WRONG)
 
 
 def main() -> int:
