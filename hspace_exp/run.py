@@ -27,6 +27,7 @@ from hspace_exp.explicit import explicit_prompts
 from hspace_exp.generation import Sampling
 from hspace_exp.groups import groups_of, judged_by, kept_by, prompts_of, targets
 from hspace_exp.job import Job
+from hspace_exp.locks import alone
 from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
@@ -194,11 +195,12 @@ def _work(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> None:
 
 def _vectors(job: Job, stages: Sequence[str], seconds: dict[str, float]) -> dict[str, Concept] | None:
     """Vectors that are there already, or else, where the stages say so, learnt ones."""
-    there = trained(job)
-    unseen = "maps" in job.method.needs and "masks" in stages and not (job.run_dir / job.masks_file).exists()
-    if (there is None or unseen) and {"concepts", "masks", "training"} & set(stages):
-        return _learn(job, stages, seconds, there)
-    return there
+    with alone(job.shared_concepts):
+        there = trained(job)
+        unseen = "maps" in job.method.needs and "masks" in stages and not (job.run_dir / job.masks_file).exists()
+        if (there is None or unseen) and {"concepts", "masks", "training"} & set(stages):
+            return _learn(job, stages, seconds, there)
+        return there
 
 
 def _learn(

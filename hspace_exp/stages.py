@@ -28,6 +28,7 @@ from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import claim, generate, take_originals
 from hspace_exp.groups import Prompts
 from hspace_exp.job import Job
+from hspace_exp.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.plan import write_manifest
@@ -48,7 +49,8 @@ def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
                 about = job.runs_about(prompt)
                 make = partial(sample_trajectories, job.backbone, job.learning, prompt, image_seed=job.image_seed)
                 folder, count = job.cache / digest(about), -(-job.training_images // len(kinds))
-                made[prompt] = dataset.trajectories(folder, count, make, about, f"runs of {prompt!r}")
+                with alone(folder):
+                    made[prompt] = dataset.trajectories(folder, count, make, about, f"runs of {prompt!r}")
             found[name, kind] = made[prompt]
     return found
 
@@ -73,7 +75,9 @@ def make_positives(job: Job) -> dict[str, Positives]:
                 image_seed=job.image_seed,
             )
         folder = job.cache / digest(about)
-        found[name] = dataset.positives(job.backbone, folder, job.training_images, make, about, f"images of {name!r}")
+        what = f"images of {name!r}"
+        with alone(folder):
+            found[name] = dataset.positives(job.backbone, folder, job.training_images, make, about, what)
     return found
 
 
@@ -88,7 +92,8 @@ def make_maps(job: Job, positives: Mapping[str, Positives], seconds: dict[str, f
     for name, found in positives.items():
         heat = partial(_difference_heat, job, name, found) if job.masks.heat == "difference" else None
         path = job.cache / digest(job.maps_about(name)) / "maps.safetensors"
-        maps[name], cost = dataset.attribute_maps(found, job.masks, path, f"maps of {name!r}", heat)
+        with alone(path.parent):
+            maps[name], cost = dataset.attribute_maps(found, job.masks, path, f"maps of {name!r}", heat)
         costs.append(cost)
     seconds["masks_per_image"] = sum(costs) / len(costs)
     shown = {name: found.images[:PICTURED] for name, found in positives.items()}
@@ -210,7 +215,9 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     plain = {"kind": "unedited", "sampling": job.sampling.describe(job.backbone), "image_seed": job.image_seed}
     plain |= {"templates": job.placing["templates"]}
     cached = job.cache / digest(plain) / "images"
-    generate(job.backbone, job.sampling, job.items, cached, image_seed=job.image_seed, description="unedited images")
+    with alone(cached.parent):
+        seed = job.image_seed
+        generate(job.backbone, job.sampling, job.items, cached, image_seed=seed, description="unedited images")
     take_originals(job.items, cached, job.run_dir / "images" / "original")
     if concepts is not None:
         edit = edit_of(job, concepts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform
 from pathlib import Path
 
-# Open files: a lock lasts as long as its process, however that ends, and jobs of one process share a device.
+from hspace_exp.locks import lock
+
+# Lasts as long as this process, however that ends; its jobs follow each other on one device.
 _held: dict[Path, int] = {}
 
 
@@ -19,20 +19,12 @@ def claim(folder: Path, count: int, number: int) -> int:
         count: devices that this process sees.
         number: of the job; where all devices are taken, it decides which is shared.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    locks = [folder / f"{platform.node()}-device{index}.lock" for index in range(count)]
-    for index, path in enumerate(locks):
-        if path in _held or _lock(path):
+    for index in range(count):
+        path = folder / f"{platform.node()}-device{index}.lock"
+        if path in _held:
+            return index
+        handle = lock(path, wait=False)
+        if handle is not None:
+            _held[path] = handle
             return index
     return number % count
-
-
-def _lock(path: Path) -> bool:
-    handle = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return False
-    _held[path] = handle
-    return True
