@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Job:
             and ``frequency`` and ``applied`` (strength, branch, window, edit), which decide how they are used.
         placing: plain data that decides which image is asked for what.
         masks_file: picture of the attribute maps.
+        devices: processes that make images, each on a device of its own.
+        beside: opens the context in which the others run.
     """
 
     backbone: Backbone
@@ -66,6 +69,8 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     placing: Mapping[str, Any] = field(default_factory=dict)
     masks_file: str = "masks.png"
+    devices: int = 1
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def prompts(self) -> dict[str, Mapping[str, str]]:

@@ -32,6 +32,7 @@ from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.own_concept import take_own_concept
+from hspace_exp.parallel import check_devices, helpers
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.progress import quieten
 from hspace_exp.provenance import describe_device
@@ -67,7 +68,9 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     require(config)
     quieten()
     cfg = cfg.copy()
-    cfg.device = str(resolve_device(config["device"]))
+    device = resolve_device(config["device"])
+    check_devices(config["trainer"].get("devices", 1), device)
+    cfg.device = str(device)
     Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     with _timed("loading", seconds):
@@ -75,6 +78,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         job = make_job(cfg, config, run_dir)
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), config)
     job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
+    job = replace(job, beside=partial(helpers, overrides, run_dir, job.devices, job.backbone.device))
     try:
         _work(job, config["stages"], seconds)
         if evaluator is None:
@@ -159,6 +163,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         run_dir=run_dir,
         cache=Path(config["paths"]["cache"]),
         make_trainer=make(cfg.trainer),
+        devices=config["trainer"].get("devices", 1),
         settings={
             "training": config["method"]["training"],
             "mask": config["mask"],

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from hspace_exp.job import Job
 from hspace_exp.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
+from hspace_exp.parallel import Share
 from hspace_exp.plan import write_manifest
 
 # Masks shown of each concept.
@@ -215,27 +217,43 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     plain = {"kind": "unedited", "sampling": job.sampling.describe(job.backbone), "image_seed": job.image_seed}
     plain |= {"templates": job.placing["templates"]}
     cached = job.cache / digest(plain) / "images"
+    edited, edit = job.run_dir / "images" / "edited", None if concepts is None else edit_of(job, concepts)
+    own = Share.of_this_process()
+    if own is not None:
+        _make_pairs(job, cached, edited, edit, own)
+        return job.run_dir / "manifest.csv"
+    if edit is not None:
+        claim(edited, digest({**plain, **_edited_about(job), "placing": job.placing}))
     with alone(cached.parent):
-        seed = job.image_seed
-        generate(job.backbone, job.sampling, job.items, cached, image_seed=seed, description="unedited images")
+        if job.devices > 1:
+            with job.beside():
+                _make_pairs(job, cached, edited, edit, Share(0, job.devices))
+        _make(job, cached, "unedited images")
     take_originals(job.items, cached, job.run_dir / "images" / "original")
-    if concepts is not None:
-        edit = edit_of(job, concepts)
-        edited = job.run_dir / "images" / "edited"
-        how = {"frequency": essential(job.settings["frequency"]), "applied": essential(job.settings["applied"])}
-        if job.method.training is None:
-            how["prompts"] = job.prompts
-        vectors = [team.vectors_made_by for team in job.teams]
-        how["vectors"] = vectors[0] if len(vectors) == 1 else vectors
-        claim(edited, digest({**plain, **how, "placing": job.placing}))
-        generate(
-            job.backbone,
-            job.sampling,
-            job.items,
-            edited,
-            image_seed=job.image_seed,
-            edit=edit,
-            description="edited images",
-        )
+    if edit is not None:
+        _make(job, edited, "edited images", edit)
     amounts = {name: strength_of(job.method.strength, name) for name in job.prompts}
     return write_manifest(job.run_dir, job.items, amounts, concepts is not None)
+
+
+def _edited_about(job: Job) -> dict[str, Any]:
+    """What decides the edited images beside what decides the unedited ones."""
+    how: dict[str, Any] = {"frequency": essential(job.settings["frequency"])}
+    how["applied"] = essential(job.settings["applied"])
+    if job.method.training is None:
+        how["prompts"] = job.prompts
+    vectors = [team.vectors_made_by for team in job.teams]
+    how["vectors"] = vectors[0] if len(vectors) == 1 else vectors
+    return how
+
+
+def _make_pairs(job: Job, cached: Path, edited: Path, edit: Edit | None, share: Share) -> None:
+    """A share of the images of both kinds."""
+    _make(job, cached, "unedited images", share=share)
+    if edit is not None:
+        _make(job, edited, "edited images", edit, share)
+
+
+def _make(job: Job, folder: Path, what: str, edit: Edit | None = None, share: Share | None = None) -> None:
+    seed = job.image_seed
+    generate(job.backbone, job.sampling, job.items, folder, image_seed=seed, edit=edit, description=what, share=share)
