@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hspace_exp.command_errors import CONF, KNOWN, one_line
+from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.schema import register
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
@@ -54,6 +54,9 @@ def main() -> int:
     leave()
     try:
         _job()
+    except BrokenPipeError:
+        stop_printing()
+        return 0
     except KNOWN as error:
         _conclude()
         print(f"error: {one_line(error)}", file=sys.stderr)

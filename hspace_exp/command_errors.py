@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,11 @@ def unknown_key(key: str, config_name: str = "config") -> str:
             return str(unknown(f"key of {parent}" if parent else "key", name, choices))
         node, parent = node._get_node(name), f"{parent}.{name}" if parent else name
     return f"{key} cannot be set here: only other choices of its group have it"
+
+
+def stop_printing() -> None:
+    """After a ``BrokenPipeError``, as of ``| head``: Python would complain again when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _defaults(config_name: str) -> DictConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hspace_exp.command_errors import CONF, KNOWN, one_line
+from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.doctor.needs import Need, needs_of
 from hspace_exp.schema import register
 
@@ -52,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         print(json.dumps(found, indent=1) if asked.json else show(found), flush=True)
-    except BrokenPipeError:  # of `| head`: Python would complain again when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        stop_printing()
     return 0
 
 

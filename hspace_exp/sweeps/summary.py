@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hspace_exp.atomic import write_text
+from hspace_exp.command_errors import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.record import FILE_NAME
 from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep
@@ -27,8 +28,10 @@ def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
     notes = [_ended(note) if not interrupted else note for note in sweep.notes()]
     sweep.clear()
     if not interrupted:
-        for table in write_summaries(sweep.results, notes):
-            print(table)
+        try:
+            print(*write_summaries(sweep.results, notes), sep="\n", end="", flush=True)
+        except BrokenPipeError:
+            stop_printing()
     failed = [note for note in notes if note.state == FAILED]
     if failed:
         print(f"{len(failed)} of {len(notes)} jobs failed:", file=sys.stderr)
