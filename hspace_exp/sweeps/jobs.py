@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.command_errors import KNOWN, one_line
 from hspace_exp.sweeps.device import claim
@@ -47,8 +47,8 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
 
 
 def _settle(sweep: Sweep, cfg: DictConfig, number: int) -> None:
-    """Choose a GPU where the configuration leaves it open."""
-    if cfg.device != "auto":
+    """Choose a GPU where the configuration leaves it open; a job that spreads over several starts from the first."""
+    if cfg.device != "auto" or (OmegaConf.select(cfg, "trainer.devices") or 1) > 1:
         return
     import torch  # late: composing does without
 

@@ -49,14 +49,20 @@ def test_processes_get_a_device_each_and_keep_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "count", "expected"),
-    [("auto", 2, "cuda:0"), ("auto", 1, "auto"), ("cuda:1", 2, "cuda:1"), ("cpu", 2, "cpu")],
+    ("asked", "count", "spread", "expected"),
+    [
+        ("auto", 2, 1, "cuda:0"),
+        ("auto", 2, 2, "auto"),
+        ("auto", 1, 1, "auto"),
+        ("cuda:1", 2, 1, "cuda:1"),
+        ("cpu", 2, 1, "cpu"),
+    ],
 )
 def test_only_an_open_choice_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, count: int, expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, count: int, spread: int, expected: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    cfg = OmegaConf.create({"name": "x", "device": asked, "logger": {"group": None}})
+    cfg = OmegaConf.create({"name": "x", "device": asked, "logger": {"group": None}, "trainer": {"devices": spread}})
     sweep = sweep_of(tmp_path, [], None)
     done: list[str] = []
     run_job(sweep, cfg, 0, tmp_path / "x" / "a", lambda: done.append(cfg.device))
