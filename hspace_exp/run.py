@@ -35,7 +35,7 @@ from hspace_exp.own_concept import take_own_concept
 from hspace_exp.parallel import check_devices, helpers
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.progress import quieten
-from hspace_exp.provenance import describe_device
+from hspace_exp.provenance import describe_device, shareable
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
 from hspace_exp.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
@@ -76,7 +76,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     with _timed("loading", seconds):
         evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
         job = make_job(cfg, config, run_dir)
-    logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), config)
+    logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
     job = replace(job, beside=partial(helpers, overrides, run_dir, job.devices, job.backbone.device))
     try:
