@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="plain data instead of tables")
     parser.add_argument("overrides", nargs="*", help="of the run, e.g. model=sd15 method=lwim")
     asked = parser.parse_args(arguments)
-    logging.getLogger("root").setLevel(logging.ERROR)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # OpenCLIP tells what it reads
     register()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KNOWN as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    finally:
+        root.setLevel(level)
     from hspace_exp.doctor.text import show
 
     try:
