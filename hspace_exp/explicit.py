@@ -2,7 +2,8 @@
 
 Word lists, not a model: what they do can be read and corrected in ``conf/attribute``. Known limits: negations count as
 naming ("not a woman": explicit either way); names of people do not ("Maria"); an adjective before a compound counts for
-its last word ("old town doctor" is read as an old doctor).
+its last word ("old town doctor" is read as an old doctor), and one before persons in the plural for them ("an old
+farmers market").
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 _LISTS = OmegaConf.load(Path(__file__).with_name("explicit_words.yaml"))
 _WORDS = {str(name): frozenset(words) for name, words in _LISTS.items()}
 _PERSON_ENDINGS = re.compile(r"(?:ist|ian|eer|man|men|woman|women|person|ess|boy|girl|or|er)s?$")
+_PREDICATE = re.compile(r"\b(?:is|are|was|were|looks?|seems?|appears?)(?:\s+(?:very|quite|so|rather|too|really))?\s*$")
+_LINK = re.compile(r"^\s*(?:,|and\b|or\b|but\b)(?=\s)")
 
 
 def names_attribute(
@@ -96,22 +99,32 @@ def _pattern(phrase: str, inflected: bool = True) -> re.Pattern[str]:
 
 def _is_of_a_person(before: str, after: str) -> bool:
     """Whether an adjective between two pieces of text is about a person."""
+    told_of_someone = any(_is_person(word) for word in re.findall(r"[\w']+", before))
+    if told_of_someone and _PREDICATE.search(before):
+        return True  # "the doctor is old and wise"
+    after = _LINK.sub("", after)  # "an old, tired doctor", "an old and tired doctor"
     noun = _noun_phrase(after)
-    if not noun and any(_is_person(word) for word in re.findall(r"[\w']+", before)):
-        return True  # "the doctor is old"
-    if not noun and after.lstrip().startswith(","):
-        noun = _noun_phrase(after.lstrip()[1:])  # "an old, tired doctor"
-    return bool(noun) and _is_person(noun[-1])
+    if not noun:
+        return told_of_someone  # "a cook, old and tired"
+    return _is_person(noun[-1])
 
 
 def _noun_phrase(text: str) -> list[str]:
-    """The words up to the next punctuation, preposition, article or conjunction, without what qualifies them."""
-    noun = []
-    for word in re.split(r"[^\w\s']", text, maxsplit=1)[0].split():
-        if word in _WORDS["ends"]:
-            break
-        noun.append(word)
-    return [word for word in noun if word not in _WORDS["qualifiers"]]
+    """The words up to the next punctuation, preposition, article, conjunction or verb, without what qualifies them."""
+    words = re.split(r"[^\w\s']", text, maxsplit=1)[0].split()
+    while len(words) > 1 and words[0].endswith("ing") and words[1] not in _WORDS["ends"]:
+        words = words[1:]  # "smiling nurse", but "building" and "smiling at"
+    ended = next((place for place, word in enumerate(words) if word in _WORDS["ends"]), len(words))
+    words = [word for word in words[:ended] if word not in _WORDS["qualifiers"]]
+    for place, word in enumerate(words[1:], start=1):
+        if word.endswith("ing") or (_is_person(words[place - 1]) and _is_verb(word, after=words[place - 1])):
+            return words[:place]  # "nurse laughing", "nurse stands", "nurses stand"
+    return words
+
+
+def _is_verb(word: str, after: str) -> bool:
+    """Whether a word that follows one for persons is a verb, by the one s that the two of them share."""
+    return "'" not in after and word.endswith("s") != after.endswith("s") and not word.endswith("ss")
 
 
 def _is_person(word: str) -> bool:

@@ -61,6 +61,33 @@ def test_an_adjective_needs_a_person() -> None:
     assert names_attribute("the doctor is old", [], ["old"]) == ["old"]
 
 
+ADJECTIVES = [("age", "young"), ("age", "old"), ("skin_tone", "black"), ("skin_tone", "white"), ("race", "asian")]
+ASKED = [
+    "a photo of a {} {}", "a {} {} facing the camera", "Headshot of a {} {}, studio", "a {} smiling {} in the forest",
+    "a photo of a {} successful {}", "the {1} is {0}", "a {} {} stands in the library", "{} {}s laughing",
+]  # fmt: skip
+OPEN = [
+    "a photo of a {}", "Headshot of a {}", "a photo of a successful {}", "a {} facing an old wall", "{}, white gloves",
+    "a photo of a {} in the forest", "a {} near a black car", "an old photo of a {}", "a {} painting a young tree",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("attribute", "adjective"), ADJECTIVES)
+def test_an_adjective_is_found_before_every_profession(attribute: str, adjective: str) -> None:
+    professions = yaml.safe_load((ROOT / "conf" / "prompts" / "winobias.yaml").read_text())["professions"]
+    assert len(professions) == 36
+    explicit = lists(attribute)
+    missed = [
+        prompt
+        for profession in [*professions, "person"]
+        for prompt in (asked.format(adjective, profession) for asked in ASKED)
+        if not named_in(prompt, explicit)
+    ]
+    assert missed == []
+    left_open = [prompt.format(profession) for profession in professions for prompt in OPEN]
+    assert [prompt for prompt in left_open if named_in(prompt, explicit)] == []
+
+
 def test_neutral_phrases_are_no_names() -> None:
     assert names_attribute("his or her tools", ["his", "her"], neutral=["his or her"]) == []
     assert names_attribute("his or her tools and his bag", ["his", "her"], neutral=["his or her"]) == ["his"]
