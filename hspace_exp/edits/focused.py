@@ -26,14 +26,15 @@ class Focus:
     """The parts of the focused edit, each a switch.
 
     With h_0 the h of the unedited run of the same noise, which goes along in the batch, and G the soft gate that its
-    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G (need s v + keep sum_c p_c(h_0) v_c).
+    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G need (s v + keep sum_c p_c(h_0) v_c).
 
     Attributes:
         gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
         hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
         adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1, as
             for a concept that is alone in its attribute.
-        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them; 0: not at all.
+        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
+            need of an edit at all; 0: not at all. Of a composition the largest need counts.
         sharpness: of the probabilities p, see ``Presence``.
     """
 
@@ -143,30 +144,33 @@ class FocusedEdit:
 
         def added(h: Tensor) -> Tensor:
             source = h[: len(items)].float()
-            total = torch.stack([part(source) for part in parts]).sum(0)
+            found = [part(source) for part in parts]
+            total = torch.stack([addition for _, addition in found]).sum(0)
+            need = torch.stack([some for some, _ in found]).amax(0)
             for group in groups:
-                total = total + self.focus.keep * torch.einsum(
-                    "bk,kchw->bchw", group(source), group.vectors.expand(-1, *source.shape[1:])
-                )
+                shown = self.focus.keep * need[:, None] * group(source)
+                total = total + torch.einsum("bk,kchw->bchw", shown, group.vectors.expand(-1, *source.shape[1:]))
             return torch.cat([torch.zeros_like(total), total])
 
         return added
 
     def _asked(self, items: Sequence[Item], concepts: Mapping[str, Concept], device: torch.device) -> Any:  # noqa: ANN401
-        """What one attribute adds to each sample (B, C, H, W), as a function of h_0 of the same shape."""
+        """The need (B,) of each sample and what that adds (B, C, H, W), for one attribute, as functions of h_0."""
         vectors = {name: concept.vector for name, concept in concepts.items()}
         asked = targets_of(items, vectors, self.strength, device)
         names = list(concepts)
         index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        concerned = torch.tensor([float(bool(name)) for name in asked.names], device=device)
         tells = self.focus.adaptive and len(concepts) > 1  # a concept alone has nothing to be told from
         own = Presence.of(list(concepts.values()), device, self.focus.sharpness) if tells else None
 
-        def asks(source: Tensor) -> Tensor:
-            strength = asked.strength
+        def asks(source: Tensor) -> tuple[Tensor, Tensor]:
+            need = concerned
             if own is not None:
                 there = own(source).gather(1, index[:, None])[:, 0]
-                strength = strength * (2 * (1 - there)).clamp(max=1)
-            return strength[:, None, None, None] * asked.vectors.expand(-1, *source.shape[1:])
+                need = concerned * (2 * (1 - there)).clamp(max=1)
+            strength = (need * asked.strength)[:, None, None, None]
+            return need, strength * asked.vectors.expand(-1, *source.shape[1:])
 
         return asks
 
