@@ -85,7 +85,7 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
 def segment(
     sam: Sam, images: Tensor, boxes: Tensor | None, points: Tensor | None, *, multimask: bool = False
 ) -> Tensor:
-    """One mask an image; images are encoded as a batch, prompts decoded through ``SamPredictor``.
+    """One mask an image, as ``SamPredictor`` gives it, but all at once (SAM's decoder takes one image: it is mapped).
 
     Args:
         sam: the model; images go to its device.
@@ -99,28 +99,29 @@ def segment(
     """
     if boxes is None and points is None:
         raise UserError("SAM needs a box or points for each image, got neither")
-    predictor = SamPredictor(sam)
+    transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))
     if max(size) == sam.image_encoder.img_size:
         resized = images
     else:
-        resized = torch.stack([torch.from_numpy(predictor.transform.apply_image(i)) for i in images.cpu().numpy()])
+        resized = torch.stack([torch.from_numpy(transform.apply_image(i)) for i in images.cpu().numpy()])
     pixels = resized.to(sam.device).permute(0, 3, 1, 2).contiguous()
-    features = sam.image_encoder(sam.preprocess(pixels))
-    masks = []
-    for i in range(len(images)):
-        predictor.reset_image()
-        predictor.features, predictor.is_image_set = features[i : i + 1], True
-        predictor.original_size, predictor.input_size = size, tuple(pixels.shape[-2:])
-        coordinates, labels, box = None, None, None
-        if points is not None:
-            coordinates = predictor.transform.apply_coords_torch(points[i : i + 1].to(sam.device), size)
-            labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
-        if boxes is not None:
-            box = predictor.transform.apply_boxes_torch(boxes[i : i + 1].to(sam.device), size)
-        found, quality, _ = predictor.predict_torch(coordinates, labels, box, multimask_output=multimask)
-        masks.append(found[0, quality[0].argmax()])
-    return torch.stack(masks)[:, None].float()
+    labelled, scaled = None, None
+    if points is not None:
+        coordinates = transform.apply_coords_torch(points.to(sam.device).contiguous(), size)
+        labelled = coordinates, torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
+    if boxes is not None:
+        scaled = transform.apply_boxes_torch(boxes.to(sam.device).contiguous(), size)
+    prompts = sam.prompt_encoder(points=labelled, boxes=scaled, masks=None)
+    position = sam.prompt_encoder.get_dense_pe()
+
+    def decode(features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        return sam.mask_decoder(features[None], position, sparse[None], dense[None], multimask_output=multimask)
+
+    logits, quality = torch.vmap(decode)(sam.image_encoder(sam.preprocess(pixels)), *prompts)
+    best = quality[:, 0].argmax(1)
+    chosen = logits[torch.arange(len(images), device=best.device), 0, best][:, None]
+    return (sam.postprocess_masks(chosen, tuple(pixels.shape[-2:]), size) > sam.mask_threshold).float()
 
 
 class SamMasks:
