@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -125,3 +126,42 @@ def process() -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     return start
+
+
+@pytest.fixture
+def sweep(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """``-m`` and everything but what is swept; results lie in ``tmp_path``/outputs."""
+    monkeypatch.chdir(tmp_path)
+    short = "hydra.sweep.subdir=${name}/${method.name}/${seed}"
+    return ["-m", *arguments, "mask=attention", "method=original,sdid", short]
+
+
+@pytest.fixture
+def sweep_twice(process: Callable[..., subprocess.Popen[str]], sweep: list[str], tmp_path: Path) -> Callable[..., None]:
+    """Sweep with a launcher's overrides: two jobs of four fail and are named, then only what is missing is made."""
+
+    def check(*launcher: str, seconds: float = 240) -> None:
+        outputs = tmp_path / "outputs" / "gender_fairness"
+        running = process(*sweep, "seed=0,-1", *launcher)
+        written, error = running.communicate(timeout=seconds)
+        assert running.returncode == 1, error
+        assert error.splitlines()[-4:] == [
+            "2 of 4 jobs failed:",
+            "  gender_fairness/original/-1: expected seeds of at least 0, got -1",
+            "  gender_fairness/sdid/-1: expected seeds of at least 0, got -1",
+            "the same command makes only what is missing",
+        ]
+        assert (outputs / "summary.md").read_text() in written
+        done = [path.parent for path in outputs.rglob("record.json")]
+        assert {path.parent.name for path in done} == {"original", "sdid"}
+
+        shutil.rmtree(next(path for path in done if path.parent.name == "sdid"))
+        there = outputs / "original" / "0" / "record.json"
+        before = there.stat().st_mtime_ns
+        running = process(*sweep, "seed=0", *launcher)
+        _, error = running.communicate(timeout=seconds)
+        assert running.returncode == 0, error
+        assert there.stat().st_mtime_ns == before
+        assert (outputs / "sdid" / "0" / "record.json").exists()
+
+    return check

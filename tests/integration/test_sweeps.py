@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import struct
 import subprocess
@@ -21,14 +20,6 @@ Cli = Callable[..., Any]
 
 BLOCK = 32768
 JOINED_END = (1, 4)  # a whole record, the last piece of one
-
-
-@pytest.fixture
-def sweep(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """``-m`` and everything but what is swept; results lie in ``tmp_path``/outputs."""
-    monkeypatch.chdir(tmp_path)
-    short = "hydra.sweep.subdir=${name}/${method.name}/${seed}"
-    return ["-m", *arguments, "mask=attention", "method=original,sdid", short]
 
 
 def test_a_failed_job_stops_no_other_and_only_it_is_made_again(
@@ -158,33 +149,9 @@ def test_a_failed_wandb_run_is_marked(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_other_launchers_report_alike(
-    process: Callable[..., subprocess.Popen[str]], sweep: list[str], tmp_path: Path, launcher: str
-) -> None:
+def test_other_launchers_report_alike(sweep_twice: Callable[..., None], launcher: str) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
-    outputs = tmp_path / "outputs"
-    how = [f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else [])]
-    running = process(*sweep, "seed=0,-1", *how)
-    written, error = running.communicate(timeout=240)
-    assert running.returncode == 1, error
-    assert error.splitlines()[-4:] == [
-        "2 of 4 jobs failed:",
-        "  gender_fairness/original/-1: expected seeds of at least 0, got -1",
-        "  gender_fairness/sdid/-1: expected seeds of at least 0, got -1",
-        "the same command makes only what is missing",
-    ]
-    assert (outputs / "gender_fairness" / "summary.md").read_text() in written
-    done = [path.parent for path in outputs.rglob("record.json")]
-    assert {path.parent.name for path in done} == {"original", "sdid"}
-
-    shutil.rmtree(next(path for path in done if path.parent.name == "sdid"))
-    there = outputs / "gender_fairness" / "original" / "0" / "record.json"
-    before = there.stat().st_mtime_ns
-    running = process(*sweep, "seed=0", *how)
-    running.communicate(timeout=240)
-    assert running.returncode == 0
-    assert there.stat().st_mtime_ns == before
-    assert (outputs / "gender_fairness" / "sdid" / "0" / "record.json").exists()
+    sweep_twice(f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []))
 
 
 @pytest.mark.slow
