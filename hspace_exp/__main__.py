@@ -19,6 +19,7 @@ from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.schema import register
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
+from hspace_exp.sweeps.launchers import settle, stopped
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ def main() -> int:
         _conclude(interrupted=True)
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    except RuntimeError as error:
-        if current() is None:
+    except Exception as error:
+        if current() is None or not stopped(error):
             raise
         _conclude()
         print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
@@ -76,6 +77,7 @@ def main() -> int:
 
 def _conclude(interrupted: bool = False) -> bool:
     """Report on the sweep, if this is one; whether all jobs are done."""
+    settle()
     sweep = current()
     return sweep is None or conclude(sweep, interrupted)
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.sweeps.launchers import EXTRAS, not_installed
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -42,6 +43,8 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
             return _joined(str(link))
     text = "\n".join(str(link) for link in links)
     choice = _NO_CHOICE.search(text)
+    if choice and choice[1] == "hydra/launcher" and choice[2] in EXTRAS:
+        return not_installed(choice[2])
     if choice:
         listed = _CHOICES.search(text)
         return str(unknown(choice[1], choice[2], listed[1].split() if listed else []))
