@@ -20,6 +20,7 @@ from hspace_exp.schema import register
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
 from hspace_exp.sweeps.launchers import settle, stopped
+from hspace_exp.sweeps.slurm import wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def main() -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     leave()
     try:
-        _job()
+        _jobs()
     except BrokenPipeError:
         stop_printing()
         return 0
@@ -73,6 +74,16 @@ def main() -> int:
         print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
         return FAILED_JOBS
     return 0 if _conclude() else FAILED_JOBS
+
+
+def _jobs() -> None:
+    try:
+        _job()
+    except Exception as error:
+        sweep = current()
+        if sweep is not None and stopped(error):
+            wait_for_arrays(sweep.notes())
+        raise
 
 
 def _conclude(interrupted: bool = False) -> bool:

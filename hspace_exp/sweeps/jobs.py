@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from hspace_exp.command_errors import KNOWN, one_line
 from hspace_exp.sweeps.device import claim
 from hspace_exp.sweeps.ledger import DONE, FAILED, Note, Sweep
+from hspace_exp.sweeps.slurm import array_here
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
         work: what is done.
     """
     name = run_dir.relative_to(sweep.results) if run_dir.is_relative_to(sweep.results) else run_dir
-    note = Note(number, str(name), str(cfg.name), str(run_dir))
+    note = Note(number, str(name), str(cfg.name), str(run_dir), array=array_here())
     sweep.write(note)
     try:
         if "group" in cfg.logger and cfg.logger.group is None:

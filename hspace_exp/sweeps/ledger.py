@@ -28,6 +28,7 @@ class Note:
         folder: of its results.
         state: ``running``, ``done`` or ``failed``; what is still running at the end lost its process.
         error: one line, where it failed.
+        array: Slurm's number of the job array that it belongs to, if any.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Note:
     folder: str
     state: str = RUNNING
     error: str = ""
+    array: str = ""
 
 
 @dataclass(frozen=True)
