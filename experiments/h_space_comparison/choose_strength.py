@@ -134,9 +134,14 @@ def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked)
     kept = {f"{name}_kept": share(same[name]) for name in others}
     for target in job.prompts:
         kept |= {f"{name}_kept_{target}": share(same[name][wanted == values.index(target)]) for name in others}
+    rows = {
+        item.profession: [i for i, other in enumerate(job.items) if other.profession == item.profession]
+        for item in job.items
+    }
     return {
         "n": len(job.items),
         "success": share(reached),
+        "success_worst": min(share(reached[chosen]) for chosen in rows.values()),
         **{f"success_{name}": share(reached[wanted == values.index(name)]) for name in job.prompts},
         "background_psnr": None if decibels is None else round(decibels, 2),
         **kept,
