@@ -18,7 +18,6 @@ from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.doctor.require import require
-from hspace_exp.edits.steering import strength_of
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
@@ -128,8 +127,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     if len(asked) > 1 and not method.composes:
         names = " or ".join(group.name for group in asked)
         raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
-    for name in prompts_of(asked):
-        strength_of(method.strength, name)
+    method.strengths(prompts_of(asked))  # each must have one
     keep = kept_by(asked) if method.keeps else {}
     learnt = [prompts_of(asked), *keep.values()] if method.training is not None else []
     items = plan(

@@ -23,7 +23,7 @@ from hspace_exp.concepts.train import finished
 from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
 from hspace_exp.digest import digest, essential
 from hspace_exp.edits.added import AddedVector
-from hspace_exp.edits.steering import Edit, Window, strength_of
+from hspace_exp.edits.steering import Edit, Window
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import claim, generate, take_originals
@@ -123,13 +123,13 @@ def trained(job: Job) -> dict[str, Concept] | None:
 
 def _leave(job: Job, concepts: Mapping[str, Concept]) -> dict[str, Concept]:
     """Write concept files into the run's folder, with the method and the strength that they are used with here."""
-    used = {"strength": job.method.strength, "branch": job.method.branch}
+    strengths = dict.fromkeys(concepts, job.method.strength) | job.method.strengths(job.prompts)
     own = {
         name: replace(
             concept,
             method=job.method.name,
             attribute=job.groups[name],
-            hyperparameters={**concept.hyperparameters, **used},
+            hyperparameters={**concept.hyperparameters, "strength": strengths[name], "branch": job.method.branch},
         )
         for name, concept in concepts.items()
     }
@@ -199,7 +199,7 @@ def make_edit(
     own = {name: concepts[name] for name in prompts if name in concepts}
     if method.edit is None:
         vectors = {name: concept.vector for name, concept in own.items()}
-        return AddedVector(vectors, method.strength, method.branch, frequency, Window(*method.window))
+        return AddedVector(vectors, method.strengths(own), method.branch, frequency, Window(*method.window))
     others = {group: {name: concepts[name] for name in some} for group, some in keep.items()}
     return method.edit.make(method, prompts, own, others, frequency)
 
@@ -232,8 +232,7 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     take_originals(job.items, cached, job.run_dir / "images" / "original")
     if edit is not None:
         _make(job, edited, "edited images", edit)
-    amounts = {name: strength_of(job.method.strength, name) for name in job.prompts}
-    return write_manifest(job.run_dir, job.items, amounts, concepts is not None)
+    return write_manifest(job.run_dir, job.items, job.method.strengths(job.prompts), concepts is not None)
 
 
 def _edited_about(job: Job) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.objectives import Objective
 from hspace_exp.concepts.on_policy import OnPolicy
 from hspace_exp.concepts.task import Learner, Task
-from hspace_exp.edits.steering import Edit, Window
+from hspace_exp.edits.steering import Edit, Window, strength_of
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.hspace import BRANCHES
 
@@ -146,6 +146,7 @@ class Method:
     Attributes:
         name: of the method.
         strength: s; vectors are added as s * v. One number, or one a concept.
+        calibration: concept → factor on its strength, where one concept of a method needs less than another; else 1.
         branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
         training: how vectors are found.
         edit: how they are applied; None: h + s * v + lambda * LL(h).
@@ -158,6 +159,7 @@ class Method:
     training: Learner | None = None
     edit: MakeEdit | None = None
     window: Sequence[float] = (0.0, 1.0)
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -166,6 +168,14 @@ class Method:
         if len(self.window) != 2:
             raise UserError(f"expected method.window [start, stop], got {list(self.window)}")
         Window(*self.window)
+
+    def strength_of(self, name: str) -> float:
+        """The strength of one concept, calibrated."""
+        return strength_of(self.strength, name) * self.calibration.get(name, 1.0)
+
+    def strengths(self, names: Iterable[str]) -> dict[str, float]:
+        """The strength of each concept, calibrated."""
+        return {name: self.strength_of(name) for name in names}
 
     @property
     def needs(self) -> frozenset[str]:

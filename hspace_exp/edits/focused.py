@@ -31,9 +31,8 @@ class Focus:
     Attributes:
         gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
         hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
-        adaptive: need = min(1, slope (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1,
-            as for a concept that is alone in its attribute.
-        slope: of need; 2 gives less than a whole edit wherever the target is the likelier class, 4 from p = .75 on.
+        adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1, as
+            for a concept that is alone in its attribute.
         keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
             need of an edit at all; 0: not at all. Of a composition the largest need counts.
         sharpness: of the probabilities p, see ``Presence``.
@@ -42,7 +41,6 @@ class Focus:
     gate: float | None = 0.3
     hold: float | None = 0.5
     adaptive: bool = True
-    slope: float = 2.0
     keep: float = 0.5
     sharpness: float = 2.0
 
@@ -50,8 +48,6 @@ class Focus:
         """Refuse what has no meaning."""
         if self.keep < 0:
             raise UserError(f"expected keep of at least 0, got {self.keep}")
-        if self.slope <= 0:
-            raise UserError(f"expected slope above 0, got {self.slope}")
 
     @property
     def keeps(self) -> bool:
@@ -74,7 +70,7 @@ class Focus:
         """The edit, see ``MakeEdit``."""
         words = {name: (some["positive"], some["words"]) for name, some in prompts.items()}
         return FocusedEdit(
-            concepts, others, words, method.strength, method.branch, self, frequency, Window(*method.window)
+            concepts, others, words, method.strengths(prompts), method.branch, self, frequency, Window(*method.window)
         )
 
 
@@ -172,7 +168,7 @@ class FocusedEdit:
             need = concerned
             if own is not None:
                 there = own(source).gather(1, index[:, None])[:, 0]
-                need = concerned * (self.focus.slope * (1 - there)).clamp(max=1)
+                need = concerned * (2 * (1 - there)).clamp(max=1)
             strength = (need * asked.strength)[:, None, None, None]
             return need, strength * asked.vectors.expand(-1, *source.shape[1:])
 

@@ -56,7 +56,7 @@ class HGuidance:
     ) -> HGuidanceEdit:
         """The edit, see ``MakeEdit``."""
         window = Window(*method.window)
-        return HGuidanceEdit(concepts, method.strength, method.branch, frequency, window, self.temperature)
+        return HGuidanceEdit(concepts, method.strengths(concepts), method.branch, frequency, window, self.temperature)
 
 
 @dataclass(frozen=True)

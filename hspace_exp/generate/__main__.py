@@ -106,8 +106,8 @@ def _make(given: list[str]) -> None:
     )
     if not method.edits:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
-    amounts = request.strengths(concepts, list(prompts_of(groups)), plain["strength"], method.strength)
-    method = replace(method, strength=amounts)
+    amounts = request.strengths(concepts, list(prompts_of(groups)), plain["strength"], method.strength_of)
+    method = replace(method, strength=amounts, calibration={})
     require_all([pipeline(plain["model"])])
     backbone = instantiate(cfg.model, _convert_="all")
     check_prompts(backbone, [plain["prompt"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 from hspace_exp.command_errors import CONF
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.edits.steering import Strength, strength_of
+from hspace_exp.edits.steering import strength_of
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.groups import JOIN, Group, targets
 from hspace_exp.plan import Item, target_of
@@ -115,12 +115,14 @@ def asked_groups(concepts: Mapping[str, Concept], ask: Any) -> tuple[Group, ...]
     )
 
 
-def strengths(concepts: Mapping[str, Concept], names: Sequence[str], given: Any, default: Strength) -> dict[str, float]:
+def strengths(
+    concepts: Mapping[str, Concept], names: Sequence[str], given: Any, default: Callable[[str], float]
+) -> dict[str, float]:
     """Strength of each concept asked for: as given, or as its file says, or the method's."""
     found = {}
     for name in names:
-        own = concepts[name].hyperparameters.get("strength", default)
-        found[name] = strength_of(own if given is None else given, name)
+        asked = concepts[name].hyperparameters.get("strength") if given is None else given
+        found[name] = default(name) if asked is None else strength_of(asked, name)
     return found
 
 
