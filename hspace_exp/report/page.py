@@ -66,10 +66,8 @@ def _opening(runs: Sequence[Run], title: str) -> str:
 def _run(run: Run, budget: int) -> str:
     details = run.record.details
     parts = [f"<h3>{escape(run.label)}</h3>", numbers.headlines(run), numbers.professions(run)]
-    pictures, left = _pairs(run, budget)
-    parts.append(pictures)
-    if (run.folder / "masks.png").exists():
-        parts.append(_picture(run.folder / "masks.png", "Attribute maps of training images", left))
+    maps, taken = _maps(run, budget // 2)  # few and telling, so pairs get what they leave
+    parts += [_pairs(run, budget - taken), maps]
     concepts = sorted((run.folder / "concepts").glob("*.safetensors"))
     if len(concepts) > 1:
         parts.append(numbers.matrix("Cosines between the concepts' vectors", concept_cosines(concepts), "Concept"))
@@ -84,8 +82,20 @@ def _run(run: Run, budget: int) -> str:
     return f"<article>{''.join(parts)}</article>"
 
 
-def _pairs(run: Run, budget: int) -> tuple[str, int]:
-    """Figures of pairs, as many as the budget of bytes allows, and what is left of it."""
+def _maps(run: Run, budget: int) -> tuple[str, int]:
+    """The run's pictures of attribute maps, one a group of concepts that was learnt apart, and their bytes."""
+    parts, taken = [], 0
+    for path in (run.folder / "masks.png", *sorted(run.folder.glob("masks_*.png"))):
+        if path.exists():
+            group = path.stem.removeprefix("masks").removeprefix("_")
+            words = "Attribute maps of training images" + (f": {group}" if group else "")
+            parts.append(_picture(path, words, budget - taken))
+            taken += len(parts[-1])
+    return "".join(parts), taken
+
+
+def _pairs(run: Run, budget: int) -> str:
+    """Figures of pairs, as many as the budget of bytes allows."""
     figures: list[str] = []
     for pair in chosen(run.pairs, PAIRS):
         figure = _pair(run, pair)
@@ -94,10 +104,10 @@ def _pairs(run: Run, budget: int) -> tuple[str, int]:
         budget -= len(figure)
         figures.append(figure)
     if not figures:
-        return '<p class="warn">No image of this run is at hand.</p>', budget
+        return '<p class="warn">No image of this run is at hand.</p>'
     shown = f"{len(figures)} of {len(run.pairs)} images"
     hint = "; left of the slider is before, right of it after" if run.edited else ""
-    return f'<p class="soft">{shown}{hint}.</p><div class="pairs">{"".join(figures)}</div>', budget
+    return f'<p class="soft">{shown}{hint}.</p><div class="pairs">{"".join(figures)}</div>'
 
 
 def _pair(run: Run, pair: Pair) -> str:
@@ -125,7 +135,7 @@ def _image(path: Path, words: str, kind: str, side: int = SIDE) -> str:
 def _picture(path: Path, words: str, budget: int) -> str:
     image = _image(path, words, "wide", WIDE)
     if len(image) > budget:
-        return f'<p class="warn">{escape(words)}: {escape(path.name)} is too large to be shown here.</p>'
+        return f'<p class="warn">{escape(words)}: {escape(path.name)} does not fit into this page.</p>'
     return f"<figure>{image}<figcaption>{escape(words)}</figcaption></figure>"
 
 

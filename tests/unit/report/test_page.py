@@ -138,6 +138,32 @@ def test_a_page_is_whole_fetches_nothing_and_says_what_there_is(tmp_path: Path) 
     assert "judged female before, male after" in outline.text
 
 
+def test_every_picture_of_maps_is_shown_with_its_group(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    for name, height in {"masks.png": 30, "masks_age.png": 40, "masks_skin_tone.png": 50, "strip.png": 60}.items():
+        save_png(folder / name, np.zeros((height, 64, 3), np.uint8))
+    outline = outline_of(page(*collect([folder]), "Maps"))
+    wide = [attributes for tag, attributes in outline.tags if tag == "img" and attributes.get("class") == "wide"]
+    what = "Attribute maps of training images"
+    assert [(image["alt"], image["height"]) for image in wide] == [
+        (what, "30"),
+        (f"{what}: age", "40"),
+        (f"{what}: skin_tone", "50"),
+    ]
+
+
+def test_pictures_of_maps_and_pairs_share_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(tmp_path / "run")
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    for name in ("masks_age.png", "masks_gender.png"):
+        save_png(folder / name, noise)
+    monkeypatch.setattr("hspace_exp.report.page.BUDGET", 120_000)
+    text = page(*collect([folder]), "Small")
+    assert "masks_gender.png does not fit into this page" in text
+    assert text.count('class="wide"') == 1
+    assert text.count('class="before"') == 8
+
+
 def test_several_runs_have_their_table_and_curves(tmp_path: Path) -> None:
     for i, strength in enumerate((0.5, 1.0, 1.5)):
         make_run(tmp_path / f"s{i}", strength=strength, success=0.5 + 0.2 * i)
