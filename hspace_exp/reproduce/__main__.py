@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="of tables (default: tables)")
     add("--list", action="store_true", help="only say what would run, and what is done")
     add("--tables-only", action="store_true", help="run nothing: tables of what is done")
-    add("--records", action="store_true", help="also copy the runs' records beside the tables, to be kept with them")
+    kept = "also copy the runs' records to FOLDER/<experiment>/results, to be kept with the code (e.g. experiments)"
+    add("--records", type=Path, metavar="FOLDER", help=kept)
     add("overrides", nargs="*", metavar="OVERRIDE", help="key=value, for every run")
     return parser
 
@@ -83,7 +84,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         folder, sources = options.out / options.protocol / options.model, [run.folder for run in done]
         written = write_tables(sources, folder)
         if options.records:
-            copy_records(sources, folder / "records")
+            copy_records(sources, options.records)
         print(f"{len(written)} files of tables and figures in {folder}")
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
     for name, error in failed.items():

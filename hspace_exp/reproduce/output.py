@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hspace_exp.tables.build import make_table
 from hspace_exp.tables.formats import render
 from hspace_exp.tables.records import by_table
 
+MOST_PIXELS = 500_000  # of a picture
 COLOURS = 128  # of a picture: a third of the bytes, and no difference that the eye would find in a figure
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
@@ -63,13 +66,20 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def copy_records(runs: Sequence[Path], folder: Path) -> None:
-    """Copy the records below ``folder``, from where ``python -m hspace_exp.tables`` makes the same tables."""
+    """Copy records to ``folder/<experiment>/results/…``, without the spaces that make a third of them.
+
+    ``python -m hspace_exp.tables folder/<experiment>/results`` makes the same table.
+    """
     for run in runs:
-        write_bytes(folder.joinpath(*run.parts[-5:], FILE_NAME), (run / FILE_NAME).read_bytes())
+        experiment, *rest = run.parts[-5:]
+        text = json.dumps(json.loads((run / FILE_NAME).read_bytes()), separators=(",", ":"), ensure_ascii=False)
+        write_text(folder.joinpath(experiment, "results", *rest, FILE_NAME), text + "\n")
 
 
 def _small_png(image: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 as a PNG with a palette."""
-    data = io.BytesIO()
-    Image.fromarray(image).quantize(COLOURS).save(data, format="PNG", optimize=True)
+    """(H, W, 3) uint8 as a PNG with a palette, smaller where it has many pixels."""
+    data, picture = io.BytesIO(), Image.fromarray(image)
+    share = math.sqrt(min(1.0, MOST_PIXELS / (picture.width * picture.height)))
+    picture.thumbnail((round(share * picture.width), round(share * picture.height)))
+    picture.quantize(COLOURS).save(data, format="PNG", optimize=True)
     return data.getvalue()

@@ -69,10 +69,10 @@ def test_time_that_is_up_leaves_tables_of_what_is_done(
 ) -> None:
     assert main([*command, "--methods", "original"]) == 0
     capsys.readouterr()
-    assert main(["--max-seconds", "1", "--records", *command]) == LEFT
+    assert main(["--max-seconds", "1", "--records", str(tmp_path / "kept"), *command]) == LEFT
     assert "1 of 8 runs are done" in capsys.readouterr().out
     folder = tmp_path / "tables" / "smoke" / "avatars"
-    assert render(build([folder / "records"])) == (folder / "age_fairness.md").read_text()
+    assert render(build([tmp_path / "kept" / "age_fairness" / "results"])) == (folder / "age_fairness.md").read_text()
 
 
 @pytest.mark.slow
