@@ -20,7 +20,17 @@ from hspace_exp.seeding import generator
 
 INTERRUPTED = 130
 RATIO = "deviation_ratio"
-STANDARD = (RATIO, "success", "clip_alignment", "subject_alignment", "background_ssim", "scene_kept", "entanglement")
+SECOND = "probe"  # the embedded model's second judge
+STANDARD = (
+    RATIO,
+    f"{RATIO}_{SECOND}",
+    "success",
+    "clip_alignment",
+    "subject_alignment",
+    "background_ssim",
+    "scene_kept",
+    "entanglement",
+)
 
 Row = Mapping[str, str]
 
@@ -71,7 +81,8 @@ def compare(
         first: rows of ``judged.csv``.
         second: rows of the other run.
         attribute: whose deviation ratio is compared.
-        metrics: names of columns, or "deviation_ratio"; those that no common image has are left out.
+        metrics: names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
+            common image has are left out.
         values: all values of the attribute, shown or not; those that are shown count anyway.
         repeats: permutations.
         seed: varies them.
@@ -82,7 +93,9 @@ def compare(
     pairs = _common(first, second)
     found = []
     for name in metrics:
-        a, b, statistic = _ratio(pairs, attribute, values) if name == RATIO else _numbers(pairs, name)
+        a, b, statistic = (
+            _ratio(pairs, attribute, values, _judge(name)) if name.startswith(RATIO) else _numbers(pairs, name)
+        )
         if len(a):
             difference, p = paired_permutation(statistic, a, b, repeats, generator("permutation", seed, name))
             value = float(statistic(a))
@@ -100,7 +113,11 @@ def run(a: Arguments) -> list[Difference]:
     if attributes[0] != attributes[1]:
         raise UserError(f"these runs are about different attributes: {attributes[0]} and {attributes[1]}")
     rows = [read_judged(folder) for folder in folders]
-    wanted = a.metrics.split(",") if a.metrics else [n for n in STANDARD if n == RATIO or all(n in r[0] for r in rows)]
+    wanted = (
+        a.metrics.split(",")
+        if a.metrics
+        else [name for name in STANDARD if all(_there(name, attributes[0], r[0]) for r in rows)]
+    )
     known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
     found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=a.repeats, seed=a.seed)
     corrected = holm([one.p for one in found])
@@ -112,6 +129,16 @@ def run(a: Arguments) -> list[Difference]:
         print(f"| {one.metric} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
     print(f"\nPaired permutation test, {a.repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
     return found
+
+
+def _judge(name: str) -> str:
+    """Whose judgement a deviation ratio is of; "" for the first judge's."""
+    return name.removeprefix(RATIO).removeprefix("_")
+
+
+def _there(name: str, attribute: str, row: Row) -> bool:
+    """Whether a standard metric can be had."""
+    return name == RATIO or name in row or (name.startswith(RATIO) and f"{_judge(name)}.{attribute}.after" in row)
 
 
 def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -134,11 +161,11 @@ def _numbers(pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[Tensor, Tenso
 
 
 def _ratio(
-    pairs: Sequence[tuple[Row, Row]], attribute: str, known: Sequence[str]
+    pairs: Sequence[tuple[Row, Row]], attribute: str, known: Sequence[str], judge: str
 ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-    column = next((name for name in pairs[0][0] if name.endswith(f".{attribute}.after")), None)
+    column = next((name for name in pairs[0][0] if name.endswith(f"{judge}.{attribute}.after")), None)
     if column is None:
-        raise UserError(f"nobody judged {attribute} in these runs: evaluate them again")
+        raise UserError(f"no {judge or 'judge'} judged {attribute} in these runs: evaluate them again")
     clear = [(a, b) for a, b in pairs if UNCLEAR not in (a[column], b[column])]
     values = sorted({*known, *(row[column] for pair in clear for row in pair)})
     professions = sorted({a["profession"] for a, _ in clear})

@@ -65,6 +65,19 @@ def test_deviation_ratios_are_compared_profession_by_profession() -> None:
     assert same.p == 1
 
 
+def test_the_second_judge_has_a_deviation_ratio_of_its_own() -> None:
+    first, second = rows(0, 0.9, 0.5), rows(1, 0.9, 1.0)
+    for row in (*first, *second):
+        row["probe.gender.after"] = "female" if row["profession"] == "nurse" else "male"
+    by_clip, by_probe = compare(
+        first, second, "gender", ["deviation_ratio", "deviation_ratio_probe"], values=["female", "male"], repeats=50
+    )
+    assert by_clip.first < by_clip.second
+    assert (by_probe.first, by_probe.second, by_probe.p) == (1, 1, 1)
+    with pytest.raises(UserError, match="no prob judged gender"):
+        compare(first, second, "gender", ["deviation_ratio_prob"], repeats=50)
+
+
 def test_order_does_not_matter_and_the_unedited_model_has_no_targets() -> None:
     a, b = rows(0, 0.9, 0.5), rows(1, 0.9, 0.9, target=False)
     found = compare(a, b, "gender", ["deviation_ratio", "success"], repeats=200)
@@ -78,7 +91,7 @@ def test_bad_input_is_one_clear_line() -> None:
         compare(a, [{**row, "profession": "baker"} for row in a], "gender", ["success"], repeats=10)
     with pytest.raises(UserError, match=r"unknown metric 'succes'\. Did you mean 'success'"):
         compare(a, a, "gender", ["succes"], repeats=10)
-    with pytest.raises(UserError, match="nobody judged age"):
+    with pytest.raises(UserError, match="no judge judged age"):
         compare(a, a, "age", ["deviation_ratio"], repeats=10)
 
 
