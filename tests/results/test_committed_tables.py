@@ -1,0 +1,51 @@
+"""The tables in the repository are what the records in it say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hspace_exp.record import FILE_NAME, read_record
+from hspace_exp.tables.build import build
+from hspace_exp.tables.formats import render
+
+ROOT = Path(__file__).parents[2]
+FULL = ROOT / "tables" / "full" / "avatars"
+TABLES = sorted(path for path in FULL.glob("*.md") if path.name != "README.md")
+KEPT = sorted((ROOT / "experiments").glob("*/results/table.md"))
+RECORDS = sorted((ROOT / "experiments").glob(f"*/results/**/{FILE_NAME}"))
+
+
+def test_there_are_tables_and_records() -> None:
+    assert {"gender_fairness", "component_ablation"} <= {path.stem for path in TABLES}
+    assert {"gender_fairness", "h_space_comparison"} <= {path.parts[-3] for path in KEPT}
+    assert len(RECORDS) >= 100
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("ending", "form"), [(".md", "markdown"), (".tex", "latex"), (".html", "html")])
+def test_full_tables_follow_from_their_records(path: Path, ending: str, form: str) -> None:
+    table = build([ROOT / "experiments" / path.stem / "results"])
+    assert path.with_suffix(ending).read_text() == render(table, form)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parts[-3])
+def test_tables_beside_records_follow_from_them(path: Path) -> None:
+    assert path.read_text().strip() == render(build([path.parent])).strip()
+
+
+def test_the_readme_repeats_the_full_table() -> None:
+    table = (FULL / "gender_fairness.md").read_text()
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| focused")]
+    assert len(rows) == 3
+    assert all(row in table for row in rows)
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: "-".join(path.parts[-6:-1]))
+def test_reported_images_are_not_those_of_validation(path: Path) -> None:
+    record = read_record(path.parent)
+    assert record.config["protocol"]["image_seed"] == 0
+    assert record.command
+    assert record.device
+    assert record.git
