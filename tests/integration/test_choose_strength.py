@@ -28,7 +28,7 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     honest, seen = HGuidanceEdit.__call__, []
 
     def spied(self: HGuidanceEdit, *given: Any) -> Steering:
-        seen.append((self.strength, self.branch))
+        seen.append((tuple(dict(self.strength).items()), self.branch))
         return honest(self, *given)
 
     monkeypatch.setattr(HGuidanceEdit, "__call__", spied)
@@ -41,7 +41,7 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     assert all(nothing[f"{name}_kept"] == 1 for name in ("age", "skin_tone", "profession", "scene"))
     assert nothing["success"] == pytest.approx((nothing["success_female"] + nothing["success_male"]) / 2, abs=1e-3)
     assert set(much) == set(nothing)
-    assert set(seen) == {(0.0, "conditional"), (5.0, "conditional")}
+    assert set(seen) == {((("female", s), ("male", s)), "conditional") for s in (0.0, 5.0)}
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path), "--strengths", "1"])
     with pytest.raises(SystemExit, match="no run's folder"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
