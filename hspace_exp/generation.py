@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.atomic import write_bytes, write_text
-from hspace_exp.edits.steering import Edit
+from hspace_exp.edits.steering import Edit, Steering
 from hspace_exp.images import is_whole, missing, save_all
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
@@ -123,14 +123,20 @@ def sample_chunk(
 ) -> Tensor:
     """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
-    prompts, hooks, count = [item.prompt for item in chunk], None, len(chunk)
-    if edit is not None:
-        steering = edit(backbone, chunk, sampling.guidance(backbone) > 1)
-        hooks, own = steering.hooks, list(steering.prompts or prompts)
-        if steering.paired:
-            noise, own = torch.cat([noise, noise]), prompts + own
-        prompts = own
-    latents = sampling(backbone, noise, backbone.encode_prompts(prompts), hooks)[-count:]
+    prompts, count = [item.prompt for item in chunk], len(chunk)
+    steering = Steering() if edit is None else edit(backbone, chunk, sampling.guidance(backbone) > 1)
+    own = list(steering.prompts or prompts)
+    if steering.paired:
+        noise, own = torch.cat([noise, noise]), prompts + own
+    embeds = backbone.encode_prompts(own)
+
+    def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        if rows is None:
+            return sampling(backbone, noise, embeds, hooks)
+        chosen = backbone.encode_prompts([own[row] for row in rows.tolist()])
+        return sampling(backbone, noise[rows.cpu()], chosen, hooks)
+
+    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-count:]
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
+from hspace_exp.edits.foresight import ForesightEdit
 from hspace_exp.edits.presence import Presence
-from hspace_exp.edits.steering import Steering, Strength, Window, check_targets, targets_of, within
+from hspace_exp.edits.steering import Edit, Steering, Strength, Window, check_targets, targets_of, within
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
@@ -36,6 +37,9 @@ class Focus:
         keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
             need of an edit at all; 0: not at all. Of a composition the largest need counts.
         sharpness: of the probabilities p, see ``Presence``.
+        foresight: the unedited run comes first and its last h says what is needed, see ``ForesightEdit``; else it goes
+            along, and every step's h says it anew.
+        release: with foresight, h is free inside the gate after the method's window.
     """
 
     gate: float | None = 0.3
@@ -43,9 +47,13 @@ class Focus:
     adaptive: bool = True
     keep: float = 0.5
     sharpness: float = 2.0
+    foresight: bool = False
+    release: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        if self.release and not self.foresight:
+            raise UserError("release needs foresight: set method.edit.foresight=true, or method.edit.release=false")
         if self.keep < 0:
             raise UserError(f"expected keep of at least 0, got {self.keep}")
 
@@ -66,11 +74,26 @@ class Focus:
         concepts: Mapping[str, Concept],
         others: Mapping[str, Mapping[str, Concept]],
         frequency: LowFrequency,
-    ) -> FocusedEdit:
+    ) -> Edit:
         """The edit, see ``MakeEdit``."""
         words = {name: (some["positive"], some["words"]) for name, some in prompts.items()}
-        return FocusedEdit(
-            concepts, others, words, method.strengths(prompts), method.branch, self, frequency, Window(*method.window)
+        strengths, window = method.strengths(prompts), Window(*method.window)
+        along = FocusedEdit(concepts, others, words, strengths, method.branch, self, frequency, window)
+        if not self.foresight:
+            return along
+        return ForesightEdit(
+            concepts,
+            others,
+            strengths,
+            method.branch,
+            along.open_gate,
+            hold=self.hold,
+            release=self.release,
+            adaptive=self.adaptive,
+            keep=self.keep,
+            sharpness=self.sharpness,
+            window=window,
+            frequency=frequency,
         )
 
 
@@ -101,7 +124,7 @@ class FocusedEdit:
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``; their unedited runs go along."""
         count, device = len(items), backbone.device
-        gate = self._gate(backbone, count, guided)
+        gate = self.open_gate(backbone, count, 2 * count if guided else 0)
         steered = torch.tensor([0.0] * count + [float(bool(item.target)) for item in items], device=device)
         common: dict[str, Any] = {
             "guided": guided,
@@ -121,14 +144,13 @@ class FocusedEdit:
 
         return Steering(hooks, paired=True)
 
-    def _gate(self, backbone: Backbone, count: int, guided: bool) -> AttentionGate | None:
-        """Read from the unedited runs' (conditional) rows."""
+    def open_gate(self, backbone: Backbone, count: int, first: int) -> AttentionGate | None:
+        """A gate that reads ``count`` rows of the batch, from row ``first`` on: the unedited runs' conditional ones."""
         if self.focus.gate is None:
             return None
         pairs = list(dict.fromkeys(self.words.values()))
         embeds = backbone.encode_prompts([prompt for prompt, _ in pairs])
         tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
-        first = 2 * count if guided else 0
         rows = torch.arange(first, first + count, device=backbone.device)
         _, height, width = backbone.h_shape
         return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,6 +14,13 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.plan import Item
 from hspace_exp.sampling import Hooks
+
+
+class SampleRows(Protocol):
+    """One more sampling run of a batch, from its own noises and prompts."""
+
+    def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        """Latents (B, C, H, W) under ``hooks``, of all samples or of ``rows`` (long) of them."""
 
 
 def no_hooks(done: float) -> AbstractContextManager[object]:
@@ -29,11 +36,13 @@ class Steering:
         hooks: what is done to the U-Net at each step.
         paired: whether the unedited runs of the same noises go along as the first half of the batch.
         prompts: of the edited images, where they are not those of the items.
+        conduct: takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``.
     """
 
     hooks: Hooks = no_hooks
     paired: bool = False
     prompts: Sequence[str] | None = None
+    conduct: Callable[[SampleRows], Tensor] | None = None
 
 
 class Edit(Protocol):

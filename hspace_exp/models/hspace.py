@@ -36,6 +36,7 @@ class HEdit:
         lowpass_weight: lambda, a number or (B,).
         original_index: (B,) long; LL of sample b is taken from the h of sample ``original_index[b]`` of the same batch
             and the same guidance half, before any edit (source "original"). None: from its own h (source "current").
+        original: (B or 2 B, C, H, W) the source itself, recorded in an unedited run; no ``original_index`` then.
         guided: whether batches are laid out [unconditional; conditional].
         branch: ``both`` halves of guidance are edited, or the ``conditional`` one alone. v then acts about
             guidance_scale times as strongly. Without guidance there is only the conditional half.
@@ -48,6 +49,7 @@ class HEdit:
     lowpass: Field | None = None
     lowpass_weight: Tensor | float = 0.0
     original_index: Tensor | None = None
+    original: Tensor | None = None
     guided: bool = False
     branch: str = "both"
     lowpass_branch: str | None = None
@@ -63,8 +65,10 @@ class HEdit:
             raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
         if self.hold is not None and not 0 <= self.hold <= 1:
             raise UserError(f"expected hold, a share, in [0, 1], got {self.hold}")
-        if self.hold is not None and self.original_index is None:
-            raise UserError("hold pulls h back to an unedited run: name each sample's with original_index")
+        if self.hold is not None and self.original_index is None and self.original is None:
+            raise UserError("hold pulls h back to an unedited run: name each sample's with original_index, or original")
+        if self.original_index is not None and self.original is not None:
+            raise UserError("expected original_index or original as the source of h, got both")
 
     def __call__(self, h: Tensor) -> Tensor:
         """Apply to h (B or 2 B, C, H, W); computed in at least float32, returned in h's type."""
@@ -73,7 +77,7 @@ class HEdit:
             raise UserError(f"expected a guided batch [unconditional; conditional] of even size, got {rows} rows")
         samples = rows // 2 if self.guided else rows
         original = h if h.dtype == torch.float64 else h.float()
-        source = original if self.original_index is None else original[self._source_rows(samples, h.device)]
+        source = self._source(samples, original)
         gate = self._gate(samples, original)
         edited = original
         if self.attenuation is not None:
@@ -90,13 +94,19 @@ class HEdit:
             edited = edited + weight * half * self.lowpass(source)
         return edited.to(h.dtype)
 
-    def _source_rows(self, samples: int, device: torch.device) -> Tensor:
-        """The row of each row's source."""
-        if self.original_index is None or self.original_index.shape != (samples,):
-            shape = None if self.original_index is None else tuple(self.original_index.shape)
-            raise UserError(f"expected original_index of shape ({samples},), got {shape}")
-        index = self.original_index.to(device)
-        return torch.cat([index, index + samples]) if self.guided else index
+    def _source(self, samples: int, h: Tensor) -> Tensor:
+        """The unedited h of each row, before any edit."""
+        if self.original is not None:
+            if self.original.shape != h.shape:
+                given = f"{tuple(self.original.shape)} for h of {tuple(h.shape)}"
+                raise UserError(f"expected an original of h's own shape, got {given}")
+            return self.original.to(h.device, h.dtype)
+        if self.original_index is None:
+            return h
+        if self.original_index.shape != (samples,):
+            raise UserError(f"expected original_index of shape ({samples},), got {tuple(self.original_index.shape)}")
+        index = self.original_index.to(h.device)
+        return h[torch.cat([index, index + samples]) if self.guided else index]
 
     def _half(self, branch: str, samples: int, like: Tensor) -> Tensor | float:
         """1 where the edit acts, 0 on the unconditional half when only the conditional one is edited."""

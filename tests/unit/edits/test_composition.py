@@ -117,7 +117,7 @@ def test_each_part_of_a_focused_composition_has_the_need_of_its_own_attribute(ti
 
 
 def test_the_gate_of_a_focused_composition_looks_for_the_words_of_all_groups(tiny_backbone: Backbone) -> None:
-    gate = focused(tiny_backbone, 1.0, "gender", "skin_tone", gate=0.3)._gate(tiny_backbone, 1, True)
+    gate = focused(tiny_backbone, 1.0, "gender", "skin_tone", gate=0.3).open_gate(tiny_backbone, 1, 2)
     assert gate is not None
     assert len(gate.states) == 4
 
