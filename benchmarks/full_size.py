@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,6 +30,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
+from benchmarks.command import command
 from hspace_exp import run as main_job
 from hspace_exp.atomic import write_json
 from hspace_exp.command_errors import CONF
@@ -147,7 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, asked.limit_gib * GIB / total), device)
     found: dict[str, Any] = {
-        "command": f"python -m benchmarks.full_size {shlex.join(sys.argv[1:] if arguments is None else arguments)}",
+        "command": command("benchmarks.full_size", sys.argv[1:] if arguments is None else arguments),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),
         "versions": versions(),
         "git": git_state(),
