@@ -14,6 +14,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import diffusion, loading
 from hspace_exp.models.checkpointing import checkpoint_second_half
+from hspace_exp.models.compiling import compile_blocks
 from hspace_exp.models.freezing import freeze
 from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
@@ -195,6 +196,7 @@ def load_backbone(
     guidance_scale: float | None = None,
     image_size: int | None = None,
     checkpointing: bool = False,
+    compile: bool = False,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
@@ -210,6 +212,7 @@ def load_backbone(
         guidance_scale: the model's usual scale; its family's by default.
         image_size: side of the images in pixels; the U-Net's native one by default.
         checkpointing: whether training computes activations behind h twice instead of keeping them.
+        compile: whether the U-Net's blocks are compiled, see ``compile_blocks``.
 
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -221,7 +224,7 @@ def load_backbone(
     parts = loading.load_parts(folder, called, found, variant=variant, dtype=number)
     for module in (parts.unet, parts.vae, *parts.text_encoders):
         module.to(where)
-    return Backbone(
+    backbone = Backbone(
         parts.unet,
         parts.vae,
         PromptEncoder(parts.tokenizers, parts.text_encoders, parts.family, parts.zeros_for_empty),
@@ -233,3 +236,7 @@ def load_backbone(
         image_size=image_size,
         checkpointing=checkpointing,
     )
+    if compile:
+        _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row
+        compile_blocks(backbone.unet)
+    return backbone
