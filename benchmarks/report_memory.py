@@ -35,7 +35,10 @@ def _table(jobs: Sequence[Mapping[str, Any]], limit: float | None) -> str:
     rows = []
     for job in jobs:
         stages, estimate = job["stages"], job["estimate_gib"]
-        foretold = {"training": estimate["training"], "generation": max(estimate["generation"], estimate["decoding"])}
+        foretold = {
+            "training": estimate["training"] + estimate.get("kept", 0.0),
+            "generation": max(estimate["generation"], estimate["decoding"]),
+        }
         cells = []
         for name in STAGES:
             cells.append(_peak(stages.get(name, {})))
