@@ -22,7 +22,8 @@ TITLES = {
     "generation": "Edited images",
     "utilisation": "Share of the matrix units' speed",
     "main_job": "The whole main job, embedded model, demo protocol",
-    "multi_gpu": "Several GPUs",
+    "several_devices_images": "Several GPUs: large images",
+    "several_devices_job": "Several GPUs: the whole main job",
     "growth": "How cost grows",
 }
 HEAD = """# Performance
