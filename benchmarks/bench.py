@@ -88,25 +88,37 @@ class Bench:
         self.synchronize()
         more["peak_gib"] = round(torch.cuda.max_memory_allocated(self.device) / GIB, 2)
 
-    def time(self, name: str, call: Callable[[], object], *, calls: int = 3, repeats: int = 5, **more: Any) -> float:
+    def time(
+        self,
+        name: str,
+        call: Callable[[], object],
+        *,
+        calls: int = 3,
+        repeats: int = 5,
+        warmup: Callable[[], object] | None = None,
+        **more: Any,
+    ) -> float:
         """Median seconds of a call, kept under ``name``.
 
         Args:
             name: what is timed.
-            call: run once or twice before it counts; the device is waited for around each group of calls.
+            call: the device is waited for around each group of calls.
             calls: in a group.
             repeats: groups.
+            warmup: run once before it counts; ``call`` itself is run once or twice where there is none.
             more: kept beside the reading.
         """
         calls, repeats = self.of_size((calls, repeats), (1, 2))
         with self.peak_memory(more):
-            samples = self.samples(call, calls, repeats)
+            samples = self.samples(call, calls, repeats, warmup)
         return self.found.measure(name, samples, **more)
 
-    def samples(self, call: Callable[[], object], calls: int, repeats: int) -> list[float]:
+    def samples(
+        self, call: Callable[[], object], calls: int, repeats: int, warmup: Callable[[], object] | None = None
+    ) -> list[float]:
         """Seconds a call of each group of calls."""
-        for _ in range(2 if calls > 1 else 1):
-            call()
+        for _ in range(2 if calls > 1 and warmup is None else 1):
+            (warmup or call)()
         found = []
         for _ in range(repeats):
             self.synchronize()

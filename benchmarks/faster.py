@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hspace_exp.models.checkpointing import checkpoint_second_half
+from hspace_exp.models.compiling import compile_blocks, uncompile_blocks
 
 
 @contextmanager
@@ -41,26 +42,12 @@ def cudnn_attention() -> Iterator[None]:
         yield
 
 
-def parts(unet: Any) -> list[nn.Module]:  # noqa: ANN401 (a diffusers class)
-    """What is compiled piece by piece: the blocks, and what is inside the middle one.
-
-    Hooks on blocks, and so edits of h, stay outside of what is compiled.
-    """
-    middle = [module for module in (*unet.mid_block.resnets, *unet.mid_block.attentions) if module is not None]
-    return [*unet.down_blocks, *middle, *unet.up_blocks]
-
-
 @contextmanager
 def compiled(unet: Any, backend: str = "inductor", mode: str | None = None) -> Iterator[None]:  # noqa: ANN401
-    """``torch.compile`` each part's ``forward`` for the shapes that it meets."""
-    limit, blocks = torch._dynamo.config.recompile_limit, parts(unet)
-    torch._dynamo.config.recompile_limit = 64  # blocks of a class share their code, and each has shapes of its own
+    """As ``model.compile=true``: each block is compiled for the shapes that it meets."""
+    compile_blocks(unet, backend, mode)
     try:
-        for block in blocks:
-            block.forward = torch.compile(block.forward, backend=backend, mode=mode, dynamic=False)
         yield
     finally:
-        for block in blocks:
-            block.__dict__.pop("forward", None)
-        torch._dynamo.config.recompile_limit = limit
+        uncompile_blocks(unet)
         torch._dynamo.reset()

@@ -16,21 +16,23 @@ class Bar:
 
     Attributes:
         name: what was compared.
-        value: measured.
+        value: measured; None where it could not be judged.
         limit: asked for.
         sense: ``at least`` or ``at most``.
         unit: of both.
     """
 
     name: str
-    value: float
+    value: float | None
     limit: float
     sense: str = AT_LEAST
     unit: str = "×"
 
     @property
-    def held(self) -> bool:
-        """Whether the value is on the right side of the limit."""
+    def held(self) -> bool | None:
+        """Whether the value is on the right side of the limit; None where nothing was measured."""
+        if self.value is None:
+            return None
         return self.value >= self.limit if self.sense == AT_LEAST else self.value <= self.limit
 
 
@@ -64,6 +66,11 @@ class Findings:
     def bar(self, name: str, value: float, limit: float, sense: str = AT_LEAST, unit: str = "×") -> None:
         """Compare a number with its bar."""
         self.bars.append(Bar(name, float(value), limit, sense, unit))
+        self.changed()
+
+    def unmeasured(self, name: str, limit: float, sense: str = AT_LEAST, unit: str = "×") -> None:
+        """Keep a bar that could not be judged here; say why with a note."""
+        self.bars.append(Bar(name, None, limit, sense, unit))
         self.changed()
 
     def note(self, text: str) -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,9 +30,11 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
+from benchmarks.command import command
 from hspace_exp import run as main_job
 from hspace_exp.atomic import write_json
 from hspace_exp.command_errors import CONF
+from hspace_exp.concepts.on_policy import OnPolicy
 from hspace_exp.errors import unknown
 from hspace_exp.models.layouts import LAYOUTS, tiny
 from hspace_exp.models.memory import estimate
@@ -41,6 +43,7 @@ from hspace_exp.provenance import describe_device, git_state, versions
 from hspace_exp.schema import register
 
 GIB = 2**30
+ROWS, CONCEPTS = 16, 4  # rows that are trained at once; concepts of focused: those asked for, and those that it keeps
 ON_HAND = "a photo of an the person woman man female male young old nurse carpenter librarian CEO , - ."
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 
@@ -105,7 +108,8 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
             *(o for o in overrides[1:] if method == "lwim" or not o.startswith("mask")),
         ],
     )
-    watch, found = Watch(device), {"model": name, "method": method}
+    states = CONCEPTS * config.protocol.training_images * config.protocol.num_inference_steps
+    watch, found = Watch(device), {"model": name, "method": method, "states": states}
     with patch.object(main_job, "_timed", watch.stage):
         try:
             record = main_job.run(config, folder / "runs" / f"{name}-{method}")
@@ -117,16 +121,20 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
     return {**found, "stages": watch.stages, "metrics": len(record.metrics), "model_config": model}
 
 
-def rows_of(method: str) -> int:
-    """Rows of a training batch: 8 of each concept; ``focused`` learns those that it keeps, too."""
-    return 8 * (4 if method == "focused" else 2)
+def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float]:
+    """What ``hspace_exp.models.memory`` foretells, in GiB.
 
-
-def estimated(name: str, method: str, toy: bool) -> dict[str, float]:
-    """What ``hspace_exp.models.memory`` foretells, in GiB."""
+    Args:
+        name: of the model.
+        method: of the job.
+        toy: at tiny widths.
+        states: of all concepts; ``focused`` keeps the first half of the U-Net for them where that takes 4 GiB at most.
+    """
     layout = tiny(LAYOUTS[name]) if toy else LAYOUTS[name]
-    found = estimate(layout, rows=rows_of(method), runs=1 if method == "sdid" else 2)
-    return {kind: round(value / GIB, 2) for kind, value in vars(found).items()}
+    found = estimate(layout, rows=ROWS, runs=1 if method == "sdid" else 2)
+    kept = states * found.state if method == "focused" else 0
+    peaks = vars(found) | {"kept": kept if kept <= OnPolicy().kept_bytes else 0}
+    return {kind: round(value / GIB, 2) for kind, value in peaks.items() if kind != "state"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, asked.limit_gib * GIB / total), device)
     found: dict[str, Any] = {
-        "command": f"python -m benchmarks.full_size {shlex.join(sys.argv[1:] if arguments is None else arguments)}",
+        "command": command("benchmarks.full_size", sys.argv[1:] if arguments is None else arguments),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),
         "versions": versions(),
         "git": git_state(),
@@ -161,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overrides = [*weights(Path(place), name, device, asked.tiny), *asked.overrides]
             for method in asked.methods.split(","):
                 one = job(name, method, overrides, Path(place), device)
-                one["estimate_gib"] = estimated(name, method, asked.tiny)
+                one["estimate_gib"] = estimated(name, method, asked.tiny, one.pop("states"))
                 found["runs"].append(one)
                 write_json(asked.out, found)
                 print(name, method, one["stages"], one.get("error", ""), flush=True)

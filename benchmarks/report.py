@@ -1,17 +1,19 @@
-"""``python -m benchmarks.report results.json``: docs/performance.md and its plot, every number from the JSON."""
+"""``python -m benchmarks.report results.json …``: docs/performance.md and its plot, every number from the JSON."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table
+from benchmarks.report_growth import growing, growth_plot, growth_tables
+from benchmarks.report_memory import memory_section
+from benchmarks.result_files import Results, newest, read
 from hspace_exp.atomic import write_text
 from hspace_exp.errors import UserError
-from hspace_exp.report.chart import Point, line_chart
 
 TITLES = {
     "released_training": "Training, against the code released with the paper",
@@ -20,67 +22,91 @@ TITLES = {
     "generation": "Edited images",
     "utilisation": "Share of the matrix units' speed",
     "main_job": "The whole main job, embedded model, demo protocol",
+    "several_devices_images": "Several GPUs: large images",
+    "several_devices_job": "Several GPUs: the whole main job",
     "growth": "How cost grows",
 }
-OVERS = ("batch", "image size", "concepts", "professions")
-NAMESPACE = "http://www.w3.org/2000/svg"
-STYLE = (
-    "<style>text{font:12px system-ui,sans-serif;fill:#1b1b1f}.axis{fill:none;stroke:#5c5c66}"
-    '.rule{fill:none;stroke:#d7d7de}</style><rect width="100%" height="100%" fill="#fff"/>'
-)
 HEAD = """# Performance
 
-Written by `python -m benchmarks.report`; how it is measured stands in `benchmarks/README.md`.
+Written by `python -m benchmarks.report`; how it is measured stands in `benchmarks/README.md`. Models have the published
+shapes and random weights. Numbers are medians over repeats, after a warm-up. A section that was measured more than once
+shows its newest whole reading.
 """
+PACKAGES = ("python", "torch", "cuda", "cudnn", "diffusers", "transformers", "lightning")
 
 
-def page(results: Mapping[str, Any], plot: str = "") -> str:
+def page(results: Sequence[Results], plot: str = "") -> str:
     """The Markdown of ``results``; ``plot`` is the file name of the plot of growth."""
-    made, sections = results["made"], results["sections"]
-    lines = [HEAD]
-    if made["rehearsal"]:
+    lines, shown = [HEAD], newest(results)
+    if any(one.made.get("rehearsal") for one in results):
         lines.append("**A rehearsal at toy size: no number below means anything.**\n")
-    lines += [_made(made), _bars(sections)]
-    for name, title in TITLES.items():
-        if name in sections:
-            lines += [f"## {title}\n", _section(name, sections[name], plot)]
+    lines += ["## Bars\n", _bars(shown), "Runs:\n", _runs(results)]
+    for name in [*TITLES, *(other for other in shown if other not in TITLES)]:
+        if name in shown:
+            where, section = shown[name]
+            lines += [f"## {TITLES.get(name, name)}\n", f"`{where.name}`: {where.made['device']}.\n", _section(section)]
+            if plot and any(growing(section["measures"], over) for over in ("batch", "concepts")):
+                lines.append(f"![time and memory against what grows]({plot})\n")
+    memory = memory_section([one for one in results if one.jobs])
+    if memory:
+        lines += ["## Memory of the whole main job, full-size models\n", memory]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _made(made: Mapping[str, Any]) -> str:
-    git = made["git"] or {}
-    commit = f"commit `{str(git.get('commit', 'unknown'))[:12]}`" + (" with changes" if git.get("dirty") else "")
-    packages = ("python", "torch", "cuda", "cudnn", "diffusers", "transformers", "lightning")
-    versions = ", ".join(f"{name} {made['versions'][name]}" for name in packages if name in made["versions"])
-    return (
-        f"{made['device']}; {versions}; {commit}; {made['started'][:10]}, {made['seconds']:.0f} s. "
-        f"`{made['command']}`.\n"
-        "Models have the published shapes and random weights. Numbers are medians over repeats, after a warm-up.\n"
-    )
-
-
-def _bars(sections: Mapping[str, Any]) -> str:
+def _bars(shown: Mapping[str, tuple[Results, Mapping[str, Any]]]) -> str:
     rows = [
-        (bar["name"], f"{bar['value']:.3g} {bar['unit']}", f"{bar['sense']} {bar['limit']:g} {bar['unit']}", _held(bar))
-        for name in TITLES
-        for bar in sections.get(name, {}).get("bars", ())
+        (
+            bar["name"],
+            "-" if bar["value"] is None else f"{bar['value']:.3g} {bar['unit']}",
+            f"{bar['sense']} {bar['limit']:g} {bar['unit']}",
+            _held(bar),
+            where.made["device"],
+            f"`{where.name}`",
+        )
+        for name in [*TITLES, *(other for other in shown if other not in TITLES)]
+        if name in shown
+        for where, section in [shown[name]]
+        for bar in section["bars"]
     ]
-    return "## Bars\n\n" + table(("", "measured", "asked for", ""), rows)
+    return table(("bar", "measured", "asked for", "", "device", "run"), rows)
 
 
 def _held(bar: Mapping[str, Any]) -> str:
+    if bar["value"] is None:
+        return "**not measured**"
     return "held" if bar["held"] else "**missed**"
 
 
-def _section(name: str, section: Mapping[str, Any], plot: str) -> str:
+def _runs(results: Sequence[Results]) -> str:
+    rows = []
+    for one in results:
+        made = one.made
+        versions = ", ".join(f"{name} {made['versions'][name]}" for name in PACKAGES if name in made["versions"])
+        took = f"{made['seconds']:.0f} s" if "seconds" in made else "-"
+        rows.append(
+            (
+                f"`{one.name}`",
+                one.commit,
+                one.started[:10] or "-",
+                took,
+                made["device"],
+                f"`{made['command']}`",
+                versions,
+            )
+        )
+    return table(("run", "commit", "date", "took", "device", "command", "versions"), rows)
+
+
+def _section(section: Mapping[str, Any]) -> str:
     parts = []
     if section["status"] != "done":
         parts.append(f"**{section['status']}** {section['error']}\n")
     measures = section["measures"]
-    if name == "growth":
-        parts += [_growth(measures), f"![time against batch, image size and concepts]({plot})\n" if plot else ""]
-    elif measures:
-        parts.append(_measures(measures))
+    plain = [m for m in measures if "over" not in m]
+    if plain:
+        parts.append(_measures(plain))
+    if len(plain) < len(measures):
+        parts.append(growth_tables(measures))
     parts += [f"- {note}" for note in section["notes"]] + [""]
     return "\n".join(parts)
 
@@ -103,62 +129,18 @@ def _measures(measures: Sequence[Mapping[str, Any]]) -> str:
     return table([columns[i] for i in used], [[row[i] for i in used] for row in rows])
 
 
-def _growth(measures: Sequence[Mapping[str, Any]]) -> str:
-    """One table for each thing that grows."""
-    parts = []
-    for over in OVERS:
-        own = [m for m in measures if m.get("over") == over]
-        rows = [
-            (
-                f"{m['x']}",
-                m["name"].removesuffix(f", {over}"),
-                f"{1e3 * m['median']:.4g}",
-                f"{1e3 * m['median'] / m['images']:.4g}",
-                f"{m['peak_gib']:.1f}" if "peak_gib" in m else "-",
-            )
-            for m in sorted(own, key=lambda m: (m["name"], m["x"]))
-        ]
-        if rows:
-            parts.append(table((over, "", "ms", "ms an image", "peak GiB"), rows))
-    return "\n".join(parts)
-
-
-def growth_plot(measures: Sequence[Mapping[str, Any]]) -> str:
-    """An SVG file: time of a training step for each image, against one image or concept at a time."""
-    lines = {}
-    for over in ("batch", "concepts"):
-        own = sorted((m["x"], m["median"] / m["images"]) for m in measures if m["name"] == f"training step, {over}")
-        if own:
-            lines[over] = [Point(x, seconds / own[0][1]) for x, seconds in own]
-    if not lines:
-        return ""
-    colours = " and ".join(f"{over} ({colour})" for over, colour in zip(lines, ("blue", "orange"), strict=False))
-    chart = line_chart("Time an image", colours, "time an image, share of that at 1", lines)
-    opening, rest = chart.split(">", 1)
-    return opening.replace("<svg", f'<svg xmlns="{NAMESPACE}"', 1) + ">" + STYLE + rest + "\n"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; text to the left, the rest to the right."""
-    rule = "|---" + "|--:" * (len(head) - 1) + "|"
-    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
-    return "\n".join([lines[0], rule, *lines[1:], ""])
-
-
 def main(words: Sequence[str]) -> int:
     """Write the page and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+", help="JSON of benchmarks.run or benchmarks.full_size")
     parser.add_argument("--out", type=Path, default=Path("docs/performance.md"))
     a = parser.parse_args(words)
     try:
-        results = json.loads(a.results.read_text(encoding="utf-8"))
-        measures = results["sections"].get("growth", {}).get("measures", [])
-    except (OSError, ValueError, KeyError) as error:
-        print(
-            UserError(f"{a.results} holds no results of benchmarks.run ({error}): measure them first"), file=sys.stderr
-        )
+        results = [read(path) for path in a.results]
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 2
+    measures = [m for _, section in newest(results).values() for m in section["measures"]]
     picture, plot = growth_plot(measures), a.out.with_name(f"{a.out.stem}_growth.svg")
     if picture:
         write_text(plot, picture)

@@ -19,7 +19,7 @@ _NOT_DIGESTED = frozenset(
         *("hydra", "paths", "run_dir", "cache_dir", "output_dir", "root_dir", "default_root_dir", "save_dir"),
         *("logger", "callbacks", "enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
         *("device", "devices", "accelerator", "strategy", "num_nodes", "num_workers", "workers", "threads"),
-        *("batch_size", "chunk_size"),
+        *("batch_size", "chunk_size", "rows_at_once", "compile"),
     }
 )
 # The batch that a vector is trained with is a hyper-parameter like the learning rate: it changes the vector.
@@ -47,8 +47,8 @@ def config_digest(config: Mapping[str, Any]) -> str:
     """Digest of what decides a run's numbers.
 
     Left out, wherever they stand: the nodes and values named in ``_NOT_DIGESTED`` (paths, loggers, devices, batch
-    sizes; but not the batch size inside ``method`` or ``training``, which is a hyper-parameter). Absolute paths count
-    by their last name only, so that the same weights in another checkout are the same model.
+    sizes, compilation; but not the batch size inside ``method`` or ``training``, which is a hyper-parameter). Absolute
+    paths count by their last name only, so that the same weights in another checkout are the same model.
     """
     return digest(essential(config))
 

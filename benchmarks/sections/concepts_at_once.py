@@ -23,7 +23,7 @@ def measure(bench: Bench) -> None:
                 make(batch),
                 ours.noised(backbone, batch, count),
                 ours.named(count),
-                calls=20,
+                calls=10,
                 repeats=7,
                 concepts=count,
             )

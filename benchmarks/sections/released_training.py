@@ -18,11 +18,10 @@ REUSES = (2, 8)  # steps that see a state: about 2 in protocol=full
 
 @dataclass(frozen=True)
 class Ours:
-    """Seconds of a step with fresh noise, of one with what is kept (also in channels_last), and of keeping a state."""
+    """Seconds of a step with fresh noise, of one with what is kept, and of keeping a state."""
 
     fresh: float
     kept: float
-    kept_nhwc: float
     ahead: float
 
 
@@ -45,8 +44,7 @@ def measure(bench: Bench) -> None:
         )
         bench.found.note(
             f"Both bf16, batch {batch}, nothing kept, every z_t fresh: {theirs / own.fresh:.2f} ×. What is kept takes "
-            f"{1e3 * own.ahead:.1f} ms a state, once; with that counted: {amortised}. "
-            f"Kept and channels_last, not counted: {theirs / own.kept_nhwc:.2f} ×."
+            f"{1e3 * own.ahead:.1f} ms a state, once; with that counted: {amortised}."
         )
         del step
         bench.free()
@@ -90,6 +88,4 @@ def _ours(bench: Bench, backbone: Backbone, batch: int, number: str) -> Ours:
     with faster.checkpointing(backbone.unet):
         less = ours.time_training(bench, f"{name}, checkpointing", backbone, training, made[0], batch=batch)
     bench.found.note(f"{where}: model.checkpointing=true makes that step {less / kept:.2f} × as long.")
-    with faster.channels_last(backbone.unet):
-        nhwc = ours.time_training(bench, f"{name}, channels_last", backbone, training, made[0], batch=batch)
-    return Ours(fresh, kept, nhwc, ahead)
+    return Ours(fresh, kept, ahead)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks import faster, models, ours
+from benchmarks import models, ours
 from benchmarks.bench import Bench
 from benchmarks.kept import KeptBatches
 from benchmarks.references import DiscoveringStep
@@ -21,24 +21,20 @@ def measure(bench: Bench) -> None:
         theirs = {}
         for how, cached in (("images encoded at every step", False), ("latents cached", True)):
             step = DiscoveringStep(backbone, vae, batch, cached=cached)
-            theirs[how] = bench.time(f"SDID, {how}, batch {batch}", step, images=batch, batch=batch)
+            theirs[how] = bench.time(f"SDID, {how}, batch {batch}", step, calls=2, images=batch, batch=batch)
         training, examples = ours.sdid(batch), ours.noised(backbone, batch)
         name = f"ours, fresh noise, batch {batch}"
-        fresh = ours.time_training(bench, name, backbone, training, examples, batch=batch)
+        fresh = ours.time_training(bench, name, backbone, training, examples, calls=2, batch=batch)
         pool = KeptBatches(examples, batches)
         name = f"ours, first half kept, batch {batch}"
         kept = ours.time_training(bench, name, backbone, training, pool, batch=batch)
-        with faster.channels_last(backbone.unet):
-            name = f"ours, first half kept, channels_last, batch {batch}"
-            nhwc = ours.time_training(bench, name, backbone, training, pool, batch=batch)
         encoding, latents = theirs.values()
         found = bench.found
         found.bar(f"ours (first half kept) against SDID's step, both bf16, batch {batch}", encoding / kept, ENCODING)
         found.bar(f"the same with latents cached in both, bf16, batch {batch}", latents / kept, CACHED)
         found.note(
             f"Batch {batch}, fresh noise at every step: {encoding / fresh:.2f} ×, and {latents / fresh:.2f} × with "
-            f"latents cached in both. With the first half kept and channels_last: {encoding / nhwc:.2f} × and "
-            f"{latents / nhwc:.2f} ×. Kept is a pool of {batches} batches of noised images."
+            f"latents cached in both. Kept is a pool of {batches} batches of noised images."
         )
         del pool, step
         bench.free()

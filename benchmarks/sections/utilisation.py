@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -71,7 +71,6 @@ def measure(bench: Bench) -> None:
     ways: dict[str, Context] = {"eager": nullcontext, "channels_last": partial(faster.channels_last, backbone.unet)}
     if bench.device.type == "cuda":
         ways["cuDNN attention"] = faster.cudnn_attention
-        ways["channels_last, cuDNN attention"] = partial(_both, backbone)
     for how, context in ways.items():
         try:
             with context():
@@ -89,13 +88,6 @@ def measure(bench: Bench) -> None:
         _compiled(bench, backbone, way, steps, share)
     except Exception as error:  # compilers fail in many ways, and what was found before stands
         bench.found.note(f"torch.compile failed: {type(error).__name__}: {str(error)[:300]}")
-
-
-def _both(backbone: Backbone) -> AbstractContextManager[object]:
-    stack = ExitStack()
-    stack.enter_context(faster.channels_last(backbone.unet))
-    stack.enter_context(faster.cudnn_attention())
-    return stack
 
 
 def _compiled(

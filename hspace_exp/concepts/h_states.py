@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from hspace_exp.concepts.rows_at_once import rows_without_gradient
 from hspace_exp.concepts.task import Task
 from hspace_exp.concepts.trajectories import Trajectories
 from hspace_exp.errors import UserError
@@ -14,15 +15,14 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.split import encode
 from hspace_exp.progress import track
 
-_ROWS = 64
-
 
 @torch.no_grad()
 def h_of_runs(backbone: Backbone, runs: Trajectories, prompt: str, count: int, description: str = "h") -> Tensor:
     """(N, T, C, H, W) float32 on the CPU: h under ``prompt`` at the states of the first ``count`` runs."""
     latents, times = runs.latents[:count], runs.timesteps[:count]
     embeds = backbone.encode_prompts([prompt])
-    pairs = list(zip(latents.flatten(0, 1).split(_ROWS), times.flatten().split(_ROWS), strict=True))
+    rows = rows_without_gradient(backbone)
+    pairs = list(zip(latents.flatten(0, 1).split(rows), times.flatten().split(rows), strict=True))
     found = [
         encode(backbone, some, t.to(backbone.device), embeds.expand(len(some))).h.float().cpu()
         for some, t in track(pairs, description=description)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hspace_exp.concepts.method import Training
 from hspace_exp.concepts.objectives import Noisy
+from hspace_exp.concepts.rows_at_once import losses_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.progress import track
 from hspace_exp.seeding import generator
@@ -55,7 +56,7 @@ class ConceptModule(lightning.LightningModule):
         """Loss of one step, summed over concepts so that each has the gradient of its own mean."""
         settings = self.training_settings
         vectors = self.vectors.repeat_interleave(settings.batch_size, dim=0)
-        losses = settings.objective(self.backbone, vectors, self.examples.draw(self.global_step))
+        losses = losses_of(settings.objective, self.backbone, vectors, self.examples.draw(self.global_step))
         losses = losses.view(len(self.names), settings.batch_size).mean(1)
         with torch.no_grad():
             sizes = self.vectors.square().mean((1, 2, 3)).sqrt()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -48,6 +48,11 @@ class Noisy:
     encoded: Encoded | None = None
     teacher: Tensor | None = None
 
+    def rows(self, part: slice) -> Noisy:
+        """Some of the rows."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: _rows(some, part) for name, some in own.items() if some is not None})
+
     def predict(self, backbone: Backbone, edit: HEdit) -> Tensor:
         """The U-Net's prediction (B, C, H, W) with h edited."""
         if self.encoded is not None:
@@ -67,6 +72,14 @@ class Noisy:
             raise UserError("the loss score_matching needs the prompts with the attribute")
         with torch.no_grad():
             return backbone.predict(self.latents, self.timesteps, self.positive)
+
+
+def _rows(some: Tensor | PromptEmbeds | Encoded, part: slice) -> Any:
+    if isinstance(some, PromptEmbeds):
+        return some.index(part)
+    if isinstance(some, Encoded):
+        return Encoded(some.h[part], tuple(skip[part] for skip in some.skips), some.embedding[part])
+    return some[part]
 
 
 class Objective(Protocol):

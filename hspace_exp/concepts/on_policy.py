@@ -10,15 +10,18 @@ from torch import Tensor
 
 from hspace_exp.concepts.noised import embeds_of
 from hspace_exp.concepts.objectives import Noisy
+from hspace_exp.concepts.rows_at_once import rows_without_gradient
 from hspace_exp.concepts.trajectories import Trajectories
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.free_memory import free_bytes
 from hspace_exp.models.split import Encoded, encode
 from hspace_exp.progress import track
 from hspace_exp.seeding import generator
 
 RUNS = ("neutral", "positive")
-_ROWS = 64
+# The share of free memory that the first halves may take: the rest is for the training step.
+KEPT_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class OnPolicy:
 
     Attributes:
         runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
-        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this.
+        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
+            and at most a third of what a GPU has free.
         teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
     """
 
@@ -89,7 +93,8 @@ class OnPolicyStates:
 
     def _taught(self, name: str, positive: str) -> Tensor:
         """The frozen model's prediction under the positive prompt at all states, guided where that is asked for."""
-        pairs = list(zip(self.latents[name].split(_ROWS), self.times[name].split(_ROWS), strict=True))
+        rows = rows_without_gradient(self.backbone)
+        pairs = list(zip(self.latents[name].split(rows), self.times[name].split(rows), strict=True))
         conditional, unconditional = (self.backbone.encode_prompts([prompt]) for prompt in (positive, ""))
         taught = []
         with torch.no_grad():
@@ -116,13 +121,15 @@ class OnPolicyStates:
     def _keep(self, prompts: Mapping[str, Mapping[str, str]], kept_bytes: int) -> None:
         neutral = {name: prompts[name]["neutral"] for name in self.names}
         one = self._encode(self.names[0], neutral[self.names[0]], slice(0, 1))
-        if sum(len(times) for times in self.times.values()) * one.bytes_a_row > kept_bytes:
+        wanted, free = sum(len(times) for times in self.times.values()) * one.bytes_a_row, free_bytes(one.h.device)
+        if wanted > kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
             return
         for name in self.names:
-            starts = range(0, len(self.times[name]), _ROWS)
+            rows = rows_without_gradient(self.backbone)
+            starts = range(0, len(self.times[name]), rows)
             parts = track(starts, description=f"first half for {name!r}")
             self.encoded[name] = Encoded.cat(
-                [self._encode(name, neutral[name], slice(start, start + _ROWS)) for start in parts]
+                [self._encode(name, neutral[name], slice(start, start + rows)) for start in parts]
             )
 
     def draw(self, step: int) -> Noisy:
@@ -155,7 +162,8 @@ def presence_of(backbone: Backbone, runs: Trajectories, neutral: str) -> Tensor:
     """(C, H, W) mean of h under ``neutral`` over the states of sampling runs that show a concept."""
     total, count = torch.zeros(backbone.h_shape, dtype=torch.float64), 0
     latents, times = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1)
-    for some, t in zip(latents.split(_ROWS), times.split(_ROWS), strict=True):
+    rows = rows_without_gradient(backbone)
+    for some, t in zip(latents.split(rows), times.split(rows), strict=True):
         h = encode(backbone, some, t.to(backbone.device), backbone.encode_prompts([neutral]).expand(len(some))).h
         total, count = total + h.double().sum(0).cpu(), count + len(some)
     return (total / count).float()

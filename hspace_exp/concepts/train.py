@@ -85,6 +85,8 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         learnt[name] = task.concept(
             name, vector, presence.get(name), **noted, optimizer_steps=steps, unet_evaluations=cost
         )
+    if isinstance(examples, OnPolicyStates):
+        examples.encoded.clear()  # gigabytes that the images need now, while Lightning may hold the module for longer
     return learnt
 
 

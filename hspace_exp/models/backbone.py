@@ -14,6 +14,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import diffusion, loading
 from hspace_exp.models.checkpointing import checkpoint_second_half
+from hspace_exp.models.compiling import compile_blocks
 from hspace_exp.models.freezing import freeze
 from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
@@ -23,8 +24,9 @@ __all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
-# The VAE works on at most so many pixels at once, in float32: some 4 GB for one image of 1,024 px.
-VAE_PIXELS = 2**20
+# The VAE works on at most so many pixels at once, in float32, but on one image at least: some 4 GB for one of 1,024 px,
+# 2 GB for two of 512 px. More at once would be no faster, and more than the U-Net takes.
+VAE_PIXELS = 2**19
 
 
 class Backbone:
@@ -40,6 +42,7 @@ class Backbone:
         image_size: side of the images, in pixels.
         latent_shape: (C, H, W) of the latents.
         guidance_scale: the scale that the model is meant to be sampled with.
+        rows_at_once: that training differentiates at a time; None: a whole batch.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Backbone:
         guidance_scale: float | None = None,
         image_size: int | None = None,
         checkpointing: bool = False,
+        rows_at_once: int | None = None,
     ) -> None:
         """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
         if family not in GUIDANCE_SCALES:
@@ -67,6 +71,9 @@ class Backbone:
         self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
         self.prompt_encoder = prompt_encoder
         self.family, self.name, self.revision = family, name, revision
+        if rows_at_once is not None and rows_at_once < 1:
+            raise UserError(f"expected model.rows_at_once of at least 1, or null, got {rows_at_once}")
+        self.rows_at_once = rows_at_once
         for module in (self.unet, self.vae, *prompt_encoder.text_encoders):
             freeze(module)
         if checkpointing:
@@ -195,6 +202,8 @@ def load_backbone(
     guidance_scale: float | None = None,
     image_size: int | None = None,
     checkpointing: bool = False,
+    compile: bool = False,
+    rows_at_once: int | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
@@ -210,6 +219,8 @@ def load_backbone(
         guidance_scale: the model's usual scale; its family's by default.
         image_size: side of the images in pixels; the U-Net's native one by default.
         checkpointing: whether training computes activations behind h twice instead of keeping them.
+        compile: whether the U-Net's blocks are compiled, see ``compile_blocks``.
+        rows_at_once: of a training batch, whose memory they bound, see ``losses_of``; None: all.
 
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -221,7 +232,7 @@ def load_backbone(
     parts = loading.load_parts(folder, called, found, variant=variant, dtype=number)
     for module in (parts.unet, parts.vae, *parts.text_encoders):
         module.to(where)
-    return Backbone(
+    backbone = Backbone(
         parts.unet,
         parts.vae,
         PromptEncoder(parts.tokenizers, parts.text_encoders, parts.family, parts.zeros_for_empty),
@@ -232,4 +243,9 @@ def load_backbone(
         guidance_scale=guidance_scale,
         image_size=image_size,
         checkpointing=checkpointing,
+        rows_at_once=rows_at_once,
     )
+    if compile:
+        _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row
+        compile_blocks(backbone.unet)
+    return backbone

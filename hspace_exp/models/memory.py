@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -36,12 +36,14 @@ class Estimate:
         training: peak of a training step, weights included.
         generation: peak of guided sampling, weights included.
         decoding: peak of turning latents into images, weights included.
+        state: of the first half of the U-Net at one latent, in 16 bits, where it is kept (``models.split``).
     """
 
     weights: int
     training: int
     generation: int
     decoding: int
+    state: int
 
 
 def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, checkpointing: bool = True) -> Estimate:
@@ -49,7 +51,7 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
 
     Args:
         layout: its shapes.
-        rows: of a training batch: concepts times images of each.
+        rows: of a training batch that are in memory at a time: concepts times images of each, or ``rows_at_once``.
         chunk: images sampled at once.
         runs: of each image, 2 where an unedited one runs beside the edited one; guidance doubles them again.
         checkpointing: see ``load_backbone``.
@@ -67,6 +69,7 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
                 _predict(unet, layout, 2 * runs * chunk)
             with _live() as decoding:
                 vae.decode(torch.empty(images, 4, side, side))
+            state = _first_half(unet, layout)
         if checkpointing:
             checkpoint_second_half(unet)
         with _live() as training:
@@ -74,7 +77,7 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
             with edit_hspace(unet, lambda h: (h + vector).to(h.dtype)):
                 _predict(unet, layout, rows).float().square().mean().backward()
     fixed = weights + OVERHEAD
-    return Estimate(weights, fixed + training.peak, fixed + sampling.peak, fixed + decoding.peak)
+    return Estimate(weights, fixed + training.peak, fixed + sampling.peak, fixed + decoding.peak, state)
 
 
 def _frozen(module: torch.nn.Module) -> torch.nn.Module:
@@ -97,6 +100,19 @@ def _predict(unet: Any, layout: Layout, rows: int) -> Tensor:
         added_cond_kwargs=added,
     ).sample
     return found
+
+
+def _first_half(unet: Any, layout: Layout) -> int:
+    """Bytes of what ``models.split`` keeps of one row: all that is handed to the second half."""
+    handed: list[Tensor] = []
+    with ExitStack() as hooks:
+        hooks.callback(unet.conv_in.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
+        for block in unet.down_blocks:
+            hooks.callback(block.register_forward_hook(lambda m, args, found: handed.extend(found[1])).remove)
+        hooks.callback(unet.mid_block.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
+        hooks.callback(unet.time_embedding.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
+        _predict(unet, layout, 1)
+    return sum(tensor.nbytes for tensor in handed)
 
 
 class _Fused(torch.autograd.Function):

@@ -12,6 +12,7 @@ from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
 from hspace_exp.errors import UserError
 from hspace_exp.generation import Sampling
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.free_memory import free_bytes
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.seeding import initial_noise
@@ -67,6 +68,30 @@ def test_kept_halves_give_the_losses_of_whole_passes(tiny_backbone: Backbone) ->
     for step in (0, 3):
         losses = [objective(tiny_backbone, vectors, examples.draw(step)) for examples in (kept, computed)]
         torch.testing.assert_close(losses[0], losses[1], rtol=1e-2, atol=1e-4)
+
+
+def test_halves_are_kept_where_a_third_of_the_free_memory_takes_them(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = states(tiny_backbone)
+    taken = examples.encoded["female"].bytes_a_row * len(examples.times["female"])
+    for free, kept in ((None, True), (3 * taken + 9, True), (3 * taken - 9, False)):
+        monkeypatch.setattr("hspace_exp.concepts.on_policy.free_bytes", lambda device, free=free: free)
+        assert bool(states(tiny_backbone).encoded) is kept
+
+
+def test_nothing_is_known_of_the_free_memory_of_a_cpu() -> None:
+    assert free_bytes(torch.device("cpu")) is None
+
+
+def test_passes_take_as_many_rows_as_the_model_allows(tiny_backbone: Backbone) -> None:
+    whole = states(tiny_backbone)
+    tiny_backbone.rows_at_once = 4
+    with record_hspace(tiny_backbone.unet) as seen:
+        parts = states(tiny_backbone)
+    assert max(len(h) for h in seen) == 8
+    torch.testing.assert_close(parts.teacher["female"], whole.teacher["female"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts.encoded["female"].h, whole.encoded["female"].h, rtol=1e-2, atol=1e-3)
 
 
 def test_score_matching_is_the_distance_to_the_frozen_model_under_the_positive_prompt(tiny_backbone: Backbone) -> None:

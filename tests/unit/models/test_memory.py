@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
+from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.layouts import LAYOUTS, tiny
 from hspace_exp.models.memory import OVERHEAD, _Live, estimate
+from hspace_exp.models.split import encode
 
 GIB = 2**30
 
@@ -43,3 +48,10 @@ def test_memory_grows_with_rows_and_shrinks_with_checkpointing() -> None:
     assert small.generation < large.generation
     assert large.generation - fixed < 2.1 * (small.generation - fixed)
     assert small.decoding == large.decoding
+
+
+def test_the_first_half_of_a_state_is_what_the_split_keeps(tiny_family: Callable[[str], Path]) -> None:
+    backbone = load_backbone(tiny_family("sd14"), device="cpu")
+    latents = torch.zeros(1, *backbone.latent_shape)
+    kept = encode(backbone, latents, torch.tensor([5]), backbone.encode_prompts([""]))
+    assert estimate(tiny(LAYOUTS["sd14"]), rows=2, chunk=1).state == kept.to(backbone.device, torch.half).bytes_a_row

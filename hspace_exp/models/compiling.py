@@ -1,0 +1,66 @@
+"""``torch.compile`` for a frozen U-Net, block by block, so that hooks on h and on cross-attention keep working."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+# Blocks of a class share their code, and each has shapes of its own; PyTorch's limit of 8 would leave most as they are.
+RECOMPILATIONS = 64
+
+
+def parts(unet: Any) -> list[nn.Module]:
+    """What is compiled piece by piece: the blocks, and what is inside the middle one.
+
+    Hooks on blocks, and so edits of h, stay outside of what is compiled. Of a block that is computed twice
+    (``checkpoint_second_half``) the pieces that are kept or repeated as a whole are compiled.
+    """
+    found: list[nn.Module] = []
+    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        if block is not unet.mid_block and not getattr(block, "gradient_checkpointing", False):
+            found.append(block)
+            continue
+        found += block.resnets
+        for attention in getattr(block, "attentions", ()):
+            if attention is not None:
+                twice = getattr(attention, "gradient_checkpointing", False)
+                found += attention.transformer_blocks if twice else [attention]
+    return found
+
+
+def compile_blocks(unet: Any, backend: str = "inductor", mode: str | None = None) -> None:
+    """Compile each part's ``forward`` for the shapes that it meets, at the first call with each.
+
+    Compiled code neither sees hooks that come later nor forgets those it was made with. So a part runs as it is while
+    anything inside it is hooked, as by masks from attention, chi and gates; the other parts stay compiled.
+
+    Args:
+        unet: of diffusers; compile it after checkpointing is set.
+        backend: of ``torch.compile``.
+        mode: of ``torch.compile``.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)
+    uncompile_blocks(unet)
+    for part in parts(unet):
+        _forward_of(part, torch.compile(part.forward, backend=backend, mode=mode, dynamic=False))
+
+
+def uncompile_blocks(unet: Any) -> None:
+    """Undo ``compile_blocks``."""
+    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        for module in block.modules():
+            module.__dict__.pop("forward", None)
+
+
+def _forward_of(part: Any, compiled: Callable[..., Any]) -> None:
+    """Let ``part`` run ``compiled`` unless something inside it is hooked; its class, weights and names stay."""
+    plain, inner = part.forward, [module for module in part.modules() if module is not part]
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        hooked = any(module._forward_hooks or module._forward_pre_hooks for module in inner)
+        return (plain if hooked else compiled)(*args, **kwargs)
+
+    part.forward = forward
