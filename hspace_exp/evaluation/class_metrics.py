@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.bootstrap import resamples
+from hspace_exp.evaluation.functional.bootstrap import resample_blocks
 from hspace_exp.evaluation.functional.corrected import corrected_shares, resampled_confusion
 from hspace_exp.evaluation.functional.fairness import bias_amplification, class_counts, deviation_ratio
 from hspace_exp.evaluation.functional.noise_floor import deviation_ratio_floor
@@ -44,6 +44,19 @@ class ClassBalance(ImageMetric):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean over groups."""
         return self.formula(self.counts(rows, groups)).mean()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return self.formula(self.resampled_counts(rows, groups, indices)).mean(-1)
+
+    def resampled_counts(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """(R, G', C) ``counts`` of each row of (R, N) indices; resamples keep the groups' sizes."""
+        present, member = groups.unique(return_inverse=True)
+        cells = member * self.num_classes + rows[:, 0].long()[indices]
+        size = len(present) * self.num_classes
+        cells += size * torch.arange(len(indices), device=cells.device)[:, None]
+        found = torch.bincount(cells.flatten(), minlength=size * len(indices))
+        return found.view(len(indices), len(present), self.num_classes)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own number; all weigh the same."""
@@ -110,9 +123,9 @@ class CorrectedDeviationRatio(DeviationRatio):
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """Of resampled images and a resampled confusion matrix; resamples that cannot be inverted do not count."""
         values = []
-        for i in resamples(strata, self.repeats, random):
+        for indices in resample_blocks(strata, self.repeats, random, at_once=1):
             confusion = resampled_confusion(self.confusion, random)
-            values.append(self._of(self.counts(rows[i], groups[i]), confusion).mean())
+            values.append(self._of(self.resampled_counts(rows, groups, indices)[0], confusion).mean())
         found = torch.stack(values)
         return found[found.isfinite()] if int(found.isfinite().sum()) > 1 else found.nan_to_num()
 
@@ -150,6 +163,10 @@ class BiasAmplification(ClassBalance):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean over groups."""
         return bias_amplification(self.counts(rows, groups), self.truth[groups.unique()])
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return bias_amplification(self.resampled_counts(rows, groups, indices), self.truth[groups.unique()])
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own bias amplification; all weigh the same."""
