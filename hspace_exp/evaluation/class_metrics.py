@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.bootstrap import resample_blocks
-from hspace_exp.evaluation.functional.corrected import corrected_shares, resampled_confusion
+from hspace_exp.evaluation.functional.bootstrap import BLOCK, resamples
+from hspace_exp.evaluation.functional.corrected import (
+    corrected_shares,
+    corrected_shares_of_resamples,
+    resampled_confusion,
+)
 from hspace_exp.evaluation.functional.fairness import bias_amplification, class_counts, deviation_ratio
 from hspace_exp.evaluation.functional.noise_floor import deviation_ratio_floor
 from hspace_exp.evaluation.functional.parity import parity_gap, total_variation
@@ -122,11 +127,15 @@ class CorrectedDeviationRatio(DeviationRatio):
 
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """Of resampled images and a resampled confusion matrix; resamples that cannot be inverted do not count."""
-        values = []
-        for indices in resample_blocks(strata, self.repeats, random, at_once=1):
-            confusion = resampled_confusion(self.confusion, random)
-            values.append(self._of(self.resampled_counts(rows, groups, indices)[0], confusion).mean())
-        found = torch.stack(values)
+        draws, values = resamples(strata, self.repeats, random), []
+        while drawn := [
+            (indices, resampled_confusion(self.confusion, random))
+            for indices in islice(draws, max(1, BLOCK // len(strata)))
+        ]:
+            indices, confusions = (torch.stack(some) for some in zip(*drawn, strict=True))
+            shares = corrected_shares_of_resamples(self.resampled_counts(rows, groups, indices), confusions)
+            values.append(deviation_ratio(shares).mean(-1))
+        found = torch.cat(values)
         return found[found.isfinite()] if int(found.isfinite().sum()) > 1 else found.nan_to_num()
 
     def result(self) -> MetricValue:

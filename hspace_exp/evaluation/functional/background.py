@@ -12,6 +12,8 @@ from hspace_exp.errors import UserError
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
+# Values of images that are compared at once on a CPU: few enough for the dozen intermediate results to stay in cache.
+CACHED = 2**17
 
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
@@ -94,18 +96,25 @@ def pasted_ssim(edited: Tensor, original: Tensor, masks: Sequence[Tensor]) -> li
     Returns:
         (B,) float64 for each mask; NaN where it is empty.
     """
-    before, found = original.double(), []
-    moments = _moments(before)
-    for mask in masks:
-        pasted = torch.where(mask, edited, original).double()
-        found.append(masked_mean(_likeness(pasted, before, _moments(pasted), moments), mask))
-    return found
+    few = len(original) if original.is_cuda else max(1, CACHED // original[0].numel())
+    slices = [slice(start, start + few) for start in range(0, len(original), few)]
+    parts = [_pasted(edited[rows], original[rows], [mask[rows] for mask in masks]) for rows in slices]
+    return [torch.cat(values) for values in zip(*parts, strict=True)]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of (B, 1, H, W) values over (B, 1, H, W) masks; (B,) float64, NaN where the mask is empty."""
     inside = mask.double()
     return (values * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+
+
+def _pasted(edited: Tensor, original: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    before, found = original.double(), []
+    moments = _moments(before)
+    for mask in masks:
+        pasted = torch.where(mask, edited, original).double()
+        found.append(masked_mean(_likeness(pasted, before, _moments(pasted), moments), mask))
+    return found
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
