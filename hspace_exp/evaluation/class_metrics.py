@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.bootstrap import resamples
-from hspace_exp.evaluation.functional.corrected import corrected_shares, resampled_confusion
+from hspace_exp.evaluation.functional.bootstrap import BLOCK, resamples
+from hspace_exp.evaluation.functional.corrected import (
+    corrected_shares,
+    corrected_shares_of_resamples,
+    resampled_confusion,
+)
 from hspace_exp.evaluation.functional.fairness import bias_amplification, class_counts, deviation_ratio
 from hspace_exp.evaluation.functional.noise_floor import deviation_ratio_floor
 from hspace_exp.evaluation.functional.parity import parity_gap, total_variation
@@ -44,6 +49,19 @@ class ClassBalance(ImageMetric):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean over groups."""
         return self.formula(self.counts(rows, groups)).mean()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return self.formula(self.resampled_counts(rows, groups, indices)).mean(-1)
+
+    def resampled_counts(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """(R, G', C) ``counts`` of each row of (R, N) indices; resamples keep the groups' sizes."""
+        present, member = groups.unique(return_inverse=True)
+        cells = member * self.num_classes + rows[:, 0].long()[indices]
+        size = len(present) * self.num_classes
+        cells += size * torch.arange(len(indices), device=cells.device)[:, None]
+        found = torch.bincount(cells.flatten(), minlength=size * len(indices))
+        return found.view(len(indices), len(present), self.num_classes)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own number; all weigh the same."""
@@ -109,11 +127,15 @@ class CorrectedDeviationRatio(DeviationRatio):
 
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """Of resampled images and a resampled confusion matrix; resamples that cannot be inverted do not count."""
-        values = []
-        for i in resamples(strata, self.repeats, random):
-            confusion = resampled_confusion(self.confusion, random)
-            values.append(self._of(self.counts(rows[i], groups[i]), confusion).mean())
-        found = torch.stack(values)
+        draws, values = resamples(strata, self.repeats, random), []
+        while drawn := [
+            (indices, resampled_confusion(self.confusion, random))
+            for indices in islice(draws, max(1, BLOCK // len(strata)))
+        ]:
+            indices, confusions = (torch.stack(some) for some in zip(*drawn, strict=True))
+            shares = corrected_shares_of_resamples(self.resampled_counts(rows, groups, indices), confusions)
+            values.append(deviation_ratio(shares).mean(-1))
+        found = torch.cat(values)
         return found[found.isfinite()] if int(found.isfinite().sum()) > 1 else found.nan_to_num()
 
     def result(self) -> MetricValue:
@@ -150,6 +172,10 @@ class BiasAmplification(ClassBalance):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean over groups."""
         return bias_amplification(self.counts(rows, groups), self.truth[groups.unique()])
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return bias_amplification(self.resampled_counts(rows, groups, indices), self.truth[groups.unique()])
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own bias amplification; all weigh the same."""

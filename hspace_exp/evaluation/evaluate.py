@@ -123,7 +123,7 @@ def evaluate(
         measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
     others = tuple(name for name in judge.attributes if name not in (attribute, *parts))
     measures |= content_measures(judge.name, others, **options)
-    measures |= distribution_measures(**options)
+    measures |= distribution_measures(device, **options)
     judges = [judge]
     if second_judge is not None:
         judges.append(second_judge)

@@ -24,6 +24,9 @@ from hspace_exp.masks.small_sam import load_small_sam
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
 PORTRAIT_POINTS = ((0.5, 0.42), (0.5, 0.7), (0.5, 0.92))
 
+# Images whose attention still fits a CPU's cache.
+CACHED = 8
+
 # Combinations that are judged beside the attribute itself.
 INTERSECTIONS = (("gender", "skin_tone"),)
 
@@ -36,9 +39,14 @@ def sam_person_masks(folder: Path, device: str) -> PersonMasks:
         """(B, H, W, 3) uint8 images to (B, 1, H, W) masks."""
         height, width = images.shape[1:3]
         size = torch.tensor([width, height], dtype=torch.float32)
-        boxes = (torch.tensor(PORTRAIT_BOX) * size.repeat(2)).expand(len(images), -1)
-        points = (torch.tensor(PORTRAIT_POINTS) * size).expand(len(images), -1, -1)
-        return segment(sam, images, boxes, points).cpu()
+        box, points = torch.tensor(PORTRAIT_BOX) * size.repeat(2), torch.tensor(PORTRAIT_POINTS) * size
+        some = len(images) if sam.device.type == "cuda" else CACHED
+        return torch.cat(
+            [
+                segment(sam, few, box.expand(len(few), -1), points.expand(len(few), -1, -1)).cpu()
+                for few in images.split(max(1, some))
+            ]
+        )
 
     return masks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,20 +33,27 @@ class ImageTextModel(Protocol):
         """Embed texts as (len(texts), D) unit vectors."""
 
 
+# Batches remembered: the unedited images, the edited ones, and two that are pasted together of both.
+REMEMBERED = 4
+
+
 class SharedClip:
     """An image-text model that embeds the same batch once, however many metrics and judges ask for it."""
 
     def __init__(self, model: ImageTextModel) -> None:
         """Wrap ``model``."""
         self.model = model
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: deque[tuple[Tensor, Tensor]] = deque(maxlen=REMEMBERED)
         self._texts: dict[str, Tensor] = {}
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embed (B, 3, H, W) images in [0, 1]; (B, D) unit vectors."""
-        if self._last is None or self._last[0] is not images:
-            self._last = (images, self.model.encode_images(images))
-        return self._last[1]
+        for known, features in self._last:
+            if known is images:
+                return features
+        features = self.model.encode_images(images)
+        self._last.append((images, features))
+        return features
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, each distinct text once; (len(texts), D) unit vectors."""

@@ -18,7 +18,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.bootstrap import bootstrap, group_bootstrap, interval
+from hspace_exp.evaluation.functional.bootstrap import group_bootstrap, interval, resample_blocks
 from hspace_exp.record import MetricValue
 from hspace_exp.seeding import generator, seed_of
 
@@ -114,7 +114,15 @@ class ImageMetric(Metric):
 
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """(repeats,) values of the statistic on resampled images."""
-        return bootstrap(lambda i: self.statistic(rows[i], groups[i]), strata, self.repeats, random)
+        blocks = resample_blocks(strata, self.repeats, random)
+        return torch.cat([self.statistics(rows, groups, indices) for indices in blocks])
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """(R,) values of the statistic on the images of each row of (R, N) indices.
+
+        Stratified resamples take each image from its own group, so that there row i is of the group ``groups[i]``.
+        """
+        return torch.stack([self.statistic(rows[i], groups[i]) for i in indices])
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Value and weight of each group, (G,) each, where the statistic is their weighted mean; else nothing.

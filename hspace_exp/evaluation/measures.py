@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from typing import Unpack
 
+import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.distribution_metrics import (
     ClipMmd,
     FeatureDistance,
     FrechetDistance,
+    KernelBased,
     KernelDistance,
 )
 from hspace_exp.evaluation.functional.preservation import any_changed
 from hspace_exp.evaluation.image_metric import Resampling
 from hspace_exp.evaluation.measure import Measure, Observe
 from hspace_exp.evaluation.metrics import ClipAlignment, Share, UnwantedShare
-from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision, Recall
+from hspace_exp.evaluation.neighbour_metrics import (
+    Coverage,
+    Density,
+    Neighbourhoods,
+    NeighbourMean,
+    Precision,
+    Recall,
+)
 from hspace_exp.evaluation.seen import Seen
 
 
@@ -49,20 +58,23 @@ def content_measures(judge: str, others: tuple[str, ...], **options: Unpack[Resa
     return measures
 
 
-DISTRIBUTIONS: dict[str, type[FeatureDistance]] = {
-    "fid": FrechetDistance,
-    "kid": KernelDistance,
-    "cmmd": ClipMmd,
+KERNELS: dict[str, type[KernelBased]] = {"kid": KernelDistance, "cmmd": ClipMmd}
+NEIGHBOURS: dict[str, type[NeighbourMean]] = {
     "precision": Precision,
     "recall": Recall,
     "density": Density,
     "coverage": Coverage,
 }
+DISTRIBUTIONS = ("fid", *KERNELS, *NEIGHBOURS)
 
 
-def distribution_measures(**options: Unpack[Resampling]) -> dict[str, Measure]:
-    """Distances between edited and unedited images as two sets."""
+def distribution_measures(device: str | torch.device = "cpu", **options: Unpack[Resampling]) -> dict[str, Measure]:
+    """Distances between edited and unedited images as two sets; ``device`` works on all pairs of images."""
+    neighbourhoods = Neighbourhoods(device)
+    metrics: dict[str, FeatureDistance] = {"fid": FrechetDistance(**options)}
+    metrics |= {name: metric(device=device, **options) for name, metric in KERNELS.items()}
+    metrics |= {name: metric(neighbourhoods=neighbourhoods, **options) for name, metric in NEIGHBOURS.items()}
     return {
-        name: Measure(metric(**options), lambda s: (s.keys, s.features_edited, s.features_original))
-        for name, metric in DISTRIBUTIONS.items()
+        name: Measure(metric, lambda s: (s.keys, s.features_edited, s.features_original))
+        for name, metric in metrics.items()
     }

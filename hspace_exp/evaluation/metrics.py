@@ -18,6 +18,10 @@ class RowMean(ImageMetric):
         """The mean."""
         return rows[:, 0].mean()
 
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All means at once."""
+        return rows[:, 0][indices].mean(1)
+
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's mean, weighted by its images."""
         _, member, sizes = smallest_keys(groups, keys).unique(return_inverse=True, return_counts=True)
@@ -57,6 +61,13 @@ class WorstGroupShare(Share):
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The least of the groups' means."""
         return group_means(rows[:, 0], groups).min()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once; resamples keep the groups' sizes."""
+        _, member, sizes = groups.unique(return_inverse=True, return_counts=True)
+        sums = rows.new_zeros(len(indices), len(sizes))
+        sums.scatter_add_(1, member.expand_as(indices), rows[:, 0][indices])
+        return (sums / sizes).amin(1)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Nothing: a least value is no mean."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.background import masked_mean, masked_squared_error, psnr, ssim_map
+from hspace_exp.evaluation.functional.background import psnr
 from hspace_exp.evaluation.image_metric import DECIMALS, ImageMetric
 from hspace_exp.evaluation.metrics import RowMean
 from hspace_exp.record import MetricValue
@@ -17,19 +17,19 @@ class BackgroundPsnr(ImageMetric):
     higher_is_better: bool | None = True
     where = "background"
 
-    def update(
-        self, keys: Tensor, edited: Tensor, original: Tensor, background: Tensor, groups: Tensor | None = None
-    ) -> None:
-        """Add (B, 3, H, W) images in [0, 1] with their (B, 1, H, W) bool background."""
-        error, count = masked_squared_error(edited, original, background)
+    def update(self, keys: Tensor, error: Tensor, count: Tensor, groups: Tensor | None = None) -> None:
+        """Add (B,) sums of squared errors over (B,) numbers of values, see ``functional.masked_squared_error``."""
         seen = count > 0
         groups = torch.zeros_like(keys) if groups is None else groups
-        rows, there = torch.stack([error, count], dim=1)[seen], seen.to(keys.device)
-        self.add(keys[there], rows, groups[there])
+        self.add(keys[seen], torch.stack([error, count], dim=1)[seen], groups[seen])
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean squared error over all background values."""
         return rows[:, 0].sum() / rows[:, 1].sum()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return rows[:, 0][indices].sum(1) / rows[:, 1][indices].sum(1)
 
     def compute(self) -> Tensor:
         """The PSNR; infinite where nothing differs."""
@@ -49,28 +49,20 @@ class BackgroundPsnr(ImageMetric):
 
 
 class BackgroundSsim(RowMean):
-    """Mean over images of the SSIM of the background; images without background do not count.
-
-    Elsewhere the edited image is taken to equal the unedited one, so that windows which reach into the person see no
-    difference there.
-    """
+    """Mean over images of the SSIM of the background; images without background do not count."""
 
     higher_is_better: bool | None = True
     bounds = (-1.0, 1.0)
 
-    def update(
-        self, keys: Tensor, edited: Tensor, original: Tensor, background: Tensor, groups: Tensor | None = None
-    ) -> None:
-        """Add (B, 3, H, W) images in [0, 1] with their (B, 1, H, W) bool background."""
-        values = masked_mean(ssim_map(torch.where(background, edited, original), original), background)
-        groups = torch.zeros_like(keys) if groups is None else groups
+    def update(self, keys: Tensor, values: Tensor, groups: Tensor | None = None) -> None:
+        """Add (B,) values of ``functional.pasted_ssim``, NaN where there is no background."""
         seen = values.isfinite()
-        there = seen.to(keys.device)
-        self.add(keys[there], values[seen], groups[there])
+        groups = torch.zeros_like(keys) if groups is None else groups
+        self.add(keys[seen], values[seen], groups[seen])
 
 
 class SubjectPsnr(BackgroundPsnr):
-    """The same of the subject; what is passed as background is the subject's mask."""
+    """The same of the subject."""
 
     where = "subject"
     higher_is_better = None

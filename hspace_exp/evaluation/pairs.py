@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 
 COLUMNS = ("prompt", "profession", "seed_index", "target", "strength", "original", "edited")
+READERS = 4
 
 
 @dataclass(frozen=True)
@@ -80,24 +82,32 @@ def read_manifest(path: str | Path) -> list[Pair]:
 
 
 def load_images(paths: Sequence[Path]) -> Tensor:
-    """Read images of one size; (B, H, W, 3) uint8.
+    """Read images of one size, several at once where the process may use several threads; (B, H, W, 3) uint8.
 
     Raises:
         UserError: a file is missing or no whole image, or sizes differ.
     """
-    arrays = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                arrays.append(np.array(image.convert("RGB")))
-        except FileNotFoundError as error:
-            raise UserError(f"no image at {path}: run the generation stage again") from error
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is no whole image: delete it and run the command again") from error
-        if arrays[-1].shape != arrays[0].shape:
-            height, width = arrays[-1].shape[:2]
+    readers = min(READERS, torch.get_num_threads(), len(paths))
+    if readers > 1:
+        with ThreadPoolExecutor(readers) as pool:
+            arrays = list(pool.map(_read, paths))
+    else:
+        arrays = [_read(path) for path in paths]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            height, width = array.shape[:2]
             raise UserError(f"{path} is {width} x {height} pixels, unlike {paths[0]}: evaluate images of one size")
     return torch.from_numpy(np.stack(arrays))
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"no image at {path}: run the generation stage again") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
 
 
 def as_float(images: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, SharedClip
-from hspace_exp.evaluation.functional.background import background_mask
+from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, pasted_ssim
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.pairs import Pair, as_float, load_images
@@ -18,6 +19,21 @@ from hspace_exp.evaluation.pairs import Pair, as_float, load_images
 PersonMasks = Callable[[Tensor], Tensor]
 
 NO_TARGET = -1
+
+
+@dataclass(frozen=True)
+class PlaceErrors:
+    """How a part of each image of a batch differs from the unedited one; (B,) float64 on the CPU each.
+
+    Attributes:
+        squared: sum of squared errors over the values of the part.
+        count: number of those values.
+        ssim: mean SSIM there, NaN where the part is empty.
+    """
+
+    squared: Tensor
+    count: Tensor
+    ssim: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,20 @@ class Seen:
     subject: Tensor
     features_original: Tensor
     features_edited: Tensor
+
+    @cached_property
+    def places(self) -> tuple[PlaceErrors, PlaceErrors] | None:
+        """What the edit did to the background and to the rest, worked out once; None without ``background``."""
+        if self.background is None:
+            return None
+        where = self.background, ~self.background
+        ssims = pasted_ssim(self.edited, self.original, where)
+        errors = [masked_squared_error(self.edited, self.original, mask) for mask in where]
+        background, subject = (
+            PlaceErrors(error.cpu(), count.cpu(), ssim.cpu())
+            for (error, count), ssim in zip(errors, ssims, strict=True)
+        )
+        return background, subject
 
 
 def subject_prompt(profession: str) -> str:

@@ -30,36 +30,47 @@ class MeanDistance(RowMean):
 def background_measures(judge: str, attribute: str, **options: Unpack[Resampling]) -> dict[str, Measure]:
     """PSNR and SSIM of the background, of all pairs and split by whether the attribute changed."""
 
-    def pairs(flipped: bool | None) -> Observe:
+    def chosen(seen: Seen, flipped: bool | None) -> Tensor:
+        if flipped is None:
+            return torch.ones_like(seen.keys, dtype=torch.bool)
+        return (seen.before[judge][attribute] != seen.after[judge][attribute]) == flipped
+
+    def errors(flipped: bool | None) -> Observe:
         def observe(seen: Seen) -> tuple[Tensor, ...] | None:
-            if seen.background is None:
+            if seen.places is None:
                 return None
-            rows = torch.ones_like(seen.keys, dtype=torch.bool)
-            if flipped is not None:
-                rows = (seen.before[judge][attribute] != seen.after[judge][attribute]) == flipped
-            if not rows.any():
+            rows, there = chosen(seen, flipped), seen.places[0]
+            return seen.keys[rows], there.squared[rows], there.count[rows], seen.groups[rows]
+
+        return observe
+
+    def likeness(flipped: bool | None) -> Observe:
+        def observe(seen: Seen) -> tuple[Tensor, ...] | None:
+            if seen.places is None:
                 return None
-            there = rows.to(seen.edited.device)
-            images = seen.edited[there], seen.original[there], seen.background[there]
-            return seen.keys[rows], *images, seen.groups[rows]
+            rows = chosen(seen, flipped)
+            return seen.keys[rows], seen.places[0].ssim[rows], seen.groups[rows]
 
         return observe
 
     measures = {}
     for suffix, flipped in (("", None), ("_flipped", True), ("_unflipped", False)):
         whole = flipped is None
-        measures[f"background_psnr{suffix}"] = Measure(BackgroundPsnr(**options), pairs(flipped), whole)
-        measures[f"background_ssim{suffix}"] = Measure(BackgroundSsim(**options), pairs(flipped), whole)
+        measures[f"background_psnr{suffix}"] = Measure(BackgroundPsnr(**options), errors(flipped), whole)
+        measures[f"background_ssim{suffix}"] = Measure(BackgroundSsim(**options), likeness(flipped), whole)
     return measures
 
 
 def subject_measures(**options: Unpack[Resampling]) -> dict[str, Measure]:
     """PSNR and SSIM of the persons with their surroundings, and the share of all change that lies there."""
 
-    def pairs(seen: Seen) -> tuple[Tensor, ...] | None:
-        if seen.background is None:
+    def errors(seen: Seen) -> tuple[Tensor, ...] | None:
+        if seen.places is None:
             return None
-        return seen.keys, seen.edited, seen.original, ~seen.background, seen.groups
+        return seen.keys, seen.places[1].squared, seen.places[1].count, seen.groups
+
+    def likeness(seen: Seen) -> tuple[Tensor, ...] | None:
+        return None if seen.places is None else (seen.keys, seen.places[1].ssim, seen.groups)
 
     def share(seen: Seen) -> tuple[Tensor, ...] | None:
         if seen.background is None:
@@ -69,8 +80,8 @@ def subject_measures(**options: Unpack[Resampling]) -> dict[str, Measure]:
         return seen.keys[changed], found[changed], seen.groups[changed]
 
     return {
-        "subject_psnr": Measure(SubjectPsnr(**options), pairs),
-        "subject_ssim": Measure(SubjectSsim(**options), pairs),
+        "subject_psnr": Measure(SubjectPsnr(**options), errors),
+        "subject_ssim": Measure(SubjectSsim(**options), likeness),
         "change_inside": Measure(Share(**options), share, True),
     }
 

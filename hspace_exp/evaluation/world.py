@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -42,19 +43,24 @@ def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
 
 
 def labelled_renders(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Labelled:
-    """Renders that no model was trained on, professions and values in turn.
+    """Renders that no model was trained on, professions and values in turn; one process draws them once.
 
     Args:
         attributes: whose values are the labels, e.g. "gender", or whose combinations.
         count: number of images.
         size: side of the images in pixels.
     """
-    from hspace_exp.avatars.render import render
-
     names = [attributes] if isinstance(attributes, str) else list(attributes)
     for name in names:
         if name not in ATTRIBUTES or name == "subject":
             raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
+    return _drawn(tuple(names), count, size)
+
+
+@lru_cache(maxsize=4)
+def _drawn(names: tuple[str, ...], count: int, size: int) -> Labelled:
+    from hspace_exp.avatars.render import render
+
     choices = list(product(*(ATTRIBUTES[name] for name in names)))
     images, values = [], []
     for i in track(range(count), description="render labelled images"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,13 +12,17 @@ from hspace_exp.errors import UserError
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
+# Values of images that are compared at once on a CPU: few enough for the dozen intermediate results to stay in cache.
+CACHED = 2**17
 
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
     """Grow (B, 1, H, W) bool masks by ``radius`` pixels in the maximum norm (a square of side 2·radius + 1)."""
     if radius == 0:
         return mask
-    return F.max_pool2d(mask.float(), 2 * radius + 1, stride=1, padding=radius) > 0
+    side = 2 * radius + 1  # a square's maximum is that of its columns' maxima
+    columns = F.max_pool2d(mask.float(), (side, 1), stride=1, padding=(radius, 0))
+    return F.max_pool2d(columns, (1, side), stride=1, padding=(0, radius)) > 0
 
 
 def background_mask(person_a: Tensor, person_b: Tensor, margin: float = 1 / 16) -> Tensor:
@@ -74,19 +80,56 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
         (B, 1, H, W) float64 in [-1, 1].
     """
     a, b = a.double(), b.double()
-    mean_a, mean_b = _blur(a), _blur(b)
-    variance_a = _blur(a * a) - mean_a**2
-    variance_b = _blur(b * b) - mean_b**2
-    covariance = _blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return (likeness / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))).mean(1, keepdim=True)
+    return _likeness(a, b, _moments(a), _moments(b))
+
+
+def pasted_ssim(edited: Tensor, original: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    """Mean SSIM within each of several masks, where outside it the edited image is taken to equal the original.
+
+    So windows that reach out of a mask see no difference there. The original is looked at once for all masks.
+
+    Args:
+        edited: (B, C, H, W) in [0, 1].
+        original: (B, C, H, W) in [0, 1].
+        masks: (B, 1, H, W) bool each.
+
+    Returns:
+        (B,) float64 for each mask; NaN where it is empty.
+    """
+    few = len(original) if original.is_cuda else max(1, CACHED // original[0].numel())
+    slices = [slice(start, start + few) for start in range(0, len(original), few)]
+    parts = [_pasted(edited[rows], original[rows], [mask[rows] for mask in masks]) for rows in slices]
+    return [torch.cat(values) for values in zip(*parts, strict=True)]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of (B, 1, H, W) values over (B, 1, H, W) masks; (B,) float64, NaN where the mask is empty."""
     inside = mask.double()
     return (values * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+
+
+def _pasted(edited: Tensor, original: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    before, found = original.double(), []
+    moments = _moments(before)
+    for mask in masks:
+        pasted = torch.where(mask, edited, original).double()
+        found.append(masked_mean(_likeness(pasted, before, _moments(pasted), moments), mask))
+    return found
+
+
+def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance around each pixel."""
+    mean = _blur(images)
+    return mean, _blur(images * images) - mean**2
+
+
+def _likeness(a: Tensor, b: Tensor, of_a: tuple[Tensor, Tensor], of_b: tuple[Tensor, Tensor]) -> Tensor:
+    """SSIM (B, 1, H, W) of float64 images whose moments are known."""
+    (mean_a, variance_a), (mean_b, variance_b) = of_a, of_b
+    covariance = _blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (likeness / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))).mean(1, keepdim=True)
 
 
 def _blur(images: Tensor) -> Tensor:

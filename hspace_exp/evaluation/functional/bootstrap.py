@@ -11,6 +11,8 @@ from hspace_exp.errors import UserError
 
 LEVEL = 0.95
 FEW = 100
+# Numbers that are gathered at once: many enough to keep a device busy, few enough for any memory.
+BLOCK = 2**22
 
 
 def resamples(strata: Tensor, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -24,13 +26,39 @@ def resamples(strata: Tensor, repeats: int, generator: torch.Generator) -> Itera
     Yields:
         (N,) int64 indices.
     """
+    for block in resample_blocks(strata, repeats, generator, 1):
+        yield block[0]
+
+
+def resample_blocks(
+    strata: Tensor, repeats: int, generator: torch.Generator, at_once: int | None = None
+) -> Iterator[Tensor]:
+    """The very draws of `resamples`, many at once.
+
+    Args:
+        strata: as for `resamples`.
+        repeats: number of resamples.
+        generator: CPU generator.
+        at_once: resamples in a block; None for as many as one gathers with ease.
+
+    Yields:
+        (R, N) int64 indices, one resample a row.
+    """
     if bool((strata[1:] < strata[:-1]).any()):
         raise UserError("expected images sorted by stratum before they are resampled")
     _, position, sizes = torch.unique_consecutive(strata, return_inverse=True, return_counts=True)
     size, first = sizes[position], (sizes.cumsum(0) - sizes)[position]
-    for _ in range(repeats):
-        draw = torch.rand(len(strata), generator=generator, dtype=torch.float64).to(strata.device)
+    at_once = at_once or max(1, BLOCK // max(1, len(strata)))
+    for start in range(0, repeats, at_once):
+        shape = min(at_once, repeats - start), len(strata)
+        draw = torch.rand(shape, generator=generator, dtype=torch.float64).to(strata.device)
         yield first + (draw * size).long().clamp(max=size - 1)
+
+
+def resample_counts(indices: Tensor) -> Tensor:
+    """How often each resample (row) of (R, N) indices holds each of N images; (R, N) float64."""
+    counts = torch.zeros(indices.shape, dtype=torch.float64, device=indices.device)
+    return counts.scatter_add_(1, indices, torch.ones_like(counts))
 
 
 def interval(value: float, replicates: Tensor) -> tuple[float, float]:

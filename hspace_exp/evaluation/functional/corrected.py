@@ -45,15 +45,29 @@ def corrected_shares(counts: Tensor, confusion: Tensor) -> Tensor | None:
     classes = counts.shape[-1]
     if confusion.shape != (classes, classes):
         raise UserError(f"expected a confusion matrix of {classes} x {classes}, got {tuple(confusion.shape)}")
-    totals = confusion.sum(1, keepdim=True).double()
-    if bool((totals == 0).any()):
-        return None
-    matrix = confusion / totals
-    if float(torch.linalg.cond(matrix)) > CONDITION:
-        return None
+    shares = corrected_shares_of_resamples(counts.reshape(1, -1, classes), confusion[None]).view(counts.shape)
+    return None if bool(shares.isnan().any()) else shares
+
+
+def corrected_shares_of_resamples(counts: Tensor, confusion: Tensor) -> Tensor:
+    """``corrected_shares`` for many resamples at once.
+
+    Args:
+        counts: (R, G, C) images judged as each class.
+        confusion: (R, C, C) counts.
+
+    Returns:
+        (R, G, C) float64 shares, NaN where a resample's matrix is (nearly) singular.
+    """
+    totals = confusion.sum(-1, keepdim=True).double()
+    seen = (totals > 0).all(-2)[..., None]
+    eye = torch.eye(counts.shape[-1], dtype=torch.float64, device=confusion.device)
+    matrix = torch.where(seen, confusion / totals, eye)
+    usable = seen & (torch.linalg.cond(matrix) <= CONDITION)[:, None, None]
+    matrix = torch.where(usable, matrix, eye)
     judged = counts / counts.sum(-1, keepdim=True).double()
-    shares = torch.linalg.solve(matrix.T, judged[..., None])[..., 0].clamp(min=0)
-    return shares / shares.sum(-1, keepdim=True)
+    shares = torch.linalg.solve(matrix.mT[:, None], judged[..., None])[..., 0].clamp(min=0)
+    return torch.where(usable, shares / shares.sum(-1, keepdim=True), torch.nan)
 
 
 def resampled_confusion(confusion: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -70,6 +72,27 @@ def kernel_distance_of(x: Tensor, y: Tensor) -> Tensor:
     return kernel_distance(*kernels, x.new_ones(len(x)), y.new_ones(len(y)))
 
 
+def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tensor], Tensor]:
+    """``kernel_distance`` of pairs (x_i, y_i) that are resampled as pairs, for many resamples at once.
+
+    Args:
+        xx: (N, N) kernel within the first set.
+        yy: (N, N) kernel within the second set.
+        xy: (N, N) kernel between them.
+
+    Returns:
+        a function of (R, N) weights, one resample a row, which gives (R,) float64.
+    """
+    within = xx + yy
+    within.fill_diagonal_(0)
+
+    def distance(weights: Tensor) -> Tensor:
+        total, squares = weights.sum(-1) ** 2, weights.square().sum(-1)
+        return _quadratic(weights, within) / (total - squares) - 2 * _quadratic(weights, xy) / total
+
+    return distance
+
+
 def gaussian_kernel(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
     """k(a, b) = exp(-|a - b|² / 2σ²); (N, D) and (M, D) to (N, M) float64.
 
@@ -91,6 +114,17 @@ def biased_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor, weight_x: Tensor,
     """
     a, b = weight_x.double() / weight_x.sum(), weight_y.double() / weight_y.sum()
     return a @ xx @ a + b @ yy @ b - 2 * (a @ xy @ b)
+
+
+def paired_biased_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tensor], Tensor]:
+    """``biased_kernel_distance`` of pairs; as ``paired_kernel_distance``."""
+    all_pairs = xx + yy - 2 * xy
+    return lambda weights: _quadratic(weights, all_pairs) / weights.sum(-1) ** 2
+
+
+def _quadratic(weights: Tensor, kernel: Tensor) -> Tensor:
+    """(R,) w K w of each row w of (R, N) weights: one matrix product."""
+    return (weights @ kernel * weights).sum(-1)
 
 
 def _r_factor(rows: Tensor) -> Tensor:

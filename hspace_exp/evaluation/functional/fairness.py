@@ -60,15 +60,15 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
     class that the data over-represents (more than 1/C), summed over those classes, averaged over professions.
 
     Args:
-        counts: (G, C) images of each profession that show each class, at least one in each row.
+        counts: (..., G, C) images of each profession that show each class, at least one in each row.
         truth: (G, C) probabilities in the data; rows sum to one.
 
     Returns:
-        scalar float64 in [-1, 1]: 0 repeats the data, positive exaggerates its majorities, negative evens them out.
+        (...) float64 in [-1, 1]: 0 repeats the data, positive exaggerates its majorities, negative evens them out.
         For two classes and a perfectly even model it is the mean of 1/2 - max(p, 1 - p).
     """
-    if counts.shape != truth.shape:
-        raise UserError(f"expected truth of shape {tuple(counts.shape)}, got {tuple(truth.shape)}")
+    if counts.shape[-2:] != truth.shape:
+        raise UserError(f"expected truth of shape {tuple(counts.shape[-2:])}, got {tuple(truth.shape)}")
     truth = truth.double()
     if not torch.allclose(truth.sum(-1), torch.ones((), dtype=torch.float64, device=truth.device), atol=1e-6):
         raise UserError("expected probabilities that sum to one in each row of the truth table")
@@ -76,4 +76,4 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
     if bool((total == 0).any()):
         raise UserError("bias amplification needs at least one image in each group, got an empty group")
     majority = truth > 1 / counts.shape[-1]
-    return ((counts / total.double() - truth) * majority).sum(-1).mean()
+    return ((counts / total.double() - truth) * majority).sum(-1).mean(-1)

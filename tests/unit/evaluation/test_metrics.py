@@ -17,12 +17,23 @@ from hspace_exp.evaluation.class_metrics import (
     ParityGap,
     TotalVariation,
 )
-from hspace_exp.evaluation.distribution_metrics import ClipMmd, FrechetDistance, KernelDistance
+from hspace_exp.evaluation.distribution_metrics import ClipMmd, FrechetDistance, KernelBased, KernelDistance
+from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim
+from hspace_exp.evaluation.functional.bootstrap import resample_blocks, resamples
+from hspace_exp.evaluation.functional.distribution import CMMD_SCALE, biased_kernel_distance, kernel_distance
 from hspace_exp.evaluation.image_metric import ImageMetric, item_keys
 from hspace_exp.evaluation.metrics import ClipAlignment, Share, WorstGroupShare
-from hspace_exp.evaluation.neighbour_metrics import Coverage, Density, Precision, Recall
+from hspace_exp.evaluation.neighbour_metrics import (
+    Coverage,
+    Density,
+    Neighbourhoods,
+    NeighbourMean,
+    Precision,
+    Recall,
+)
 from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 from hspace_exp.record import MetricValue
+from hspace_exp.seeding import generator
 
 N, GROUPS = 24, 3
 RNG = np.random.default_rng(0)
@@ -53,8 +64,8 @@ CASES: dict[str, Case] = {
     "recall": (lambda: Recall(repeats=50), (*FEATURES,)),
     "density": (lambda: Density(repeats=50), (*FEATURES,)),
     "coverage": (lambda: Coverage(repeats=50), (FEATURES[0] + 2, FEATURES[1])),
-    "background_psnr": (lambda: BackgroundPsnr(repeats=50), (*IMAGES, BACKGROUND, GROUP)),
-    "background_ssim": (lambda: BackgroundSsim(repeats=50), (*IMAGES, BACKGROUND, GROUP)),
+    "background_psnr": (lambda: BackgroundPsnr(repeats=50), (*masked_squared_error(*IMAGES, BACKGROUND), GROUP)),
+    "background_ssim": (lambda: BackgroundSsim(repeats=50), (*pasted_ssim(*IMAGES, [BACKGROUND]), GROUP)),
 }
 
 
@@ -102,6 +113,44 @@ def test_reset_forgets(name: str) -> None:
     metric = fill(name, torch.arange(N))
     metric.reset()
     assert metric.result().n == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_many_resamples_at_once_give_what_each_gives_alone(name: str) -> None:
+    metric = fill(name, torch.arange(N))
+    rows, groups, strata, _ = metric._table()
+    (indices,) = resample_blocks(strata, 40, generator("test"))
+    alone = torch.stack([metric.statistic(rows[i], groups[i]) for i in indices])
+    together = metric.statistics(rows, groups, indices)
+    assert torch.allclose(together, alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("make", "distance"), [(KernelDistance, kernel_distance), (ClipMmd, biased_kernel_distance)])
+def test_kernel_distances_of_resamples_are_those_of_their_weights(
+    make: type[KernelBased], distance: Callable[..., Tensor]
+) -> None:
+    metric = make(repeats=30)
+    metric.update(KEYS, *FEATURES)
+    rows, groups, strata, _ = metric._table()
+    x, y = rows.chunk(2, dim=1)
+    kernels = metric.kernel(x, x), metric.kernel(y, y), metric.kernel(x, y)
+    scale = CMMD_SCALE if make is ClipMmd else 1
+    found = metric.replicates(rows, groups, strata, generator("test"))
+    for i, value in zip(resamples(strata, 30, generator("test")), found, strict=True):
+        weight = torch.bincount(i, minlength=N).double()
+        assert value.item() == pytest.approx(scale * distance(*kernels, weight, weight).item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("make", [Precision, Recall, Density, Coverage])
+def test_shared_neighbourhoods_change_nothing(make: type[NeighbourMean]) -> None:
+    shared = Neighbourhoods()
+    other = Recall(repeats=20, neighbourhoods=shared)
+    other.update(KEYS, FEATURES[1], FEATURES[0])
+    other.result()
+    alone, together = make(repeats=20), make(repeats=20, neighbourhoods=shared)
+    for metric in (alone, together):
+        metric.update(KEYS, *FEATURES)
+    assert alone.result() == together.result()
 
 
 def test_seed_varies_the_interval_only() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
 
@@ -18,8 +19,8 @@ EVERYWHERE = torch.ones(12, 1, 16, 16, dtype=torch.bool)
 
 def test_unchanged_backgrounds_are_null_not_infinity() -> None:
     psnr, ssim = BackgroundPsnr(repeats=20), BackgroundSsim(repeats=20)
-    for metric in (psnr, ssim):
-        metric.update(KEYS, IMAGES, IMAGES, EVERYWHERE)
+    psnr.update(KEYS, *masked_squared_error(IMAGES, IMAGES, EVERYWHERE))
+    ssim.update(KEYS, *pasted_ssim(IMAGES, IMAGES, [EVERYWHERE]))
     result = psnr.result()
     assert (result.value, result.ci_low, result.ci_high, result.n) == (None, None, None, 12)
     assert result.note == "infinite: no background pixel changed"
@@ -34,11 +35,11 @@ def test_only_the_background_counts() -> None:
     background = EVERYWHERE.clone()
     background[:, :, :8] = False
     metric = BackgroundPsnr(repeats=0)
-    metric.update(KEYS, edited, IMAGES, background)
+    metric.update(KEYS, *masked_squared_error(edited, IMAGES, background))
     assert metric.result().value is None
     edited[:, :, 8:] += 0.1
     metric.reset()
-    metric.update(KEYS, edited, IMAGES, background)
+    metric.update(KEYS, *masked_squared_error(edited, IMAGES, background))
     assert metric.result().value == pytest.approx(20, abs=1e-4)
 
 
@@ -46,7 +47,7 @@ def test_error_is_pooled_not_averaged_in_decibels() -> None:
     edited = IMAGES.clone()
     edited[0] += 0.5
     metric = BackgroundPsnr(repeats=100)
-    metric.update(KEYS, edited, IMAGES, EVERYWHERE)
+    metric.update(KEYS, *masked_squared_error(edited, IMAGES, EVERYWHERE))
     result = metric.result()
     assert result.value == pytest.approx(-10 * np.log10(0.25 / 12), abs=1e-4)
     assert result.value is not None
@@ -59,6 +60,7 @@ def test_error_is_pooled_not_averaged_in_decibels() -> None:
 def test_images_without_background_do_not_count() -> None:
     background = EVERYWHERE.clone()
     background[:5] = False
-    for metric in (BackgroundPsnr(repeats=10), BackgroundSsim(repeats=10)):
-        metric.update(KEYS, IMAGES * 0.9, IMAGES, background)
-        assert metric.result().n == 7
+    psnr, ssim = BackgroundPsnr(repeats=10), BackgroundSsim(repeats=10)
+    psnr.update(KEYS, *masked_squared_error(IMAGES * 0.9, IMAGES, background))
+    ssim.update(KEYS, *pasted_ssim(IMAGES * 0.9, IMAGES, [background]))
+    assert (psnr.result().n, ssim.result().n) == (7, 7)

@@ -14,6 +14,7 @@ from hspace_exp.evaluation.functional.background import (
     dilate,
     masked_mean,
     masked_squared_error,
+    pasted_ssim,
     psnr,
     ssim_map,
 )
@@ -80,6 +81,18 @@ def test_ssim_matches_skimage_away_from_borders() -> None:
 
 def test_ssim_of_equal_images_is_one_everywhere() -> None:
     assert torch.allclose(ssim_map(images(3), images(3)), torch.ones(2, 1, 32, 32, dtype=torch.float64))
+
+
+def test_ssim_within_masks_takes_the_rest_from_the_original() -> None:
+    original, edited = images(0), images(1)
+    half = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    half[..., :20] = True
+    empty = torch.zeros_like(half)
+    found = pasted_ssim(edited, original, [half, ~half, empty])
+    for mask, values in zip((half, ~half), found[:2], strict=True):
+        expected = masked_mean(ssim_map(torch.where(mask, edited, original), original), mask)
+        assert torch.allclose(values, expected, rtol=1e-12)
+    assert found[2].isnan().all()
 
 
 def test_masked_mean_sees_the_mask_only() -> None:

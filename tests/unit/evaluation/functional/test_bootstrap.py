@@ -8,7 +8,14 @@ import scipy.stats
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.bootstrap import bootstrap, group_bootstrap, interval, resamples
+from hspace_exp.evaluation.functional.bootstrap import (
+    bootstrap,
+    group_bootstrap,
+    interval,
+    resample_blocks,
+    resample_counts,
+    resamples,
+)
 from hspace_exp.seeding import generator
 
 
@@ -18,6 +25,25 @@ def test_resamples_stay_within_their_stratum() -> None:
         assert torch.equal(strata[indices], strata)
     seen = torch.stack(list(resamples(strata, 200, generator("test"))))
     assert [len(seen[:, i].unique()) for i in range(6)] == [3, 3, 3, 2, 2, 1]
+
+
+def test_blocks_hold_the_draws_of_single_resamples() -> None:
+    strata = torch.tensor([0, 0, 0, 4, 4, 7])
+    random = generator("test")
+    expected = []
+    for _ in range(50):
+        draw = torch.rand(6, generator=random, dtype=torch.float64)
+        expected.append([int(3 * draw[k]) for k in range(3)] + [3 + int(2 * draw[k]) for k in (3, 4)] + [5])
+    for at_once in (1, 7, 50, None):
+        blocks = list(resample_blocks(strata, 50, generator("test"), at_once))
+        assert torch.cat(blocks).tolist() == expected
+    assert torch.stack(list(resamples(strata, 50, generator("test")))).tolist() == expected
+
+
+def test_counts_say_how_often_an_image_was_drawn() -> None:
+    indices = next(resample_blocks(torch.zeros(9, dtype=torch.int64), 5, generator("test")))
+    expected = np.stack([np.bincount(row, minlength=9) for row in indices.numpy()])
+    assert np.array_equal(resample_counts(indices).numpy(), expected)
 
 
 def test_unsorted_strata_are_refused() -> None:

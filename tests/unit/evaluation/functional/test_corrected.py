@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.corrected import confusion_matrix, corrected_shares, resampled_confusion
+from hspace_exp.evaluation.functional.corrected import (
+    confusion_matrix,
+    corrected_shares,
+    corrected_shares_of_resamples,
+    resampled_confusion,
+)
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 
 
@@ -39,6 +44,18 @@ def test_a_perfect_judge_needs_no_correction() -> None:
     shares = corrected_shares(counts, 7 * torch.eye(3))
     assert shares is not None
     assert torch.allclose(shares, counts / counts.sum(1, keepdim=True).double())
+
+
+def test_resamples_at_once_are_corrected_as_alone() -> None:
+    rng = np.random.default_rng(0)
+    counts = torch.from_numpy(rng.integers(1, 20, (6, 4, 3)))
+    confusions = torch.from_numpy(rng.integers(0, 30, (6, 3, 3)).astype(float)) + 40 * torch.eye(3)
+    confusions[2], confusions[4, 1] = 5, 0  # a blind judge, and one that was never shown a class
+    found = corrected_shares_of_resamples(counts, confusions.double())
+    for together, some, confusion in zip(found, counts, confusions, strict=True):
+        alone = corrected_shares(some, confusion)
+        assert together.isnan().all() if alone is None else torch.allclose(together, alone, rtol=1e-12)
+    assert [bool(one.isnan().any()) for one in found] == [False, False, True, False, True, False]
 
 
 def test_correction_undoes_errors_in_simulation() -> None:
