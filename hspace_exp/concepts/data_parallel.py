@@ -1,0 +1,251 @@
+"""Data-parallel training: processes that share each step's rows, joined by Lightning's DDP.
+
+Every process draws the same batch and takes its rows of each concept; the gradients are averaged, so all have the same
+vectors. The first process leads: it tells the others where to join, and goes on alone when one of them is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import lightning
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from hspace_exp.parallel import PATIENCE, Helpers, Seat
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+# What one process may wait for another within a step: writing a checkpoint is the longest that happens there.
+TIMEOUT = timedelta(seconds=300)
+_GO = "go"
+_BETWEEN_LOOKS = 0.5
+_LAST_WORDS = 5.0
+
+
+class Lost(RuntimeError):
+    """A process that training was shared with has ended."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The place of a process among those that train together."""
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        """Its rows of the B of each concept: as even as can be, in order."""
+        return slice(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
+
+
+class Partners(Protocol):
+    """With whom a process trains."""
+
+    def call(self, most: int) -> None:
+        """Have the others prepare, at most ``most`` processes in all."""
+
+    def gather(self) -> Rank | None:
+        """Wait for all to be ready; None where this process is not needed."""
+
+    def joined(self, rank: Rank) -> AbstractContextManager[dict[str, Any]]:
+        """Arguments of the trainer; the processes are joined while the context is open.
+
+        Raises:
+            Lost: one of the others ended, and this process can go on without.
+        """
+
+
+class Alone:
+    """Nobody."""
+
+    def call(self, most: int) -> None:
+        """Nobody to call."""
+
+    def gather(self) -> Rank:
+        """The only one."""
+        return Rank()
+
+    def joined(self, rank: Rank) -> AbstractContextManager[dict[str, Any]]:
+        """Nothing to add to what Lightning chooses."""
+        return nullcontext({"strategy": "auto"})
+
+
+class Leader:
+    """The first process: calls the helpers, and outlives them."""
+
+    def __init__(self, helpers: Helpers, made_by: str, device: torch.device) -> None:
+        """Take what is trained on.
+
+        Args:
+            helpers: that may take part.
+            made_by: digest of all that decides the vectors, by which helpers know what to train.
+            device: of this process.
+        """
+        self.helpers, self.made_by, self.device = helpers, made_by, device
+        self.count, self.order = 1, 0
+        self.store: TCPStore | None = None
+
+    def call(self, most: int) -> None:
+        """Open the place to join, and have the helpers prepare."""
+        self.count = min(len(self.helpers) + 1, most)
+        if self.count > 1:
+            self.store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+            self.order = self.helpers.order(f"training {self.made_by} {self.store.port} {self.count}")
+
+    def gather(self) -> Rank:
+        """Wait until all helpers are ready; where one is not, train alone."""
+        if self.store is None:
+            return Rank()
+        ready = self.helpers.wait(self.order, "ready")
+        self.store.set(_GO, "yes" if ready else "no")
+        return Rank(0, self.count if ready else 1)
+
+    @contextmanager
+    def joined(self, rank: Rank) -> Iterator[dict[str, Any]]:
+        """Join, and watch the others."""
+        if rank.count == 1 or self.store is None:
+            yield {"strategy": "auto"}
+            return
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
+        watch.start()
+        try:
+            with process_group(rank, self.store, self.device) as options:
+                yield {**options, "callbacks": [_Check(self.helpers)]}
+        except RuntimeError as error:
+            if not isinstance(error, Lost) and not self._ended():
+                raise
+            self.helpers.end()
+            raise Lost(f"a process that took part has ended ({self.helpers.folder})") from error
+        finally:
+            over.set()
+            watch.join()
+        self.helpers.wait(self.order)
+
+    def _watch(self, over: threading.Event) -> None:
+        """Free this process from waiting on a GPU for one that has ended: NCCL itself would wait on."""
+        while not over.wait(_BETWEEN_LOOKS):
+            if self.helpers.lost():
+                if self.device.type == "cuda" and not over.wait(_LAST_WORDS):
+                    torch.distributed.distributed_c10d._abort_process_group()
+                return
+
+    def _ended(self) -> bool:
+        """Whether a helper has ended, or does so now: its connections close a moment before."""
+        waiting = threading.Event()
+        for _ in range(int(_LAST_WORDS / 0.1)):
+            if self.helpers.lost():
+                return True
+            waiting.wait(0.1)
+        return False
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A helper: prepares, says so, and joins when told.
+
+    Attributes:
+        seat: of the helper.
+        order: number of the order.
+        port: where the leader is.
+        count: processes that train.
+        device: of this process.
+    """
+
+    seat: Seat
+    order: int
+    port: int
+    count: int
+    device: torch.device
+
+    def call(self, most: int) -> None:
+        """The leader calls."""
+
+    def gather(self) -> Rank | None:
+        """Say that this process is ready, and wait for the word."""
+        store = self._store()
+        self.seat.mark(self.order, "ready")
+        return Rank(self.seat.index, self.count) if store.get(_GO) == b"yes" else None
+
+    def joined(self, rank: Rank) -> AbstractContextManager[dict[str, Any]]:
+        """Join; when another is lost this process ends."""
+        return process_group(rank, self._store(), self.device)
+
+    def _store(self) -> TCPStore:
+        return TCPStore(HOST, self.port, is_master=False, timeout=timedelta(seconds=PATIENCE))
+
+
+@contextmanager
+def process_group(rank: Rank, store: TCPStore, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Processes of one machine as the ranks of ``torch.distributed``: NCCL between GPUs, gloo between CPUs.
+
+    Yields:
+        arguments of a ``lightning.Trainer``, to which each process is a node of one device.
+    """
+    cuda = device.type == "cuda"
+    backend = "nccl" if cuda else "gloo"
+    place: dict[str, Any] = {"device_id": torch.device("cuda", device.index or 0)} if cuda else {}
+    torch.distributed.init_process_group(
+        backend, store=store, rank=rank.index, world_size=rank.count, timeout=TIMEOUT, **place
+    )
+    try:
+        strategy = DDPStrategy(cluster_environment=_Joined(rank), process_group_backend=backend, timeout=TIMEOUT)
+        yield {"strategy": strategy, "num_nodes": rank.count, "use_distributed_sampler": False}
+    except BaseException:
+        _leave(cuda)
+        raise
+    _leave(False)
+
+
+def _leave(at_once: bool) -> None:
+    """Leave the group; ``at_once``: without waiting for what is queued on the GPU, which may never end."""
+    if not torch.distributed.is_initialized():
+        return
+    if at_once:
+        torch.distributed.distributed_c10d._abort_process_group()
+    else:
+        torch.distributed.destroy_process_group()
+
+
+class _Joined(LightningEnvironment):
+    """Tells Lightning that the processes are there already, and which of them this is."""
+
+    def __init__(self, rank: Rank) -> None:
+        super().__init__()
+        self.rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Nothing is left to start."""
+        return True
+
+    def local_rank(self) -> int:
+        """The one device of its node."""
+        return 0
+
+    def node_rank(self) -> int:
+        """The rank."""
+        return self.rank.index
+
+
+class _Check(Callback):
+    """Ends training as soon as a partner is lost, before a checkpoint is written."""
+
+    def __init__(self, helpers: Helpers) -> None:
+        self.helpers = helpers
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
+        """Look at the helpers."""
+        if self.helpers.lost():
+            raise Lost("a helper has ended")
