@@ -37,6 +37,7 @@ class Assistant:
 
     def work(self, orders: Iterable[str] = sys.stdin) -> None:
         """Carry out orders, lines of a number, a stage and its details; ends where they end."""
+        self.seat.mark(0, "ready")
         for line in orders:
             number, what, *details = line.split()
             log.info("helper %d: %s", self.seat.index, what)
