@@ -1,4 +1,4 @@
-"""``python -m benchmarks.report results.json``: docs/performance.md and its plot, every number from the JSON."""
+"""``python -m benchmarks.report results.json …``: docs/performance.md and its plot, every number from the JSON."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ TITLES = {
     "utilisation": "Share of the matrix units' speed",
     "main_job": "The whole main job, embedded model, demo protocol",
     "growth": "How cost grows",
+    "several_devices_images": "Several devices: images of full size",
+    "several_devices_job": "Several devices: the whole main job, embedded model",
 }
 OVERS = ("batch", "image size", "concepts", "professions")
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -34,16 +36,25 @@ Written by `python -m benchmarks.report`; how it is measured stands in `benchmar
 """
 
 
-def page(results: Mapping[str, Any], plot: str = "") -> str:
-    """The Markdown of ``results``; ``plot`` is the file name of the plot of growth."""
-    made, sections = results["made"], results["sections"]
+def page(results: Mapping[str, Any], plot: str = "", more: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The Markdown of results.
+
+    Args:
+        results: of one command.
+        plot: file name of the plot of growth.
+        more: of further commands, whose sections follow with what they were measured on.
+    """
     lines = [HEAD]
-    if made["rehearsal"]:
+    if any(some["made"]["rehearsal"] for some in (results, *more)):
         lines.append("**A rehearsal at toy size: no number below means anything.**\n")
-    lines += [_made(made), _bars(sections)]
-    for name, title in TITLES.items():
-        if name in sections:
-            lines += [f"## {title}\n", _section(name, sections[name], plot)]
+    joined = {name: section for some in (results, *more) for name, section in some["sections"].items()}
+    lines += [_made(results["made"]), _bars(joined)]
+    for some in (results, *more):
+        if some is not results:
+            lines += ["## Measured apart\n" if some is more[0] else "", _made(some["made"])]
+        for name, title in TITLES.items():
+            if name in some["sections"]:
+                lines += [f"## {title}\n", _section(name, some["sections"][name], plot)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -148,21 +159,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main(words: Sequence[str]) -> int:
     """Write the page and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs/performance.md"))
     a = parser.parse_args(words)
-    try:
-        results = json.loads(a.results.read_text(encoding="utf-8"))
-        measures = results["sections"].get("growth", {}).get("measures", [])
-    except (OSError, ValueError, KeyError) as error:
-        print(
-            UserError(f"{a.results} holds no results of benchmarks.run ({error}): measure them first"), file=sys.stderr
-        )
-        return 2
+    found = []
+    for file in a.results:
+        try:
+            found.append(json.loads(file.read_text(encoding="utf-8")))
+            found[-1]["sections"].get("growth", {})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(UserError(f"{file} holds no results of benchmarks ({error}): measure them first"), file=sys.stderr)
+            return 2
+    results, *more = found
+    measures = results["sections"].get("growth", {}).get("measures", [])
     picture, plot = growth_plot(measures), a.out.with_name(f"{a.out.stem}_growth.svg")
     if picture:
         write_text(plot, picture)
-    write_text(a.out, page(results, plot.name if picture else ""))
+    write_text(a.out, page(results, plot.name if picture else "", more))
     print(a.out)
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -35,8 +34,8 @@ class Assistant:
     seat: Seat
     evaluate: Callable[[Split], object]
 
-    def work(self, orders: Iterable[str] = sys.stdin) -> None:
-        """Carry out orders, lines of a number, a stage and its details; ends where they end."""
+    def work(self, orders: Iterable[str]) -> None:
+        """Carry out orders: lines of a number, a stage and its details."""
         self.seat.mark(0, "ready")
         for line in orders:
             number, what, *details = line.split()
@@ -52,7 +51,7 @@ class Assistant:
             self.seat.mark(int(number))
             log.info("helper %d: done with %s", self.seat.index, what)
 
-    def _train(self, number: int, made_by: str, port: str, count: str) -> None:
+    def _train(self, number: int, made_by: str, count: str, *place: str) -> None:
         """Take part in the training of the vectors of this digest; what that needs is in the cache."""
         job = next((team for team in self.job.teams if team.vectors_made_by == made_by), None)
         if job is None or not isinstance(job.method.training, Training):
@@ -62,7 +61,7 @@ class Assistant:
             return
         positives = make_positives(job)
         maps = make_maps(replace(job, run_dir=self.seat.folder / str(self.seat.index)), positives, {})
-        partners = Follower(self.seat, number, int(port), int(count), job.backbone.device)
+        partners = Follower(self.seat, number, int(count), " ".join(place), job.backbone.device)
         take_part(make_task(job, positives, maps, make_runs(job), partners), job.method.training)
 
     def _generate(self, number: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hspace_exp.atomic import write_bytes, write_text
 from hspace_exp.claims import Claims
 from hspace_exp.edits.steering import Edit
-from hspace_exp.images import is_whole, missing, save_all
+from hspace_exp.images import is_whole, missing, saver
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.plan import Item
@@ -104,16 +104,17 @@ def generate(
     """
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
     made = 0
-    for number, chunk in enumerate(track(chunks, description=description)):
-        if claims is not None and not claims.takes(number):
-            continue
-        absent = set(missing([folder / item.file for item in chunk]))
-        if not absent:
-            continue
-        images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
-        rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
-        save_all([folder / chunk[row].file for row in rows], images[rows])
-        made += len(rows)
+    with saver() as save:
+        for number, chunk in enumerate(track(chunks, description=description)):
+            if claims is not None and not claims.takes(number):
+                continue
+            absent = set(missing([folder / item.file for item in chunk]))
+            if not absent:
+                continue
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+            rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+            save([folder / chunk[row].file for row in rows], images[rows])
+            made += len(rows)
     return made
 
 

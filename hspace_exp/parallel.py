@@ -12,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
 
@@ -180,6 +182,20 @@ class Seat:
     def mark(self, order: int, mark: str = "done") -> None:
         """Say how far an order is."""
         write_text(mark_of(self.folder, self.index, order, mark), "")
+
+
+def orders() -> Iterator[str]:
+    """What this helper is told, line by line; it ends with the process that tells, whatever it is doing then."""
+    lines: SimpleQueue[str] = SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)  # not sys.exit: the main thread may wait for a process that is no more
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -35,7 +35,7 @@ from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.own_concept import take_own_concept
-from hspace_exp.parallel import Helpers, Seat, check_devices, helpers
+from hspace_exp.parallel import Helpers, Seat, check_devices, helpers, orders
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.progress import quieten
 from hspace_exp.provenance import describe_device, shareable
@@ -80,7 +80,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     if seat is not None:
         evaluator, job = _load(cfg, config, run_dir)
         job = replace(job, helpers=None, make_trainer=partial(job.make_trainer, logger=False))
-        Assistant(job, seat, lambda split: _evaluated(evaluator, config, run_dir, split)).work()
+        Assistant(job, seat, lambda split: _evaluated(evaluator, config, run_dir, split)).work(orders())
         return None
     with helpers(overrides, run_dir, devices, device) as others:
         return _run(cfg, config, run_dir, overrides, others)

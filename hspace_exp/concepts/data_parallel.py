@@ -7,11 +7,13 @@ vectors. The first process leads: it tells the others where to join, and goes on
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import lightning
@@ -19,13 +21,12 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from hspace_exp.parallel import PATIENCE, Helpers, Seat
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 # What one process may wait for another within a step: writing a checkpoint is the longest that happens there.
 TIMEOUT = timedelta(seconds=300)
 _GO = "go"
@@ -94,34 +95,37 @@ class Leader:
         """
         self.helpers, self.made_by, self.device = helpers, made_by, device
         self.count, self.order = 1, 0
-        self.store: TCPStore | None = None
+        self.place: tempfile.TemporaryDirectory[str] | None = None
 
     def call(self, most: int) -> None:
         """Open the place to join, and have the helpers prepare."""
         self.count = min(len(self.helpers) + 1, most)
         if self.count > 1:
-            self.store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
-            self.order = self.helpers.order(f"training {self.made_by} {self.store.port} {self.count}")
+            self.place = tempfile.TemporaryDirectory(prefix="hspace_exp_", ignore_cleanup_errors=True)
+            self.order = self.helpers.order(f"training {self.made_by} {self.count} {self.place.name}")
 
     def gather(self) -> Rank:
         """Wait until all helpers are ready; where one is not, train alone."""
-        if self.store is None:
+        if self.place is None:
             return Rank()
         ready = self.helpers.wait(self.order, "ready")
-        self.store.set(_GO, "yes" if ready else "no")
+        store_in(self.place.name, self.count).set(_GO, "yes" if ready else "no")
+        if not ready:
+            self.helpers.wait(self.order)
+            self.place.cleanup()
         return Rank(0, self.count if ready else 1)
 
     @contextmanager
     def joined(self, rank: Rank) -> Iterator[dict[str, Any]]:
         """Join, and watch the others."""
-        if rank.count == 1 or self.store is None:
+        if rank.count == 1 or self.place is None:
             yield {"strategy": "auto"}
             return
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watch.start()
         try:
-            with process_group(rank, self.store, self.device) as options:
+            with process_group(rank, self.place.name, self.device) as options:
                 yield {**options, "callbacks": [_Check(self.helpers)]}
         except RuntimeError as error:
             if not isinstance(error, Lost) and not self._ended():
@@ -131,6 +135,7 @@ class Leader:
         finally:
             over.set()
             watch.join()
+            self.place.cleanup()
         self.helpers.wait(self.order)
 
     def _watch(self, over: threading.Event) -> None:
@@ -158,15 +163,15 @@ class Follower:
     Attributes:
         seat: of the helper.
         order: number of the order.
-        port: where the leader is.
         count: processes that train.
+        place: folder in which they find each other.
         device: of this process.
     """
 
     seat: Seat
     order: int
-    port: int
     count: int
+    place: str
     device: torch.device
 
     def call(self, most: int) -> None:
@@ -174,20 +179,24 @@ class Follower:
 
     def gather(self) -> Rank | None:
         """Say that this process is ready, and wait for the word."""
-        store = self._store()
         self.seat.mark(self.order, "ready")
+        store = store_in(self.place, self.count)
         return Rank(self.seat.index, self.count) if store.get(_GO) == b"yes" else None
 
     def joined(self, rank: Rank) -> AbstractContextManager[dict[str, Any]]:
         """Join; when another is lost this process ends."""
-        return process_group(rank, self._store(), self.device)
+        return process_group(rank, self.place, self.device)
 
-    def _store(self) -> TCPStore:
-        return TCPStore(HOST, self.port, is_master=False, timeout=timedelta(seconds=PATIENCE))
+
+def store_in(place: str, count: int) -> FileStore:
+    """Where processes of one machine find each other: a file, as nothing asks for names of hosts then."""
+    store = FileStore(str(Path(place) / "store"), count)
+    store.set_timeout(timedelta(seconds=PATIENCE))
+    return store
 
 
 @contextmanager
-def process_group(rank: Rank, store: TCPStore, device: torch.device) -> Iterator[dict[str, Any]]:
+def process_group(rank: Rank, place: str, device: torch.device) -> Iterator[dict[str, Any]]:
     """Processes of one machine as the ranks of ``torch.distributed``: NCCL between GPUs, gloo between CPUs.
 
     Yields:
@@ -195,9 +204,10 @@ def process_group(rank: Rank, store: TCPStore, device: torch.device) -> Iterator
     """
     cuda = device.type == "cuda"
     backend = "nccl" if cuda else "gloo"
-    place: dict[str, Any] = {"device_id": torch.device("cuda", device.index or 0)} if cuda else {}
+    own: dict[str, Any] = {"device_id": torch.device("cuda", device.index or 0)} if cuda else {}
+    store = store_in(place, rank.count)
     torch.distributed.init_process_group(
-        backend, store=store, rank=rank.index, world_size=rank.count, timeout=TIMEOUT, **place
+        backend, store=store, rank=rank.index, world_size=rank.count, timeout=TIMEOUT, **own
     )
     try:
         strategy = DDPStrategy(cluster_environment=_Joined(rank), process_group_backend=backend, timeout=TIMEOUT)

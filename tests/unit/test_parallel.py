@@ -101,3 +101,16 @@ def test_unknown_orders_are_refused(tmp_path: Path) -> None:
     assistant = Assistant(None, Seat(1, tmp_path), print)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="unknown order 'trining'"):
         assistant.work(io.StringIO("1 trining x\n"))
+
+
+def test_a_helper_ends_with_who_tells_it() -> None:
+    busy = "import time; from hspace_exp.parallel import orders; print(next(orders()), flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("1 work\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "1 work\n"
+        process.stdin.close()
+        assert process.wait(30) == 0

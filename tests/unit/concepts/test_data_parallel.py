@@ -47,8 +47,8 @@ NoisedImages.draw = lambda self, step: sys.exit(1) if step == 5 else draw(self, 
 seat = Seat(1, Path(sys.argv[3]))
 backbone = load_backbone(sys.argv[2], device="cpu")
 for line in sys.stdin:
-    number, _, steps, port, count = line.split()
-    partners = Follower(seat, int(number), int(port), int(count), ours.DEVICE)
+    number, _, steps, count, place = line.split()
+    partners = Follower(seat, int(number), int(count), place, ours.DEVICE)
     train.take_part(ours.task(backbone, seat.folder, int(steps), partners), ours.TRAINING)
     seat.mark(int(number))
 """
