@@ -14,7 +14,7 @@ from hspace_exp.concepts.train import take_part
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.split import Split
 from hspace_exp.job import Job
-from hspace_exp.parallel import Seat
+from hspace_exp.seat import Seat
 from hspace_exp.stages import make_images, make_maps, make_positives, make_runs, make_task, trained
 
 log = logging.getLogger(__name__)

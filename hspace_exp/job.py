@@ -16,8 +16,9 @@ from hspace_exp.groups import Group, Prompts, kept_by, learnt_together, prompts_
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.scheduler_swap import Swapped
-from hspace_exp.parallel import FOLDER, Helpers
+from hspace_exp.parallel import Helpers
 from hspace_exp.plan import Item
+from hspace_exp.seat import FOLDER
 
 # Of what an attribute's file says of a concept, this decides its vector.
 LEARNT_FROM = ("positive", "neutral", "words")

@@ -12,24 +12,20 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 
 import torch
 
-from hspace_exp.atomic import write_text
 from hspace_exp.claims import Claims
 from hspace_exp.errors import UserError
+from hspace_exp.seat import FOLDER, SEAT, mark_of
 
 log = logging.getLogger(__name__)
 
-SEAT = "HSPACE_EXP_HELPER"
-FOLDER = ".helpers"
 # Seconds that a helper may be silent when all others are done; then it counts as failed.
 PATIENCE = 600.0
 _GRACE = 10.0
@@ -154,48 +150,6 @@ def helpers(overrides: Sequence[str], run_dir: Path, count: int, device: torch.d
         found.end()
         for folder in [path for path in found.folder.glob("*") if path.is_dir()]:
             shutil.rmtree(folder, ignore_errors=True)  # claims and shares; logs stay
-
-
-def mark_of(folder: Path, k: int, order: int, mark: str) -> Path:
-    """The file by which helper ``k`` says that it is so far with an order."""
-    return folder / f"{k}.{order}.{mark}"
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What a helper knows of itself.
-
-    Attributes:
-        index: its number.
-        folder: see ``Helpers``.
-    """
-
-    index: int
-    folder: Path
-
-    @classmethod
-    def of_this_process(cls, run_dir: Path) -> Seat | None:
-        """The seat that this process was started for; None in the user's own process."""
-        text = os.environ.get(SEAT)
-        return None if text is None else cls(int(text), run_dir / FOLDER)
-
-    def mark(self, order: int, mark: str = "done") -> None:
-        """Say how far an order is."""
-        write_text(mark_of(self.folder, self.index, order, mark), "")
-
-
-def orders() -> Iterator[str]:
-    """What this helper is told, line by line; it ends with the process that tells, whatever it is doing then."""
-    lines: SimpleQueue[str] = SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(0)  # not sys.exit: the main thread may wait for a process that is no more
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield lines.get()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -35,12 +35,13 @@ from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.own_concept import take_own_concept
-from hspace_exp.parallel import Helpers, Seat, check_devices, helpers, orders
+from hspace_exp.parallel import Helpers, check_devices, helpers
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.progress import quieten
 from hspace_exp.provenance import describe_device, shareable
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
+from hspace_exp.seat import Seat, orders
 from hspace_exp.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
 
 log = logging.getLogger(__name__)

@@ -34,8 +34,8 @@ from hspace_exp.job import Job
 from hspace_exp.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
-from hspace_exp.parallel import FOLDER
 from hspace_exp.plan import write_manifest
+from hspace_exp.seat import FOLDER
 
 # Masks shown of each concept.
 PICTURED = 24

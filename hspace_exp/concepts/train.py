@@ -12,11 +12,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.concepts.data_parallel import Alone, Lost, Partners, Rank
+from hspace_exp.concepts.data_parallel import Alone, Lost, Partners
 from hspace_exp.concepts.method import Training
 from hspace_exp.concepts.module import ConceptModule, Steps
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
+from hspace_exp.concepts.process_group import Rank
 from hspace_exp.concepts.task import MakeTrainer, Task, passes
 from hspace_exp.errors import UserError
 

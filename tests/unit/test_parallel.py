@@ -13,7 +13,8 @@ import torch
 from hspace_exp import parallel
 from hspace_exp.claims import Claims
 from hspace_exp.errors import UserError
-from hspace_exp.parallel import SEAT, Helpers, Seat, check_devices, helpers, mark_of
+from hspace_exp.parallel import Helpers, check_devices, helpers
+from hspace_exp.seat import SEAT, Seat, mark_of
 
 # Marks each order as done; "fall" ends it, "sleep" keeps it silent.
 OBEDIENT = """
@@ -104,7 +105,7 @@ def test_unknown_orders_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_helper_ends_with_who_tells_it() -> None:
-    busy = "import time; from hspace_exp.parallel import orders; print(next(orders()), flush=True); time.sleep(60)"
+    busy = "import time; from hspace_exp.seat import orders; print(next(orders()), flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdin is not None

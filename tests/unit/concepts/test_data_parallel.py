@@ -13,11 +13,12 @@ import lightning
 import pytest
 import torch
 
-from hspace_exp.concepts.data_parallel import Alone, Leader, Partners, Rank
+from hspace_exp.concepts.data_parallel import Alone, Leader, Partners
 from hspace_exp.concepts.method import Training
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.objectives import ScoreMatching
 from hspace_exp.concepts.on_policy import OnPolicyStates
+from hspace_exp.concepts.process_group import Rank
 from hspace_exp.concepts.task import Task
 from hspace_exp.concepts.train import train
 from hspace_exp.concepts.trajectories import Trajectories
@@ -40,7 +41,7 @@ from hspace_exp.concepts import train
 from hspace_exp.concepts.data_parallel import Follower
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.models.backbone import load_backbone
-from hspace_exp.parallel import Seat
+from hspace_exp.seat import Seat
 train._LEAST_STEPS = 1
 draw = NoisedImages.draw
 NoisedImages.draw = lambda self, step: sys.exit(1) if step == 5 else draw(self, step)
