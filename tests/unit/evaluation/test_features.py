@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -50,6 +51,63 @@ def test_shared_clip_embeds_the_same_batch_and_text_once() -> None:
 def test_openclip_features_have_unit_mean_square() -> None:
     features = OpenClipFeatures(CountingClip())(torch.rand(4, 3, 8, 8))
     assert torch.allclose(features.square().mean(1), torch.ones(4))
+
+
+@pytest.fixture(scope="module")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the published layout with random weights, scaled so that images still differ behind 90 layers."""
+    extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+
+    class Unloaded(extractor.FeatureExtractorInceptionV3):  # type: ignore[name-defined,misc]
+        def load_state_dict(self, *_: object, **__: object) -> None:
+            """Keep the random weights."""
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("inception") / "pt_inception.pth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "load_state_dict_from_url", lambda *_, **__: {})
+        network = Unloaded("random", ["2048"])
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_inception_features_are_those_of_torch_fidelity(inception_weights: Path) -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    pixels = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = InceptionFeatures(inception_weights)(pixels.float() / 255)
+    (expected,) = FeatureExtractorInceptionV3("own", ["2048"], str(inception_weights))(pixels)
+    assert (tuple(found.shape), found.dtype) == ((2, 2048), torch.float32)
+    assert found.std() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_broken_inception_weights_are_one_line(inception_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.pth").write_bytes(inception_weights.read_bytes()[:100_000])
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    torch.save({"weight": Counted()}, tmp_path / "code.pth")
+    for name in ("cut", "other", "code", "none"):
+        with pytest.raises(UserError, match="use OpenCLIP features") as caught:
+            InceptionFeatures(tmp_path / f"{name}.pth")
+        assert "\n" not in str(caught.value)
+    assert Counted.made == 1  # nothing in the file was run
+
+
+class Counted:
+    """Counts how often it is made."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        """Count."""
+        Counted.made += 1
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        """Be made again when loaded."""
+        return Counted, ()
 
 
 def test_unreachable_inception_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
