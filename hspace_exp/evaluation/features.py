@@ -134,7 +134,7 @@ class InceptionFeatures:
 def _check_plain(path: Path) -> None:
     """torch-fidelity would run what a file that is no plain checkpoint asks for."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{path} is no whole checkpoint of Inception ({_short(error)}): download it again, or use OpenCLIP features"
