@@ -30,24 +30,37 @@ def wandb_logger(
         mode: ``online``, ``offline``, or ``auto``: online where a key is configured.
         group: of runs that belong together; within it, runs are told apart by their method, the job type.
     """
+    job_type = config.get("method", {}).get("name")
+    return WandbLogger(experiment=wandb_run(folder, name, project, mode, group, job_type, config))
+
+
+def wandb_run(
+    folder: Path,
+    name: str,
+    project: str,
+    mode: str,
+    group: str | None,
+    job_type: str | None,
+    config: dict[str, Any] | None = None,
+) -> Any:
+    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``job_type`` tells a group's runs apart."""
     if mode not in WANDB_MODES:
         raise unknown("wandb mode", mode, WANDB_MODES)
     chosen = ("online" if has_key() else "offline") if mode == "auto" else mode
     import wandb
 
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    run = wandb.init(
+    return wandb.init(
         project=project,
         name=name,
         group=group,
-        job_type=config.get("method", {}).get("name"),
+        job_type=job_type,
         dir=folder,
         mode=cast(Mode, chosen),
         config=config,
         settings=settings,
         reinit="finish_previous",
     )
-    return WandbLogger(experiment=run)
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> Logger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,11 @@ class OpenClipFeatures:
 
 
 class InceptionFeatures:
-    """Pool features (B, 2048) of the Inception network that published FIDs use; needs ``torch-fidelity``."""
+    """Pool features (B, 2048) of the Inception network that published FIDs use; needs ``torch-fidelity``.
+
+    Images are resized as TensorFlow 1 did, without antialiasing: another resizing gives other numbers (Parmar et al.,
+    "On Aliased Resizing and Surprising Subtleties in GAN Evaluation", CVPR 2022).
+    """
 
     name = "inception"
 
@@ -91,27 +96,30 @@ class InceptionFeatures:
         """Load the network.
 
         Args:
-            weights: the file ``pt_inception-2015-12-05-6726825d.pth``; None fetches it.
+            weights: the file ``pt_inception-2015-12-05-6726825d.pth`` or one of its layout; None fetches it.
             device: where it runs.
 
         Raises:
-            UserError: torch-fidelity or the weights are not there.
+            UserError: torch-fidelity or the weights are not there, or the file holds more than weights.
         """
+        if weights is not None:
+            _check_plain(Path(weights).expanduser())
         try:
             from torchmetrics.image.fid import NoTrainInceptionV3
 
             network: Any = NoTrainInceptionV3(
                 name="inception-v3-compat",
                 features_list=["2048"],
-                feature_extractor_weights_path=None if weights is None else str(weights),
+                feature_extractor_weights_path=None if weights is None else str(Path(weights).expanduser()),
+                antialias=False,
             )
         except (URLError, OSError) as error:
             raise UserError(
-                f"Inception weights cannot be had ({error}): pass a local file or use OpenCLIP features"
+                f"Inception weights cannot be had ({_short(error)}): pass a local file or use OpenCLIP features"
             ) from error
         except (ImportError, ModuleNotFoundError, RuntimeError) as error:
             raise UserError(
-                f"Inception features need the package torch-fidelity and whole weights ({error}): "
+                f"Inception features need the package torch-fidelity and whole weights ({_short(error)}): "
                 "install it or use OpenCLIP features"
             ) from error
         self.network = network.to(device).eval()
@@ -121,3 +129,17 @@ class InceptionFeatures:
         pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         with torch.no_grad():
             return self.network(pixels.to(next(self.network.parameters()).device)).float()
+
+
+def _check_plain(path: Path) -> None:
+    """torch-fidelity would run what a file that is no plain checkpoint asks for."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{path} is no whole checkpoint of Inception ({_short(error)}): download it again, or use OpenCLIP features"
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -156,4 +156,5 @@ class Looker:
             return None
         if unedited:  # nothing differs anywhere, so there is no need to know where the persons are
             return torch.ones(len(original), 1, *original.shape[1:3], dtype=torch.bool, device=self.device)
-        return background_mask(self.person_masks(original), self.person_masks(edited)).to(self.device)
+        before, after = (self.person_masks(images).to(self.device) for images in (original, edited))
+        return background_mask(before, after)

@@ -13,6 +13,7 @@ from hspace_exp.command_errors import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.record import FILE_NAME
 from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep
+from hspace_exp.sweeps.wandb_summary import log_summaries
 
 SUMMARY = "summary.md"
 LOST = "stopped before its end: its process, or another of the launcher, was killed, perhaps for memory"
@@ -32,6 +33,7 @@ def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
             print(*write_summaries(sweep.results, notes), sep="\n", end="", flush=True)
         except BrokenPipeError:
             stop_printing()
+        log_summaries(sweep, notes)
     failed = [note for note in notes if note.state == FAILED]
     if failed:
         print(f"{len(failed)} of {len(notes)} jobs failed:", file=sys.stderr)

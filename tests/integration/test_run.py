@@ -62,6 +62,21 @@ def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: lis
     assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.png")} == before
 
 
+def test_the_same_seed_gives_the_same_record_from_scratch(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        outcome = cli(*lwim, f"paths.cache={folder / 'cache'}", f"hydra.run.dir={folder / 'run'}")
+        assert outcome.code == 0, outcome.error
+    a, b = (folder / "run" for folder in folders)
+    assert differences(read_record(a), read_record(b)) == []
+    files = [path.relative_to(a) for path in sorted(a.rglob("*.png"))]
+    assert len(files) == 11  # four pairs, and pictures of them and of the masks
+    for file in [*files, Path("judged.csv"), Path("manifest.csv")]:
+        assert (a / file).read_bytes() == (b / file).read_bytes(), file
+    vectors = [load_concept(run / "concepts" / "female.safetensors").vector for run in (a, b)]
+    assert torch.equal(*vectors)
+
+
 def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     assert cli(*lwim, f"hydra.run.dir={run_dir}").code == 0

@@ -133,6 +133,22 @@ def test_what_offline_wandb_runs_of_a_sweep_hold(cli: Cli, sweep: list[str], tmp
     [group] = groups
     assert group.startswith("gender_fairness-")
 
+    [file] = (tmp_path / "outputs" / "gender_fairness").glob("wandb/offline-run-*/*.wandb")
+    records = list(wandb_records(file))
+    [run] = [r.run for r in records if r.HasField("run")]
+    assert (run.project, run.run_group, run.job_type) == ("hspace_exp", group, "summary")
+    [row] = [pairs(r.history.item) for r in records if r.HasField("history")]
+    table = json.loads((file.parent / "files" / row["summary/path"]).read_text())
+    assert table["columns"][:3] == ["run", "method", "seed"]
+    assert [line[:3] for line in table["data"]] == [
+        [f"gender_fairness/{method}/0", method, 0] for method in ("original", "sdid")
+    ]
+    value = dict(zip(table["columns"], table["data"][1], strict=True))["clip_alignment"]
+    sdid = tmp_path / "outputs" / "gender_fairness" / "sdid" / "0"
+    assert value == read_record(sdid).metrics["clip_alignment"].value
+    assert row["grids/captions"] == ["gender_fairness/original/0", "gender_fairness/sdid/0"]
+    assert (file.parent / "files" / row["grids/filenames"][1]).read_bytes() == (sdid / "grid.png").read_bytes()
+
 
 @pytest.mark.usefixtures("offline")
 def test_a_failed_wandb_run_is_marked(

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import csv
 from functools import partial
+from pathlib import Path
 
+import lightning
+import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.module import ConceptModule
+from hspace_exp.concepts.module import ConceptModule, Steps
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.objectives import Denoising
 from hspace_exp.models.backbone import Backbone
@@ -78,3 +83,22 @@ def test_channel_vectors_have_one_value_a_channel(tiny_backbone: Backbone) -> No
     assert trained.vectors.shape == (1, tiny_backbone.h_shape[0], 1, 1)
     assert 0.2 < trained.vectors.std() < 0.9
     assert descend(trained, 1).shape == trained.vectors.shape
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_curves_are_written_at_the_steps_that_the_trainer_logs(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="", version="")
+    trainer = lightning.Trainer(
+        max_steps=7,
+        accelerator="cpu",
+        logger=logger,
+        log_every_n_steps=3,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module(tiny_backbone, ["female"]), Steps(7, "train"))
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "5"]
+    assert all(float(row["loss/female"]) > 0 and float(row["vector_rms/female"]) > 0 for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -50,6 +51,42 @@ def test_shared_clip_embeds_the_same_batch_and_text_once() -> None:
 def test_openclip_features_have_unit_mean_square() -> None:
     features = OpenClipFeatures(CountingClip())(torch.rand(4, 3, 8, 8))
     assert torch.allclose(features.square().mean(1), torch.ones(4))
+
+
+def test_inception_features_are_those_of_torch_fidelity(inception_weights: Path) -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    pixels = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = InceptionFeatures(inception_weights)(pixels.float() / 255)
+    (expected,) = FeatureExtractorInceptionV3("own", ["2048"], str(inception_weights))(pixels)
+    assert (tuple(found.shape), found.dtype) == ((2, 2048), torch.float32)
+    assert found.std() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_broken_inception_weights_are_one_line(inception_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.pth").write_bytes(inception_weights.read_bytes()[:100_000])
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    torch.save({"weight": Counted()}, tmp_path / "code.pth")
+    for name in ("cut", "other", "code", "none"):
+        with pytest.raises(UserError, match="use OpenCLIP features") as caught:
+            InceptionFeatures(tmp_path / f"{name}.pth")
+        assert "\n" not in str(caught.value)
+    assert Counted.made == 1  # nothing in the file was run
+
+
+class Counted:
+    """Counts how often it is made."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        """Count."""
+        Counted.made += 1
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        """Be made again when loaded."""
+        return Counted, ()
 
 
 def test_unreachable_inception_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

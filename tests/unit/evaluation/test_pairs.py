@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hspace_exp.atomic import save_png, write_text
 from hspace_exp.errors import UserError
@@ -46,6 +47,19 @@ def test_images_round_trip(tmp_path: Path) -> None:
     assert np.array_equal(loaded[1].numpy(), image)
     assert as_float(loaded).shape == (2, 3, 4, 6)
     assert as_float(loaded).max().item() == pytest.approx(image.max() / 255)
+
+
+def test_threads_change_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, file in enumerate(files):
+        save_png(file, np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(load_images(files))
+        with pytest.raises(UserError, match=r"no image at .*gone\.png"):
+            load_images([*files, tmp_path / "gone.png"])
+    assert torch.equal(*found)
 
 
 def test_bad_images_are_named(tmp_path: Path) -> None:

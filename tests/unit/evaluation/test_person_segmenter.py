@@ -60,3 +60,12 @@ def test_what_cannot_be_had_is_one_clear_line(weights: Path, tmp_path: Path, mon
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     with pytest.raises(UserError, match="no network"):
         PersonSegmenter(NETWORK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50"])
+def test_files_of_the_published_layouts_load(network: str, tmp_path: Path) -> None:
+    options = {"weights_backbone": None, "num_classes": CLASSES, "aux_loss": True}
+    torch.save(get_model(network, weights=None, **options).state_dict(), tmp_path / "weights.pth")
+    found = PersonSegmenter(network, tmp_path / "weights.pth", size=64)(torch.zeros(1, 40, 60, 3, dtype=torch.uint8))
+    assert (tuple(found.shape), found.dtype) == ((1, 1, 40, 60), torch.bool)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from segment_anything import SamPredictor
+from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
 from hspace_exp.errors import UserError
@@ -107,3 +107,26 @@ def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a whole vit_b checkpoint") as caught:
         load_sam(tmp_path / "sam.pth", "vit_b")
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_the_published_layout_gives_maps(
+    sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(sam.state_dict(), tmp_path / "sam.pth")
+    monkeypatch.setitem(sam_model_registry, "vit_b", lambda: build_small_sam(TINY))
+    images = torch.randint(0, 256, (2, 48, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    heat = torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(2))
+    provider = SamMasks(tmp_path / "sam.pth", model_type="vit_b", batch_size=1)
+    found = provider.maps(images, heat)
+    assert tuple(found.shape) == (2, 1, 48, 40)
+    assert set(found.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(provider.sam.mask_decoder.mask_tokens.weight, sam.mask_decoder.mask_tokens.weight)
+
+
+@pytest.mark.slow
+def test_the_published_architecture_loads_and_masks(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(sam_model_registry["vit_b"]().state_dict(), tmp_path / "sam.pth")
+    provider = SamMasks(tmp_path / "sam.pth", model_type="vit_b", batch_size=1)
+    found = provider.maps(torch.zeros(1, 96, 128, 3, dtype=torch.uint8), torch.rand(1, 1, 12, 16))
+    assert tuple(found.shape) == (1, 1, 96, 128)

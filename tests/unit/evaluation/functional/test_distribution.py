@@ -40,6 +40,18 @@ def test_frechet_matches_the_textbook_and_torchmetrics() -> None:
     assert found == pytest.approx(_compute_fid(x.mean(0), x.T.cov(), y.mean(0), y.T.cov()).item(), rel=1e-6)
 
 
+def test_frechet_and_kernel_distance_agree_with_torch_fidelity() -> None:
+    fid, kid = (pytest.importorskip(f"torch_fidelity.metric_{name}") for name in ("fid", "kid"))
+    x, y = features(0, n=300, d=16), features(1, n=280, d=16)
+    statistics = [fid.fid_features_to_statistics(some) for some in (x, y)]
+    expected = fid.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(x, y).item() == pytest.approx(expected, rel=1e-6)
+    # One subset that is the whole set; torch-fidelity wants both of one size.
+    options = {"kid_subsets": 1, "kid_subset_size": 280, "verbose": False, "rng_seed": 0, "cuda": False}
+    expected = kid.kid_features_to_metric(x[:280].float(), y.float(), **options)["kernel_inception_distance_mean"]
+    assert kernel_distance_of(x[:280], y).item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_frechet_with_fewer_images_than_dimensions() -> None:
     x, y = features(0, n=5, d=12), features(1, n=7, d=12)
     sx, sy = (scipy.linalg.sqrtm(np.cov(f.numpy(), rowvar=False) + 1e-14 * np.eye(12)) for f in (x, y))
