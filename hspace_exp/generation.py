@@ -133,8 +133,7 @@ def sample_chunk(
     def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
         if rows is None:
             return sampling(backbone, noise, embeds, hooks)
-        chosen = backbone.encode_prompts([own[row] for row in rows.tolist()])
-        return sampling(backbone, noise[rows.cpu()], chosen, hooks)
+        return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
 
     latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-count:]
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])

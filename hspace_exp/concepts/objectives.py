@@ -75,11 +75,7 @@ class Noisy:
 
 
 def _rows(some: Tensor | PromptEmbeds | Encoded, part: slice) -> Any:
-    if isinstance(some, PromptEmbeds):
-        return some.index(part)
-    if isinstance(some, Encoded):
-        return Encoded(some.h[part], tuple(skip[part] for skip in some.skips), some.embedding[part])
-    return some[part]
+    return some[part] if isinstance(some, Tensor) else some.index(part)
 
 
 class Objective(Protocol):

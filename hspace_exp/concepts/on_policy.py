@@ -124,8 +124,8 @@ class OnPolicyStates:
         wanted, free = sum(len(times) for times in self.times.values()) * one.bytes_a_row, free_bytes(one.h.device)
         if wanted > kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
             return
+        rows = rows_without_gradient(self.backbone)
         for name in self.names:
-            rows = rows_without_gradient(self.backbone)
             starts = range(0, len(self.times[name]), rows)
             parts = track(starts, description=f"first half for {name!r}")
             self.encoded[name] = Encoded.cat(

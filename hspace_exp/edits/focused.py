@@ -13,8 +13,8 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.foresight import ForesightEdit
-from hspace_exp.edits.presence import Presence
-from hspace_exp.edits.steering import Edit, Steering, Strength, Window, check_targets, targets_of, within
+from hspace_exp.edits.need import Asks, asking
+from hspace_exp.edits.steering import Edit, Steering, Strength, Window
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
@@ -81,20 +81,7 @@ class Focus:
         along = FocusedEdit(concepts, others, words, strengths, method.branch, self, frequency, window)
         if not self.foresight:
             return along
-        return ForesightEdit(
-            concepts,
-            others,
-            strengths,
-            method.branch,
-            along.open_gate,
-            hold=self.hold,
-            release=self.release,
-            adaptive=self.adaptive,
-            keep=self.keep,
-            sharpness=self.sharpness,
-            window=window,
-            frequency=frequency,
-        )
+        return ForesightEdit(along.asking, along.open_gate, method.branch, self.hold, self.release, window, frequency)
 
 
 @dataclass(frozen=True)
@@ -155,54 +142,29 @@ class FocusedEdit:
         _, height, width = backbone.h_shape
         return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)
 
+    def asking(self, items: Sequence[Item], device: torch.device) -> Asks:
+        """What is added to each sample, as a function of h_0."""
+        focus = self.focus
+        return asking(
+            items,
+            self.concepts,
+            self.others,
+            self.strength,
+            device,
+            adaptive=focus.adaptive,
+            keep=focus.keep,
+            sharpness=focus.sharpness,
+        )
+
     def _fields(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
         """What is added to each sample, as a function of the conditional half of h (2 B, C, H, W)."""
-        check_targets(items, self.concepts)
-        parts = [self._asked(within(items, some), some, device) for some in by_attribute(self.concepts)]
-        groups = [
-            Presence.of(list(group.values()), device, self.focus.sharpness)
-            for group in (self.others.values() if self.focus.keep else ())
-        ]
+        asks = self.asking(items, device)
 
         def added(h: Tensor) -> Tensor:
-            source = h[: len(items)].float()
-            found = [part(source) for part in parts]
-            total = torch.stack([addition for _, addition in found]).sum(0)
-            need = torch.stack([some for some, _ in found]).amax(0)
-            for group in groups:
-                shown = self.focus.keep * need[:, None] * group(source)
-                total = total + torch.einsum("bk,kchw->bchw", shown, group.vectors.expand(-1, *source.shape[1:]))
+            _, total = asks(h[: len(items)].float())
             return torch.cat([torch.zeros_like(total), total])
 
         return added
-
-    def _asked(self, items: Sequence[Item], concepts: Mapping[str, Concept], device: torch.device) -> Any:  # noqa: ANN401
-        """The need (B,) of each sample and what that adds (B, C, H, W), for one attribute, as functions of h_0."""
-        vectors = {name: concept.vector for name, concept in concepts.items()}
-        asked = targets_of(items, vectors, self.strength, device)
-        names = list(concepts)
-        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
-        concerned = torch.tensor([float(bool(name)) for name in asked.names], device=device)
-        tells = self.focus.adaptive and len(concepts) > 1  # a concept alone has nothing to be told from
-        own = Presence.of(list(concepts.values()), device, self.focus.sharpness) if tells else None
-
-        def asks(source: Tensor) -> tuple[Tensor, Tensor]:
-            need = concerned
-            if own is not None:
-                there = own(source).gather(1, index[:, None])[:, 0]
-                need = concerned * (2 * (1 - there)).clamp(max=1)
-            strength = (need * asked.strength)[:, None, None, None]
-            return need, strength * asked.vectors.expand(-1, *source.shape[1:])
-
-        return asks
-
-
-def by_attribute(concepts: Mapping[str, Concept]) -> list[dict[str, Concept]]:
-    """Concepts that exclude each other, in an order that only the names of their attributes decide."""
-    found: dict[str, dict[str, Concept]] = {}
-    for name, concept in concepts.items():
-        found.setdefault(concept.attribute, {})[name] = concept
-    return [found[attribute] for attribute in sorted(found)]
 
 
 def gate_of_pairs(gate: AttentionGate) -> Any:  # noqa: ANN401 (a function without arguments)

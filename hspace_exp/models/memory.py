@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +21,7 @@ from hspace_exp.models.backbone import VAE_PIXELS
 from hspace_exp.models.checkpointing import checkpoint_second_half
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.layouts import Layout
+from hspace_exp.models.split import first_half
 
 # What the CUDA context, the workspaces of libraries and the allocator's unused blocks take.
 OVERHEAD = 2**30
@@ -69,7 +70,7 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
                 _predict(unet, layout, 2 * runs * chunk)
             with _live() as decoding:
                 vae.decode(torch.empty(images, 4, side, side))
-            state = _first_half(unet, layout)
+            state = first_half(unet, lambda: _predict(unet, layout, 1)).bytes_a_row
         if checkpointing:
             checkpoint_second_half(unet)
         with _live() as training:
@@ -100,19 +101,6 @@ def _predict(unet: Any, layout: Layout, rows: int) -> Tensor:
         added_cond_kwargs=added,
     ).sample
     return found
-
-
-def _first_half(unet: Any, layout: Layout) -> int:
-    """Bytes of what ``models.split`` keeps of one row: all that is handed to the second half."""
-    handed: list[Tensor] = []
-    with ExitStack() as hooks:
-        hooks.callback(unet.conv_in.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
-        for block in unet.down_blocks:
-            hooks.callback(block.register_forward_hook(lambda m, args, found: handed.extend(found[1])).remove)
-        hooks.callback(unet.mid_block.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
-        hooks.callback(unet.time_embedding.register_forward_hook(lambda m, args, found: handed.append(found)).remove)
-        _predict(unet, layout, 1)
-    return sum(tensor.nbytes for tensor in handed)
 
 
 class _Fused(torch.autograd.Function):

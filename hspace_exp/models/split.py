@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,11 @@ class Encoded:
 
     def rows(self, index: Tensor, device: torch.device, dtype: torch.dtype) -> Encoded:
         """The rows (M,) of ``index``, moved to ``device`` as ``dtype``."""
-        index = index.to(self.h.device)
-        h, embedding = (tensor[index].to(device, dtype) for tensor in (self.h, self.embedding))
-        return Encoded(h, tuple(skip[index].to(device, dtype) for skip in self.skips), embedding)
+        return self.index(index.to(self.h.device)).to(device, dtype)
+
+    def index(self, rows: Tensor | slice) -> Encoded:
+        """The chosen rows, in the order given."""
+        return Encoded(self.h[rows], tuple(skip[rows] for skip in self.skips), self.embedding[rows])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Encoded:
         """All rows, moved."""
@@ -65,7 +68,14 @@ def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: Promp
         timesteps: (N,) or scalar.
         embeds: conditioning of N prompts.
     """
-    unet, skips, found = backbone.unet, [], {}
+    found = first_half(backbone.unet, lambda: backbone.predict(latents, timesteps, embeds))
+    return Encoded(found.h, found.skips, found.embedding.expand(len(latents), -1))
+
+
+def first_half(unet: Any, forward: Callable[[], object]) -> Encoded:  # noqa: ANN401 (a diffusers class)
+    """What ``forward`` (a call of the U-Net) hands to the second half; it ends there."""
+    skips: list[Tensor] = []
+    found: dict[str, Tensor] = {}
 
     def first(module: Any, args: Any, output: Tensor) -> None:  # noqa: ANN401 (hooks take what modules take)
         skips.append(output)
@@ -83,8 +93,8 @@ def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: Promp
             hooks.callback(block.register_forward_hook(down).remove)
         hooks.callback(unet.mid_block.register_forward_hook(middle, with_kwargs=True).remove)
         with suppress(_Reached):
-            backbone.predict(latents, timesteps, embeds)
-    return Encoded(found["h"], tuple(skips), found["embedding"].expand(len(latents), -1))
+            forward()
+    return Encoded(found["h"], tuple(skips), found["embedding"])
 
 
 def decode(backbone: Backbone, encoded: Encoded, h: Tensor, embeds: PromptEmbeds) -> Tensor:

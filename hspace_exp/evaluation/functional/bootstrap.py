@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -86,17 +86,10 @@ def interval(value: float, replicates: Tensor) -> tuple[float, float]:
     return min(low, value), max(high, value)
 
 
-def bootstrap(
-    statistic: Callable[[Tensor], Tensor], strata: Tensor, repeats: int, generator: torch.Generator
-) -> Tensor:
-    """Replicates (repeats,) of ``statistic``, a function of (N,) indices into images sorted by stratum."""
-    return torch.stack([statistic(indices) for indices in resamples(strata, repeats, generator)])
-
-
 def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: torch.Generator) -> Tensor:
     """Replicates of a weighted mean over groups when whole groups are drawn with replacement.
 
-    It answers how a number would move with other professions, where ``bootstrap`` answers for other images of the same
+    It answers how a number would move with other professions, where ``resamples`` answer for other images of the same
     ones. Images within a group stay as they are: they vary less than groups do.
 
     Args:

@@ -1,11 +1,33 @@
-"""Weights that no test can fetch, random in the published layout."""
+"""Random images, and weights that no test can fetch, random in the published layout."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from hspace_exp.atomic import save_png
+from hspace_exp.evaluation.pairs import Pair
+
+
+@pytest.fixture
+def random_pairs(tmp_path: Path) -> Callable[[int, int, Sequence[str]], list[Pair]]:
+    """(count, side in pixels, professions in turn) → pairs of noise; the first half asks for female, then male."""
+
+    def make(count: int, side: int, professions: Sequence[str]) -> list[Pair]:
+        rng, made = np.random.default_rng(0), []
+        for i in range(count):
+            files = [tmp_path / f"{kind}_{i}.png" for kind in ("original", "edited")]
+            for file in files:
+                save_png(file, rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+            profession, target = professions[i % len(professions)], ("female", "male")[i // (count // 2)]
+            made.append(Pair(f"a photo of a {profession}", profession, i, target, 1.0, files[0], files[1]))
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="session")

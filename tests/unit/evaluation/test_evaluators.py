@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from hspace_exp.atomic import save_png
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
 from hspace_exp.evaluation.openclip import OpenClip
@@ -36,16 +35,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> list[Pair]:
+def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
     """Six random pairs of three professions."""
-    rng, made = np.random.default_rng(0), []
-    for i in range(6):
-        files = [tmp_path / f"{kind}_{i}.png" for kind in ("original", "edited")]
-        for file in files:
-            save_png(file, rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
-        profession, target = ("nurse", "cook", "CEO")[i % 3], ("female", "male")[i // 3]
-        made.append(Pair(f"a photo of a {profession}", profession, i, target, 1.0, files[0], files[1]))
-    return made
+    return random_pairs(6, 40, ("nurse", "cook", "CEO"))
 
 
 def test_photographs_are_judged_and_their_features_kept(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 from torchvision.models import get_model, squeezenet1_1
 
-from hspace_exp.atomic import save_png
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
 from hspace_exp.evaluation.pairs import Pair
@@ -45,16 +44,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> list[Pair]:
+def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
     """Eight random pairs."""
-    rng, made = np.random.default_rng(0), []
-    for i in range(8):
-        names = [tmp_path / f"{kind}_{i}.png" for kind in ("original", "edited")]
-        for name in names:
-            save_png(name, rng.integers(0, 256, (48, 48, 3), dtype=np.uint8))
-        profession, target = ("nurse", "cook")[i % 2], ("female", "male")[i // 4]
-        made.append(Pair(f"a photo of a {profession}", profession, i, target, 1.0, names[0], names[1]))
-    return made
+    return random_pairs(8, 48, ("nurse", "cook"))
 
 
 def evaluated(files: Path, pairs: list[Pair], *overrides: str) -> tuple[PhotoEvaluator, Evaluation]:

@@ -9,7 +9,6 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.bootstrap import (
-    bootstrap,
     group_bootstrap,
     interval,
     resample_blocks,
@@ -53,7 +52,8 @@ def test_unsorted_strata_are_refused() -> None:
 
 def test_interval_of_a_mean_matches_scipy() -> None:
     values = torch.from_numpy(np.random.default_rng(0).normal(size=200))
-    replicates = bootstrap(lambda i: values[i].mean(), torch.zeros(200, dtype=torch.int64), 2000, generator("test"))
+    blocks = resample_blocks(torch.zeros(200, dtype=torch.int64), 2000, generator("test"))
+    replicates = torch.cat([values[indices].mean(1) for indices in blocks])
     low, high = interval(float(values.mean()), replicates)
     expected = scipy.stats.bootstrap((values.numpy(),), np.mean, method="percentile", rng=0).confidence_interval
     assert low == pytest.approx(expected.low, abs=0.01)
