@@ -45,8 +45,14 @@ def train_tokenizer(texts: Iterable[str], max_length: int = MAX_LENGTH) -> CLIPT
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+    # The trainer numbers what ends a word by a hash that is new in every process, and breaks ties by these numbers:
+    # named beforehand, they and all that follows are the same in each.
     trainer = trainers.BpeTrainer(
-        vocab_size=65_536, min_frequency=1, special_tokens=[BOS, EOS], end_of_word_suffix="</w>", show_progress=False
+        vocab_size=65_536,
+        min_frequency=1,
+        special_tokens=[BOS, EOS, *(f"{c}</w>" for c in characters)],
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     core.train_from_iterator(corpus, trainer)
     state = json.loads(core.to_str())["model"]

@@ -1,5 +1,6 @@
 """The embedded tokenizer: one token a known word, pieces for unknown ones, the same after a round trip."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,10 @@ def test_saved_and_loaded_tokenizer_agrees(tokenizer: CLIPTokenizer, tmp_path: P
     loaded = CLIPTokenizer.from_pretrained(tmp_path)
     for text in ("a photo of an old dark-skinned construction worker who is a woman", "strange wörds 42"):
         assert loaded(text).input_ids == tokenizer(text).input_ids
+
+
+def test_training_again_gives_the_same_numbers_and_merges() -> None:
+    text = ["a photo of a nurse or a carpenter in the forest"]
+    first, second = (json.loads(train_tokenizer(text).backend_tokenizer.to_str())["model"] for _ in range(2))
+    assert first["vocab"] == second["vocab"]
+    assert first["merges"] == second["merges"]
