@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib import import_module
@@ -71,17 +71,22 @@ def main(words: Sequence[str]) -> int:
         print(f"{name} … ({bench.left:.0f} s left)", flush=True)
         run_section(name, bench)
         save()
-        _say(found)
+        say(found)
     save()
     return int(any(found.status == "failed" for found in sections.values()))
 
 
 def run_section(name: str, bench: Bench) -> None:
-    """Measure one section; a failure is kept beside what it found before."""
+    """Measure one section."""
+    run_measure(lambda own: import_module(f"benchmarks.sections.{name}").measure(own), bench)
+
+
+def run_measure(measure: Callable[[Bench], None], bench: Bench) -> None:
+    """Call what measures; a failure is kept beside what it found before."""
     found, started = bench.found, time.monotonic()
     try:
         with nullcontext() if bench.tiny else within(bench.left):
-            import_module(f"benchmarks.sections.{name}").measure(bench)
+            measure(bench)
         found.status = "done"
     except Exception as error:  # one section's failure must not cost the others
         found.status, found.error = "failed", f"{type(error).__name__}: {str(error)[:500]}"
@@ -90,9 +95,11 @@ def run_section(name: str, bench: Bench) -> None:
     bench.free()
 
 
-def _say(found: Findings) -> None:
+def say(found: Findings) -> None:
+    """Print what a section found."""
     for measure in found.measures:
-        print(f"  {measure['name']}: {measure['median']:.4g} {measure['unit']}{_beside(measure)}")
+        name = f"{measure['name']} {measure.get('x', '')}".rstrip()
+        print(f"  {name}: {measure['median']:.4g} {measure['unit']}{_beside(measure)}")
     for bar in found.bars:
         value = "-" if bar.value is None else f"{bar.value:.3g} {bar.unit}"
         print(f"  {HELD[bar.held]} {bar.name}: {value} ({bar.sense} {bar.limit:g})")

@@ -15,6 +15,7 @@ from hspace_exp.schema import Config
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
 ASSIGNMENTS = ("balanced", "random")
+STRATEGIES = ("auto", "ddp", "one")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
@@ -48,6 +49,9 @@ def _check_counts(config: Mapping[str, Any]) -> None:
         raise UserError(f"expected seeds of at least 0, got {min(config['seed'], protocol['image_seed'])}")
     if config["chunk_size"] is not None and config["chunk_size"] < 1:
         raise UserError(f"expected chunk_size of at least 1, got {config['chunk_size']}")
+    strategy = config["trainer"].get("strategy", "auto")
+    if strategy not in STRATEGIES:
+        raise unknown("strategy (trainer.strategy)", strategy, STRATEGIES)
 
 
 def _check_words(config: Mapping[str, Any]) -> None:

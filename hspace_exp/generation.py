@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from hspace_exp.atomic import write_bytes, write_text
+from hspace_exp.claims import Claims
 from hspace_exp.edits.steering import Edit, Steering
-from hspace_exp.images import is_whole, missing, save_all
+from hspace_exp.images import is_whole, missing, saver
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
-from hspace_exp.parallel import Share
 from hspace_exp.plan import Item
 from hspace_exp.progress import track
 from hspace_exp.sampling import Hooks, StepHook, sample_latents
@@ -92,9 +92,9 @@ def generate(
     image_seed: int = 0,
     edit: Edit | None = None,
     description: str = "generate images",
-    share: Share | None = None,
+    claims: Claims | None = None,
 ) -> int:
-    """Make the images that ``folder`` lacks, or this process's share of them; those there stay.
+    """Make the images that ``folder`` lacks, or those of the chunks that nobody else takes; those there stay.
 
     Chunks are fixed by the order of the items, and a chunk is sampled whole even when one of its images is missing, so
     an interrupted run ends with the very images of an uninterrupted one.
@@ -103,17 +103,18 @@ def generate(
         the number of images made.
     """
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
-    if share is not None:
-        chunks = [chunk for number, chunk in enumerate(chunks) if share.takes(number)]
     made = 0
-    for chunk in track(chunks, description=description):
-        absent = set(missing([folder / item.file for item in chunk]))
-        if not absent:
-            continue
-        images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
-        rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
-        save_all([folder / chunk[row].file for row in rows], images[rows])
-        made += len(rows)
+    with saver() as save:
+        for number, chunk in enumerate(track(chunks, description=description)):
+            if claims is not None and not claims.takes(number):
+                continue
+            absent = set(missing([folder / item.file for item in chunk]))
+            if not absent:
+                continue
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+            rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+            save([folder / chunk[row].file for row in rows], images[rows])
+            made += len(rows)
     return made
 
 

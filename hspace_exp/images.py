@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,25 @@ def missing(paths: Iterable[Path]) -> list[Path]:
 def to_uint8(images: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3), rounded."""
     return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+@contextmanager
+def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
+    """``save_all`` in the background, so that the next images are made meanwhile; one call waits for the last one's.
+
+    At the end all images are there; what went wrong is raised by the next call, or there.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        last: list[Future[None]] = []
+
+        def save(paths: Sequence[Path], images: Tensor) -> None:
+            while last:
+                last.pop().result()
+            last.append(thread.submit(save_all, paths, images.cpu()))
+
+        yield save
+        while last:
+            last.pop().result()
 
 
 def save_all(paths: Iterable[Path], images: Tensor) -> None:

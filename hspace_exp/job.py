@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from hspace_exp.groups import Group, Prompts, kept_by, learnt_together, prompts_
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.scheduler_swap import Swapped
+from hspace_exp.parallel import Helpers
 from hspace_exp.plan import Item
+from hspace_exp.seat import FOLDER
 
 # Of what an attribute's file says of a concept, this decides its vector.
 LEARNT_FROM = ("positive", "neutral", "words")
@@ -47,8 +48,8 @@ class Job:
             and ``frequency`` and ``applied`` (strength, branch, window, edit), which decide how they are used.
         placing: plain data that decides which image is asked for what.
         masks_file: picture of the attribute maps.
-        devices: processes that make images, each on a device of its own.
-        beside: opens the context in which the others run.
+        helpers: other processes of this run, each on a device of its own; None in one of them.
+        data_parallel: whether they take part in training.
     """
 
     backbone: Backbone
@@ -69,8 +70,8 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     placing: Mapping[str, Any] = field(default_factory=dict)
     masks_file: str = "masks.png"
-    devices: int = 1
-    beside: Callable[[], AbstractContextManager[None]] = nullcontext
+    helpers: Helpers | None = field(default_factory=lambda: Helpers(Path(FOLDER)))
+    data_parallel: bool = False
 
     @property
     def prompts(self) -> dict[str, Mapping[str, str]]:

@@ -14,14 +14,18 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hspace_exp.assist import Assistant
 from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
+from hspace_exp.claims import Claims
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.pairs import read_manifest
+from hspace_exp.evaluation.split import Split
 from hspace_exp.explicit import explicit_prompts
 from hspace_exp.generation import Sampling
 from hspace_exp.groups import groups_of, judged_by, kept_by, prompts_of, targets
@@ -31,12 +35,13 @@ from hspace_exp.loggers import close, log_results
 from hspace_exp.masks.measure import rendered_mask_iou
 from hspace_exp.models.loading import fingerprint, resolve_device
 from hspace_exp.own_concept import take_own_concept
-from hspace_exp.parallel import check_devices, helpers
+from hspace_exp.parallel import Helpers, check_devices, helpers
 from hspace_exp.plan import check_prompts, plan
 from hspace_exp.progress import quieten
 from hspace_exp.provenance import describe_device, shareable
 from hspace_exp.record import MetricValue, RunRecord
 from hspace_exp.results import finished, record_of, write_results
+from hspace_exp.seat import Seat, orders
 from hspace_exp.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
 
 log = logging.getLogger(__name__)
@@ -67,28 +72,40 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     require(config)
     quieten()
     cfg = cfg.copy()
-    device = resolve_device(config["device"])
-    check_devices(config["trainer"].get("devices", 1), device)
+    device, devices = resolve_device(config["device"]), config["trainer"].get("devices", 1)
+    check_devices(devices, device)
     cfg.device = str(device)
     Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
+    seat = Seat.of_this_process(run_dir)
+    if seat is not None:
+        evaluator, job = _load(cfg, config, run_dir)
+        job = replace(job, helpers=None, make_trainer=partial(job.make_trainer, logger=False))
+        Assistant(job, seat, lambda split: _evaluated(evaluator, config, run_dir, split)).work(orders())
+        return None
+    with helpers(overrides, run_dir, devices, device) as others:
+        return _run(cfg, config, run_dir, overrides, others)
+
+
+def _run(
+    cfg: DictConfig, config: Mapping[str, Any], run_dir: Path, overrides: Sequence[str], others: Helpers
+) -> RunRecord | None:
+    """All stages, with what help there is."""
     seconds: dict[str, float] = {}
     with _timed("loading", seconds):
-        evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
-        job = make_job(cfg, config, run_dir)
+        evaluator, job = _load(cfg, config, run_dir)
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
-    job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
-    job = replace(job, beside=partial(helpers, overrides, run_dir, job.devices, job.backbone.device))
+    job = replace(job, helpers=others, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
         _work(job, config["stages"], seconds)
         if evaluator is None:
             log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
             return None
         with _timed("evaluation", seconds):
-            pairs = read_manifest(run_dir / "manifest.csv")
-            groups = groups_of(config["attribute"])
-            asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups)}
-            parts = [group.name for group in groups] if config["attribute"].get("groups") else []
-            found = evaluator(pairs, **asked, parts=parts, seed=config["seed"])
+            pairs, split = read_manifest(run_dir / "manifest.csv"), None
+            if others:
+                order = others.order("evaluation")
+                split = Split(Claims(others.folder / "evaluation"), wait=partial(others.wait, order))
+            found = _evaluated(evaluator, config, run_dir, split)
             if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
                 found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
@@ -99,6 +116,23 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         close(logger)
     log.info("%s\n%s", run_dir, table)
     return record
+
+
+def _load(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> tuple[Any, Job]:
+    """The evaluator, where one is needed, and the job."""
+    evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
+    return evaluator, make_job(cfg, config, run_dir)
+
+
+def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path, split: Split | None = None) -> Evaluation:  # noqa: ANN401
+    """The evaluation of a run's images, or with ``split`` this process's part of it."""
+    pairs = read_manifest(run_dir / "manifest.csv")
+    groups = groups_of(config["attribute"])
+    asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups)}
+    parts = [group.name for group in groups] if config["attribute"].get("groups") else []
+    shared = {} if split is None else {"split": split}
+    found: Evaluation = evaluator(pairs, **asked, parts=parts, seed=config["seed"], **shared)
+    return found
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -161,7 +195,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         run_dir=run_dir,
         cache=Path(config["paths"]["cache"]),
         make_trainer=make(cfg.trainer),
-        devices=config["trainer"].get("devices", 1),
+        data_parallel=_together(config["trainer"].get("strategy", "auto"), small),
         settings={
             "training": config["method"]["training"],
             "mask": config["mask"],
@@ -177,6 +211,11 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
             **({"left_alone": sorted(left)} if left else {}),
         },
     )
+
+
+def _together(strategy: str, small: bool) -> bool:
+    """Whether the devices share the training of vectors: a small U-Net's steps are too short to be shared."""
+    return strategy == "ddp" or (strategy == "auto" and not small)
 
 
 def _prompts(items: Sequence[Any]) -> list[str]:

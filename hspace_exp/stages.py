@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from hspace_exp.atomic import save_png
+from hspace_exp.claims import Claims
 from hspace_exp.concepts import dataset
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.data_parallel import Alone, Leader, Partners
 from hspace_exp.concepts.dataset import Positives
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.concepts.on_policy import RUNS
@@ -32,8 +34,8 @@ from hspace_exp.job import Job
 from hspace_exp.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
-from hspace_exp.parallel import Share
 from hspace_exp.plan import write_manifest
+from hspace_exp.seat import FOLDER
 
 # Masks shown of each concept.
 PICTURED = 24
@@ -138,16 +140,15 @@ def _leave(job: Job, concepts: Mapping[str, Concept]) -> dict[str, Concept]:
     return own
 
 
-def make_concepts(
+def make_task(
     job: Job,
     positives: Mapping[str, Positives],
     maps: Mapping[str, Tensor] | None,
     runs: Mapping[tuple[str, str], Trajectories],
-) -> dict[str, Concept]:
-    """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
-    if job.method.training is None:
-        raise UserError(f"method {job.method.name!r} has nothing to train")
-    task = Task(
+    partners: Partners,
+) -> Task:
+    """What is to be learnt, of what, and with whom."""
+    return Task(
         backbone=job.backbone,
         method=job.method.name,
         groups=job.groups,
@@ -164,8 +165,23 @@ def make_concepts(
             "images": job.training_images,
             "training": job.training_settings,
         },
+        partners=partners,
     )
-    concepts = job.method.training.learn(task)
+
+
+def make_concepts(
+    job: Job,
+    positives: Mapping[str, Positives],
+    maps: Mapping[str, Tensor] | None,
+    runs: Mapping[tuple[str, str], Trajectories],
+) -> dict[str, Concept]:
+    """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
+    if job.method.training is None:
+        raise UserError(f"method {job.method.name!r} has nothing to train")
+    partners: Partners = Alone()
+    if job.helpers and job.data_parallel:
+        partners = Leader(job.helpers, job.vectors_made_by, job.backbone.device)
+    concepts = job.method.training.learn(make_task(job, positives, maps, runs, partners))
     for name, concept in concepts.items():
         concept.save(job.shared_concepts / f"{name}.safetensors")
     own = _leave(job, concepts)
@@ -218,16 +234,15 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     plain |= {"templates": job.placing["templates"]}
     cached = job.cache / digest(plain) / "images"
     edited, edit = job.run_dir / "images" / "edited", None if concepts is None else edit_of(job, concepts)
-    own = Share.of_this_process()
-    if own is not None:
-        _make_pairs(job, cached, edited, edit, own)
+    if job.helpers is None:
+        _make_pairs(job, cached, edited, edit, Claims(job.run_dir / FOLDER / "generation"))
         return job.run_dir / "manifest.csv"
     if edit is not None:
         claim(edited, digest({**plain, **_edited_about(job), "placing": job.placing}))
     with alone(cached.parent):
-        if job.devices > 1:
-            with job.beside():
-                _make_pairs(job, cached, edited, edit, Share(0, job.devices))
+        if job.helpers:
+            with job.helpers.working("generation") as claims:
+                _make_pairs(job, cached, edited, edit, claims)
         _make(job, cached, "unedited images")
     take_originals(job.items, cached, job.run_dir / "images" / "original")
     if edit is not None:
@@ -246,13 +261,13 @@ def _edited_about(job: Job) -> dict[str, Any]:
     return how
 
 
-def _make_pairs(job: Job, cached: Path, edited: Path, edit: Edit | None, share: Share) -> None:
-    """A share of the images of both kinds."""
-    _make(job, cached, "unedited images", share=share)
+def _make_pairs(job: Job, cached: Path, edited: Path, edit: Edit | None, claims: Claims) -> None:
+    """What this process takes of the images of both kinds."""
+    _make(job, cached, "unedited images", claims=Claims(claims.folder / "unedited"))
     if edit is not None:
-        _make(job, edited, "edited images", edit, share)
+        _make(job, edited, "edited images", edit, Claims(claims.folder / "edited"))
 
 
-def _make(job: Job, folder: Path, what: str, edit: Edit | None = None, share: Share | None = None) -> None:
+def _make(job: Job, folder: Path, what: str, edit: Edit | None = None, claims: Claims | None = None) -> None:
     seed = job.image_seed
-    generate(job.backbone, job.sampling, job.items, folder, image_seed=seed, edit=edit, description=what, share=share)
+    generate(job.backbone, job.sampling, job.items, folder, image_seed=seed, edit=edit, description=what, claims=claims)

@@ -77,7 +77,8 @@ class OnPolicyStates:
         """
         self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
         self.teacher_guidance = teacher_guidance
-        self.embeds = embeds_of(backbone, prompts, "neutral", batch_size)
+        self.prompts = prompts
+        self.take(slice(0, batch_size))
         self.latents, self.times, self.teacher = {}, {}, {}
         self.encoded: dict[str, Encoded] = {}
         for name in self.names:
@@ -132,13 +133,18 @@ class OnPolicyStates:
                 [self._encode(name, neutral[name], slice(start, start + rows)) for start in parts]
             )
 
+    def take(self, rows: slice) -> None:
+        """From now on draw these of the B rows of each concept only; other processes take the rest."""
+        self.taken = rows
+        self.embeds = embeds_of(self.backbone, self.prompts, "neutral", rows.stop - rows.start)
+
     def draw(self, step: int) -> Noisy:
-        """The batch of one step, K x B rows."""
+        """The batch of one step, K x B rows, or of each B those taken."""
         device, dtype = self.backbone.device, self.backbone.dtype
         rows = {
             name: torch.randint(
                 len(self.times[name]), (self.batch_size,), generator=generator("states", self.seed, name, step)
-            )
+            )[self.taken]
             for name in self.names
         }
 

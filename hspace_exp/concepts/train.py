@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.concepts.data_parallel import Alone, Lost, Partners
 from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.module import ConceptModule, Examples, Steps
+from hspace_exp.concepts.module import ConceptModule, Steps
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
+from hspace_exp.concepts.process_group import Rank
 from hspace_exp.concepts.task import MakeTrainer, Task, passes
 from hspace_exp.errors import UserError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS = 10
+CHECKPOINT, CHECKPOINTS = "training.ckpt", 10
 _LEAST_STEPS = 50
 
 
@@ -51,24 +53,13 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         task: with x+ (and maps), or with sampling runs, as ``training`` needs them.
         training: how.
     """
-    names = list(task.prompts)
-    options: dict[str, Any] = {
-        "batch_size": training.batch_size,
-        "timesteps": training.timesteps,
-        "seed": task.seed,
-    }
-    examples: Examples
-    if training.on_policy is None:
-        maps = None if task.maps is None else torch.stack([task.maps[name] for name in names])
-        latents = torch.stack([task.latents[name] for name in names])
-        examples = NoisedImages(task.backbone, task.prompts, latents, maps, **options)
-    else:
-        runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
-        own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance")}
-        examples = OnPolicyStates(task.backbone, task.prompts, runs, **own, **options)
-    module = ConceptModule(task.backbone, training, names, examples, task.seed)
+    task.partners.call(training.batch_size)
+    examples = _examples(task, training)
     steps = task.steps * training.pace
-    _fit(module, steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
+    module = _fitted(task, training, examples, steps)
+    if module is None:
+        raise UserError(f"{task.method}: this process is not the one that leaves vectors")
+    names = module.names
     vectors = dict(zip(names, module.vectors.detach().cpu(), strict=True))
     presence: dict[str, Tensor] = {}
     if training.presence:
@@ -85,9 +76,38 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         learnt[name] = task.concept(
             name, vector, presence.get(name), **noted, optimizer_steps=steps, unet_evaluations=cost
         )
-    if isinstance(examples, OnPolicyStates):
-        examples.encoded.clear()  # gigabytes that the images need now, while Lightning may hold the module for longer
+    _forget(examples)
     return learnt
+
+
+def take_part(task: Task, training: Training) -> None:
+    """Do this process's part of the training of ``task.partners``, which leaves nothing here."""
+    examples = _examples(task, training)
+    _fitted(task, training, examples, task.steps * training.pace)
+    _forget(examples)
+
+
+def _forget(examples: NoisedImages | OnPolicyStates) -> None:
+    """Give back gigabytes that the images need now, while Lightning may hold the module for longer."""
+    if isinstance(examples, OnPolicyStates):
+        examples.encoded.clear()
+
+
+def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
+    """What the steps are made of."""
+    names = list(task.prompts)
+    options: dict[str, Any] = {
+        "batch_size": training.batch_size,
+        "timesteps": training.timesteps,
+        "seed": task.seed,
+    }
+    if training.on_policy is None:
+        maps = None if task.maps is None else torch.stack([task.maps[name] for name in names])
+        latents = torch.stack([task.latents[name] for name in names])
+        return NoisedImages(task.backbone, task.prompts, latents, maps, **options)
+    runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
+    own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance")}
+    return OnPolicyStates(task.backbone, task.prompts, runs, **own, **options)
 
 
 def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, int]:
@@ -104,7 +124,42 @@ def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, in
     return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
 
 
-def _fit(module: ConceptModule, steps: int, half_way: Path, make_trainer: MakeTrainer, device: torch.device) -> None:
+def _fitted(
+    task: Task, training: Training, examples: NoisedImages | OnPolicyStates, steps: int
+) -> ConceptModule | None:
+    """The module after ``steps``; None where this process turned out not to be needed.
+
+    Where a partner is lost on the way, training goes on here from the last checkpoint.
+    """
+    half_way = task.folder / ".checkpoints" / task.made_by
+    _last(half_way / CHECKPOINT)  # one that is damaged goes before others look
+
+    def fit(rank: Rank, partners: Partners) -> ConceptModule:
+        with partners.joined(rank) as options:
+            examples.take(rank.rows(training.batch_size))
+            names = list(task.prompts)
+            module = ConceptModule(task.backbone, training, names, examples, task.seed, rank.count)
+            _fit(module, steps, half_way, task.make_trainer, task.backbone.device, options)
+        return module
+
+    rank = task.partners.gather()
+    if rank is None:
+        return None
+    try:
+        return fit(rank, task.partners)
+    except Lost as lost:
+        log.warning("%s: training goes on in one process", lost)
+        return fit(Rank(), Alone())
+
+
+def _fit(
+    module: ConceptModule,
+    steps: int,
+    half_way: Path,
+    make_trainer: MakeTrainer,
+    device: torch.device,
+    options: Mapping[str, Any],
+) -> None:
     """Run the trainer to ``steps``, from the last checkpoint where there is one."""
     keep = ModelCheckpoint(
         half_way,
@@ -116,12 +171,12 @@ def _fit(module: ConceptModule, steps: int, half_way: Path, make_trainer: MakeTr
         max_steps=steps,
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=[device.index or 0] if device.type == "cuda" else 1,
-        callbacks=[keep],
         default_root_dir=half_way,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **{**options, "callbacks": [*options.get("callbacks", ()), keep]},
     )
-    checkpoint, done = _last(half_way / "training.ckpt")
+    checkpoint, done = _last(half_way / CHECKPOINT)
     if done:
         log.info("training goes on from step %d of %d", done, steps)
     try:
@@ -142,5 +197,5 @@ def _last(path: Path) -> tuple[Path | None, int]:
         return path, int(state["global_step"])
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file
         log.warning("%s is damaged (%s): training starts again", path, type(error).__name__)
-        path.unlink()
+        path.unlink(missing_ok=True)
         return None, 0

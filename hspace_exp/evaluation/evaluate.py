@@ -31,7 +31,7 @@ from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
-from hspace_exp.progress import track
+from hspace_exp.evaluation.split import Split, look_at_all
 from hspace_exp.record import MetricValue
 
 
@@ -71,6 +71,7 @@ def evaluate(
     repeats: int = 1000,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    split: Split | None = None,
 ) -> Evaluation:
     """Measure pairs of unedited and edited images; the unedited model is a pair of one file with itself.
 
@@ -95,6 +96,7 @@ def evaluate(
         repeats: bootstrap resamples; 0 leaves the intervals out.
         seed: varies the resampling.
         device: where images are compared.
+        split: this process's part, where several share the batches; those that only help return nothing.
 
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
@@ -141,14 +143,18 @@ def evaluate(
         measures |= perceptual_measures(perceptual or FeatureDistance(features), **options)
     look = Looker(values, professions, judges, clip, features, person_masks, device)
     batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
-    items: list[Row] = []
-    for batch in track(batches, description="evaluate images"):
+
+    def show(batch: Sequence[Pair]) -> list[Row]:
         seen = look(batch)
-        items += judged_rows(batch, seen, judges)
         for measure in measures.values():
             arguments = measure.observe(seen)
             if arguments is not None:
                 measure.metric.update(*arguments)
+        return judged_rows(batch, seen, judges)
+
+    items = look_at_all(batches, show, measures, split)
+    if items is None:
+        return Evaluation({}, [])
     metrics = {name: measure.metric.result() for name, measure in measures.items()}
     for name in DISTRIBUTIONS:
         notes = filter(None, (f"{features.name} features", metrics[name].note))

@@ -17,6 +17,7 @@ from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import PersonMasks
+from hspace_exp.evaluation.split import Split
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
 
@@ -98,6 +99,7 @@ class AvatarEvaluator:
         seed: int = 0,
         parts: Sequence[str] = (),
         texts: Mapping[str, Mapping[str, str]] | None = None,
+        split: Split | None = None,
     ) -> Evaluation:
         """Measure pairs of images.
 
@@ -108,6 +110,7 @@ class AvatarEvaluator:
             parts: the attributes that it is a composition of.
             texts: attribute → value → text, to judge attributes by that the world does not know; of such there is
                 neither a second judge nor a truth.
+            split: see ``evaluate``.
         """
         from hspace_exp.avatars.world import ATTRIBUTES
         from hspace_exp.evaluation.world import SKEWED, labelled_renders, world_truth
@@ -131,6 +134,7 @@ class AvatarEvaluator:
             repeats=self.repeats,
             seed=seed,
             device=self.device,
+            split=split,
         )
 
 
@@ -184,6 +188,7 @@ class PhotoEvaluator:
         seed: int = 0,
         parts: Sequence[str] = (),
         texts: Mapping[str, Mapping[str, str]] | None = None,
+        split: Split | None = None,
     ) -> Evaluation:
         """Measure pairs of images.
 
@@ -193,6 +198,7 @@ class PhotoEvaluator:
             seed: varies the resampling.
             parts: the attributes that it is a composition of.
             texts: attribute → value → text, to judge attributes by that are none of ``PHOTO_TEXTS``.
+            split: see ``evaluate``.
         """
         found = evaluate(
             pairs,
@@ -207,6 +213,7 @@ class PhotoEvaluator:
             repeats=self.repeats,
             seed=seed,
             device=self.device,
+            split=split,
         )
         if self.cached is not None:
             self.cached.save()

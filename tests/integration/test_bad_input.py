@@ -37,6 +37,8 @@ def refused(outcome: Any, *words: str) -> None:
         ("protocol.professions=[]", ["empty"]),
         ("protocol.assignment=queen", ["unknown assignment", "balanced, random, female, male"]),
         ("device=gpu", ["auto, cpu, cuda"]),
+        ("trainer.devices=0", ["trainer.devices", "at least 1"]),
+        ("trainer.strategy=dpp", ["unknown strategy (trainer.strategy) 'dpp'", "Did you mean 'ddp'", "auto, ddp, one"]),
         ("model.source=/nowhere/at/all", ["/nowhere/at/all", "does not exist"]),
         ("method.branch=all", ["method.branch", "conditional"]),
         ("hydra.run.dir=/proc/nothing/here", ["/proc/nothing", "hydra.run.dir"]),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hspace_exp.claims import Claims
 from hspace_exp.concepts.method import LowFrequency
 from hspace_exp.edits.added import AddedVector
 from hspace_exp.errors import UserError
@@ -32,6 +33,18 @@ def test_generation_resumes_with_the_very_same_images(tiny_backbone: Backbone, t
     for item in (items[1], items[4]):
         (tmp_path / "b" / item.file).unlink()
     assert generate(tiny_backbone, SAMPLING, items, tmp_path / "b") == 2
+    for item in items:
+        assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
+
+
+def test_chunks_that_another_process_takes_are_left_to_it(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    items, claims = plan(["nurse", "doctor"], TEMPLATES, 3, ["female", "male"]), Claims(tmp_path / "claims")
+    change = edit(tiny_backbone, 3.0, LowFrequency(0.35, "original", haar_lowpass))
+    assert claims.takes(1)
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 4
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 0
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change) == 2
+    generate(tiny_backbone, SAMPLING, items, tmp_path / "b", edit=change)
     for item in items:
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
 

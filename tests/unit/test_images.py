@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hspace_exp.images import is_whole, missing, save_all, to_uint8
+from hspace_exp.images import is_whole, missing, save_all, saver, to_uint8
 
 
 def test_images_round_trip(tmp_path: Path) -> None:
@@ -38,3 +38,15 @@ def test_damaged_files_are_noticed(tmp_path: Path, cut: int, caplog: pytest.LogC
     assert missing([path, tmp_path / "absent.png"]) == [path, tmp_path / "absent.png"]
     assert "x.png is damaged" in caplog.text
     assert "absent" not in caplog.text
+
+
+def test_images_are_saved_in_the_background_and_errors_come_back(tmp_path: Path) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    with saver() as save:
+        save(files[:2], images)
+        save(files[2:], images)
+    assert missing(files) == []
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"), saver() as save:
+        save([tmp_path / "file" / "x.png"] * 2, images)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.atomic import save_png
+from hspace_exp.claims import Claims
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
@@ -20,6 +21,7 @@ from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import Share
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import subject_prompt
+from hspace_exp.evaluation.split import Split
 
 SIZE = 32
 GENDERS, SCENES = ("female", "male"), ("office", "forest", "beach")
@@ -288,3 +290,23 @@ def test_bad_input_is_one_clear_line(make_pairs: Maker) -> None:
 )
 def test_subject_prompts(profession: str, prompt: str) -> None:
     assert subject_prompt(profession) == prompt
+
+
+@pytest.mark.parametrize("damage", ["", "file", "helper"])
+def test_processes_that_share_the_batches_find_what_one_finds(make_pairs: Maker, tmp_path: Path, damage: str) -> None:
+    pairs = make_pairs(fail=2, move=3)
+    alone = run(pairs)
+    claims = Claims(tmp_path / "evaluation")
+    taken = [claims.takes(0), claims.takes(3)]  # by the process that gathers, below
+    helper = Split(claims, 1)
+    assert run(pairs, split=helper) == Evaluation({}, [])
+    assert helper.found.exists()
+    assert all(taken)
+    if damage:
+        helper.found.write_bytes(b"cut short") if damage == "file" else helper.found.unlink()
+    shown: list[int] = []
+    (claims.folder / "0").unlink()
+    (claims.folder / "3").unlink()
+    gathered = run(pairs, split=Split(claims, wait=lambda: shown.append(len(list(claims.folder.glob("[0-9]"))))))
+    assert shown == [4]  # batches taken before it waited
+    assert gathered == alone

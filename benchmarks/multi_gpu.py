@@ -1,0 +1,208 @@
+"""One device against several: the whole main job of the embedded model, and images of the size of Stable Diffusion 1.4.
+
+python -m benchmarks.multi_gpu --out benchmarks/results/multi_gpu.json --devices 1,2   # GPUs; stops after 4 minutes
+python -m benchmarks.multi_gpu --out /tmp/multi_gpu.json --tiny                        # rehearsal on a CPU
+
+The JSON has the form of ``benchmarks.run``'s and is written after every reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from benchmarks.agreement import Agreement, agreement
+from benchmarks.bench import Bench
+from benchmarks.command import command
+from benchmarks.findings import AT_MOST, Findings
+from benchmarks.full_size import ON_HAND
+from benchmarks.run import run_measure, say
+from hspace_exp.atomic import write_json
+from hspace_exp.command_errors import CONF
+from hspace_exp.models.layouts import LAYOUTS, tiny
+from hspace_exp.models.random_pipeline import save_random_pipeline
+from hspace_exp.parallel import helpers
+from hspace_exp.progress import quieten
+from hspace_exp.provenance import describe_device, git_state, versions
+from hspace_exp.run import make_job, plain_config
+from hspace_exp.schema import register
+from hspace_exp.stages import make_images
+
+ROOT = Path(__file__).resolve().parents[1]
+FASTER, CHANGED = 1.8, 0.2
+LATENTS = (4, 32, 32)
+STAGES = ("concepts", "training", "generation", "evaluation")
+TINY = [
+    "method=score_matching", "protocol=smoke", "protocol.professions=[nurse,carpenter]", "chunk_size=2",
+    "protocol.images_per_profession=4", "protocol.training_images=4", "protocol.training_steps=3",
+    "protocol.num_inference_steps=2", "evaluator.labelled=0", "evaluator.repeats=20",
+]  # fmt: skip
+
+
+def main_jobs(bench: Bench, counts: Sequence[int], images: int) -> None:
+    """The command from empty caches, on each number of devices: with training shared, then as it is by default."""
+    with tempfile.TemporaryDirectory() as place:
+        runs: dict[str, Path] = {}
+        seconds: dict[str, dict[str, float]] = {}
+        kinds = [(f"{n} devices" if n > 1 else "1 device", n, "ddp") for n in counts]
+        kinds += [(f"{n} devices, vectors on one", n, "one") for n in counts[1:]]
+        for name, count, strategy in kinds:
+            if bench.left < 1.2 * seconds.get(kinds[0][0], {"command": 0.0})["command"]:
+                bench.found.note(f"{name}: left out, {bench.left:.0f} s were left")
+                continue
+            runs[name] = Path(place) / f"devices{count}-{strategy}"
+            seconds[name] = _main_job(bench, runs[name], count, strategy, images)
+            for stage, spent in seconds[name].items():
+                bench.found.measure(f"{stage}, {name}", [spent])
+            first = kinds[0][0]
+            if name != first:
+                _compare(bench.found, name, agreement(runs[first], runs[name], LATENTS))
+                faster = {s: round(seconds[first][s] / max(seconds[name][s], 1e-9), 2) for s in seconds[first]}
+                bench.found.note(f"{name}, times as fast as {first}: {json.dumps(faster)[1:-1]}.")
+
+
+def _main_job(bench: Bench, run: Path, count: int, strategy: str, images: int) -> dict[str, float]:
+    """Seconds of the whole command, start of Python included, and of its stages."""
+    size = ["method=focused", "protocol.professions=${prompts.professions}", f"protocol.images_per_profession={images}"]
+    words = [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none"]
+    words += TINY if bench.tiny else size
+    words += [f"trainer.devices={count}", f"trainer.strategy={strategy}", f"device={bench.device.type}"]
+    words += [f"paths.cache={run.with_suffix('.cache')}", f"hydra.run.dir={run}"]
+    started = time.perf_counter()
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=min(900.0, max(30.0, bench.left)),
+    )
+    spent = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"the main job on {count} devices ended with {done.returncode}: {done.stderr[-800:]}")
+    if "failed" in done.stderr:
+        bench.found.note(f"{count} devices: {' '.join(line for line in done.stderr.splitlines() if 'failed' in line)}")
+    stages = json.loads((run / "record.json").read_text(encoding="utf-8"))["seconds"]
+    return {"command": spent, **{stage: stages[stage] for stage in ("loading", *STAGES) if stage in stages}}
+
+
+def _compare(found: Findings, name: str, a: Agreement) -> None:
+    found.bar(f"{name}: rows of the manifest that differ", a.manifest, 0, AT_MOST, "rows")
+    found.bar(f"{name}: initial noises that differ", a.noise, 0, AT_MOST, "noises")
+    for judge, share in a.labels.items():
+        found.bar(f"{name}: labels of the judge {judge} that differ", 100 * share, CHANGED, AT_MOST, "%")
+    greatest = max(a.metrics.items(), key=lambda metric: metric[1], default=("none", 0.0))
+    vectors = ", ".join(f"{who} {cosine:.8f} ({far:.1e})" for who, (cosine, far) in a.vectors.items())
+    found.note(
+        f"{name}: same digest: {a.digests}; pixels differ by at most {a.pixels} of 255; of all labels "
+        f"{100 * a.all_labels:.3f} % differ; metrics that differ: {len(a.metrics)}, most {greatest[0]} by "
+        f"{greatest[1]:.2g}; cosine of the vectors (relative difference): {vectors or 'none'}."
+    )
+
+
+def big_images(bench: Bench, counts: Sequence[int], images: int) -> None:
+    """Images of random weights of the shape of Stable Diffusion 1.4, with every process at work and all loaded."""
+    register()
+    quieten()
+    layout = tiny(LAYOUTS["sd14"]) if bench.tiny else LAYOUTS["sd14"]
+    dtype = torch.float32 if bench.device.type == "cpu" else torch.bfloat16
+    seconds: dict[int, float] = {}
+    steps = bench.of_size(20, 2)
+    with tempfile.TemporaryDirectory() as place, initialize_config_dir(str(CONF), version_base="1.3"):
+        pipeline = save_random_pipeline(layout, Path(place) / "sd14", [ON_HAND], dtype=dtype, device=str(bench.device))
+        bench.free()
+        for count in counts:
+            if bench.left < 3 * max(seconds.values(), default=0.0):
+                bench.found.note(f"{count} devices: left out, {bench.left:.0f} s were left")
+                continue
+            run, overrides = Path(place) / f"run{count}", [
+                "+experiment=gender_fairness", "model=sd14", f"model.path={pipeline}", "method=original", "mask=none",
+                "stages=[generation]", "logger=none", f"device={bench.device.type}", "protocol.professions=[nurse]",
+                f"protocol.images_per_profession={images}", f"protocol.num_inference_steps={steps}",
+                f"chunk_size={bench.of_size(8, 2)}", f"paths.cache={Path(place) / f'cache{count}'}",
+            ]  # fmt: skip
+            config = compose("config", overrides)
+            started = time.perf_counter()
+            with helpers(overrides, run, count, bench.device) as others:
+                job = replace(make_job(config, plain_config(config), run), helpers=others)
+                others.wait(0, "ready")
+                ready = time.perf_counter()
+                make_images(job, None)
+                first, whole = (time.perf_counter() - since for since in (ready, started))
+                for folder in (job.cache, run / "images"):
+                    shutil.rmtree(folder)
+                ready = time.perf_counter()
+                make_images(job, None)  # every process has made images before, so kernels are loaded
+                seconds[count] = time.perf_counter() - ready
+            for name, spent in (
+                ("images, all warm", seconds[count]),
+                ("first images", first),
+                ("first images, start and loading included", whole),
+            ):
+                more = {"images": images, "steps": steps, "over": "GPUs", "x": count}
+                bench.found.measure(f"{name}, GPUs", [spent], **more)
+            del job
+            bench.free()
+    for count in list(seconds)[1:]:
+        limit = FASTER if count == 2 else FASTER / 2 * count
+        ratio = seconds[counts[0]] / seconds[count]
+        bench.found.bar(f"images on {count} devices, against {counts[0]}", ratio, bench.of_size(limit, 0.0))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run both sections; returns 1 where one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--devices", default="1,2", help="numbers of devices, the first is what others are compared to")
+    parser.add_argument("--images", type=int, default=32, help="of each of the 36 professions")
+    parser.add_argument("--big-images", type=int, default=128, help="of the size of Stable Diffusion 1.4")
+    parser.add_argument("--max-seconds", type=float, default=235.0)
+    parser.add_argument("--tiny", action="store_true", help="rehearse with two processes on a CPU")
+    a = parser.parse_args(words)
+    started, counts = time.monotonic(), [int(n) for n in a.devices.split(",")]
+    device = torch.device("cuda" if torch.cuda.is_available() and not a.tiny else "cpu")
+    sections: dict[str, Findings] = {}
+    made: dict[str, Any] = {
+        "device": f"{max(counts)} × {describe_device(device)}",
+        "versions": versions() | {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
+        "git": git_state(),
+        "command": command("benchmarks.multi_gpu", words),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rehearsal": a.tiny,
+    }
+
+    def save() -> None:
+        found = {name: some.plain() for name, some in sections.items()}
+        write_json(a.out, {"made": {**made, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
+
+    for name, measure in (
+        ("several_devices_images", lambda bench: big_images(bench, counts, bench.of_size(a.big_images, 8))),
+        ("several_devices_job", lambda bench: main_jobs(bench, counts, a.images)),
+    ):
+        found = sections[name] = Findings(changed=save)
+        deadline = float("inf") if a.tiny else started + a.max_seconds
+        print(f"{name} …", flush=True)
+        run_measure(measure, Bench(device, a.tiny, deadline, found, sections))
+        save()
+        say(found)
+    return int(any(found.status != "done" for found in sections.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
