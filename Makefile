@@ -30,8 +30,8 @@ $(UV):
 run: install ## the gender experiment on the embedded model, minutes on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
 	.venv/bin/python -m hspace_exp +experiment=gender_fairness method=$(METHOD) $(ARGS)
 
-test: install ## the default tests
-	.venv/bin/python -m pytest -q $(ARGS)
+test: install ## the default tests, in WORKERS=2 processes
+	.venv/bin/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-slow: install ## the tests that take minutes
 	.venv/bin/python -m pytest -q -m slow $(ARGS)
