@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from hspace_exp.claims import Claims
+from hspace_exp.cores import cores
 from hspace_exp.errors import UserError
 from hspace_exp.seat import FOLDER, SEAT, mark_of
 
@@ -73,14 +74,22 @@ class Helpers:
                     process.stdin.write(f"{self._orders} {what}\n".encode())
         return self._orders
 
-    def wait(self, order: int, mark: str = "done") -> bool:
+    def wait(self, order: int, mark: str = "done", *, also_who_loads: bool = True) -> bool:
         """Wait until each helper has made its mark, or ended: those that ended are given up.
+
+        Args:
+            order: its number.
+            mark: of how far it is.
+            also_who_loads: False where nothing is left to do: who is still loading has taken no piece of the work.
 
         Returns:
             whether all have made it.
         """
         everybody, until = True, time.monotonic() + PATIENCE
         for k, process in list(self.processes.items()):
+            loads = process.poll() is None and not mark_of(self.folder, k, 0, "ready").exists()
+            if loads and not also_who_loads:
+                continue
             file = mark_of(self.folder, k, order, mark)
             while not file.exists() and process.poll() is None and time.monotonic() < until:
                 time.sleep(_BETWEEN_LOOKS)
@@ -106,7 +115,7 @@ class Helpers:
         claims.clear()
         order = self.order(what)
         yield claims
-        self.wait(order)
+        self.wait(order, also_who_loads=False)
 
     def end(self) -> None:
         """End all that are still running."""
@@ -123,13 +132,17 @@ def helpers(overrides: Sequence[str], run_dir: Path, count: int, device: torch.d
         overrides: of the command line.
         run_dir: of the run.
         count: processes, this one included.
-        device: of this process; helper k gets GPU k, or the CPU.
+        device: of this process; helper k gets GPU k, or its share of the CPU's cores.
     """
     found = Helpers(run_dir / FOLDER)
     if count > 1:
         shutil.rmtree(found.folder, ignore_errors=True)
         found.folder.mkdir(parents=True)
     own = [one for one in overrides if not one.lstrip("+~").startswith(_OWN)]
+    environment = dict(os.environ)
+    if device.type == "cpu" and count > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     try:
         for k in range(1, count):
             place = f"cuda:{k}" if device.type == "cuda" else str(device)
@@ -143,7 +156,7 @@ def helpers(overrides: Sequence[str], run_dir: Path, count: int, device: torch.d
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=file,
-                    env={**os.environ, SEAT: str(k)},
+                    env={**environment, SEAT: str(k)},
                 )
         yield found
     finally:

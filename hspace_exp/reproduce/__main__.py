@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hspace_exp.command_errors import KNOWN, one_line
+from hspace_exp.cores import cores
 from hspace_exp.errors import UserError
 from hspace_exp.reproduce.lists import LISTS, sweeps
 from hspace_exp.reproduce.pool import work
@@ -110,7 +111,7 @@ def _work(left: Sequence[Planned], jobs: int, max_seconds: float, started: float
 
     failed: dict[str, str] = {}
     if jobs > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // jobs)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
     with tempfile.TemporaryDirectory(prefix="hspace_exp_") as scratch:
         tasks = tasks_of(left, Path(scratch), side_by_side=jobs > 1)
         budget = max(1.0, max_seconds - (time.monotonic() - started)) if max_seconds else 0
@@ -120,11 +121,6 @@ def _work(left: Sequence[Planned], jobs: int, max_seconds: float, started: float
             if done.error and not done.task.makes:
                 failed[done.task.name] = done.error
     return failed
-
-
-def _cores() -> int:
-    """Cores that this process may use, which a scheduler or a container may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

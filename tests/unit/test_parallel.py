@@ -29,6 +29,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def one(tmp_path: Path) -> Helpers:
+    mark_of(tmp_path, 1, 0, "ready").touch()
     process = subprocess.Popen([sys.executable, "-c", OBEDIENT, str(tmp_path)], stdin=subprocess.PIPE, bufsize=0)
     return Helpers(tmp_path, {1: process})
 
@@ -70,6 +71,14 @@ def test_orders_are_done_in_turn_and_waited_for(one: Helpers, tmp_path: Path) ->
     assert len(one) == 0
 
 
+def test_who_is_still_loading_when_all_is_done_is_not_waited_for(one: Helpers, tmp_path: Path) -> None:
+    mark_of(tmp_path, 1, 0, "ready").unlink()
+    with one.working("sleep") as claims:
+        assert claims.takes(0)
+    assert len(one) == 1
+    one.end()
+
+
 @pytest.mark.parametrize("what", ["fall", "sleep"])
 def test_who_falls_or_is_silent_is_given_up(
     one: Helpers, what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -85,7 +94,7 @@ def test_who_falls_or_is_silent_is_given_up(
 
 def test_a_helper_that_cannot_start_is_said_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with helpers(["+experiment=no_such_one"], tmp_path, 2, torch.device("cpu")) as others, others.working("generation"):
-        pass
+        others.processes[1].wait()
     assert "helper 1 failed" in caplog.text
     assert "no_such_one" in (tmp_path / ".helpers" / "1.log").read_text()
 
