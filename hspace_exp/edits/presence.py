@@ -17,8 +17,9 @@ class Presence:
     """Probabilities of the concepts of a group, which exclude each other, from h.
 
     For two concepts with vectors v and means m of h where each is shown, (v_1 - v_2) . (h - (m_1 + m_2) / 2), scaled to
-    1 at m_1 and -1 at m_2, is a linear readout; a concept's score is its mean readout against the others, and the
-    probabilities are a softmax of ``sharpness`` times the scores.
+    1 at m_1 and -1 at m_2, is a linear readout; a concept's score is its least readout against the others, as what is
+    shown wins against each of them, and the probabilities are a softmax of ``sharpness`` times the scores. (The mean
+    readout is no score: of three concepts on a line the middle one has the mean readout 1 at either end, too.)
 
     Attributes:
         vectors: (K, C, H, W).
@@ -48,11 +49,11 @@ class Presence:
         return cls(vectors.to(device), torch.stack(means).to(device), sharpness)
 
     def scores(self, h: Tensor) -> Tensor:
-        """(B, K) mean readouts of h (B, C, H, W): 1 where it is like the concept's mean, -1 where like the others'."""
+        """(B, K) least readouts of h (B, C, H, W): 1 where it is like the concept's mean, -1 where like another's."""
         columns = []
         for k in range(len(self.vectors)):
             readouts = [self._readout(k, other, h) for other in range(len(self.vectors)) if other != k]
-            columns.append(torch.stack(readouts).mean(0))
+            columns.append(torch.stack(readouts).amin(0))
         return torch.stack(columns, dim=1)
 
     def __call__(self, h: Tensor) -> Tensor:

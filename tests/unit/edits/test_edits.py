@@ -137,6 +137,14 @@ def test_presence_of_three_finds_the_mean_it_is_shown_and_does_not_depend_on_the
     torch.testing.assert_close(Presence(means[order], means[order])(means), presence(means)[:, order])
 
 
+def test_presence_of_three_on_a_line_takes_no_end_for_the_middle() -> None:
+    means = torch.tensor([-2.0, 0.0, 2.0]).reshape(3, 1, 1, 1)
+    presence = Presence(means, means, sharpness=2.0)
+    # At the left end: 1 against either, -1 and 3 for the middle, -1 and -3 for the right.
+    torch.testing.assert_close(presence.scores(means[:1]), torch.tensor([[1.0, -1.0, -3.0]]))
+    assert presence(means).diagonal().min() > 0.95
+
+
 def test_presence_needs_groups_with_means(tiny_backbone: Backbone) -> None:
     own = concepts(tiny_backbone, "female", "male")
     with pytest.raises(UserError, match="at least two"):
