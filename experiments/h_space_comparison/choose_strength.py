@@ -31,10 +31,12 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
 from hspace_exp.generation import sample_chunk
+from hspace_exp.job import Job
 from hspace_exp.models.loading import resolve_device
+from hspace_exp.plan import Item
 from hspace_exp.run import make_job, plain_config
 from hspace_exp.schema import register
-from hspace_exp.stages import Job, edit_of
+from hspace_exp.stages import edit_of
 
 VALIDATION_SEED = 1
 
@@ -55,17 +57,18 @@ def main() -> None:
     parser.add_argument("--strengths", nargs="+", type=float, required=True)
     parser.add_argument("--images", type=int, default=4, help="images a profession")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. method.window=[0.2,1.0]")
+    parser.add_argument("--opposite", action="store_true", help="ask each image for what it does not show")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
     try:
         cfg = configuration(a.run_dir, a.images, a.device, a.set)
-        rows = sweep(cfg, a.run_dir, a.strengths)
+        rows = sweep(cfg, a.run_dir, a.strengths, a.opposite)
     except UserError as error:
         sys.exit(f"error: {error}")
     if a.out:
-        found = {"method": cfg.method.name, "attribute": cfg.attribute.name, "set": a.set, "rows": rows}
-        write_json(a.out, {**found, "image_seed": VALIDATION_SEED})
+        asked = {"set": a.set, "opposite": a.opposite, "image_seed": VALIDATION_SEED}
+        write_json(a.out, {"method": cfg.method.name, "attribute": cfg.attribute.name, **asked, "rows": rows})
 
 
 def configuration(run_dir: Path, images: int, device: str, changes: list[str]) -> DictConfig:
@@ -83,7 +86,7 @@ def configuration(run_dir: Path, images: int, device: str, changes: list[str]) -
     return cfg
 
 
-def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float]) -> list[dict[str, Any]]:
+def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float], opposite: bool = False) -> list[dict[str, Any]]:
     """One row a strength."""
     config = plain_config(cfg)
     check(config)
@@ -97,6 +100,8 @@ def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float]) -> list[dict[s
     if job.method.training is not None:
         concepts = {name: load_concept(job.concepts_dir / f"{name}.safetensors") for name in job.learnt}
     before = look(evaluator, generated(job, None))
+    if opposite:
+        job = replace(job, items=asked_for_another(job, evaluator, before))
     rows = []
     for strength in strengths:
         edit = edit_of(replace(job, method=replace(job.method, strength=strength)), concepts)
@@ -104,6 +109,16 @@ def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float]) -> list[dict[s
         rows.append(row)
         print(json.dumps(row), flush=True)
     return rows
+
+
+def asked_for_another(job: Job, evaluator: AvatarEvaluator, before: Looked) -> list[Item]:
+    """The items, each with a value as its target that its unedited image does not show."""
+    values = list(evaluator.judge.attributes[job.attribute])
+    shown = before.classes[job.attribute].tolist()
+    return [
+        replace(item, target=values[(value + 1 + item.seed_index % (len(values) - 1)) % len(values)])
+        for item, value in zip(job.items, shown, strict=True)
+    ]
 
 
 def generated(job: Job, edit: Edit | None) -> Tensor:
@@ -142,16 +157,16 @@ def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked)
     return {
         "n": len(job.items),
         "success": share(reached),
-        "success_worst": min(share(reached[chosen]) for chosen in rows.values()),
+        "success_worst": min(round(reached[chosen].double().mean().item(), 4) for chosen in rows.values()),
         **{f"success_{name}": share(reached[wanted == values.index(name)]) for name in job.prompts},
         "background_psnr": None if decibels is None else round(decibels, 2),
         **kept,
     }
 
 
-def share(yes: Tensor) -> float:
-    """Mean of booleans, to four digits."""
-    return round(yes.double().mean().item(), 4)
+def share(yes: Tensor) -> float | None:
+    """Mean of booleans, to four digits; None of none."""
+    return round(yes.double().mean().item(), 4) if len(yes) else None
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     assert nothing["success"] == pytest.approx((nothing["success_female"] + nothing["success_male"]) / 2, abs=1e-3)
     assert set(much) == set(nothing)
     assert set(seen) == {((("female", s), ("male", s)), "conditional") for s in (0.0, 5.0)}
+    options = ["--strengths", "0", "--images", "2", "--device", "cpu", "--out", str(out), "--opposite"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(run_dir), *options])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    (unedited,) = json.loads(out.read_text())["rows"]
+    assert (unedited["n"], unedited["success"]) == (4, 0)  # what is shown was not asked for
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path), "--strengths", "1"])
     with pytest.raises(SystemExit, match="no run's folder"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
