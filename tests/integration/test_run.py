@@ -176,8 +176,10 @@ def test_the_focused_method_holds_what_it_is_not_asked_to_change(
     assert outcome.code == 0, outcome.error
     concepts = {path.stem: load_concept(path) for path in (run_dir / "concepts").glob("*.safetensors")}
     assert {name: c.attribute for name, c in concepts.items()} == {
-        "female": "gender", "male": "gender", "young": "age", "old": "age"
-    }  # fmt: skip
+        **dict.fromkeys(("female", "male"), "gender"),
+        **dict.fromkeys(("young", "old"), "age"),
+        **dict.fromkeys(("light", "tan", "dark"), "skin_tone"),
+    }
     assert all(c.presence is not None and c.presence.shape == c.h_shape for c in concepts.values())
     assert {p.target for p in read_manifest(run_dir / "manifest.csv")} == {"female", "male"}
     alone = cli(*arguments, "method=focused", "method.edit.keep=0", f"hydra.run.dir={tmp_path / 'alone'}")
