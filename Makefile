@@ -6,6 +6,7 @@ MODEL ?= avatars
 EXPERIMENTS ?=
 METHODS ?=
 JOBS ?= 1
+WORKERS ?= 2
 MAX_SECONDS ?= 0
 METHOD ?= focused
 .DEFAULT_GOAL := help
