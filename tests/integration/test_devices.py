@@ -42,7 +42,7 @@ def test_two_processes_end_with_the_record_of_one(
     assert "helper 1 failed" not in outcome.error
     assert manifests[0] == manifests[1]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    assert len(losses[0]) == len(vectors[0]) == len(vectors[1]) == 4
+    assert len(losses[0]) == len(vectors[0]) == len(vectors[1]) == 7
     for one, two in zip(*vectors, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-5)
     assert len(pictures[0]) == len(pictures[1]) == 8

@@ -85,7 +85,7 @@ def test_command_writes_numbers_and_pictures(tiny_folder: Path, tmp_path: Path, 
     assert report["part"] == "gender"
     assert (out / "gender_difference.png").is_file()
     for wrong, message in (
-        ("attribute=hair", "Choices: age, custom, gender"),
+        ("attribute=hair", "Choices: age, custom, expression, gender"),
         ("providers=sams", "Did you mean 'sam'"),
         ("images=1", "at least 2 images"),
     ):
