@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.assist import Assistant
+from hspace_exp.atomic import write_json
 from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.claims import Claims
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.digest import digest, essential
 from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
@@ -28,7 +31,7 @@ from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.evaluation.split import Split
 from hspace_exp.explicit import explicit_prompts
 from hspace_exp.generation import Sampling
-from hspace_exp.groups import groups_of, judged_by, kept_by, prompts_of, targets
+from hspace_exp.groups import Group, groups_of, judged_by, kept_by, prompts_of, targets
 from hspace_exp.job import Job
 from hspace_exp.locks import alone
 from hspace_exp.loggers import close, log_results
@@ -264,12 +267,19 @@ def _learn(
 def _mask_ious(job: Job) -> dict[str, MetricValue]:
     """IoU of the attribute maps with the truth of renders: ``mask_iou``, in a composition one a group."""
     known = [group for group in job.asked if group.name in ATTRIBUTES]
-    return {
-        "mask_iou" if len(job.asked) == 1 else f"mask_iou_{group.name}": rendered_mask_iou(
-            job.masks, job.backbone, group.name, group.part, group.concepts
-        )
-        for group in known
-    }
+    return {"mask_iou" if len(job.asked) == 1 else f"mask_iou_{group.name}": _mask_iou(job, group) for group in known}
+
+
+def _mask_iou(job: Job, group: Group) -> MetricValue:
+    """Of one group; runs with the same maps share it."""
+    about = {"kind": "mask_iou", "mask": essential(job.settings["mask"]), "attribute": group.name, "part": group.part}
+    about |= {"concepts": group.concepts, "model": job.backbone.name, "revision": job.backbone.revision}
+    path = job.cache / digest(about) / "mask_iou.json"
+    with alone(path.parent):
+        if not path.exists():
+            found = rendered_mask_iou(job.masks, job.backbone, group.name, group.part, group.concepts)
+            write_json(path, found.to_json())
+        return MetricValue(**json.loads(path.read_bytes()))
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: lis
     assert [row["profession"] for row in record.per_profession] == ["carpenter", "nurse"]
     stages = {"loading", "concepts", "masks", "training", "generation", "evaluation"}
     assert set(record.seconds) == {*stages, "masks_per_image"}
-    assert record.metrics["mask_iou"].n == 64
+    (shared,) = (tmp_path / "cache").glob("*/mask_iou.json")
+    assert record.metrics["mask_iou"].n == json.loads(shared.read_text())["n"] == 64
     for name in ("grid.png", "strip.png", "masks.png", "table.md", "manifest.csv", ".hydra/config.yaml"):
         assert (run_dir / name).is_file(), name
     pairs = read_manifest(run_dir / "manifest.csv")
