@@ -51,7 +51,8 @@ def agreement(one: Path, two: Path, latent_shape: tuple[int, int, int]) -> Agree
     first, second = read_record(one), read_record(two)
     rows = [_rows(run / "manifest.csv") for run in (one, two)]
     differing = sum(a != b for a, b in zip(*rows, strict=False)) + abs(len(rows[0]) - len(rows[1]))
-    noises = [_noises(run, latent_shape, read_record(run).config["protocol"]["image_seed"]) for run in (one, two)]
+    seeds = [record.config["protocol"]["image_seed"] for record in (first, second)]
+    noises = [_noises(run, latent_shape, seed) for run, seed in zip((one, two), seeds, strict=True)]
     judged = [read_judged(run) for run in (one, two)]
     values = {name: (first.metrics[name].value, second.metrics[name].value) for name in first.metrics}
     known = {name: abs(a - b) for name, (a, b) in values.items() if a is not None and b is not None and a != b}

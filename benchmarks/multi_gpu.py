@@ -10,39 +10,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.agreement import Agreement, agreement
 from benchmarks.bench import Bench
-from benchmarks.command import command
+from benchmarks.command import timed_job
 from benchmarks.findings import AT_MOST, Findings
 from benchmarks.full_size import ON_HAND
-from benchmarks.run import run_measure, say
+from benchmarks.run import made, run_measure, say
 from hspace_exp.atomic import write_json
 from hspace_exp.command_errors import CONF
 from hspace_exp.models.layouts import LAYOUTS, tiny
 from hspace_exp.models.random_pipeline import save_random_pipeline
 from hspace_exp.parallel import helpers
 from hspace_exp.progress import quieten
-from hspace_exp.provenance import describe_device, git_state, versions
 from hspace_exp.run import make_job, plain_config
 from hspace_exp.schema import register
 from hspace_exp.stages import make_images
 
-ROOT = Path(__file__).resolve().parents[1]
 FASTER, CHANGED = 1.8, 0.2
 LATENTS = (4, 32, 32)
 STAGES = ("concepts", "training", "generation", "evaluation")
@@ -78,22 +72,10 @@ def main_jobs(bench: Bench, counts: Sequence[int], images: int) -> None:
 def _main_job(bench: Bench, run: Path, count: int, strategy: str, images: int) -> dict[str, float]:
     """Seconds of the whole command, start of Python included, and of its stages."""
     size = ["method=focused", "protocol.professions=${prompts.professions}", f"protocol.images_per_profession={images}"]
-    words = [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none"]
-    words += TINY if bench.tiny else size
-    words += [f"trainer.devices={count}", f"trainer.strategy={strategy}", f"device={bench.device.type}"]
+    words = [*(TINY if bench.tiny else size), f"device={bench.device.type}"]
+    words += [f"trainer.devices={count}", f"trainer.strategy={strategy}"]
     words += [f"paths.cache={run.with_suffix('.cache')}", f"hydra.run.dir={run}"]
-    started = time.perf_counter()
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        words,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=min(900.0, max(30.0, bench.left)),
-    )
-    spent = time.perf_counter() - started
+    spent, done = timed_job(words, min(900.0, max(30.0, bench.left)))
     if done.returncode:
         raise RuntimeError(f"the main job on {count} devices ended with {done.returncode}: {done.stderr[-800:]}")
     if "failed" in done.stderr:
@@ -178,18 +160,12 @@ def main(words: Sequence[str]) -> int:
     started, counts = time.monotonic(), [int(n) for n in a.devices.split(",")]
     device = torch.device("cuda" if torch.cuda.is_available() and not a.tiny else "cpu")
     sections: dict[str, Findings] = {}
-    made: dict[str, Any] = {
-        "device": f"{max(counts)} × {describe_device(device)}",
-        "versions": versions() | {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
-        "git": git_state(),
-        "command": command("benchmarks.multi_gpu", words),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rehearsal": a.tiny,
-    }
+    about = made("benchmarks.multi_gpu", words, device, a.tiny)
+    about["device"] = f"{max(counts)} × {about['device']}"
 
     def save() -> None:
         found = {name: some.plain() for name, some in sections.items()}
-        write_json(a.out, {"made": {**made, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
+        write_json(a.out, {"made": {**about, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
 
     for name, measure in (
         ("several_devices_images", lambda bench: big_images(bench, counts, bench.of_size(a.big_images, 8))),

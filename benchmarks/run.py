@@ -41,6 +41,18 @@ SECTIONS = {
 HELD = {True: "held  ", False: "MISSED", None: "not measured"}
 
 
+def made(module: str, words: Sequence[str], device: torch.device, rehearsal: bool) -> dict[str, Any]:
+    """Where, with what and how results are made, as they will say."""
+    return {
+        "device": describe_device(device),
+        "versions": versions() | {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
+        "git": git_state(),
+        "command": command(module, words),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rehearsal": rehearsal,
+    }
+
+
 def main(words: Sequence[str]) -> int:
     """Run the sections asked for; returns 1 where one of them failed."""
     a = _arguments(words)
@@ -48,18 +60,11 @@ def main(words: Sequence[str]) -> int:
     names = a.only or list(SECTIONS)
     device = resolve_device("cpu" if a.tiny and a.device == "auto" else a.device)
     sections: dict[str, Findings] = {}
-    made = {
-        "device": describe_device(device),
-        "versions": versions() | {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
-        "git": git_state(),
-        "command": command("benchmarks.run", words),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rehearsal": a.tiny,
-    }
+    about = made("benchmarks.run", words, device, a.tiny)
 
     def save() -> None:
         found = {name: some.plain() for name, some in sections.items()}
-        write_json(a.out, {"made": {**made, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
+        write_json(a.out, {"made": {**about, "seconds": round(time.monotonic() - started, 1)}, "sections": found})
 
     for name in names:
         found = sections[name] = Findings(changed=save)

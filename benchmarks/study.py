@@ -189,8 +189,8 @@ def main(words: Sequence[str]) -> int:
     times = {model: measured(a.results, shape) for model, shape in MODELS.items()}
     lines = []
     for model, shape in MODELS.items():
-        cells = [f"{1e3 * times[model][name][0]:.3g}" if name in times[model] else "?" for name in ("pass", "row")]
-        cells += [f"{1e3 * times[model][name][0]:.3g}" if name in times[model] else "?" for name in ("pair", "map")]
+        known = times[model]
+        cells = [f"{1e3 * known[name][0]:.3g}" if name in known else "?" for name in ("pass", "row", "pair", "map")]
         lines.append((model, *cells, hours(counts, times[model]), f"{storage(counts, shape):,.0f}"))
     print(table(("", "ms a pass", "ms a row", "ms a pair", "ms a map", "GPU-hours", "GB at most"), lines))
     read = sorted({file for some in times.values() for _, file in some.values()})

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.bench import Bench
+from benchmarks.command import timed_job
 from benchmarks.findings import AT_MOST
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 40.0
 METHODS = ("lwim", "focused")
 TINY = [
@@ -29,23 +25,9 @@ def measure(bench: Bench) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             options = TINY if bench.tiny else [f"method={method}", "trainer=exact"]
-            command = [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none", *options]
-            command += [
-                f"device={bench.device.type}",
-                f"paths.cache={place / 'cache'}",
-                f"hydra.run.dir={place / 'run'}",
-            ]
-            started = time.perf_counter()
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=max(10.0, min(240.0, bench.left)),
-            )
-            seconds = time.perf_counter() - started
+            options = [*options, f"device={bench.device.type}"]
+            options += [f"paths.cache={place / 'cache'}", f"hydra.run.dir={place / 'run'}"]
+            seconds, done = timed_job(options, max(10.0, min(240.0, bench.left)))
             if done.returncode:
                 bench.found.note(f"{method} failed: {done.stderr.strip()[-800:]}")
                 raise RuntimeError(f"the main job of {method} ended with {done.returncode}")
