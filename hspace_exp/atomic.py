@@ -49,8 +49,8 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     write_bytes(path, data)
 
 
-def save_png(path: str | Path, image: np.ndarray) -> None:
-    """Write a uint8 (H, W, 3) or (H, W) array as PNG."""
+def save_png(path: str | Path, image: np.ndarray, compression: int = 6) -> None:
+    """Write a uint8 (H, W, 3) or (H, W) array as PNG; ``compression`` is zlib's level, 1 (fast) to 9 (small)."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=compression)
     write_bytes(path, buffer.getvalue())

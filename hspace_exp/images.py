@@ -16,6 +16,9 @@ from hspace_exp.atomic import save_png
 
 log = logging.getLogger(__name__)
 
+# Thousands of images are written beside the sampling: a seventh more bytes, a quarter of the time.
+FAST = 1
+
 _LAST_CHUNK = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
@@ -65,4 +68,4 @@ def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
 def save_all(paths: Iterable[Path], images: Tensor) -> None:
     """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all."""
     for path, image in zip(paths, to_uint8(images), strict=True):
-        save_png(path, image)
+        save_png(path, image, FAST)

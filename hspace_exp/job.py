@@ -9,6 +9,7 @@ from typing import Any
 
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.concepts.on_policy import RUNS
+from hspace_exp.concepts.subjects import Wordings, wordings
 from hspace_exp.concepts.task import MakeTrainer
 from hspace_exp.digest import digest, essential
 from hspace_exp.generation import Sampling
@@ -105,7 +106,18 @@ class Job:
     def learnt(self) -> dict[str, Mapping[str, str]]:
         """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
         found = {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
-        return {name: {kind: found[name][kind] for kind in LEARNT_FROM} for name in sorted(found)}
+        kinds = (*LEARNT_FROM, "adjective") if self.subjects else LEARNT_FROM
+        return {name: {kind: found[name][kind] for kind in kinds if found[name].get(kind)} for name in sorted(found)}
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """What runs are learnt from of, beside the concepts' own prompts; none: these alone."""
+        return () if self.method.training is None else self.method.training.subjects
+
+    @property
+    def worded(self) -> dict[str, Wordings]:
+        """The prompts of the runs that every concept is learnt from."""
+        return {name: wordings(some, self.subjects) for name, some in self.learnt.items()}
 
     @property
     def groups(self) -> dict[str, str]:
@@ -123,10 +135,11 @@ class Job:
         make = self.sampling.make_scheduler
         return replace(self.sampling, make_scheduler=make.learning) if isinstance(make, Swapped) else self.sampling
 
-    def runs_about(self, prompt: str) -> dict[str, Any]:
-        """What decides the sampling runs of a prompt."""
+    def runs_about(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """What decides the sampling runs of some prompts."""
         sampling = self.learning.describe(self.backbone)
-        return {"kind": "runs", "prompt": prompt, "sampling": sampling, "image_seed": self.image_seed}
+        of = {"prompt": prompts[0]} if len(prompts) == 1 else {"prompts": list(prompts)}
+        return {"kind": "runs", **of, "sampling": sampling, "image_seed": self.image_seed}
 
     def positives_about(self, name: str) -> dict[str, Any]:
         """What decides the x+ of a concept."""
@@ -163,7 +176,7 @@ class Job:
         if "maps" in needs:
             about = {name: self.maps_about(name) for name in self.learnt}
         for kind in sorted(needs & set(RUNS)):
-            about |= {f"{kind} {name}": self.runs_about(some[kind]) for name, some in self.learnt.items()}
+            about |= {f"{kind} {name}": self.runs_about(getattr(some, kind)) for name, some in self.worded.items()}
         fixed: dict[str, Any] = {"images": self.training_images, "steps": self.training_steps, "seed": self.seed}
         fixed |= {"precision": self.settings["precision"]}
         return digest({**fixed, "about": about, "prompts": essential(self.learnt), "training": self.training_settings})

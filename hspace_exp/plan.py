@@ -16,6 +16,7 @@ from hspace_exp.evaluation.pairs import COLUMNS
 from hspace_exp.groups import parts_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.seeding import generator
+from hspace_exp.wording import article
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class Item:
     def file(self) -> str:
         """Where the image is, below a folder."""
         return f"{self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
-
-
-def article(word: str) -> str:
-    """``a`` or ``an``, by the first letter."""
-    return "an" if word[0].lower() in "aeiou" else "a"
 
 
 def plan(

@@ -21,6 +21,7 @@ from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.claims import Claims
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.subjects import wordings
 from hspace_exp.digest import digest, essential
 from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
@@ -50,6 +51,8 @@ from hspace_exp.stages import make_concepts, make_images, make_maps, make_positi
 log = logging.getLogger(__name__)
 
 SMALL_UNET = 100_000_000
+# Images that keep a GPU busy between two launches of a small U-Net.
+SMALL_CHUNK = 192
 
 
 def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRecord | None:
@@ -178,10 +181,11 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     left = explicit_prompts(_prompts(items), asked) if config["respect_prompt"] else {}
     items = [replace(item, target="") if item.prompt in left else item for item in items]
     backbone = make(cfg.model)
-    wordings = [some[kind] for group in learnt for some in group.values() for kind in ("positive", "neutral")]
-    check_prompts(backbone, [*wordings, *_prompts(items)])
+    subjects = method.training.subjects if method.training is not None else ()
+    said = [wordings(some, subjects) for group in learnt for some in group.values()]
+    check_prompts(backbone, [*(p for some in said for p in (*some.positive, *some.neutral)), *_prompts(items)])
     small = sum(p.numel() for p in backbone.unet.parameters()) < SMALL_UNET
-    usual = 64 if small and backbone.device.type != "cpu" else 8
+    usual = SMALL_CHUNK if small and backbone.device.type != "cpu" else 8
     return Job(
         backbone=backbone,
         sampling=Sampling(protocol["num_inference_steps"], make_scheduler, config["chunk_size"] or usual),

@@ -45,17 +45,18 @@ def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
     """Stage ``concepts``: the sampling runs that a method learns from, in equal shares, from the cache if there."""
     kinds = sorted(job.method.needs & set(RUNS))
     found: dict[tuple[str, str], Trajectories] = {}
-    made: dict[str, Trajectories] = {}
-    for name, prompts in job.learnt.items():
+    made: dict[tuple[str, ...], Trajectories] = {}
+    for name, some in job.worded.items():
         for kind in kinds:
-            prompt = prompts[kind]
-            if prompt not in made:
-                about = job.runs_about(prompt)
-                make = partial(sample_trajectories, job.backbone, job.learning, prompt, image_seed=job.image_seed)
+            prompts: tuple[str, ...] = getattr(some, kind)
+            if prompts not in made:
+                about = job.runs_about(prompts)
+                make = partial(sample_trajectories, job.backbone, job.learning, prompts, image_seed=job.image_seed)
                 folder, count = job.cache / digest(about), -(-job.training_images // len(kinds))
+                what = f"runs of {prompts[0]!r}" + (f" and {len(prompts) - 1} more" if len(prompts) > 1 else "")
                 with alone(folder):
-                    made[prompt] = dataset.trajectories(folder, count, make, about, f"runs of {prompt!r}")
-            found[name, kind] = made[prompt]
+                    made[prompts] = dataset.trajectories(folder, count, make, about, what)
+            found[name, kind] = made[prompts]
     return found
 
 

@@ -27,7 +27,8 @@ from hspace_exp.models.random_pipeline import save_random_pipeline
 
 TINY_WORDS = (
     "a photo of an the image picture headshot portrait person woman man female male young old successful "
-    "light tan dark skin skinned nurse doctor carpenter ceo in forest city office smiling , - ."
+    "light tan dark skin skinned nurse doctor carpenter ceo in forest city office smiling , - . "
+    "mechanic sheriff developer lawyer writer teacher librarian secretary"
 )
 
 

@@ -149,7 +149,7 @@ def cached_blocks(
 def trajectories(
     folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], about: dict[str, Any], description: str
 ) -> Trajectories:
-    """Make, or read from the cache, the first ``count`` sampling runs of a prompt; as ``positives``."""
+    """Make, or read from the cache, the first ``count`` sampling runs of some prompts; as ``positives``."""
     blocks = [block for _, block in cached_blocks(folder, count, make_block, description)]
     write_json(folder / "manifest.json", {**about, "runs": count})
     return Trajectories(*(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps")))

@@ -103,6 +103,11 @@ class HClassifier:
         """Runs that show the concepts."""
         return frozenset({"positive"})
 
+    @property
+    def subjects(self) -> Sequence[str]:
+        """None: learnt from the concepts' own prompts."""
+        return ()
+
     def learn(self, task: Task) -> dict[str, Concept]:
         """One classifier for each attribute."""
         learnt: dict[str, Concept] = {}

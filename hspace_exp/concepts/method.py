@@ -102,6 +102,11 @@ class Training:
             return frozenset(self.on_policy.runs)
         return frozenset({"images", "maps"} if self.objective.needs_maps else {"images"})
 
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Of ``on_policy``."""
+        return () if self.on_policy is None else self.on_policy.subjects
+
     def learn(self, task: Task) -> dict[str, Concept]:
         """Train the vectors of ``task``."""
         from hspace_exp.concepts.train import train  # which knows this class

@@ -86,7 +86,8 @@ class ConceptModule(lightning.LightningModule):
         """Whether the trainer writes this step's curves down; to hand it those of other steps takes milliseconds."""
         trainer: Any = self.trainer  # sets this attribute where type checkers do not look
         every = trainer.log_every_n_steps
-        return bool(every) and (self.global_step + 1) % every == 0
+        wanted = trainer.loggers or self.processes > 1  # who only helps has no logger, but its part of the losses
+        return bool(wanted and every) and (self.global_step + 1) % every == 0
 
     def _of_all(self, losses: Tensor) -> Tensor:
         """The losses (K,) of the whole batch, from this process's part of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,11 @@ class PrincipalComponents:
     def needs(self) -> frozenset[str]:
         """Runs of both kinds."""
         return frozenset({"neutral", "positive"})
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """None: learnt from the concepts' own prompts."""
+        return ()
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """The chosen component of each concept."""

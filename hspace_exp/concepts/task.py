@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,6 +86,10 @@ class Learner(Protocol):
     @property
     def needs(self) -> frozenset[str]:
         """Of ``images`` (x+), ``maps`` (of x+), and the runs ``neutral`` and ``positive``."""
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Of the prompts that runs are sampled of, see ``wordings``; none for the concepts' own prompts."""
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """The concepts, not saved yet. What it leaves half-way in ``task.folder`` it removes when done."""

@@ -18,6 +18,7 @@ from hspace_exp.concepts.module import ConceptModule, Steps
 from hspace_exp.concepts.noised import NoisedImages
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
 from hspace_exp.concepts.process_group import Rank
+from hspace_exp.concepts.subjects import wordings
 from hspace_exp.concepts.task import MakeTrainer, Task, passes
 from hspace_exp.errors import UserError
 
@@ -64,7 +65,9 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
     presence: dict[str, Tensor] = {}
     if training.presence:
         presence = {
-            name: presence_of(task.backbone, task.runs[name, "positive"], task.prompts[name]["neutral"])
+            name: presence_of(
+                task.backbone, task.runs[name, "positive"], wordings(task.prompts[name], training.subjects).neutral
+            )
             for name in names
         }
     learnt = {}
@@ -90,7 +93,7 @@ def take_part(task: Task, training: Training) -> None:
 def _forget(examples: NoisedImages | OnPolicyStates) -> None:
     """Give back gigabytes that the images need now, while Lightning may hold the module for longer."""
     if isinstance(examples, OnPolicyStates):
-        examples.encoded.clear()
+        examples.forget()
 
 
 def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
@@ -106,7 +109,7 @@ def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
         latents = torch.stack([task.latents[name] for name in names])
         return NoisedImages(task.backbone, task.prompts, latents, maps, **options)
     runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
-    own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance")}
+    own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance", "subjects")}
     return OnPolicyStates(task.backbone, task.prompts, runs, **own, **options)
 
 

@@ -15,7 +15,7 @@ from hspace_exp.seeding import initial_noise
 
 @dataclass(frozen=True)
 class Trajectories:
-    """N sampling runs of one prompt.
+    """N sampling runs of one prompt, or of several in turn.
 
     Attributes:
         latents: (N, T, C, H, W) float32 model inputs, before each of T steps.
@@ -28,13 +28,14 @@ class Trajectories:
 
 @torch.no_grad()
 def sample_trajectories(
-    backbone: Backbone, sampling: Sampling, prompt: str, indices: Sequence[int], image_seed: int
+    backbone: Backbone, sampling: Sampling, prompts: Sequence[str], indices: Sequence[int], image_seed: int
 ) -> dict[str, Tensor]:
-    """Model inputs and timesteps of the guided runs of ``prompt`` with the noises of ``indices``."""
+    """Model inputs and timesteps of guided runs: run i is of the i mod C-th of C ``prompts``, with noise i div C."""
     found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
     for start in range(0, len(indices), sampling.chunk_size):
         chunk = indices[start : start + sampling.chunk_size]
-        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for i in chunk])
+        own = [(prompts[i % len(prompts)], i // len(prompts)) for i in chunk]
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for prompt, i in own])
         states: list[Tensor] = []
         times: list[int] = []
 
@@ -44,7 +45,7 @@ def sample_trajectories(
             states.append(latents.cpu())
             times.append(int(t))
 
-        sampling(backbone, noise, backbone.encode_prompts([prompt]).expand(len(chunk)), on_step=keep)
+        sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in own]), on_step=keep)
         found["latents"].append(torch.stack(states, dim=1))
         found["timesteps"].append(torch.tensor(times).expand(len(chunk), -1).clone())
     return {name: torch.cat(parts) for name, parts in found.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,9 +9,9 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.concepts.method import LowFrequency, Method
 from hspace_exp.edits.added import low_frequencies
 from hspace_exp.edits.steering import Steering, Window, check_targets
-from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.plan import Item, article
+from hspace_exp.plan import Item
+from hspace_exp.wording import with_word
 
 
 @dataclass(frozen=True)
@@ -69,19 +68,3 @@ class AttributeWordEdit:
         if not item.target:
             return item.prompt
         return with_word(item.prompt, item.profession, " ".join(self.words[name] for name in reversed(item.parts)))
-
-
-def with_word(prompt: str, profession: str, word: str) -> str:
-    """``prompt`` with ``word`` before the profession, and the right article where one stands before it.
-
-    "a photo of a nurse" with "old" gives "a photo of an old nurse".
-    """
-    found = list(re.finditer(rf"(?P<article>\ban? )?\b(?P<name>{re.escape(profession)})\b", prompt, re.IGNORECASE))
-    if not found:
-        raise UserError(f"expected the profession {profession!r} in the prompt {prompt!r}: use a template with it")
-    last = found[-1]
-    own = last["article"] or ""
-    if own:
-        own = article(word) + " "
-        own = own.capitalize() if last["article"][0].isupper() else own
-    return f"{prompt[: last.start()]}{own}{word} {last['name']}{prompt[last.end() :]}"

@@ -36,7 +36,8 @@ class Focus:
             for a concept that is alone in its attribute.
         keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
             need of an edit at all; 0: not at all. Of a composition the largest need counts.
-        sharpness: of the probabilities p, see ``Presence``.
+        sharpness: of the probability p of the target, see ``Presence``: a low one edits where h is not sure.
+        keep_sharpness: of the probabilities of what is kept: a high one holds what h shows, a low one mixes.
         foresight: the unedited run comes first and its last h says what is needed, see ``ForesightEdit``; else it goes
             along, and every step's h says it anew.
         release: with foresight, h is free inside the gate after the method's window.
@@ -47,6 +48,7 @@ class Focus:
     adaptive: bool = True
     keep: float = 0.5
     sharpness: float = 2.0
+    keep_sharpness: float = 2.0
     foresight: bool = False
     release: bool = False
 
@@ -154,6 +156,7 @@ class FocusedEdit:
             adaptive=focus.adaptive,
             keep=focus.keep,
             sharpness=focus.sharpness,
+            keep_sharpness=focus.keep_sharpness,
         )
 
     def _fields(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)

@@ -26,6 +26,7 @@ def asking(
     adaptive: bool,
     keep: float,
     sharpness: float,
+    keep_sharpness: float,
 ) -> Asks:
     """What ``items`` are asked for: need s v, and need keep sum_c p_c v_c of the other attributes, see ``Focus``.
 
@@ -37,7 +38,8 @@ def asking(
         device: of h.
         adaptive: need as h_0 tells it; else 1.
         keep: strength at which ``others`` are kept; 0: not at all.
-        sharpness: of probabilities, see ``Presence``.
+        sharpness: of the probability of the target, see ``Presence``.
+        keep_sharpness: of the probabilities of what is kept.
 
     Raises:
         UserError: an item asks for a concept that is none of ``concepts``.
@@ -47,7 +49,7 @@ def asking(
         _of_attribute(within(items, some), some, strength, device, sharpness if adaptive else None)
         for some in by_attribute(concepts)
     ]
-    groups = [Presence.of(list(group.values()), device, sharpness) for group in (others.values() if keep else ())]
+    groups = [Presence.of(list(group.values()), device, keep_sharpness) for group in (others.values() if keep else ())]
 
     def asks(source: Tensor) -> tuple[Tensor, Tensor]:
         found = [part(source) for part in parts]

@@ -65,7 +65,7 @@ class AvatarEvaluator:
         perceptual: PerceptualDistance | None = None,
         repeats: int = 1000,
         device: str = "cpu",
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
         """Load everything, so that a missing file is found out before anything is made.
 
@@ -77,7 +77,7 @@ class AvatarEvaluator:
             perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of OpenCLIP features.
             repeats: bootstrap resamples.
             device: where models run.
-            batch_size: pairs at once.
+            batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
         """
         from hspace_exp.avatars.probe import ATTRIBUTES, load_probe
 
@@ -90,7 +90,8 @@ class AvatarEvaluator:
         self.judge = ZeroShotJudge(self.clip, avatar_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
-        self.labelled, self.repeats, self.device, self.batch_size = labelled, repeats, device, batch_size
+        self.labelled, self.repeats, self.device = labelled, repeats, device
+        self.batch_size = batch_size or (32 if torch.device(device).type == "cpu" else 128)
 
     def __call__(
         self,

@@ -18,7 +18,7 @@ from hspace_exp.command_errors import KNOWN, one_line
 from hspace_exp.cores import cores
 from hspace_exp.errors import UserError
 from hspace_exp.reproduce.lists import LISTS, sweeps
-from hspace_exp.reproduce.pool import work
+from hspace_exp.reproduce.pool import VISIBLE, work
 from hspace_exp.reproduce.runs import Planned, planned
 
 FAILED, WRONG, LEFT, INTERRUPTED = 1, 2, 75, 130
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="avatars", help="choice of conf/model (default: avatars, the embedded one)")
     add("--experiments", default="", metavar="A,B", help="only these")
     add("--methods", default="", metavar="A,B", help="only these, where an experiment compares methods")
-    add("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
+    add("--jobs", type=int, default=1, metavar="N", help="runs side by side, over all GPUs (default: 1)")
     add("--max-seconds", type=float, default=0, metavar="S", help="stop after this time; the tables come then, too")
     add("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="of tables (default: tables)")
     add("--list", action="store_true", help="only say what would run, and what is done")
@@ -115,12 +115,20 @@ def _work(left: Sequence[Planned], jobs: int, max_seconds: float, started: float
     with tempfile.TemporaryDirectory(prefix="hspace_exp_") as scratch:
         tasks = tasks_of(left, Path(scratch), side_by_side=jobs > 1)
         budget = max(1.0, max_seconds - (time.monotonic() - started)) if max_seconds else 0
-        for i, done in enumerate(work(tasks, jobs, budget), start=1):
+        for i, done in enumerate(work(tasks, jobs, budget, gpus() if jobs > 1 else ()), start=1):
             state = f"failed: {done.error}; see {done.task.log}" if done.error else f"{done.seconds:.0f} s"
             print(f"[{i}/{len(tasks)}] {done.task.name}: {state}", flush=True)
             if done.error and not done.task.makes:
                 failed[done.task.name] = done.error
     return failed
+
+
+def gpus() -> list[str]:
+    """The GPUs that are seen, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    import torch  # late: --help does without
+
+    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    return named or [str(k) for k in range(torch.cuda.device_count())]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -17,6 +18,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 TERMINATE_SECONDS = 20
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Done:
 class _Worker:
     process: BaseProcess
     connection: Connection
+    device: str = ""
     task: Task | None = None
     started: float = 0.0
 
 
-def work(tasks: Sequence[Task], jobs: int = 1, max_seconds: float = 0) -> Iterator[Done]:
+def work(tasks: Sequence[Task], jobs: int = 1, max_seconds: float = 0, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Do tasks in ``jobs`` processes, and tell of each when it ended.
 
     A worker takes one task after another, so that libraries are imported once. A task that fails, or takes its process
@@ -67,6 +70,7 @@ def work(tasks: Sequence[Task], jobs: int = 1, max_seconds: float = 0) -> Iterat
         tasks: in order; one whose needs are not made yet lets others pass.
         jobs: processes side by side.
         max_seconds: after which running tasks are stopped and no more are started; 0 for never.
+        devices: GPUs to spread the processes over, as ``CUDA_VISIBLE_DEVICES`` names them; none: all see all.
     """
     deadline = time.monotonic() + max_seconds if max_seconds else None
     waiting, workers = list(tasks), list[_Worker]()
@@ -75,7 +79,7 @@ def work(tasks: Sequence[Task], jobs: int = 1, max_seconds: float = 0) -> Iterat
         while waiting or any(worker.task for worker in workers):
             for task in _ready(waiting, awaited, jobs - sum(worker.task is not None for worker in workers)):
                 waiting.remove(task)
-                _give(task, workers)
+                _give(task, workers, devices)
             busy = {worker.connection: worker for worker in workers if worker.task is not None}
             ended = wait(list(busy), None if deadline is None else max(0.0, deadline - time.monotonic()))
             if not ended:
@@ -92,18 +96,35 @@ def _ready(waiting: Sequence[Task], awaited: set[str], count: int) -> list[Task]
     return [task for task in waiting if not task.needs & awaited][:count]
 
 
-def _give(task: Task, workers: list[_Worker]) -> None:
+def _give(task: Task, workers: list[_Worker], devices: Sequence[str]) -> None:
     worker = next((w for w in workers if w.task is None), None)
     if worker is None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=False)
-        process.start()
+        device = min(devices, key=[other.device for other in workers].count, default="")
+        with _seen(device):
+            process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, device)
         workers.append(worker)
     worker.task, worker.started = task, time.monotonic()
     worker.connection.send(task)
+
+
+@contextmanager
+def _seen(device: str) -> Iterator[None]:
+    """What is started meanwhile sees this GPU alone; "" for all."""
+    before = os.environ.get(VISIBLE)
+    if device:
+        os.environ[VISIBLE] = device
+    try:
+        yield
+    finally:
+        if device:
+            os.environ.pop(VISIBLE)
+        if before is not None:
+            os.environ[VISIBLE] = before
 
 
 def _result(worker: _Worker, workers: list[_Worker]) -> Done:

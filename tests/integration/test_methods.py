@@ -64,3 +64,15 @@ def test_low_frequencies_can_be_switched_on(
         assert outcome.code == 0, outcome.error
         shown[choice] = load_images([p.edited for p in read_manifest(run_dir / "manifest.csv")])
     assert not torch.equal(shown["none"], shown[frequency])
+
+
+def test_focused_learns_the_attributes_that_it_keeps_once_for_all(
+    cli: Cli, arguments: list[str], tmp_path: Path
+) -> None:
+    stages = "stages=[concepts,masks,training]"
+    for name in ("gender", "age", "skin_tone"):
+        outcome = cli(*arguments, "method=focused", f"attribute={name}", stages, f"hydra.run.dir={tmp_path / name}")
+        assert outcome.code == 0, outcome.error
+    vectors = {path.parent for path in (tmp_path / "cache").glob("*/*.safetensors") if path.stem == "tan"}
+    assert len(vectors) == 1
+    assert len(list(vectors.pop().glob("*.safetensors"))) == 7

@@ -8,6 +8,7 @@ import torch
 from hspace_exp.concepts.dataset import trajectories
 from hspace_exp.concepts.objectives import ScoreMatching
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
+from hspace_exp.concepts.subjects import wordings
 from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
 from hspace_exp.errors import UserError
 from hspace_exp.generation import Sampling
@@ -18,12 +19,14 @@ from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.seeding import initial_noise
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
-PROMPTS = {"female": {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman"}}
+PROMPTS = {"female": {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman", "adjective": "female"}}
+OLD = {"positive": "a photo of an old person", "neutral": NEUTRAL, "words": "old"}
+SUBJECTS = ("person", "nurse", "doctor")
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=2)
 
 
 def runs(backbone: Backbone, prompt: str, count: int = 3) -> Trajectories:
-    return Trajectories(**sample_trajectories(backbone, SAMPLING, prompt, range(count), 0))
+    return Trajectories(**sample_trajectories(backbone, SAMPLING, [prompt], range(count), 0))
 
 
 def states(backbone: Backbone, **options: object) -> OnPolicyStates:
@@ -50,7 +53,7 @@ def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbo
 
 def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, tmp_path: Path) -> None:
     def make(indices: object) -> dict[str, torch.Tensor]:
-        return sample_trajectories(tiny_backbone, SAMPLING, NEUTRAL, indices, 0)  # type: ignore[arg-type]
+        return sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL], indices, 0)  # type: ignore[arg-type]
 
     first = trajectories(tmp_path, 3, make, {"kind": "runs"}, "runs")
     again = trajectories(tmp_path, 3, lambda _: pytest.fail("made again"), {"kind": "runs"}, "runs")
@@ -61,8 +64,8 @@ def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, t
 
 def test_kept_halves_give_the_losses_of_whole_passes(tiny_backbone: Backbone) -> None:
     kept, computed = states(tiny_backbone), states(tiny_backbone, kept_bytes=0)
-    assert kept.encoded
-    assert not computed.encoded
+    assert kept.encoded is not None
+    assert computed.encoded is None
     vectors = torch.randn(5, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(0))
     objective = ScoreMatching()
     for step in (0, 3):
@@ -74,10 +77,11 @@ def test_halves_are_kept_where_a_third_of_the_free_memory_takes_them(
     tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = states(tiny_backbone)
-    taken = examples.encoded["female"].bytes_a_row * len(examples.times["female"])
+    assert examples.encoded is not None
+    taken = examples.encoded.bytes_a_row * len(examples.times)
     for free, kept in ((None, True), (3 * taken + 9, True), (3 * taken - 9, False)):
         monkeypatch.setattr("hspace_exp.concepts.on_policy.free_bytes", lambda device, free=free: free)
-        assert bool(states(tiny_backbone).encoded) is kept
+        assert (states(tiny_backbone).encoded is not None) is kept
 
 
 def test_nothing_is_known_of_the_free_memory_of_a_cpu() -> None:
@@ -90,8 +94,10 @@ def test_passes_take_as_many_rows_as_the_model_allows(tiny_backbone: Backbone) -
     with record_hspace(tiny_backbone.unet) as seen:
         parts = states(tiny_backbone)
     assert max(len(h) for h in seen) == 8
-    torch.testing.assert_close(parts.teacher["female"], whole.teacher["female"], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(parts.encoded["female"].h, whole.encoded["female"].h, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(parts.teacher, whole.teacher, rtol=1e-4, atol=1e-5)
+    assert parts.encoded is not None
+    assert whole.encoded is not None
+    torch.testing.assert_close(parts.encoded.h, whole.encoded.h, rtol=1e-2, atol=1e-3)
 
 
 def test_score_matching_is_the_distance_to_the_frozen_model_under_the_positive_prompt(tiny_backbone: Backbone) -> None:
@@ -126,4 +132,58 @@ def test_presence_is_the_mean_of_h_under_the_neutral_prompt(tiny_backbone: Backb
                 embeds = tiny_backbone.encode_prompts([NEUTRAL])
                 tiny_backbone.predict(found.latents[run, step][None], found.timesteps[run, step], embeds)
             total += seen[0][0]
-    torch.testing.assert_close(presence_of(tiny_backbone, found, NEUTRAL), total / 8, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(presence_of(tiny_backbone, found, [NEUTRAL]), total / 8, rtol=1e-4, atol=1e-5)
+
+
+def test_runs_of_several_prompts_take_turns_with_the_noises_of_each(tiny_backbone: Backbone) -> None:
+    both = sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL, POSITIVE], range(5), 0)["latents"]
+    for own, prompt in ((both[0::2], NEUTRAL), (both[1::2], POSITIVE)):
+        torch.testing.assert_close(own, runs(tiny_backbone, prompt, len(own)).latents, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**30])
+def test_each_state_meets_the_prompts_of_its_own_subject(tiny_backbone: Backbone, kept_bytes: int) -> None:
+    prompts = {**PROMPTS, "old": OLD}
+    worded = {name: wordings(some, SUBJECTS) for name, some in prompts.items()}
+    found = {
+        name: [
+            Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, kind, range(4), 0))
+            for kind in (some.neutral, some.positive)
+        ]
+        for name, some in worded.items()
+    }
+    found["old"][0] = found["female"][0]  # both are of the same neutral prompts
+    examples = OnPolicyStates(tiny_backbone, prompts, found, batch_size=6, subjects=SUBJECTS, kept_bytes=kept_bytes)
+    batch = examples.draw(2)
+    assert batch.teacher is not None
+    subjects = set()
+    for row in range(12):
+        some = worded[("female", "old")[row // 6]]
+        for k, (neutral, positive) in enumerate(zip(some.neutral, some.positive, strict=True)):
+            embeds = tiny_backbone.encode_prompts([neutral, positive])
+            if torch.equal(embeds.encoder_hidden_states[0], batch.embeds.encoder_hidden_states[row]):
+                state = batch.latents[row][None], batch.timesteps[row][None]
+                taught = tiny_backbone.predict(*state, embeds.index([1]))
+                torch.testing.assert_close(batch.teacher[row], taught[0], rtol=1e-3, atol=1e-4)
+                runs_of_k = torch.cat([own.latents[k::3].flatten(0, 1) for own in found[("female", "old")[row // 6]]])
+                assert (runs_of_k == batch.latents[row]).flatten(1).all(1).any()
+                subjects.add(k)
+                break
+        else:
+            pytest.fail("a row of none of the prompts")
+    assert len(subjects) == 3
+    assert len(examples.latents) == 3 * 4 * 4  # the runs that are shared are there once
+    assert examples.counts == {"female": 32, "old": 32}
+
+
+def test_presence_is_read_under_the_prompt_of_each_runs_subject(tiny_backbone: Backbone) -> None:
+    worded = wordings(PROMPTS["female"], ("person", "nurse"))
+    both = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, worded.positive, range(4), 0))
+    parts = [
+        presence_of(tiny_backbone, Trajectories(both.latents[k::2], both.timesteps[k::2]), [worded.neutral[k]])
+        for k in (0, 1)
+    ]
+    assert not torch.allclose(parts[0], parts[1], rtol=1e-3)
+    torch.testing.assert_close(
+        presence_of(tiny_backbone, both, worded.neutral), (parts[0] + parts[1]) / 2, rtol=1e-4, atol=1e-5
+    )

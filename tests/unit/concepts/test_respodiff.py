@@ -24,7 +24,7 @@ SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), ch
 
 @pytest.fixture
 def examples(tiny_backbone: Backbone) -> OnPolicyStates:
-    runs = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, NEUTRAL, range(2), 0))
+    runs = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL], range(2), 0))
     return OnPolicyStates(tiny_backbone, PROMPTS, {"female": [runs]}, batch_size=2, kept_bytes=0, teacher_guidance=4.0)
 
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from hspace_exp.command_errors import CONF
 from hspace_exp.concepts.method import LowFrequency, Method
-from hspace_exp.edits.attribute_word import AttributeWord, AttributeWordEdit, with_word
+from hspace_exp.edits.attribute_word import AttributeWord, AttributeWordEdit
 from hspace_exp.errors import UserError
 from hspace_exp.frequency import haar_lowpass
 from hspace_exp.generation import Sampling, sample_chunk
@@ -23,33 +23,6 @@ PROMPTS = {
     "female": {"positive": "a photo of a woman", "neutral": "", "words": "woman", "adjective": "female"},
     "old": {"positive": "a photo of an old person", "neutral": "", "words": "old", "adjective": ""},
 }
-
-
-@pytest.mark.parametrize(
-    ("prompt", "profession", "word", "expected"),
-    [
-        ("a photo of a nurse", "nurse", "female", "a photo of a female nurse"),
-        ("a photo of a nurse", "nurse", "old", "a photo of an old nurse"),
-        ("an image of an attendant", "attendant", "young", "an image of a young attendant"),
-        ("an image of an analyst", "analyst", "asian", "an image of an asian analyst"),
-        ("a photo of a successful ceo", "CEO", "old", "a photo of a successful old ceo"),
-        (
-            "a photo of a construction worker",
-            "construction worker",
-            "female",
-            "a photo of a female construction worker",
-        ),
-        ("A nurse, smiling", "nurse", "old", "An old nurse, smiling"),
-        ("a photo of a cook as a cook", "cook", "old", "a photo of a cook as an old cook"),
-    ],
-)
-def test_the_word_stands_before_the_profession(prompt: str, profession: str, word: str, expected: str) -> None:
-    assert with_word(prompt, profession, word) == expected
-
-
-def test_a_prompt_without_its_profession_is_refused() -> None:
-    with pytest.raises(UserError, match="a cookie"):
-        with_word("a photo of a cookie", "cook", "old")
 
 
 @pytest.mark.parametrize("name", [f.stem for f in (CONF / "prompts").glob("*.yaml")])

@@ -38,6 +38,15 @@ def test_all_are_done_and_a_failed_one_stops_no_other(tmp_path: Path, jobs: int)
     assert "wrong failed" in (tmp_path / "wrong.log").read_text()
 
 
+def test_processes_are_spread_over_devices_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    say = "import os, time; time.sleep(1); print('on', os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"
+    tasks = [task(str(k), tmp_path, exec, say) for k in range(4)]
+    assert not any(one.error for one in work(tasks, 4, devices=["4", "7"]))
+    assert sorted((tmp_path / f"{k}.log").read_text().strip() for k in range(4)) == ["on 4", "on 4", "on 7", "on 7"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"
+
+
 def test_what_is_needed_comes_first_and_others_pass(tmp_path: Path) -> None:
     tasks = [
         task("shared", tmp_path, time.sleep, 0.4, makes="images"),
