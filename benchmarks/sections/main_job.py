@@ -11,7 +11,7 @@ from benchmarks.command import timed_job
 from benchmarks.findings import AT_MOST
 
 LIMIT = 40.0
-METHODS = ("lwim", "focused")
+METHODS = ("focused", "lwim")
 TINY = [
     "method=sdid", "protocol=smoke", "protocol.professions=[nurse]", "protocol.images_per_profession=2",
     "protocol.training_images=2", "protocol.training_steps=2", "protocol.num_inference_steps=2",
