@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda" and asked.limit_gib:
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, asked.limit_gib * GIB / total), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, asked.limit_gib * GIB / total), device.index or 0)
     found: dict[str, Any] = {
         "command": command("benchmarks.full_size", sys.argv[1:] if arguments is None else arguments),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
