@@ -1,8 +1,8 @@
 """The README's picture: the unedited images of some professions, and one edited row a method, of finished runs.
 
     python -m hspace_exp -m +experiment=h_space_comparison method=sdid,lwim,respodiff,focused protocol=full
-    cd outputs/h_space_comparison/avatars/gender
-    python …/experiments/h_space_comparison/figure.py {sdid,lwim,respodiff,focused}/seed=0,protocol=full --out figure.png
+    R=outputs/h_space_comparison/avatars/gender
+    python experiments/h_space_comparison/figure.py $R/{sdid,lwim,respodiff,focused}/seed=0,protocol=full --out f.png
 
 Rows are named after the method, which is the name of a run's folder, or of the one above it. Images are not chosen:
 every profession shows its first seed unless --seed asks for another.
