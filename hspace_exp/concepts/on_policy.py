@@ -31,7 +31,7 @@ class OnPolicy:
     Attributes:
         runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
         subjects: of these prompts, in turn, see ``wordings``: what else than a person is to show the concept, e.g. some
-            professions. None: the concept's own prompts.
+            professions. Empty: the concept's own prompts.
         kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
             and at most a third of what a GPU has free.
         teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
@@ -155,8 +155,9 @@ class OnPolicyStates:
         return a_state * self.counts[name]
 
     def forget(self) -> None:
-        """Give back the kept halves; nothing can be drawn any more."""
+        """Give back the memory that states and kept halves take; nothing can be drawn any more."""
         self.encoded = None
+        self.latents = self.teacher = torch.empty(0)
 
     def _encode(self, rows: slice) -> Encoded:
         device = self.backbone.device

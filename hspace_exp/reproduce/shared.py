@@ -86,7 +86,8 @@ def _learnt(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if config["method"].get("training") is None:
         return None
     method = instantiate(config["method"], _convert_="all")
-    return {**_base(config), "mask": config["mask"], "needs": sorted(method.needs), "keeps": method.keeps}
+    own = {"needs": sorted(method.needs), "keeps": method.keeps, "subjects": list(method.training.subjects)}
+    return {**_base(config), "mask": config["mask"], **own}
 
 
 def _vectors(config: Mapping[str, Any]) -> dict[str, Any] | None:

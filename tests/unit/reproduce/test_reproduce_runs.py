@@ -147,3 +147,12 @@ def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: 
     assert error.startswith("error: ")
     assert words in error
     assert len(error.splitlines()) == 1
+
+
+def test_what_is_learnt_from_other_subjects_is_made_apart(tmp_path: Path) -> None:
+    found = runs(Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_subjects"}))
+    shared = {task.makes: task for task in tasks_of(found, tmp_path, side_by_side=True) if task.makes}
+    assert [name.split()[0] for name in shared] == ["images", "learnt", "learnt", "vectors"]
+    _, several, alone, vectors = shared.values()
+    assert vectors.needs >= {several.makes}
+    assert not vectors.needs & {alone.makes}
