@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if {"-h", "--help"} & set(given):
             print(f"{ABOUT}\n{(CONF / 'generate.yaml').read_text(encoding='utf-8')}")
             return 0
-        _make(given)
+        _make([_quoted(one) for one in given])
     except KNOWN as error:
         print(f"error: {one_line(error, 'generate')}", file=sys.stderr)
         return WRONG
@@ -50,6 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _quoted(argument: str) -> str:
+    """``key='value'`` where a plain value holds "=", as in the folder of a run: "…/seed=0/concepts"."""
+    key, _, value = argument.partition("=")
+    if "=" not in value or value[0] in "'\"[{":
+        return argument
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _settings(given: list[str]) -> DictConfig:

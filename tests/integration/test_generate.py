@@ -76,6 +76,15 @@ def test_a_fair_batch_from_one_prompt(place: Place) -> None:
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
 
 
+@pytest.mark.parametrize("folder", ["seed=0", "seed=0,protocol=full", "it's seed=0"])
+def test_concepts_are_taken_from_the_folder_of_a_run(place: Place, folder: str) -> None:
+    own = place.concepts.parent / folder / "concepts"
+    own.parent.mkdir()
+    place.concepts.rename(own)
+    assert main([*place.given, f"concepts={own}", "ask=gender", "seeds=1", "prompt=a photo of a doctor"]) == 0
+    assert [row["target"] for row in place.rows()] == ["female"]
+
+
 def test_a_seed_gives_the_same_image_in_any_batch(place: Place) -> None:
     ask = [f"concepts={place.concepts}", "ask=female", "prompt=a photo of a doctor"]
     assert main([*place.given, *ask, "seeds=3"]) == 0
