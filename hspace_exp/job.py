@@ -106,18 +106,13 @@ class Job:
     def learnt(self) -> dict[str, Mapping[str, str]]:
         """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
         found = {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
-        kinds = (*LEARNT_FROM, "adjective") if self.subjects else LEARNT_FROM
+        kinds = (*LEARNT_FROM, "adjective") if self.method.subjects else LEARNT_FROM
         return {name: {kind: found[name][kind] for kind in kinds if found[name].get(kind)} for name in sorted(found)}
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """What runs are learnt from of, beside the concepts' own prompts; none: these alone."""
-        return () if self.method.training is None else self.method.training.subjects
 
     @property
     def worded(self) -> dict[str, Wordings]:
         """The prompts of the runs that every concept is learnt from."""
-        return {name: wordings(some, self.subjects) for name, some in self.learnt.items()}
+        return {name: wordings(some, self.method.subjects) for name, some in self.learnt.items()}
 
     @property
     def groups(self) -> dict[str, str]:

@@ -181,8 +181,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     left = explicit_prompts(_prompts(items), asked) if config["respect_prompt"] else {}
     items = [replace(item, target="") if item.prompt in left else item for item in items]
     backbone = make(cfg.model)
-    subjects = method.training.subjects if method.training is not None else ()
-    said = [wordings(some, subjects) for group in learnt for some in group.values()]
+    said = [wordings(some, method.subjects) for group in learnt for some in group.values()]
     check_prompts(backbone, [*(p for some in said for p in (*some.positive, *some.neutral)), *_prompts(items)])
     small = sum(p.numel() for p in backbone.unet.parameters()) < SMALL_UNET
     usual = SMALL_CHUNK if small and backbone.device.type != "cpu" else 8

@@ -11,6 +11,7 @@ every profession shows its first seed unless --seed asks for another.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from PIL import Image, ImageDraw, ImageFont
 from hspace_exp.atomic import write_bytes
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import Pair, load_images, read_manifest
+from hspace_exp.grid import GAP, LINE
 
 PROFESSIONS = (
     "carpenter,mechanic,janitor,construction worker,cook,CEO,doctor,lawyer,nurse,secretary,librarian,housekeeper"
 )
-GAP, LINE, LABEL = 4, 16, 76
+LABEL = 76
 
 
 def main() -> None:
@@ -72,10 +74,9 @@ def draw(rows: dict[str, list[Pair]], out: Path) -> None:
         pen.text((2, LINE + r * side + side // 2), name, fill="black", font=font)
         for c, image in enumerate(images):
             canvas.paste(Image.fromarray(np.asarray(image)), (LABEL + c * side, LINE + r * side))
-    place = out.with_suffix(".part.png")
-    canvas.quantize(256).save(place, optimize=True)
-    write_bytes(out, place.read_bytes())
-    place.unlink()
+    written = io.BytesIO()
+    canvas.quantize(256).save(written, format="PNG", optimize=True)
+    write_bytes(out, written.getvalue())
 
 
 if __name__ == "__main__":

@@ -188,6 +188,11 @@ class Method:
         return frozenset() if self.training is None else self.training.needs
 
     @property
+    def subjects(self) -> Sequence[str]:
+        """Whom runs that are learnt from are of, see ``Learner``; none: the concepts' own prompts."""
+        return () if self.training is None else self.training.subjects
+
+    @property
     def edits(self) -> bool:
         """Whether images are changed at all."""
         return self.training is not None or self.edit is not None

@@ -86,7 +86,7 @@ def _learnt(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if config["method"].get("training") is None:
         return None
     method = instantiate(config["method"], _convert_="all")
-    own = {"needs": sorted(method.needs), "keeps": method.keeps, "subjects": list(method.training.subjects)}
+    own = {"needs": sorted(method.needs), "keeps": method.keeps, "subjects": list(method.subjects)}
     return {**_base(config), "mask": config["mask"], **own}
 
 
