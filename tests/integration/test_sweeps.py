@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 import hspace_exp.run
@@ -107,6 +108,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_offline_wandb_runs_of_a_sweep_hold(cli: Cli, sweep: list[str], tmp_path: Path) -> None:
     outcome = cli(*sweep, "logger=wandb", "trainer.log_every_n_steps=1")
     assert outcome.code == 0, outcome.error
+    wandb.teardown()  # the end of a run does not wait until its file is written
     groups = set()
     for method in ("original", "sdid"):
         run_dir = tmp_path / "outputs" / "gender_fairness" / method / "0"
@@ -159,6 +161,7 @@ def test_a_failed_wandb_run_is_marked(
 
     monkeypatch.setattr(hspace_exp.run, "make_images", fail)
     assert cli(*sweep, "method=original", "logger=wandb").code == 1
+    wandb.teardown()  # the end of a run does not wait until its file is written
     [file] = tmp_path.rglob("*.wandb")
     assert [r.exit.exit_code for r in wandb_records(file) if r.HasField("exit")] == [1]
 
