@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hspace_exp.atomic import save_png
+from hspace_exp.atomic import save_png, write_json
 from hspace_exp.claims import Claims
 from hspace_exp.concepts import dataset
 from hspace_exp.concepts.concept import Concept
@@ -44,20 +45,21 @@ PICTURED = 24
 def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
     """Stage ``concepts``: the sampling runs that a method learns from, in equal shares, from the cache if there."""
     kinds = sorted(job.method.needs & set(RUNS))
-    found: dict[tuple[str, str], Trajectories] = {}
-    made: dict[tuple[str, ...], Trajectories] = {}
-    for name, some in job.worded.items():
-        for kind in kinds:
-            prompts: tuple[str, ...] = getattr(some, kind)
-            if prompts not in made:
-                about = job.runs_about(prompts)
-                make = partial(sample_trajectories, job.backbone, job.learning, prompts, image_seed=job.image_seed)
-                folder, count = job.cache / digest(about), -(-job.training_images // len(kinds))
-                what = f"runs of {prompts[0]!r}" + (f" and {len(prompts) - 1} more" if len(prompts) > 1 else "")
-                with alone(folder):
-                    made[prompts] = dataset.trajectories(folder, count, make, about, what)
-            found[name, kind] = made[prompts]
-    return found
+    prompts: dict[tuple[str, str], tuple[str, ...]] = {
+        (name, kind): getattr(some, kind) for name, some in job.worded.items() for kind in kinds
+    }
+    abouts = {some: job.runs_about(some) for some in prompts.values()}
+    folders = {some: job.cache / digest(about) for some, about in abouts.items()}
+    count = -(-job.training_images // max(1, len(kinds)))
+    make = partial(sample_trajectories, job.backbone, job.learning, image_seed=job.image_seed)
+    with ExitStack() as locks:
+        for folder in sorted(folders.values()):  # in one order everywhere, so that two runs cannot wait for each other
+            locks.enter_context(alone(folder))
+        by_folder = {folder: some for some, folder in folders.items()}
+        made = dataset.trajectories(by_folder, count, make, job.learning.chunk_size)
+        for some, folder in folders.items():
+            write_json(folder / "manifest.json", {**abouts[some], "runs": count})
+    return {key: made[folders[some]] for key, some in prompts.items()}
 
 
 def make_positives(job: Job) -> dict[str, Positives]:

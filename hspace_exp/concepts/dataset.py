@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hspace_exp.atomic import save_safetensors, write_json
-from hspace_exp.concepts.trajectories import Trajectories
+from hspace_exp.concepts.trajectories import Trajectories, in_turn
 from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation import Sampling
 from hspace_exp.images import missing, save_all
@@ -136,9 +136,8 @@ def cached_blocks(
     folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], description: str
 ) -> Iterator[tuple[range, Block]]:
     """Indices and tensors of the first ``count`` items, block by block, made and written where they are not there."""
-    for start in track(range(0, count, BLOCK), description=description):
-        indices = range(start, min(start + BLOCK, count))
-        path = folder / f"block-{start:06d}.safetensors"
+    for indices in track(_blocks(count), description=description):
+        path = _block(folder, indices)
         block = _read(path, len(indices))
         if block is None:
             block = make_block(indices)
@@ -147,12 +146,47 @@ def cached_blocks(
 
 
 def trajectories(
-    folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], about: dict[str, Any], description: str
-) -> Trajectories:
-    """Make, or read from the cache, the first ``count`` sampling runs of some prompts; as ``positives``."""
-    blocks = [block for _, block in cached_blocks(folder, count, make_block, description)]
-    write_json(folder / "manifest.json", {**about, "runs": count})
-    return Trajectories(*(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps")))
+    folders: Mapping[Path, tuple[str, ...]],
+    count: int,
+    make: Callable[[Sequence[tuple[str, int]]], Block],
+    at_once: int = BLOCK,
+) -> dict[Path, Trajectories]:
+    """Make, or read from the cache, the first ``count`` sampling runs of each of some lists of prompts.
+
+    Blocks that are missing are made together, whichever list they are of: small ones alone leave a GPU idle.
+
+    Args:
+        folders: their places in the cache, and the prompts that each one's runs are of, see ``in_turn``.
+        count: how many of each.
+        make: makes the tensors of some runs, each named by its prompt and the index of its noise.
+        at_once: runs that are made together, where that is more than a block's.
+    """
+    found: dict[Path, Block] = {}
+    lacking: list[tuple[Path, list[tuple[str, int]]]] = []
+    for folder, prompts in folders.items():
+        for indices in _blocks(count):
+            path = _block(folder, indices)
+            block = _read(path, len(indices))
+            if block is None:
+                lacking.append((path, in_turn(prompts, indices)))
+            else:
+                found[path] = {name: tensor[: len(indices)] for name, tensor in block.items()}
+    size = max(1, at_once // BLOCK)
+    together = [lacking[first : first + size] for first in range(0, len(lacking), size)]
+    for group in track(together, description=f"runs of {len(folders)} kinds of prompts"):
+        made = make([run for _, runs in group for run in runs])
+        first = 0
+        for path, runs in group:
+            found[path] = {name: tensor[first : first + len(runs)].clone() for name, tensor in made.items()}
+            save_safetensors(path, found[path])
+            first += len(runs)
+    joined = {}
+    for folder in folders:
+        blocks = [found[_block(folder, indices)] for indices in _blocks(count)]
+        joined[folder] = Trajectories(
+            *(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps"))
+        )
+    return joined
 
 
 def attribute_maps(
@@ -186,6 +220,14 @@ def attribute_maps(
     joined, seconds = torch.cat(maps), (time.monotonic() - started) / len(found.images)
     save_safetensors(path, {"maps": joined, "seconds": torch.full((len(joined),), seconds)})
     return joined, seconds
+
+
+def _blocks(count: int) -> list[range]:
+    return [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+
+
+def _block(folder: Path, indices: range) -> Path:
+    return folder / f"block-{indices.start:06d}.safetensors"
 
 
 def _image(folder: Path, index: int) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hspace_exp.concepts.dataset import trajectories
 from hspace_exp.concepts.objectives import ScoreMatching
 from hspace_exp.concepts.on_policy import OnPolicyStates, presence_of
 from hspace_exp.concepts.subjects import wordings
-from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
+from hspace_exp.concepts.trajectories import Trajectories, in_turn, sample_trajectories
 from hspace_exp.errors import UserError
 from hspace_exp.generation import Sampling
 from hspace_exp.models.backbone import Backbone
@@ -26,7 +27,7 @@ SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), ch
 
 
 def runs(backbone: Backbone, prompt: str, count: int = 3) -> Trajectories:
-    return Trajectories(**sample_trajectories(backbone, SAMPLING, [prompt], range(count), 0))
+    return Trajectories(**sample_trajectories(backbone, SAMPLING, in_turn([prompt], range(count)), 0))
 
 
 def states(backbone: Backbone, **options: object) -> OnPolicyStates:
@@ -52,14 +53,46 @@ def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbo
 
 
 def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, tmp_path: Path) -> None:
-    def make(indices: object) -> dict[str, torch.Tensor]:
-        return sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL], indices, 0)  # type: ignore[arg-type]
+    asked: list[list[tuple[str, int]]] = []
 
-    first = trajectories(tmp_path, 3, make, {"kind": "runs"}, "runs")
-    again = trajectories(tmp_path, 3, lambda _: pytest.fail("made again"), {"kind": "runs"}, "runs")
-    assert torch.equal(first.latents, again.latents)
-    fewer = trajectories(tmp_path, 2, lambda _: pytest.fail("made again"), {"kind": "runs"}, "runs")
-    assert torch.equal(first.latents[:2], fewer.latents)
+    def make(wanted: Sequence[tuple[str, int]]) -> dict[str, torch.Tensor]:
+        asked.append(list(wanted))
+        return sample_trajectories(tiny_backbone, SAMPLING, wanted, 0)
+
+    neutral, both = tmp_path / "neutral", tmp_path / "both"
+    first = trajectories({neutral: (NEUTRAL,)}, 3, make)
+    assert asked.pop() == [(NEUTRAL, 0), (NEUTRAL, 1), (NEUTRAL, 2)]
+    fewer = trajectories({neutral: (NEUTRAL,)}, 2, make)
+    assert torch.equal(first[neutral].latents[:2], fewer[neutral].latents)
+    assert not asked
+
+    folders = {both: (NEUTRAL, POSITIVE), neutral: (NEUTRAL,)}
+    found = trajectories(folders, 3, make)
+    assert asked.pop() == [(NEUTRAL, 0), (POSITIVE, 0), (NEUTRAL, 1)]  # only what is missing
+    assert torch.equal(first[neutral].latents, found[neutral].latents)
+    torch.testing.assert_close(found[both].latents[0], first[neutral].latents[0], rtol=1e-4, atol=1e-4)
+    again = trajectories(folders, 3, make)
+    assert not asked
+    for folder in folders:
+        assert torch.equal(again[folder].latents, found[folder].latents)
+        assert torch.equal(again[folder].timesteps, found[folder].timesteps)
+
+
+@pytest.mark.parametrize(("at_once", "sizes"), [(8, [32, 8, 32, 8]), (64, [40, 40]), (200, [80])])
+def test_missing_runs_of_several_prompts_are_made_together(tmp_path: Path, at_once: int, sizes: list[int]) -> None:
+    made: list[int] = []
+
+    def make(wanted: Sequence[tuple[str, int]]) -> dict[str, torch.Tensor]:
+        made.append(len(wanted))
+        numbers = torch.tensor([[1000.0 * (prompt == POSITIVE) + i] for prompt, i in wanted])
+        return {"latents": numbers, "timesteps": numbers.long()}
+
+    folders = {tmp_path / "a": (NEUTRAL,), tmp_path / "b": (POSITIVE,)}
+    for _ in range(2):  # made, and read
+        found = trajectories(folders, 40, make, at_once)
+        assert found[tmp_path / "a"].latents[:, 0].tolist() == list(range(40))
+        assert found[tmp_path / "b"].timesteps[:, 0].tolist() == list(range(1000, 1040))
+    assert made == sizes
 
 
 def test_kept_halves_give_the_losses_of_whole_passes(tiny_backbone: Backbone) -> None:
@@ -136,7 +169,7 @@ def test_presence_is_the_mean_of_h_under_the_neutral_prompt(tiny_backbone: Backb
 
 
 def test_runs_of_several_prompts_take_turns_with_the_noises_of_each(tiny_backbone: Backbone) -> None:
-    both = sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL, POSITIVE], range(5), 0)["latents"]
+    both = sample_trajectories(tiny_backbone, SAMPLING, in_turn([NEUTRAL, POSITIVE], range(5)), 0)["latents"]
     for own, prompt in ((both[0::2], NEUTRAL), (both[1::2], POSITIVE)):
         torch.testing.assert_close(own, runs(tiny_backbone, prompt, len(own)).latents, rtol=1e-4, atol=1e-4)
 
@@ -147,7 +180,7 @@ def test_each_state_meets_the_prompts_of_its_own_subject(tiny_backbone: Backbone
     worded = {name: wordings(some, SUBJECTS) for name, some in prompts.items()}
     found = {
         name: [
-            Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, kind, range(4), 0))
+            Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, in_turn(kind, range(4)), 0))
             for kind in (some.neutral, some.positive)
         ]
         for name, some in worded.items()
@@ -178,7 +211,7 @@ def test_each_state_meets_the_prompts_of_its_own_subject(tiny_backbone: Backbone
 
 def test_presence_is_read_under_the_prompt_of_each_runs_subject(tiny_backbone: Backbone) -> None:
     worded = wordings(PROMPTS["female"], ("person", "nurse"))
-    both = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, worded.positive, range(4), 0))
+    both = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, in_turn(worded.positive, range(4)), 0))
     parts = [
         presence_of(tiny_backbone, Trajectories(both.latents[k::2], both.timesteps[k::2]), [worded.neutral[k]])
         for k in (0, 1)

@@ -10,7 +10,7 @@ from hspace_exp.concepts.module import ConceptModule
 from hspace_exp.concepts.objectives import Noisy
 from hspace_exp.concepts.on_policy import OnPolicy, OnPolicyStates
 from hspace_exp.concepts.respodiff import ConceptAndNeutral
-from hspace_exp.concepts.trajectories import Trajectories, sample_trajectories
+from hspace_exp.concepts.trajectories import Trajectories, in_turn, sample_trajectories
 from hspace_exp.errors import UserError
 from hspace_exp.generation import Sampling
 from hspace_exp.models.backbone import Backbone
@@ -24,7 +24,7 @@ SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), ch
 
 @pytest.fixture
 def examples(tiny_backbone: Backbone) -> OnPolicyStates:
-    runs = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, [NEUTRAL], range(2), 0))
+    runs = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, in_turn([NEUTRAL], range(2)), 0))
     return OnPolicyStates(tiny_backbone, PROMPTS, {"female": [runs]}, batch_size=2, kept_bytes=0, teacher_guidance=4.0)
 
 

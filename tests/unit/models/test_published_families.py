@@ -88,6 +88,6 @@ def test_recorded_states_are_what_the_unet_was_given(
         return honest(latents, *rest)
 
     monkeypatch.setattr(backbone, "predict", watched)
-    found = sample_trajectories(backbone, Sampling(4, make_scheduler), [PROMPT], [0, 1], image_seed=0)
+    found = sample_trajectories(backbone, Sampling(4, make_scheduler), [(PROMPT, 0), (PROMPT, 1)], image_seed=0)
     torch.testing.assert_close(found["latents"], torch.stack(seen, dim=1), rtol=0, atol=0)
     assert found["timesteps"].dtype == torch.long
