@@ -8,15 +8,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-# Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.schema import register
+from hspace_exp.starting import importing
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
 from hspace_exp.sweeps.launchers import settle, stopped
@@ -32,7 +30,8 @@ register()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(cfg: DictConfig) -> None:
-    from hspace_exp.run import run  # imports torch, which composing and --help do without
+    with importing():
+        from hspace_exp.run import run  # imports torch, which composing and --help do without
 
     here = HydraConfig.get()
     run_dir, sweep = Path(here.runtime.output_dir), current()

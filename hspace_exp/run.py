@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,21 +102,22 @@ def _run(
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     job = replace(job, helpers=others, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
-        _work(job, config["stages"], seconds)
-        if evaluator is None:
-            log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
-            return None
-        with _timed("evaluation", seconds):
-            pairs, split = read_manifest(run_dir / "manifest.csv"), None
-            if others:
-                order = others.order("evaluation")
-                split = Split(Claims(others.folder / "evaluation"), wait=partial(others.wait, order))
-            found = _evaluated(evaluator, config, run_dir, split)
-            if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
-                found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
+        with _ahead(evaluator, config):
+            _work(job, config["stages"], seconds)
+            if evaluator is None:
+                log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
+                return None
+            with _timed("evaluation", seconds):
+                split = None
+                if others:
+                    order = others.order("evaluation")
+                    split = Split(Claims(others.folder / "evaluation"), wait=partial(others.wait, order))
+                found = _evaluated(evaluator, config, run_dir, split)
+                if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
+                    found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
         write_judged(run_dir, found.items)
-        table = write_results(record, pairs, run_dir)
+        table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
         log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
     finally:
         close(logger)
@@ -130,15 +131,26 @@ def _load(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> tuple[An
     return evaluator, make_job(cfg, config, run_dir)
 
 
+def _ahead(evaluator: Any, config: Mapping[str, Any]) -> AbstractContextManager[None]:  # noqa: ANN401
+    """While the stages before it go on, another process makes what the evaluation needs beside the images."""
+    if not isinstance(evaluator, AvatarEvaluator):
+        return nullcontext()
+    return evaluator.ahead(config["attribute"]["name"], _parts(config))
+
+
 def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path, split: Split | None = None) -> Evaluation:  # noqa: ANN401
     """The evaluation of a run's images, or with ``split`` this process's part of it."""
     pairs = read_manifest(run_dir / "manifest.csv")
-    groups = groups_of(config["attribute"])
-    asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups)}
-    parts = [group.name for group in groups] if config["attribute"].get("groups") else []
+    asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups_of(config["attribute"]))}
     shared = {} if split is None else {"split": split}
-    found: Evaluation = evaluator(pairs, **asked, parts=parts, seed=config["seed"], **shared)
+    found: Evaluation = evaluator(pairs, **asked, parts=_parts(config), seed=config["seed"], **shared)
     return found
+
+
+def _parts(config: Mapping[str, Any]) -> list[str]:
+    """The attributes that a composition is of; none of a plain attribute."""
+    attribute = config["attribute"]
+    return [group.name for group in groups_of(attribute)] if attribute.get("groups") else []
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -11,11 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from hspace_exp.avatars.arguments import command
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.starting import importing
 
 if TYPE_CHECKING:
     from hspace_exp.evaluate.score import Evaluator
@@ -73,7 +70,8 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     images = Path(a.images)
     name = a.name or (images.stem if images.is_file() else images.resolve().name)
     out = Path(a.out) if a.out else Path("outputs/evaluate") / name / a.attribute
-    from hspace_exp.evaluate.score import is_foreign, score
+    with importing():
+        from hspace_exp.evaluate.score import is_foreign, score
     from hspace_exp.evaluate.sources import find_source, write_manifest
 
     if is_foreign(out):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -92,6 +93,14 @@ class AvatarEvaluator:
         self.person_masks = sam_person_masks(folder / "sam", device)
         self.labelled, self.repeats, self.device = labelled, repeats, device
         self.batch_size = batch_size or (32 if torch.device(device).type == "cpu" else 128)
+
+    def ahead(self, attribute: str, parts: Sequence[str] = ()) -> AbstractContextManager[None]:
+        """Meanwhile, what a call with these arguments needs beside its pairs is made by another process."""
+        from hspace_exp.avatars.world import ATTRIBUTES
+        from hspace_exp.evaluation.world import drawn_ahead
+
+        names = list(parts or [attribute])
+        return drawn_ahead(names, self.labelled) if self.labelled and set(names) <= set(ATTRIBUTES) else nullcontext()
 
     def __call__(
         self,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 
-import numpy as np
 import torch
 
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth, sample_spec
+from hspace_exp.avatars.labelled import Ahead, Wanted
+from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.accuracy import Labelled
 from hspace_exp.groups import JOIN
-from hspace_exp.progress import track
 
-# Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).
-SEED = 30_000_000
 SKEWED = ("gender", "age", "skin_tone")
+
+# What this process has drawn, and what others draw for it.
+_drawn: dict[Wanted, Labelled] = {}
+_ahead: dict[Wanted, Ahead] = {}
 
 
 def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
@@ -50,23 +51,31 @@ def labelled_renders(attributes: str | Sequence[str], count: int = 216, size: in
         count: number of images.
         size: side of the images in pixels.
     """
-    names = [attributes] if isinstance(attributes, str) else list(attributes)
+    wanted = _wanted(attributes, count, size)
+    if wanted not in _drawn:
+        ahead = _ahead.pop(wanted, None)
+        images = wanted.draw() if ahead is None else ahead.images()
+        _drawn[wanted] = Labelled(torch.from_numpy(images), [JOIN.join(wanted.value(i)) for i in range(count)])
+    return _drawn[wanted]
+
+
+@contextmanager
+def drawn_ahead(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Iterator[None]:
+    """Meanwhile, another process draws ``labelled_renders``; who asks for them gets them from it."""
+    wanted = _wanted(attributes, count, size)
+    if wanted not in _drawn and wanted not in _ahead:
+        _ahead[wanted] = Ahead(wanted)
+    try:
+        yield
+    finally:
+        unused = _ahead.pop(wanted, None)
+        if unused is not None:
+            unused.stop()
+
+
+def _wanted(attributes: str | Sequence[str], count: int, size: int) -> Wanted:
+    names = (attributes,) if isinstance(attributes, str) else tuple(attributes)
     for name in names:
         if name not in ATTRIBUTES or name == "subject":
             raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
-    return _drawn(tuple(names), count, size)
-
-
-@lru_cache(maxsize=4)
-def _drawn(names: tuple[str, ...], count: int, size: int) -> Labelled:
-    from hspace_exp.avatars.render import render
-
-    choices = list(product(*(ATTRIBUTES[name] for name in names)))
-    images, values = [], []
-    for i in track(range(count), description="render labelled images"):
-        chosen = choices[(i // len(PROFESSIONS)) % len(choices)]
-        fixed = dict(zip(names, chosen, strict=True))
-        spec = sample_spec(np.random.default_rng([SEED, i]), PROFESSIONS[i % len(PROFESSIONS)], **fixed)
-        images.append(render(spec, SEED + i, size, parts=False).image)
-        values.append(JOIN.join(chosen))
-    return Labelled(torch.from_numpy(np.stack(images)), values)
+    return Wanted(names, count, size)

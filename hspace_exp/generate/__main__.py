@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-# Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -21,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from hspace_exp.command_errors import CONF, KNOWN, one_line
 from hspace_exp.errors import UserError
 from hspace_exp.schema import register
+from hspace_exp.starting import importing
 
 WRONG, INTERRUPTED = 2, 130
 ABOUT = """Images of one prompt, steered by concept files, each beside its unedited twin.
@@ -63,7 +60,8 @@ def _quoted(argument: str) -> str:
 
 def _settings(given: list[str]) -> DictConfig:
     """Compose ``conf/generate.yaml``; where no method is named, that of the concept files is taken."""
-    from hspace_exp.generate.request import Request, method_of, read_concepts
+    with importing():
+        from hspace_exp.generate.request import Request, method_of, read_concepts
 
     register()
     ConfigStore.instance().store(name="generate_schema", node=Request)

@@ -11,9 +11,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Read when torch is imported, later: threads that wait by spinning make a shared CPU many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from hspace_exp.command_errors import KNOWN, one_line
 from hspace_exp.cores import cores
 from hspace_exp.errors import UserError

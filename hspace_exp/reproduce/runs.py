@@ -21,6 +21,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.record import FILE_NAME, read_record
 from hspace_exp.reproduce.lists import Sweep
 from hspace_exp.schema import register
+from hspace_exp.starting import importing
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def planned(
 
 def plan_run(overrides: Sequence[str]) -> Planned:
     """The run that ``python -m hspace_exp`` would make of some overrides."""
-    from hspace_exp.run import plain_config  # imports torch, which --help does without
+    with importing():
+        from hspace_exp.run import plain_config  # imports torch, which --help does without
 
     cfg, folder = composed(overrides)
     return Planned(tuple(overrides), folder, plain_config(cfg))
