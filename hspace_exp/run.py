@@ -21,7 +21,7 @@ from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.checks import check
 from hspace_exp.claims import Claims
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.concepts.subjects import wordings
+from hspace_exp.concepts.subjects import warn_of_unsaid, wordings
 from hspace_exp.digest import digest, essential
 from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
@@ -193,7 +193,10 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     left = explicit_prompts(_prompts(items), asked) if config["respect_prompt"] else {}
     items = [replace(item, target="") if item.prompt in left else item for item in items]
     backbone = make(cfg.model)
-    said = [wordings(some, method.subjects) for group in learnt for some in group.values()]
+    concepts = [some for group in learnt for some in group.values()]
+    for some in concepts:
+        warn_of_unsaid(some, method.subjects)
+    said = [wordings(some, method.subjects) for some in concepts]
     check_prompts(backbone, [*(p for some in said for p in (*some.positive, *some.neutral)), *_prompts(items)])
     small = sum(p.numel() for p in backbone.unet.parameters()) < SMALL_UNET
     usual = SMALL_CHUNK if small and backbone.device.type != "cpu" else 8

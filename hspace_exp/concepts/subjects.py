@@ -30,7 +30,8 @@ def wordings(prompts: Mapping[str, str], subjects: Sequence[str] = ()) -> Wordin
     """The prompts of a concept for each of ``subjects``; without subjects its own.
 
     The neutral prompt takes a subject in the place of "person"; so does the positive one, or else the concept's
-    ``adjective`` goes before the subject. "person" stands for the concept's own prompts.
+    ``adjective`` goes before the subject. "person" stands for the concept's own prompts. Where they say nothing of a
+    person, the concept has only these: ``warn_of_unsaid`` tells.
 
     Args:
         prompts: of the concept: ``positive``, ``neutral`` and, where the positive one does not say "person",
@@ -39,14 +40,19 @@ def wordings(prompts: Mapping[str, str], subjects: Sequence[str] = ()) -> Wordin
     """
     pairs = [_of(prompts, subject) for subject in subjects or (PERSON,)]
     if None in pairs:
+        pairs = [_of(prompts, PERSON)]
+    neutral, positive = zip(*(pair for pair in pairs if pair is not None), strict=True)
+    return Wordings(neutral, positive)
+
+
+def warn_of_unsaid(prompts: Mapping[str, str], subjects: Sequence[str]) -> None:
+    """Tell where a concept cannot be said of all ``subjects``, and is learnt from its own prompts alone."""
+    if None in [_of(prompts, subject) for subject in subjects]:
         log.warning(
             "%r and %r say nothing of a person: learnt from these prompts alone, not from subjects",
             prompts["neutral"],
             prompts["positive"],
         )
-        pairs = [_of(prompts, PERSON)]
-    neutral, positive = zip(*(pair for pair in pairs if pair is not None), strict=True)
-    return Wordings(neutral, positive)
 
 
 def _of(prompts: Mapping[str, str], subject: str) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hspace_exp.concepts.subjects import Wordings, wordings
+from hspace_exp.concepts.subjects import Wordings, warn_of_unsaid, wordings
 
 WOMAN = {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"}
 OLD = {"positive": "a photo of an old person", "neutral": "a photo of a person", "words": "old"}
@@ -28,6 +28,11 @@ def test_subjects_take_the_place_of_the_person_or_the_adjective_goes_before_them
 def test_what_says_nothing_of_a_person_keeps_to_its_own_prompts_and_tells_so(
     prompts: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    assert wordings(prompts, ["person", "nurse"]) == wordings(prompts)
     with caplog.at_level(logging.WARNING):
-        assert wordings(prompts, ["person", "nurse"]) == wordings(prompts)
+        warn_of_unsaid(prompts, [])
+        warn_of_unsaid(prompts, ["person"])
+        warn_of_unsaid(OLD, ["person", "nurse"])
+        assert not caplog.text
+        warn_of_unsaid(prompts, ["person", "nurse"])
     assert "learnt from these prompts alone" in caplog.text
