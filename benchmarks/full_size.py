@@ -71,7 +71,8 @@ class Watch:
 
     def __init__(self, device: torch.device) -> None:
         """Take what is watched."""
-        self.device, self.stages = device, {}
+        self.device = device
+        self.stages: dict[str, dict[str, float | None]] = {}
 
     @contextmanager
     def stage(self, name: str, seconds: dict[str, float]) -> Iterator[None]:

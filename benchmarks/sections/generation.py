@@ -138,7 +138,8 @@ def _released(bench: Bench, backbone: Backbone, vector: Tensor, noise: Tensor, s
 
 def _decoding(bench: Bench, backbone: Backbone, noise: Tensor) -> None:
     """What the VAE costs in float32, as it is kept, and in bf16."""
-    latents, more = noise.to(bench.device), {"images": len(noise), "batch": len(noise)}
+    latents = noise.to(bench.device)
+    more: dict[str, Any] = {"images": len(noise), "batch": len(noise)}
     bench.time("decoding, float32 as ours does", lambda: backbone.decode_latents(latents), calls=1, **more)
     vae = models.vae_as(backbone, torch.bfloat16)
     scaled = latents.to(torch.bfloat16)

@@ -71,7 +71,7 @@ def _professions(bench: Bench, backbone: Backbone, count: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             generate(backbone, sampling, items, Path(folder))
 
-    more = {"over": "professions", "x": count, "images": len(items)}
+    more: dict[str, Any] = {"over": "professions", "x": count, "images": len(items)}
     bench.time("images and files, professions", make, calls=1, repeats=2, **more)
 
 

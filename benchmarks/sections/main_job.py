@@ -33,6 +33,10 @@ def measure(bench: Bench) -> None:
                 raise RuntimeError(f"the main job of {method} ended with {done.returncode}")
             record = place / "run" / "record.json"
             stages = json.loads(record.read_text(encoding="utf-8"))["seconds"] if record.exists() else {}
+            stages.pop("masks_per_image", None)  # a part of another one
+            stages["start and end"] = seconds - sum(stages.values())  # mostly imports
             rounded = {stage: round(value, 1) for stage, value in stages.items()}
             bench.found.measure(f"main job, demo protocol, {method}", [seconds], stages=rounded)
+            spent = ", ".join(f"{stage} {value:g}" for stage, value in rounded.items() if value)
+            bench.found.note(f"{method}, seconds: {spent}.")
             bench.found.bar(f"main job, demo protocol, {method}", seconds, LIMIT, AT_MOST, "s")

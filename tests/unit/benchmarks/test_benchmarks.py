@@ -41,6 +41,19 @@ def test_a_section_runs_and_its_report_reads_it(tmp_path: Path) -> None:
     assert "--out benchmarks/results/r.json" in text
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of what it meets
+@pytest.mark.parametrize("section", sorted(set(run.SECTIONS) - {"sdid_training"}))
+def test_every_section_rehearses_to_its_end(section: str, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    assert run.main(["--out", str(out), "--tiny", "--only", section]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))["sections"][section]
+    assert (found["status"], found["error"]) == ("done", "")
+    assert found["measures"]
+    assert found["bars"] or section == "growth"
+    assert not [note for note in found["notes"] if "failed" in note or "Error" in note]
+
+
 def test_a_section_that_fails_or_does_not_fit_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(bench: Bench) -> None:
         bench.found.measure("before", [2.0, 1.0, 4.0])
