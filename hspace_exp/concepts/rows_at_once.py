@@ -10,13 +10,15 @@ from torch import Tensor
 from hspace_exp.concepts.objectives import Noisy
 from hspace_exp.models.backbone import Backbone
 
-_WITHOUT_GRADIENT = 64
+_WITHOUT_GRADIENT, _OF_A_SMALL_UNET_ON_A_GPU = 64, 512
 
 
 def rows_without_gradient(backbone: Backbone) -> int:
     """Rows of a pass that keeps no activations; where those of a training step are bounded, twice as many as these."""
     most = backbone.rows_at_once
-    return _WITHOUT_GRADIENT if most is None else min(_WITHOUT_GRADIENT, 2 * most)
+    many = backbone.small and backbone.device.type != "cpu"
+    usual = _OF_A_SMALL_UNET_ON_A_GPU if many else _WITHOUT_GRADIENT
+    return usual if most is None else min(usual, 2 * most)
 
 
 def losses_of(

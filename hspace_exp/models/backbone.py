@@ -104,6 +104,11 @@ class Backbone:
         """The number type that the U-Net computes in."""
         return next(self.unet.parameters()).dtype
 
+    @cached_property
+    def small(self) -> bool:
+        """Whether a GPU is done with a few rows before the next kernel is launched, so that many should go together."""
+        return sum(p.numel() for p in self.unet.parameters()) < SMALL_UNET
+
     def to(self, device: torch.device | str) -> Backbone:
         """Move every part; cached prompts are forgotten."""
         for module in (self.unet, self.vae, *self.prompt_encoder.text_encoders):
