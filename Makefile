@@ -28,7 +28,7 @@ $(UV):
 	$(UV) pip install --quiet --python .venv --no-deps -e .
 	@touch $@
 
-run: install ## the gender experiment on the embedded model, half an hour on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
+run: install ## the gender experiment on the embedded model, 15 to 26 minutes on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
 	.venv/bin/python -m hspace_exp +experiment=gender_fairness method=$(METHOD) $(ARGS)
 
 test: install ## the default tests, in WORKERS=2 processes

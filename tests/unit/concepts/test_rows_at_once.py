@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -78,6 +80,15 @@ def test_memory_of_activations_is_that_of_a_part(tiny_backbone: Backbone) -> Non
             losses_of(Denoising(), tiny_backbone, vectors, noisy(tiny_backbone, 4)).sum().backward()
         kept[most] = now[1]
     assert kept[1] < kept[None] / 2
+
+
+@pytest.mark.parametrize(
+    ("device", "small", "most", "rows"),
+    [("cpu", True, None, 64), ("cuda", False, None, 64), ("cuda", True, None, 512), ("cuda", True, 4, 8)],
+)
+def test_a_gpu_gets_many_rows_of_a_small_unet(device: str, small: bool, most: int | None, rows: int) -> None:
+    backbone = SimpleNamespace(device=torch.device(device), small=small, rows_at_once=most)
+    assert rows_without_gradient(cast(Backbone, backbone)) == rows
 
 
 def test_the_option_is_checked_bounds_other_passes_too_and_is_not_digested(tiny_folder: Path) -> None:
