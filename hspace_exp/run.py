@@ -109,8 +109,8 @@ def _run(
             with _timed("evaluation", seconds):
                 split = None
                 if others:
-                    order = others.order("evaluation")
-                    split = Split(Claims(others.folder / "evaluation"), wait=partial(others.wait, order))
+                    wait = partial(others.wait, others.order("evaluation"), also_who_loads=False)
+                    split = Split(Claims(others.folder / "evaluation"), wait=wait)
                 found = _evaluated(evaluator, config, run_dir, split)
                 if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
                     found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
