@@ -13,6 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hspace_exp.models.checkpointing import checkpoint_second_half
 from hspace_exp.models.compiling import compile_blocks, uncompile_blocks
 
+# Seconds that must be left to compile the blocks that a step needs.
+COMPILING = 100.0
+
 
 @contextmanager
 def channels_last(unet: nn.Module) -> Iterator[None]:

@@ -45,21 +45,22 @@ PICTURED = 24
 def make_runs(job: Job) -> dict[tuple[str, str], Trajectories]:
     """Stage ``concepts``: the sampling runs that a method learns from, in equal shares, from the cache if there."""
     kinds = sorted(job.method.needs & set(RUNS))
+    if not kinds:
+        return {}
     prompts: dict[tuple[str, str], tuple[str, ...]] = {
         (name, kind): getattr(some, kind) for name, some in job.worded.items() for kind in kinds
     }
     abouts = {some: job.runs_about(some) for some in prompts.values()}
     folders = {some: job.cache / digest(about) for some, about in abouts.items()}
-    count = -(-job.training_images // max(1, len(kinds)))
+    count = -(-job.training_images // len(kinds))
     make = partial(sample_trajectories, job.backbone, job.learning, image_seed=job.image_seed)
     with ExitStack() as locks:
         for folder in sorted(folders.values()):  # in one order everywhere, so that two runs cannot wait for each other
             locks.enter_context(alone(folder))
-        by_folder = {folder: some for some, folder in folders.items()}
-        made = dataset.trajectories(by_folder, count, make, job.learning.chunk_size)
+        made = dataset.trajectories(folders, count, make, job.learning.chunk_size)
         for some, folder in folders.items():
             write_json(folder / "manifest.json", {**abouts[some], "runs": count})
-    return {key: made[folders[some]] for key, some in prompts.items()}
+    return {key: made[some] for key, some in prompts.items()}
 
 
 def make_positives(job: Job) -> dict[str, Positives]:

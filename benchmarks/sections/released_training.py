@@ -14,7 +14,6 @@ from hspace_exp.concepts.on_policy import OnPolicyStates
 from hspace_exp.models.backbone import Backbone
 
 SAME, IN_HALF = 3.0, 8.0
-COMPILING = 100.0  # seconds that must be left
 REUSES = (2, 8)  # steps that see a state: about 2 in protocol=full
 
 
@@ -100,7 +99,7 @@ def _compiled(
     bench: Bench, backbone: Backbone, training: Training, examples: OnPolicyStates, name: str
 ) -> float | None:
     """Seconds of the kept step with compiled blocks; None where there is no time, or the compiler fails."""
-    if bench.left < bench.of_size(COMPILING, 0.0):
+    if bench.left < bench.of_size(faster.COMPILING, 0.0):
         bench.found.note(f"{name}, compiled: left out, {bench.left:.0f} s were left")
         return None
     try:

@@ -146,24 +146,24 @@ def cached_blocks(
 
 
 def trajectories(
-    folders: Mapping[Path, tuple[str, ...]],
+    folders: Mapping[tuple[str, ...], Path],
     count: int,
     make: Callable[[Sequence[tuple[str, int]]], Block],
     at_once: int = BLOCK,
-) -> dict[Path, Trajectories]:
+) -> dict[tuple[str, ...], Trajectories]:
     """Make, or read from the cache, the first ``count`` sampling runs of each of some lists of prompts.
 
     Blocks that are missing are made together, whichever list they are of: small ones alone leave a GPU idle.
 
     Args:
-        folders: their places in the cache, and the prompts that each one's runs are of, see ``in_turn``.
+        folders: the prompts that runs are of, see ``in_turn``, and their place in the cache.
         count: how many of each.
         make: makes the tensors of some runs, each named by its prompt and the index of its noise.
         at_once: runs that are made together, where that is more than a block's.
     """
     found: dict[Path, Block] = {}
     lacking: list[tuple[Path, list[tuple[str, int]]]] = []
-    for folder, prompts in folders.items():
+    for prompts, folder in folders.items():
         for indices in _blocks(count):
             path = _block(folder, indices)
             block = _read(path, len(indices))
@@ -181,9 +181,9 @@ def trajectories(
             save_safetensors(path, found[path])
             first += len(runs)
     joined = {}
-    for folder in folders:
+    for prompts, folder in folders.items():
         blocks = [found[_block(folder, indices)] for indices in _blocks(count)]
-        joined[folder] = Trajectories(
+        joined[prompts] = Trajectories(
             *(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps"))
         )
     return joined
@@ -209,9 +209,8 @@ def attribute_maps(
     if cached is not None and "seconds" in cached:
         return cached["maps"][: len(found.images)], float(cached["seconds"][0])
     maps, started = [], time.monotonic()
-    for start in track(range(0, len(found.images), BLOCK), description=description):
-        rows = slice(start, start + BLOCK)
-        indices = range(start, min(start + BLOCK, len(found.images)))
+    for indices in track(_blocks(len(found.images)), description=description):
+        rows = slice(indices.start, indices.stop)
         recorded = None if found.heatmaps is None else found.heatmaps[rows]
         heatmaps = recorded if heat is None else heat(indices)
         exact = None if found.exact is None else found.exact[rows]

@@ -96,11 +96,10 @@ class AvatarEvaluator:
 
     def ahead(self, attribute: str, parts: Sequence[str] = ()) -> AbstractContextManager[None]:
         """Meanwhile, what a call with these arguments needs beside its pairs is made by another process."""
-        from hspace_exp.avatars.world import ATTRIBUTES
-        from hspace_exp.evaluation.world import drawn_ahead
+        from hspace_exp.evaluation.world import can_draw, drawn_ahead
 
         names = list(parts or [attribute])
-        return drawn_ahead(names, self.labelled) if self.labelled and set(names) <= set(ATTRIBUTES) else nullcontext()
+        return drawn_ahead(names, self.labelled) if self.labelled and can_draw(names) else nullcontext()
 
     def __call__(
         self,
@@ -122,11 +121,10 @@ class AvatarEvaluator:
                 neither a second judge nor a truth.
             split: see ``evaluate``.
         """
-        from hspace_exp.avatars.world import ATTRIBUTES
-        from hspace_exp.evaluation.world import SKEWED, labelled_renders, world_truth
+        from hspace_exp.evaluation.world import SKEWED, can_draw, labelled_renders, world_truth
 
         names = list(parts or [attribute])
-        drawn = set(names) <= set(ATTRIBUTES)
+        drawn = can_draw(names)
         return evaluate(
             pairs,
             attribute=attribute,

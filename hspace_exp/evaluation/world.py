@@ -43,6 +43,11 @@ def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
     return truth
 
 
+def can_draw(attributes: Sequence[str]) -> bool:
+    """Whether the embedded world knows all these attributes."""
+    return set(attributes) <= set(ATTRIBUTES)
+
+
 def labelled_renders(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Labelled:
     """Renders that no model was trained on, professions and values in turn; one process draws them once.
 

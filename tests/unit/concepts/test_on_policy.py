@@ -59,23 +59,23 @@ def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, t
         asked.append(list(wanted))
         return sample_trajectories(tiny_backbone, SAMPLING, wanted, 0)
 
-    neutral, both = tmp_path / "neutral", tmp_path / "both"
-    first = trajectories({neutral: (NEUTRAL,)}, 3, make)
+    neutral, both = (NEUTRAL,), (NEUTRAL, POSITIVE)
+    first = trajectories({neutral: tmp_path / "neutral"}, 3, make)
     assert asked.pop() == [(NEUTRAL, 0), (NEUTRAL, 1), (NEUTRAL, 2)]
-    fewer = trajectories({neutral: (NEUTRAL,)}, 2, make)
+    fewer = trajectories({neutral: tmp_path / "neutral"}, 2, make)
     assert torch.equal(first[neutral].latents[:2], fewer[neutral].latents)
     assert not asked
 
-    folders = {both: (NEUTRAL, POSITIVE), neutral: (NEUTRAL,)}
+    folders = {both: tmp_path / "both", neutral: tmp_path / "neutral"}
     found = trajectories(folders, 3, make)
     assert asked.pop() == [(NEUTRAL, 0), (POSITIVE, 0), (NEUTRAL, 1)]  # only what is missing
     assert torch.equal(first[neutral].latents, found[neutral].latents)
     torch.testing.assert_close(found[both].latents[0], first[neutral].latents[0], rtol=1e-4, atol=1e-4)
     again = trajectories(folders, 3, make)
     assert not asked
-    for folder in folders:
-        assert torch.equal(again[folder].latents, found[folder].latents)
-        assert torch.equal(again[folder].timesteps, found[folder].timesteps)
+    for prompts in folders:
+        assert torch.equal(again[prompts].latents, found[prompts].latents)
+        assert torch.equal(again[prompts].timesteps, found[prompts].timesteps)
 
 
 @pytest.mark.parametrize(("at_once", "sizes"), [(8, [32, 8, 32, 8]), (64, [40, 40]), (200, [80])])
@@ -87,11 +87,11 @@ def test_missing_runs_of_several_prompts_are_made_together(tmp_path: Path, at_on
         numbers = torch.tensor([[1000.0 * (prompt == POSITIVE) + i] for prompt, i in wanted])
         return {"latents": numbers, "timesteps": numbers.long()}
 
-    folders = {tmp_path / "a": (NEUTRAL,), tmp_path / "b": (POSITIVE,)}
+    folders = {(NEUTRAL,): tmp_path / "a", (POSITIVE,): tmp_path / "b"}
     for _ in range(2):  # made, and read
         found = trajectories(folders, 40, make, at_once)
-        assert found[tmp_path / "a"].latents[:, 0].tolist() == list(range(40))
-        assert found[tmp_path / "b"].timesteps[:, 0].tolist() == list(range(1000, 1040))
+        assert found[(NEUTRAL,)].latents[:, 0].tolist() == list(range(40))
+        assert found[(POSITIVE,)].timesteps[:, 0].tolist() == list(range(1000, 1040))
     assert made == sizes
 
 
