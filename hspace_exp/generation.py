@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from hspace_exp.atomic import write_bytes, write_text
 from hspace_exp.claims import Claims
+from hspace_exp.cores import cores
 from hspace_exp.edits.steering import Edit, Steering
-from hspace_exp.images import is_whole, missing, saver
+from hspace_exp.images import WRITERS, is_whole, missing, saver
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.plan import Item
@@ -142,9 +144,14 @@ def sample_chunk(
 
 def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
     """Copy the unedited images from the cache into a run's folder, where they are not whole already."""
-    for item in items:
+
+    def take(item: Item) -> None:
         if not is_whole(folder / item.file):
             write_bytes(folder / item.file, (cache / item.file).read_bytes())
+
+    with ThreadPoolExecutor(min(WRITERS, cores())) as threads:
+        for taken in [threads.submit(take, item) for item in items]:
+            taken.result()
 
 
 def claim(folder: Path, made_by: str) -> None:

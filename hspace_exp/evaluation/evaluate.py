@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
-from hspace_exp.evaluation.class_metrics import ClassBalance
+from hspace_exp.evaluation.class_metrics import ClassBalance, CorrectedDeviationRatio
 from hspace_exp.evaluation.composition_measures import CompositionJudge, composition_measures
 from hspace_exp.evaluation.fairness_measures import (
     agreement_measure,
@@ -64,7 +64,7 @@ def evaluate(
     person_masks: PersonMasks | None = None,
     perceptual: PerceptualDistance | None = None,
     truth: Mapping[str, Mapping[str, float]] | None = None,
-    labelled: Labelled | None = None,
+    labelled: Callable[[], Labelled] | None = None,
     intersections: Sequence[Sequence[str]] = (),
     extra: Mapping[str, Measure] | None = None,
     batch_size: int = 32,
@@ -88,8 +88,8 @@ def evaluate(
         person_masks: finds the person; None leaves the metrics of backgrounds and subjects out.
         perceptual: compares backgrounds and subjects beside PSNR and SSIM; None takes the distance of ``features``.
         truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
-        labelled: images of known truth, for ``classifier_accuracy`` of ``judge`` and ``deviation_ratio_corrected``;
-            None leaves them out.
+        labelled: gives images of known truth, for ``classifier_accuracy`` of ``judge`` and
+            ``deviation_ratio_corrected``; None leaves them out. Who only helps does not ask for them.
         intersections: attributes whose combinations get a deviation ratio of their own, e.g. gender and skin tone.
         extra: further measures by name.
         batch_size: pairs at once.
@@ -113,11 +113,10 @@ def evaluate(
     for names in intersections:
         sizes = tuple(len(judge.attributes[name]) for name in names)
         measures[f"deviation_ratio_{'_x_'.join(names)}"] = intersection_measure(judge.name, names, sizes, **options)
-    accuracy = None
+    corrected = None
     if labelled is not None:
-        accuracy = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, **options)
-        confusion = accuracy.confusion[:, : len(values)]
-        measures["deviation_ratio_corrected"] = corrected_measure(judge.name, attribute, confusion, **options)
+        corrected = CorrectedDeviationRatio(torch.zeros(len(values), len(values)), **options)
+        measures["deviation_ratio_corrected"] = corrected_measure(judge.name, attribute, corrected)
     if truth is not None and any(profession in truth for profession in professions):
         nothing = dict.fromkeys(values, float("nan"))
         rows = [[truth.get(p, nothing)[value] for value in values] for p in professions]
@@ -155,6 +154,10 @@ def evaluate(
     items = look_at_all(batches, show, measures, split)
     if items is None:
         return Evaluation({}, [])
+    accuracy = None
+    if labelled is not None and corrected is not None:
+        accuracy = judge_accuracy(judge, attribute, labelled(), batch_size=batch_size, **options)
+        corrected.confusion.copy_(accuracy.confusion[:, : len(values)])
     metrics = {name: measure.metric.result() for name, measure in measures.items()}
     for name in DISTRIBUTIONS:
         notes = filter(None, (f"{features.name} features", metrics[name].note))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -136,7 +137,7 @@ class AvatarEvaluator:
             second_judge=self.probe if drawn else None,
             person_masks=self.person_masks,
             truth=world_truth(*names) if set(names) <= set(SKEWED) else None,
-            labelled=labelled_renders(names, self.labelled) if self.labelled and drawn else None,
+            labelled=partial(labelled_renders, names, self.labelled) if self.labelled and drawn else None,
             intersections=INTERSECTIONS,
             batch_size=self.batch_size,
             repeats=self.repeats,

@@ -78,9 +78,9 @@ def intersection_measure(
     return Measure(DeviationRatio(math.prod(sizes), **options), classes, True)
 
 
-def corrected_measure(judge: str, attribute: str, confusion: Tensor, **options: Unpack[Resampling]) -> Measure:
-    """Deviation ratio corrected by the judge's (C, C) confusion matrix."""
-    return Measure(CorrectedDeviationRatio(confusion, **options), _classes_after(judge, attribute), True)
+def corrected_measure(judge: str, attribute: str, metric: CorrectedDeviationRatio) -> Measure:
+    """Deviation ratio corrected by the judge's (C, C) confusion matrix, which may be filled in later."""
+    return Measure(metric, _classes_after(judge, attribute), True)
 
 
 def bias_measure(judge: str, attribute: str, truth: Tensor, **options: Unpack[Resampling]) -> Measure:

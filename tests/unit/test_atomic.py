@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ def test_json_has_no_nan_and_a_bad_value_keeps_the_old_file(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="JSON compliant"):
         atomic.write_json(path, {"b": float("inf")})
     assert "ü" in path.read_text(encoding="utf-8")
+
+
+def test_files_written_at_once_leave_the_umask_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    os.umask(before)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda i: atomic.write_text(tmp_path / str(i), ""), range(400)))
+    after = os.umask(before)
+    assert after == before
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
 
 
 def test_new_files_follow_the_umask(tmp_path: Path) -> None:
