@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from torch import Tensor
 
 from hspace_exp.atomic import write_bytes, write_text
 from hspace_exp.claims import Claims
-from hspace_exp.cores import cores
 from hspace_exp.edits.steering import Edit, Steering
-from hspace_exp.images import WRITERS, is_whole, missing, saver
+from hspace_exp.images import is_whole, missing, saver, writers
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.plan import Item
@@ -149,9 +147,8 @@ def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
         if not is_whole(folder / item.file):
             write_bytes(folder / item.file, (cache / item.file).read_bytes())
 
-    with ThreadPoolExecutor(min(WRITERS, cores())) as threads:
-        for taken in [threads.submit(take, item) for item in items]:
-            taken.result()
+    with writers() as threads:
+        list(threads.map(take, items))  # raises what went wrong
 
 
 def claim(folder: Path, made_by: str) -> None:

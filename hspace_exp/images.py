@@ -50,13 +50,18 @@ def to_uint8(images: Tensor) -> np.ndarray:
     return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+def writers() -> ThreadPoolExecutor:
+    """Threads for many image files."""
+    return ThreadPoolExecutor(min(WRITERS, cores()))
+
+
 @contextmanager
 def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
-    """``save_all`` in the background, so that the next images are made meanwhile; one call waits for the last one's.
+    """Writes (B, 3, H, W) images in [0, 1], one a path, in the background; one call waits for the last one's.
 
     At the end all images are there; what went wrong is raised by the next call, or there.
     """
-    with ThreadPoolExecutor(min(WRITERS, cores())) as threads:
+    with writers() as threads:
         last: list[Future[None]] = []
 
         def wait() -> None:
@@ -72,7 +77,7 @@ def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
         wait()
 
 
-def save_all(paths: Iterable[Path], images: Tensor) -> None:
+def save_all(paths: Sequence[Path], images: Tensor) -> None:
     """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all."""
-    for path, image in zip(paths, to_uint8(images), strict=True):
-        save_png(path, image, FAST)
+    with saver() as save:
+        save(paths, images)

@@ -113,9 +113,8 @@ def evaluate(
     for names in intersections:
         sizes = tuple(len(judge.attributes[name]) for name in names)
         measures[f"deviation_ratio_{'_x_'.join(names)}"] = intersection_measure(judge.name, names, sizes, **options)
-    corrected = None
+    corrected = CorrectedDeviationRatio(torch.zeros(len(values), len(values)), **options)
     if labelled is not None:
-        corrected = CorrectedDeviationRatio(torch.zeros(len(values), len(values)), **options)
         measures["deviation_ratio_corrected"] = corrected_measure(judge.name, attribute, corrected)
     if truth is not None and any(profession in truth for profession in professions):
         nothing = dict.fromkeys(values, float("nan"))
@@ -155,7 +154,7 @@ def evaluate(
     if items is None:
         return Evaluation({}, [])
     accuracy = None
-    if labelled is not None and corrected is not None:
+    if labelled is not None:
         accuracy = judge_accuracy(judge, attribute, labelled(), batch_size=batch_size, **options)
         corrected.confusion.copy_(accuracy.confusion[:, : len(values)])
     metrics = {name: measure.metric.result() for name, measure in measures.items()}
