@@ -45,5 +45,5 @@ types: install ## mypy
 	.venv/bin/mypy
 
 reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=
-	.venv/bin/python -m hspace_exp.reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \
+	.venv/bin/python -m hspace_exp reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \
 		--methods "$(METHODS)" --jobs "$(JOBS)" --max-seconds "$(MAX_SECONDS)" $(ARGS)

@@ -15,8 +15,8 @@ from PIL import Image
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.items import read_judged
 from hspace_exp.evaluation.pairs import read_manifest
-from hspace_exp.record import read_record
-from hspace_exp.seeding import initial_noise
+from hspace_exp.io.seeding import initial_noise
+from hspace_exp.results.record import read_record
 
 NOISES, PICTURES = 64, 200
 

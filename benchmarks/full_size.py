@@ -31,16 +31,16 @@ from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
 from benchmarks.command import command
-from hspace_exp import run as main_job
-from hspace_exp.atomic import write_json
-from hspace_exp.command_errors import CONF
-from hspace_exp.concepts.on_policy import OnPolicy
+from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
+from hspace_exp.io.atomic import write_json
 from hspace_exp.models.layouts import LAYOUTS, tiny
 from hspace_exp.models.memory import estimate
 from hspace_exp.models.random_pipeline import save_random_pipeline
-from hspace_exp.provenance import describe_device, git_state, versions
-from hspace_exp.schema import register
+from hspace_exp.pipeline import run as main_job
+from hspace_exp.results.provenance import describe_device, git_state, versions
+from hspace_exp.training.on_policy import OnPolicy
 
 GIB = 2**30
 ROWS, CONCEPTS = 16, 4  # rows that are trained at once; concepts of focused: those asked for, and those that it keeps

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from hspace_exp.concepts.noised import NoisedImages
-from hspace_exp.concepts.objectives import Noisy
+from hspace_exp.io.seeding import generator
+from hspace_exp.methods.objectives import Noisy
 from hspace_exp.models.split import encode
-from hspace_exp.seeding import generator
+from hspace_exp.training.noised import NoisedImages
 
 
 class KeptBatches:

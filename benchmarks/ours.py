@@ -15,13 +15,13 @@ from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.models import NEUTRAL, POSITIVE
-from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.module import ConceptModule, Examples, Steps
-from hspace_exp.concepts.noised import NoisedImages
-from hspace_exp.concepts.objectives import Denoising, ScoreMatching
-from hspace_exp.concepts.on_policy import OnPolicyStates
-from hspace_exp.concepts.trajectories import Trajectories
+from hspace_exp.methods.base import Training
+from hspace_exp.methods.objectives import Denoising, ScoreMatching
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.training.module import ConceptModule, Examples, Steps
+from hspace_exp.training.noised import NoisedImages
+from hspace_exp.training.on_policy import OnPolicyStates
+from hspace_exp.training.trajectories import Trajectories
 
 PROMPTS = {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman"}
 IMAGES = 16

@@ -12,8 +12,8 @@ from benchmarks.markdown import table
 from benchmarks.report_growth import growing, growth_plot, growth_tables
 from benchmarks.report_memory import memory_section
 from benchmarks.result_files import Results, newest, read
-from hspace_exp.atomic import write_text
 from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import write_text
 
 TITLES = {
     "released_training": "Training, against the code released with the paper",

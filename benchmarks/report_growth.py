@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.markdown import table
-from hspace_exp.report.chart import COLOURS, Point, line_chart
+from hspace_exp.results.report.chart import COLOURS, Point, line_chart
 
 OVERS = ("batch", "image size", "concepts", "professions", "GPUs")
 NAMESPACE = "http://www.w3.org/2000/svg"

@@ -21,10 +21,10 @@ import torch
 from benchmarks.bench import Bench, within
 from benchmarks.command import command
 from benchmarks.findings import Findings
-from hspace_exp.atomic import write_json
 from hspace_exp.errors import unknown
+from hspace_exp.io.atomic import write_json
 from hspace_exp.models.loading import resolve_device
-from hspace_exp.provenance import describe_device, git_state, versions
+from hspace_exp.results.provenance import describe_device, git_state, versions
 
 # The quick and sure ones first, compilers last; seconds that a section is not begun without, on an H100.
 SECTIONS = {

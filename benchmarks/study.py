@@ -20,16 +20,16 @@ from hydra.utils import instantiate
 
 from benchmarks.markdown import table
 from benchmarks.result_files import read
-from hspace_exp.checks import check
-from hspace_exp.command_errors import CONF
-from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.on_policy import RUNS
-from hspace_exp.concepts.train import evaluations
-from hspace_exp.edits.focused import Focus
-from hspace_exp.groups import groups_of, kept_by, prompts_of
+from hspace_exp.config.checks import check
+from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.schema import register
+from hspace_exp.methods.base import Training
+from hspace_exp.methods.focused import Focus
 from hspace_exp.models.layouts import LAYOUTS
-from hspace_exp.run import plain_config
-from hspace_exp.schema import register
+from hspace_exp.pipeline.run import plain_config
+from hspace_exp.prompts.attributes import groups_of, kept_by, prompts_of
+from hspace_exp.training.loop import evaluations
+from hspace_exp.training.on_policy import RUNS
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {"sd15": "sd14", "sd21": "sd21", "sdxl": "sdxl"}  # and whose shape is measured

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hspace_exp.concepts.concept import Concept
-    from hspace_exp.steer_pipeline import steer
+    from hspace_exp.generation.steer import steer
 
 __version__ = "0.1.0"
 __all__ = ["Concept", "steer"]
 
 # Where the names live; imported when asked for, so that `import hspace_exp` costs nothing.
-_PLACES = {"Concept": "hspace_exp.concepts.concept", "steer": "hspace_exp.steer_pipeline"}
+_PLACES = {"Concept": "hspace_exp.concepts.concept", "steer": "hspace_exp.generation.steer"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)

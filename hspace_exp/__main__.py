@@ -12,9 +12,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
-from hspace_exp.schema import register
-from hspace_exp.starting import importing
+from hspace_exp.commands import COMMANDS, start
+from hspace_exp.config.command_errors import CONF, KNOWN, one_line, stop_printing
+from hspace_exp.config.schema import register
+from hspace_exp.config.starting import importing
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
 from hspace_exp.sweeps.launchers import settle, stopped
@@ -31,7 +32,7 @@ register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(cfg: DictConfig) -> None:
     with importing():
-        from hspace_exp.run import run  # imports torch, which composing and --help do without
+        from hspace_exp.pipeline.run import run  # imports torch, which composing and --help do without
 
     here = HydraConfig.get()
     run_dir, sweep = Path(here.runtime.output_dir), current()
@@ -51,6 +52,10 @@ def main() -> int:
 
     What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
     """
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        return start(sys.argv[1], sys.argv[2:])
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     leave()
     try:

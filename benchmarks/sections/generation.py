@@ -14,14 +14,14 @@ from benchmarks import models
 from benchmarks.bench import Bench
 from benchmarks.findings import AT_MOST
 from benchmarks.reference_inference import ReleasedInference
-from hspace_exp.concepts.method import LowFrequency
-from hspace_exp.edits.added import AddedVector
 from hspace_exp.errors import UserError
-from hspace_exp.frequency import haar_lowpass
-from hspace_exp.generation import Sampling
+from hspace_exp.generation.generate import Sampling
+from hspace_exp.methods.added import AddedVector
+from hspace_exp.methods.base import LowFrequency
+from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import make_scheduler
-from hspace_exp.plan import Item
+from hspace_exp.prompts.plan import Item
 
 PLAIN, RELEASED = 1.02, 3.0
 STRENGTH, WEIGHT = 2.0, 0.35
@@ -47,7 +47,7 @@ def plain_pipeline(backbone: Backbone) -> Any:  # noqa: ANN401 (a diffusers clas
 
 @torch.no_grad()
 def edited(backbone: Backbone, edit: AddedVector, noise: Tensor, prompt: str, steps: int) -> Tensor:
-    """Latents as ``hspace_exp.generation`` makes them; the unedited ones come along where the edit pairs them."""
+    """Latents as the stage ``generation`` makes them; the unedited ones come along where the edit pairs them."""
     items = [Item(prompt, "", index, "female") for index in range(len(noise))]
     steering = edit(backbone, items, True)
     times = 2 if steering.paired else 1

@@ -12,13 +12,13 @@ import torch
 from benchmarks import models, ours
 from benchmarks.bench import Bench
 from benchmarks.sections.generation import STRENGTH, WEIGHT, edited, native
-from hspace_exp.concepts.method import LowFrequency
-from hspace_exp.edits.added import AddedVector
-from hspace_exp.frequency import haar_lowpass
-from hspace_exp.generation import Sampling, generate
+from hspace_exp.generation.generate import Sampling, generate
+from hspace_exp.methods.added import AddedVector
+from hspace_exp.methods.base import LowFrequency
+from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.loading import EMBEDDED
-from hspace_exp.plan import plan
+from hspace_exp.prompts.plan import plan
 
 STEPS = 10
 A_SIZE = 12.0  # seconds that the largest size takes

@@ -9,9 +9,9 @@ import torch
 from benchmarks import faster, models, ours
 from benchmarks.bench import Bench
 from benchmarks.references import ReleasedStep
-from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.on_policy import OnPolicyStates
+from hspace_exp.methods.base import Training
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.training.on_policy import OnPolicyStates
 
 SAME, IN_HALF = 3.0, 8.0
 REUSES = (2, 8)  # steps that see a state: about 2 in protocol=full

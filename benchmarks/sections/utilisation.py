@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import faster, models, ours
 from benchmarks.bench import Bench
 from benchmarks.kept import KeptBatches
-from hspace_exp.concepts.method import Training
-from hspace_exp.concepts.module import ConceptModule, Examples
+from hspace_exp.methods.base import Training
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.training.module import ConceptModule, Examples
 
 LIMIT = 40.0  # per cent
 COMPILING_MORE = 45.0  # seconds that must be left for each further kind of step

@@ -8,7 +8,7 @@ set -euo pipefail
 OUT_DIR=${OUT_DIR:-outputs/avatars}
 PYTHON=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/inductor}
-train() { "$PYTHON" -m hspace_exp.avatars.train out="$OUT_DIR" "$@"; }
+train() { "$PYTHON" -m avatars_world.train out="$OUT_DIR" "$@"; }
 step=${1:?vae, unet, judges or evaluate}
 seconds=${2:-560}
 deadline=$(($(date +%s) + seconds - 20))
@@ -38,7 +38,7 @@ case $step in
     train stage=save
     ;;
   evaluate)
-    "$PYTHON" -m hspace_exp.avatars.evaluate weights="$OUT_DIR/weights" "${@:2}"
+    "$PYTHON" -m avatars_world.evaluate weights="$OUT_DIR/weights" "${@:2}"
     ;;
   *) echo "unknown step $step: vae, unet, judges or evaluate" >&2; exit 2 ;;
 esac

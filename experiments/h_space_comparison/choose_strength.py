@@ -23,20 +23,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from hspace_exp.atomic import write_json
-from hspace_exp.checks import check
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.edits.steering import Edit
+from hspace_exp.config.checks import check
+from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
-from hspace_exp.generation import sample_chunk
-from hspace_exp.job import Job
+from hspace_exp.generation.generate import sample_chunk
+from hspace_exp.io.atomic import write_json
+from hspace_exp.methods.steering import Edit
 from hspace_exp.models.loading import resolve_device
-from hspace_exp.plan import Item
-from hspace_exp.run import make_job, plain_config
-from hspace_exp.schema import register
-from hspace_exp.stages import edit_of
+from hspace_exp.pipeline.job import Job
+from hspace_exp.pipeline.run import make_job, plain_config
+from hspace_exp.pipeline.stages import edit_of
+from hspace_exp.prompts.plan import Item
 
 VALIDATION_SEED = 1
 

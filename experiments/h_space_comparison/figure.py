@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hspace_exp.atomic import write_bytes
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import Pair, load_images, read_manifest
-from hspace_exp.grid import GAP, LINE
+from hspace_exp.io.atomic import write_bytes
+from hspace_exp.results.grid import GAP, LINE
 
 PROFESSIONS = (
     "carpenter,mechanic,janitor,construction worker,cook,CEO,doctor,lawyer,nurse,secretary,librarian,housekeeper"

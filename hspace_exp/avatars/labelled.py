@@ -13,9 +13,9 @@ from itertools import product
 
 import numpy as np
 
-from hspace_exp.avatars.render import Pixels, render
+from avatars_world.render import Pixels, render
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, Spec, sample_spec
-from hspace_exp.progress import track
+from hspace_exp.io.progress import track
 
 # Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).
 SEED = 30_000_000

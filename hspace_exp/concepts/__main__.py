@@ -1,4 +1,4 @@
-"""``python -m hspace_exp.concepts``: look at concept files, and exchange them with other projects."""
+"""``python -m hspace_exp concepts``: look at concept files, and exchange them with other projects."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hspace_exp.atomic import write_json
 from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
-        prog="python -m hspace_exp.concepts",
+        prog="python -m hspace_exp concepts",
         description="Look at concept files, and exchange them with other projects.",
     )
     commands = parser.add_subparsers(required=True, metavar="show | import | export")

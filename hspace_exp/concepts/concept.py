@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hspace_exp.atomic import save_safetensors, write_text
 from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import save_safetensors, write_text
 
 if TYPE_CHECKING:
     from hspace_exp.models.backbone import Backbone

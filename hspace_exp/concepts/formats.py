@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hspace_exp.atomic import write_bytes
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.io.atomic import write_bytes
 
 CONCEPT_EMB_NAMES = {
     "female": 0,

@@ -1,4 +1,4 @@
-"""``python -m hspace_exp.doctor``: what is here, what is missing, and what to do."""
+"""``python -m hspace_exp doctor``: what is here, what is missing, and what to do."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hspace_exp.command_errors import CONF, KNOWN, one_line, stop_printing
+from hspace_exp.config.command_errors import CONF, KNOWN, one_line, stop_printing
+from hspace_exp.config.schema import register
 from hspace_exp.doctor.needs import Need, needs_of
-from hspace_exp.schema import register
 
 # What configurations may ask for: overrides of the default run whose needs are listed.
 CHECKPOINTS = (
@@ -31,7 +31,7 @@ CHECKPOINTS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 1 where an experiment that was asked for lacks something, or 2 for wrong input."""
     parser = argparse.ArgumentParser(
-        prog="python -m hspace_exp.doctor", description="What runs need, what of it is here, and how to get the rest."
+        prog="python -m hspace_exp doctor", description="What runs need, what of it is here, and how to get the rest."
     )
     parser.add_argument("--experiment", metavar="NAME", help="check this one, with the overrides that follow")
     parser.add_argument("--json", action="store_true", help="plain data instead of tables")

@@ -10,9 +10,9 @@ import torch
 
 from hspace_exp.doctor.needs import hub_host
 from hspace_exp.doctor.require import answers
-from hspace_exp.loggers import has_key
 from hspace_exp.models.layouts import LAYOUTS
 from hspace_exp.models.memory import Estimate, estimate
+from hspace_exp.results.loggers import has_key
 
 GIB = 2**30
 

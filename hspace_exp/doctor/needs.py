@@ -12,8 +12,8 @@ from typing import Any
 import huggingface_hub
 import torch
 
-from hspace_exp.groups import groups_of
 from hspace_exp.models import hub
+from hspace_exp.prompts.attributes import groups_of
 
 Node = Mapping[str, Any]
 

@@ -1,1 +1,1 @@
-"""Score images made elsewhere with the code that scores runs."""
+"""Old names of commands."""

@@ -17,7 +17,7 @@ from hspace_exp.evaluation.image_metric import ImageMetric, Resampling
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measure import Measure, Observe
 from hspace_exp.evaluation.seen import NO_TARGET, Seen
-from hspace_exp.groups import combinations
+from hspace_exp.prompts.attributes import combinations
 
 
 class CompositionJudge:

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hspace_exp.atomic import save_safetensors
 from hspace_exp.evaluation.features import ImageTextModel
+from hspace_exp.io.atomic import save_safetensors
 
 SUFFIX = ".safetensors"
 IMAGES_A_FILE = 4096

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.atomic import write_text
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.judges import Judge
@@ -16,6 +15,7 @@ from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import RowMean, WorstGroupShare
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import Seen
+from hspace_exp.io.atomic import write_text
 
 FILE_NAME = "judged.csv"
 IDENTITY = ("profession", "prompt", "seed_index", "target")

@@ -22,8 +22,8 @@ from hspace_exp.evaluation.functional.distribution import (
 from hspace_exp.evaluation.functional.manifold import covered, density, inside
 from hspace_exp.evaluation.image_metric import DECIMALS
 from hspace_exp.evaluation.pairs import as_float, load_images
-from hspace_exp.record import MetricValue
-from hspace_exp.seeding import generator
+from hspace_exp.io.seeding import generator
+from hspace_exp.results.record import MetricValue
 
 REPEATS = 20
 FEWEST = 6

@@ -15,12 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hspace_exp.atomic import save_safetensors
-from hspace_exp.claims import Claims
 from hspace_exp.evaluation.items import Row
 from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.pairs import Pair
-from hspace_exp.progress import track
+from hspace_exp.io.atomic import save_safetensors
+from hspace_exp.io.claims import Claims
+from hspace_exp.io.progress import track
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from hspace_exp.avatars.labelled import Ahead, Wanted
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.accuracy import Labelled
-from hspace_exp.groups import JOIN
+from hspace_exp.prompts.attributes import JOIN
 
 SKEWED = ("gender", "age", "skin_tone")
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
+from hspace_exp.io.seeding import generator
 from hspace_exp.masks import check_heat
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
-from hspace_exp.seeding import generator
 
 # Shares of the noise schedule. The difference's were chosen on validation renders: experiments/mask_quality.
 EVERYWHERE = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)

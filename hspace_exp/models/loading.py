@@ -183,7 +183,7 @@ def _local_folder(source: Path | str) -> Path | None:
 
 def _fix(folder: Path) -> str:
     if folder.resolve() == EMBEDDED:
-        return "restore it with git, or retrain it with python -m hspace_exp.avatars.train"
+        return "restore it with git, or retrain it with python -m avatars_world.train"
     return "check the path, or download the model there with `hf download <id> --local-dir <folder>`"
 
 

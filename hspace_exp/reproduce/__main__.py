@@ -1,4 +1,4 @@
-"""``python -m hspace_exp.reproduce``: make the runs that tables need, then tables and figures from their records."""
+"""``python -m hspace_exp reproduce``: make the runs that tables need, then tables and figures from their records."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hspace_exp.command_errors import KNOWN, one_line
-from hspace_exp.cores import cores
+from hspace_exp.config.command_errors import KNOWN, one_line
 from hspace_exp.errors import UserError
+from hspace_exp.io.cores import cores
 from hspace_exp.reproduce.lists import LISTS, sweeps
 from hspace_exp.reproduce.pool import VISIBLE, work
 from hspace_exp.reproduce.runs import Planned, planned
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hspace_exp.reproduce",
+        prog="python -m hspace_exp reproduce",
         description="Make the runs that tables need, then tables and figures from their records.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hspace_exp.atomic import write_bytes, write_text
-from hspace_exp.record import FILE_NAME
-from hspace_exp.report.collect import collect
-from hspace_exp.report.figures import drawings, pictures
-from hspace_exp.tables.build import make_table
-from hspace_exp.tables.formats import render
-from hspace_exp.tables.records import by_table
+from hspace_exp.io.atomic import write_bytes, write_text
+from hspace_exp.results.record import FILE_NAME
+from hspace_exp.results.report.collect import collect
+from hspace_exp.results.report.figures import drawings, pictures
+from hspace_exp.results.tables.build import make_table
+from hspace_exp.results.tables.formats import render
+from hspace_exp.results.tables.records import by_table
 
 MOST_PIXELS = 500_000  # of a picture
 COLOURS = 128  # of a picture: a third of the bytes, and no difference that the eye would find in a figure
@@ -39,7 +39,7 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
     tables = by_table(found)
     experiments = [experiment for experiment, _, _ in tables]
     written: list[Path] = []
-    index = ["# Tables and figures", "", "Made by `python -m hspace_exp.reproduce`; see docs/reproduce.md.", ""]
+    index = ["# Tables and figures", "", "Made by `python -m hspace_exp reproduce`; see docs/reproduce.md.", ""]
     for (experiment, _, attribute), group in tables.items():
         name = experiment if experiments.count(experiment) == 1 else f"{experiment}_{attribute}"
         table = make_table(group)
@@ -68,7 +68,7 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
 def copy_records(runs: Sequence[Path], folder: Path) -> None:
     """Copy records to ``folder/<experiment>/results/…``, without the spaces that make a third of them.
 
-    ``python -m hspace_exp.tables folder/<experiment>/results`` makes the same table.
+    ``python -m hspace_exp tables folder/<experiment>/results`` makes the same table.
     """
     for run in runs:
         experiment, *rest = run.parts[-5:]

@@ -14,14 +14,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.atomic import write_text
-from hspace_exp.command_errors import CONF
-from hspace_exp.digest import config_digest
+from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.schema import register
+from hspace_exp.config.starting import importing
 from hspace_exp.errors import UserError
-from hspace_exp.record import FILE_NAME, read_record
+from hspace_exp.io.atomic import write_text
+from hspace_exp.io.digest import config_digest
 from hspace_exp.reproduce.lists import Sweep
-from hspace_exp.schema import register
-from hspace_exp.starting import importing
+from hspace_exp.results.record import FILE_NAME, read_record
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Planned:
         if not (self.folder / FILE_NAME).exists():
             return False
         try:
-            return read_record(self.folder).config_digest == config_digest(self.config)
+            return config_digest(read_record(self.folder).config) == config_digest(self.config)
         except UserError:  # cut short: it is made again
             return False
 
@@ -86,7 +86,7 @@ def planned(
 def plan_run(overrides: Sequence[str]) -> Planned:
     """The run that ``python -m hspace_exp`` would make of some overrides."""
     with importing():
-        from hspace_exp.run import plain_config  # imports torch, which --help does without
+        from hspace_exp.pipeline.run import plain_config  # imports torch, which --help does without
 
     cfg, folder = composed(overrides)
     return Planned(tuple(overrides), folder, plain_config(cfg))
@@ -100,7 +100,7 @@ def make_run(overrides: Sequence[str], folder: Path, stages: Sequence[str] = ())
         folder: of its results.
         stages: only these; empty for all.
     """
-    from hspace_exp.run import run
+    from hspace_exp.pipeline.run import run
 
     cfg, _ = composed(overrides)
     if stages:

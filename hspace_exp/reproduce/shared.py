@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from hspace_exp.digest import digest, essential
+from hspace_exp.io.digest import digest, essential
 from hspace_exp.reproduce.pool import Task
 from hspace_exp.reproduce.runs import UNEDITED, Planned, make_run
 

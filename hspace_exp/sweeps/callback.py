@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.schema import register
+from hspace_exp.config.schema import register
 from hspace_exp.sweeps.ledger import Sweep, sweep_of
 
 _current: Sweep | None = None

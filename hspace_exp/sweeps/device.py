@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from hspace_exp.locks import lock
+from hspace_exp.io.locks import lock
 
 # Lasts as long as this process, however that ends; its jobs follow each other on one device.
 _held: dict[Path, int] = {}

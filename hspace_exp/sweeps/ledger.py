@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.atomic import write_json
-from hspace_exp.digest import digest
+from hspace_exp.io.atomic import write_json
+from hspace_exp.io.digest import digest
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 FOLDER = ".sweeps"

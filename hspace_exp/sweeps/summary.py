@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hspace_exp.atomic import write_text
-from hspace_exp.command_errors import stop_printing
+from hspace_exp.config.command_errors import stop_printing
 from hspace_exp.errors import UserError
-from hspace_exp.record import FILE_NAME
+from hspace_exp.io.atomic import write_text
+from hspace_exp.results.record import FILE_NAME
 from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep
 from hspace_exp.sweeps.wandb_summary import log_summaries
 
@@ -50,8 +50,8 @@ def _ended(note: Note) -> Note:
 
 def write_summaries(results: Path, notes: Sequence[Note]) -> list[str]:
     """Write ``summary.md`` of each experiment, from the records of its jobs; returns what to print."""
-    from hspace_exp.tables.build import build  # imports scipy, which composing and --help do without
-    from hspace_exp.tables.formats import render
+    from hspace_exp.results.tables.build import build  # imports scipy, which composing and --help do without
+    from hspace_exp.results.tables.formats import render
 
     texts = []
     for experiment in dict.fromkeys(note.experiment for note in notes):

@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hspace_exp.record import FILE_NAME, RunRecord, read_record
+from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
 from hspace_exp.sweeps.ledger import DONE, Note, Sweep
 
 JOB_TYPE = "summary"
-_LOGGER = "hspace_exp.loggers.wandb_logger"
+_LOGGER = "hspace_exp.results.loggers.wandb_logger"
 
 
 def log_summaries(sweep: Sweep, notes: Sequence[Note]) -> None:
@@ -47,7 +47,7 @@ def _settings(note: Note) -> Any:
 def _log(sweep: Sweep, experiment: str, done: Sequence[Note]) -> None:
     import wandb
 
-    from hspace_exp.loggers import wandb_run
+    from hspace_exp.results.loggers import wandb_run
 
     settings = _settings(done[0])
     group, folder = settings.get("group") or sweep.group(experiment), sweep.results / experiment

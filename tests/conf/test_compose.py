@@ -11,14 +11,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hspace_exp.avatars.scenes import TEXTURED_SCENES
+from avatars_world.scenes import TEXTURED_SCENES
 from hspace_exp.avatars.world import PROFESSIONS, SCENES
-from hspace_exp.checks import check
-from hspace_exp.command_errors import CONF
+from hspace_exp.config.checks import check
+from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
-from hspace_exp.own_concept import take_own_concept
-from hspace_exp.plan import plan
-from hspace_exp.schema import register
+from hspace_exp.prompts.own_concept import take_own_concept
+from hspace_exp.prompts.plan import plan
 
 FILES = sorted(CONF.rglob("*.yaml"))
 ADDED = ("experiment", "vary")  # groups that have no default: +group=choice

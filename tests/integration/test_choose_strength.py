@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hspace_exp.edits.h_guidance import HGuidanceEdit
-from hspace_exp.edits.steering import Steering
+from hspace_exp.methods.h_guidance import HGuidanceEdit
+from hspace_exp.methods.steering import Steering
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "h_space_comparison" / "choose_strength.py"
 

@@ -13,7 +13,7 @@ import torch
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.pairs import load_images, read_manifest
-from hspace_exp.record import read_record
+from hspace_exp.results.record import read_record
 
 Cli = Callable[..., Any]
 BOTH = "attribute=gender_skin_tone"

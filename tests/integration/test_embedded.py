@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hspace_exp.models.loading import EMBEDDED
-from hspace_exp.record import read_record
+from hspace_exp.results.record import read_record
 
 Process = Callable[..., "subprocess.Popen[str]"]
 COMMON = ("+experiment=gender_fairness", "protocol=smoke", "logger=none", "device=cpu", "evaluator.labelled=0")

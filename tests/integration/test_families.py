@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.evaluation.pairs import load_images, read_manifest
-from hspace_exp.record import read_record
+from hspace_exp.results.record import read_record
 
 # Of diffusers' Euler scheduler, with this NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

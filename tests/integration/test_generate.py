@@ -1,4 +1,4 @@
-"""``python -m hspace_exp.generate`` on a tiny model."""
+"""``python -m hspace_exp generate`` on a tiny model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.generate.__main__ import main
+from hspace_exp.generation.__main__ import main
 from hspace_exp.models.backbone import load_backbone
 
 PROMPTS = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hspace_exp.record import read_record
 from hspace_exp.reproduce.__main__ import LEFT, main
-from hspace_exp.tables.build import build
-from hspace_exp.tables.formats import render
+from hspace_exp.results.record import read_record
+from hspace_exp.results.tables.build import build
+from hspace_exp.results.tables.formats import render
 
 
 @pytest.fixture

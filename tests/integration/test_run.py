@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.concepts.objectives import Localised
 from hspace_exp.evaluation.pairs import load_images, read_manifest
-from hspace_exp.record import differences, read_record
+from hspace_exp.methods.objectives import Localised
+from hspace_exp.results.record import differences, read_record
 
 Cli = Callable[..., Any]
 SAM = "mask.checkpoint={world}/sam"

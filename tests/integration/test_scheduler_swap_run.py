@@ -11,7 +11,7 @@ import torch
 
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.pairs import load_images, read_manifest
-from hspace_exp.record import read_record
+from hspace_exp.results.record import read_record
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' DPM-Solver on NumPy 2

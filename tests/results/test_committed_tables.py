@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.record import FILE_NAME, read_record
-from hspace_exp.tables.build import build
-from hspace_exp.tables.formats import render
+from hspace_exp.results.record import FILE_NAME, read_record
+from hspace_exp.results.tables.build import build
+from hspace_exp.results.tables.formats import render
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "tables" / "full" / "avatars"

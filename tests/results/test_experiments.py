@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.record import FILE_NAME, read_record
+from hspace_exp.results.record import FILE_NAME, read_record
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""The command ``python -m hspace_exp.doctor``."""
+"""The command ``python -m hspace_exp doctor``."""
 
 from __future__ import annotations
 

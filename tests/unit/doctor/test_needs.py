@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from hspace_exp.command_errors import CONF
+from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.schema import register
 from hspace_exp.doctor import require as requiring
 from hspace_exp.doctor.__main__ import needs
 from hspace_exp.doctor.needs import Need
 from hspace_exp.errors import UserError
-from hspace_exp.schema import register
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hspace_exp.atomic import save_png
 from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.io.atomic import save_png
 
 
 @pytest.fixture

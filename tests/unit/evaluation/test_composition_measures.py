@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hspace_exp.atomic import save_png
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.composition_measures import AllShown, AllShownIfIndependent, CompositionJudge
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
@@ -19,6 +18,7 @@ from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.functional.parity import intersect, part_of
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.io.atomic import save_png
 
 GENDERS, TONES, SCENES = ("female", "male"), ("light", "tan", "dark"), ("office", "forest")
 

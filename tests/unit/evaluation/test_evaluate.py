@@ -13,8 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hspace_exp.atomic import save_png
-from hspace_exp.claims import Claims
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
@@ -23,6 +21,8 @@ from hspace_exp.evaluation.metrics import Share
 from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import subject_prompt
 from hspace_exp.evaluation.split import Split
+from hspace_exp.io.atomic import save_png
+from hspace_exp.io.claims import Claims
 
 SIZE = 32
 GENDERS, SCENES = ("female", "male"), ("office", "forest", "beach")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hspace_exp.atomic import save_png, write_text
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.pairs import as_float, load_images, read_manifest
+from hspace_exp.io.atomic import save_png, write_text
 
 HEADER = "prompt,profession,seed_index,target,strength,original,edited\n"
 

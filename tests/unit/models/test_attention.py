@@ -7,6 +7,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from hspace_exp.errors import UserError
+from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.models.attention import (
     AttentionMargin,
     cross_attention_modules,
@@ -16,7 +17,6 @@ from hspace_exp.models.attention import (
 )
 from hspace_exp.models.attention_margin import attention_probabilities
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.sampling import sample_latents
 
 PROMPT = "a photo of a woman"
 ENCODER = ["down_blocks.1.attentions.0.transformer_blocks.0.attn2"]

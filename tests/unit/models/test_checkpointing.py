@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hspace_exp.concepts.objectives import Localised, Noisy
+from hspace_exp.methods.objectives import Localised, Noisy
 from hspace_exp.models.backbone import load_backbone
 
 # Of diffusers' Euler scheduler, with this NumPy.

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.frequency import haar_lowpass
+from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace, transplant_hspace
 

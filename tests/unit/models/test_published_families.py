@@ -10,13 +10,13 @@ import diffusers
 import pytest
 import torch
 
-from hspace_exp.concepts.trajectories import sample_trajectories
-from hspace_exp.generation import Sampling
+from hspace_exp.generation.generate import Sampling
+from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
-from hspace_exp.sampling import sample_latents
+from hspace_exp.training.trajectories import sample_trajectories
 
 # Of diffusers' Euler scheduler, with this NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hspace_exp.atomic import save_png
-from hspace_exp.grid import GAP, LINE
-from hspace_exp.record import MetricValue, RunRecord
+from hspace_exp.io.atomic import save_png
 from hspace_exp.reproduce.output import copy_records, write_tables
-from hspace_exp.tables.build import build
-from hspace_exp.tables.formats import render
+from hspace_exp.results.grid import GAP, LINE
+from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.tables.build import build
+from hspace_exp.results.tables.formats import render
 
 
 def leave(folder: Path, experiment: str, method: str, attribute: str = "gender") -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.command_errors import CONF
+from hspace_exp.config.command_errors import CONF
 from hspace_exp.errors import UserError
-from hspace_exp.record import RunRecord
 from hspace_exp.reproduce.__main__ import main
 from hspace_exp.reproduce.lists import LISTS, PHOTOS_ONLY, WORLD_ONLY, Sweep, sweeps
 from hspace_exp.reproduce.runs import Planned, planned
 from hspace_exp.reproduce.shared import tasks_of
+from hspace_exp.results.record import RunRecord
 
 
 @pytest.fixture(autouse=True)

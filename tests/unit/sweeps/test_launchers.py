@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from hydra.errors import MissingConfigException
 
-from hspace_exp.command_errors import one_line
+from hspace_exp.config.command_errors import one_line
 from hspace_exp.sweeps.launchers import EXTRAS, settle, stopped
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.record import MetricValue, RunRecord
+from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.tables.build import build
+from hspace_exp.results.tables.formats import render
 from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep, sweep_of
 from hspace_exp.sweeps.summary import conclude
-from hspace_exp.tables.build import build
-from hspace_exp.tables.formats import render
 
 
 def note(sweep: Sweep, number: int, name: str, state: str, error: str = "", success: float | None = None) -> Path:

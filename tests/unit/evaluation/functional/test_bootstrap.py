@@ -15,7 +15,7 @@ from hspace_exp.evaluation.functional.bootstrap import (
     resample_counts,
     resamples,
 )
-from hspace_exp.seeding import generator
+from hspace_exp.io.seeding import generator
 
 
 def test_resamples_stay_within_their_stratum() -> None:

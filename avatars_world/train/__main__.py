@@ -1,0 +1,166 @@
+"""``python -m avatars_world.train stage=… max_seconds=…``: retrain the embedded world's models."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch._dynamo
+
+from avatars_world.train.data import Layers, render_layers
+from hspace_exp.config.arguments import command
+from hspace_exp.errors import UserError, unknown
+
+STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "save")
+
+
+@dataclass
+class TrainArguments:
+    """What the command line may set, as ``key=value``."""
+
+    stage: str = "data,vae,probe,clip,sam,unet,save"
+    out: str = "outputs/avatars"
+    max_seconds: float = 120.0
+    people: int = 32_000
+    scenes: int = 3_000
+    copies: int = 6
+    batch: int = 0
+    peak: float = 1e-3
+    max_steps: int | None = None
+    workers: int | None = None
+    device: str = "cuda"
+    compile: bool = True
+    deadline: float | None = None
+    freeze_encoder: bool = False
+
+
+BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
+
+
+def main(argv: list[str]) -> int:
+    """Run the stages that ``argv`` names, in order; returns the exit code."""
+    return command(argv, TrainArguments, run_stages, f"{__doc__}\n\nstages: {', '.join(STAGES)}")
+
+
+def run_stages(a: TrainArguments) -> None:
+    """Run the stages of ``a.stage`` one after another; all names are checked first."""
+    stages = a.stage.split(",")
+    for stage in stages:
+        if stage not in STAGES:
+            raise unknown("stage", stage, STAGES)
+    for stage in stages:
+        run_stage(stage, a)
+
+
+def run_stage(stage: str, a: TrainArguments) -> None:
+    """Run one stage; its inputs are the files that earlier stages left under ``a.out``."""
+    from hspace_exp.avatars.captions import VOCABULARY_TEXT
+    from hspace_exp.avatars.tokenizer import train_tokenizer
+
+    out, started = Path(a.out), time.monotonic()
+    data = out / "data"
+    if stage == "data":
+        render_layers(data, a.people, a.scenes, workers=a.workers)
+        return
+    if stage == "save":
+        from avatars_world.train.save import save_weights
+
+        save_weights(out, out / "weights")
+        return
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    torch._dynamo.config.suppress_errors = True
+    device = torch.device(a.device)
+
+    def load_layers() -> Layers:
+        wait_for(data / "layers.json")
+        return Layers(data, device)
+
+    tokenizer = train_tokenizer(VOCABULARY_TEXT)
+    batch = a.batch or BATCH[stage]
+    if stage == "vae":
+        from avatars_world.train.vae import train_vae
+
+        train_vae(
+            load_layers,
+            out,
+            a.max_seconds,
+            device=device,
+            batch=batch,
+            peak=a.peak,
+            max_steps=a.max_steps,
+            compiled=a.compile,
+        )
+    elif stage == "probe":
+        from avatars_world.train.probe import train_probe
+
+        train_probe(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+    elif stage == "clip":
+        from avatars_world.train.clip import train_clip
+
+        train_clip(
+            load_layers(),
+            tokenizer,
+            out,
+            a.max_seconds,
+            batch=batch,
+            peak=a.peak,
+            freeze_encoder=a.freeze_encoder,
+            max_steps=a.max_steps,
+        )
+    elif stage == "sam":
+        from avatars_world.train.sam import train_sam
+
+        train_sam(
+            load_layers(),
+            out,
+            a.max_seconds,
+            batch=batch,
+            peak=a.peak,
+            freeze_encoder=a.freeze_encoder,
+            max_steps=a.max_steps,
+        )
+    elif stage == "unet":
+        from avatars_world.train.latents import CaptionPool, encode_pool
+        from avatars_world.train.unet import train_unet
+
+        captions = CaptionPool(a.people, a.copies, tokenizer)
+
+        def load_latents() -> torch.Tensor:
+            wait_for(out / "vae" / "trained.json")
+            return encode_pool(load_layers(), captions, out / "vae")
+
+        train_unet(
+            captions,
+            load_latents,
+            tokenizer,
+            out,
+            a.max_seconds,
+            device=device,
+            batch=batch,
+            deadline=a.deadline,
+            peak=a.peak,
+            max_steps=a.max_steps,
+            compiled=a.compile,
+        )
+    print(f"[{stage}] done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def wait_for(path: Path, seconds: float = 900.0) -> None:
+    """Wait for a file that another stage is about to write; all stages may be started at once.
+
+    Raises:
+        UserError: it did not come.
+    """
+    started = time.monotonic()
+    while not path.exists():
+        if time.monotonic() - started > seconds:
+            raise UserError(f"expected {path} within {seconds:.0f} s; run the stage that writes it first")
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

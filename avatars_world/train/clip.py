@@ -1,0 +1,187 @@
+"""Stage ``clip``: the OpenCLIP model, trained on claims that are exactly true or false of each image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from avatars_world.train.batches import disturb
+from avatars_world.train.data import Layers, labels_of
+from avatars_world.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
+from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
+from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
+from hspace_exp.avatars.world import SCENES, Spec
+from hspace_exp.evaluation.openclip import build_open_clip
+from hspace_exp.io.atomic import write_json
+
+
+def clip_config(vocab_size: int, eos_token_id: int, context_length: int) -> dict[str, object]:
+    """The small OpenCLIP model in OpenCLIP's own config form (a ResNet image tower, about 2 M parameters)."""
+    return {
+        "model_cfg": {
+            "embed_dim": 64,
+            "vision_cfg": {"image_size": 128, "layers": [1, 1, 2, 1], "width": 16, "head_width": 64},
+            "text_cfg": {
+                "context_length": context_length,
+                "vocab_size": vocab_size,
+                "width": 128,
+                "heads": 4,
+                "layers": 3,
+                "pool_type": "eos",
+                "eos_id": eos_token_id,
+            },
+            "init_logit_bias": -5.0,
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    }
+
+
+class ClaimTable:
+    """Claims drawn for images, tokenised once a wording."""
+
+    def __init__(self, tokenizer: object, seed: int = 0) -> None:
+        """Start a seeded stream of claims."""
+        self.rng, self.tokenizer = np.random.default_rng(seed), tokenizer
+        self.fields = tuple(WORLD_ATTRIBUTES)
+        self.cache: dict[str, list[int]] = {}
+
+    def draw(self, spec: Spec) -> Claim:
+        """A claim that is true of ``spec``: one attribute half of the time, several otherwise."""
+        count = int(self.rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1]))
+        return sample_claim(
+            spec, self.rng, mention=[str(n) for n in self.rng.choice(self.fields, count, replace=False)]
+        )
+
+    def alternatives(self) -> dict[str, list[list[int]]]:
+        """One freshly worded claim for each value of each attribute, as tokens ("person", true of all, left out)."""
+        return {
+            name: [self.tokens(Claim(**{name: value})) for value in values if value != "person"]
+            for name, values in WORLD_ATTRIBUTES.items()
+        }
+
+    def tokens(self, claim: Claim) -> list[int]:
+        """Token ids of one wording of ``claim``."""
+        text = claim.text(self.rng)
+        if text not in self.cache:
+            self.cache[text] = self.tokenizer(text, padding="max_length", truncation=True).input_ids  # type: ignore[operator]
+        return self.cache[text]
+
+
+def convolutions(visual: Any, images: torch.Tensor) -> torch.Tensor:
+    """What OpenCLIP's ``ModifiedResNet`` computes before its attention pooling: (B, C, S / 32, S / 32)."""
+    hidden = visual.stem(images)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        hidden = layer(hidden)
+    return hidden
+
+
+def balanced_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean over claims of the mean logistic loss over true images plus that over false ones.
+
+    Args:
+        logits: (images, claims).
+        truth: (images, claims) bool; each claim is true of at least one image.
+    """
+    loss = F.softplus(torch.where(truth, -logits, logits))
+    true = (loss * truth).sum(0) / truth.sum(0).clamp(min=1)
+    false = (loss * ~truth).sum(0) / (~truth).sum(0).clamp(min=1)
+    return (true + false).mean()
+
+
+def train_clip(
+    layers: Layers,
+    tokenizer: object,
+    out: Path,
+    max_seconds: float,
+    *,
+    batch: int,
+    peak: float = 1e-3,
+    freeze_encoder: bool = False,
+    max_steps: int | None = None,
+) -> None:
+    """Train the OpenCLIP model with a sigmoid loss on an exact truth matrix and save ``out/clip``, going on from it.
+
+    The loss is that of Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), with every true pair
+    positive rather than the diagonal alone, and with the images of which a claim is true weighing as much as those of
+    which it is false: a profession is true of few, and would be learned last. ``freeze_encoder`` keeps the image
+    tower's convolutions and trains what follows on their cached features, which a CPU can do. To this comes, for each
+    attribute, the cross-entropy over one claim a value.
+    """
+    device = layers.device
+    torch.manual_seed(2)
+    config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
+    model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
+    folder = out / "clip"
+    resume(model, folder / "model.safetensors")
+    model.train(not freeze_encoder)
+    average = Average(model, 0.998)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
+    cached: list[torch.Tensor] = []
+    # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
+    table = ClaimTable(tokenizer)
+    labels_on_device = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
+    labels_on_device["subject"] = labels_on_device.pop("profession") - 1
+    limit = int(len(layers.rgba) * 0.98)
+    prepared: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    clock = Clock(max_seconds, "clip", max_steps=max_steps)
+    for _ in clock.steps():
+        set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
+        if len(prepared) < (60 if freeze_encoder else 250):
+            rows = table.rng.integers(limit, size=batch)
+            scenes = table.rng.integers(len(layers.scenes), size=batch)
+            specs = [replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)]
+            claims = [table.draw(spec) for spec in (specs[:64] if freeze_encoder else specs)]
+            prepared.append(
+                (
+                    torch.from_numpy(rows).to(device),
+                    torch.from_numpy(scenes).to(device),
+                    torch.tensor([table.tokens(c) for c in claims], device=device),
+                    torch.from_numpy(truth_matrix(specs, claims)).to(device),
+                )
+            )
+            which = len(prepared) - 1
+        else:
+            which = int(table.rng.integers(len(prepared)))
+        people, backs, tokens, truth = prepared[which]
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            if freeze_encoder:
+                if which == len(cached):
+                    with torch.no_grad():
+                        cached.append(convolutions(model.visual, disturb(layers.compose(people, backs)) * 2 - 1))
+                image = F.normalize(model.visual.attnpool(cached[which]), dim=-1)  # type: ignore[operator,union-attr]
+            else:
+                image = model.encode_image(disturb(layers.compose(people, backs)) * 2 - 1, normalize=True)  # type: ignore[operator]
+            text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
+        scale = model.logit_scale.exp()  # type: ignore[operator]
+        logits = scale * (image.float() @ text.float().T) + model.logit_bias
+        # Telling the values of one attribute apart, as zero-shot judges do; rare professions are learned by this first.
+        labels = {name: values[people] for name, values in labels_on_device.items()}
+        labels["scene"] = backs % len(SCENES)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            anchors = {
+                name: model.encode_text(torch.tensor(tokens, device=device), normalize=True)  # type: ignore[operator]
+                for name, tokens in table.alternatives().items()
+            }
+        choices = [
+            F.cross_entropy(scale * (image.float() @ texts.float().T), labels[name], ignore_index=-1)
+            for name, texts in anchors.items()
+        ]
+        loss = balanced_sigmoid_loss(logits, truth) + torch.stack(choices).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=4.0)  # type: ignore[operator]
+        average.update()
+        clock.log(loss=loss.detach(), scale=model.logit_scale.detach().exp())  # type: ignore[operator]
+    average.store()
+    write_json(folder / "open_clip_config.json", config)
+    store_half(model, folder / "model.safetensors")
+    print("[clip] " + json.dumps({"steps": clock.step, "loss": float(loss.detach())}), flush=True)

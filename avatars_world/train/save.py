@@ -1,0 +1,51 @@
+"""Stage ``save``: gather what was trained into one folder in Stable Diffusion's own layout, fp16, files under 16 MB."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from avatars_world.architecture import build_scheduler
+from hspace_exp.avatars.captions import VOCABULARY_TEXT
+from hspace_exp.avatars.tokenizer import train_tokenizer
+from hspace_exp.io.atomic import write_json
+
+SHARD = "15MB"
+
+
+def save_weights(source: Path, target: Path) -> None:
+    """Write the pipeline, and copy the judges and SAM beside it.
+
+    Args:
+        source: folder of the stages' results (``unet``, ``vae``, ``text_encoder``, ``clip``, ``sam``,
+            ``probe.safetensors``).
+        target: the weights folder; parts that ``source`` lacks are left as they are.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    if (source / "unet").exists():
+        pipeline = StableDiffusionPipeline(
+            vae=AutoencoderKL.from_pretrained(source / "vae", torch_dtype=torch.float32),
+            text_encoder=CLIPTextModel.from_pretrained(source / "text_encoder", dtype=torch.float32),
+            tokenizer=train_tokenizer(VOCABULARY_TEXT),
+            unet=UNet2DConditionModel.from_pretrained(source / "unet", torch_dtype=torch.float32),
+            scheduler=build_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).to(dtype=torch.float16)
+        for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+            shutil.rmtree(target / part, ignore_errors=True)
+        pipeline.save_pretrained(target, safe_serialization=True, max_shard_size=SHARD)
+        # transformers would load half precision as it is, diffusers as float32: a pipeline of both would not run.
+        config = target / "text_encoder" / "config.json"
+        write_json(config, {**json.loads(config.read_text()), "dtype": "float32"})
+    for name in ("clip", "sam"):
+        if (source / name).exists():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+    if (source / "probe.safetensors").exists():
+        shutil.copy2(source / "probe.safetensors", target / "probe.safetensors")

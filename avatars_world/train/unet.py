@@ -1,0 +1,163 @@
+"""Stage ``unet``: the noise predictor and the text encoder, trained together."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from avatars_world.architecture import NUM_TRAIN_TIMESTEPS, build_scheduler, build_text_encoder, build_unet
+from avatars_world.train.latents import CaptionPool
+from avatars_world.train.loop import Average, Clock, learning_rate, save_model, set_learning_rate
+
+CAPTION_DROPOUT = 0.1
+SKIP_DROPOUT = 0.5
+H_NOISE = 0.15
+HIGH_NOISE_SHARE = 0.3
+
+
+class TrainingUNet(nn.Module):
+    """The U-Net's own forward pass, with two disturbances that make its bottleneck carry the text.
+
+    The deepest skip connection, the only one that has seen the text, is dropped for some samples (often at high noise,
+    never at low noise), and a little noise is added to h, so that h plus a vector still decodes cleanly. No vector or
+    edit of any kind is ever shown in training.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        """Wrap ``unet``; its parameters are shared."""
+        super().__init__()
+        self.unet = unet
+
+    def forward(
+        self, sample: torch.Tensor, t: torch.Tensor, context: torch.Tensor, keep: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict v.
+
+        Args:
+            sample: (B, C, h, w) noisy latents.
+            t: (B,) timesteps.
+            context: (B, L, D) text states.
+            keep: (B, 1, 1, 1) 1 keeps the deepest skip, 0 drops it.
+            noise: (B, 1, 1, 1) size of the noise on h, in units of its RMS.
+        """
+        unet = self.unet
+        emb = unet.time_embedding(unet.time_proj(t).to(sample.dtype))
+        hidden = unet.conv_in(sample)
+        skips: tuple[torch.Tensor, ...] = (hidden,)
+        for block in unet.down_blocks:
+            if getattr(block, "has_cross_attention", False):
+                hidden, more = block(hidden_states=hidden, temb=emb, encoder_hidden_states=context)
+            else:
+                hidden, more = block(hidden_states=hidden, temb=emb)
+            skips += more
+        hidden = unet.mid_block(hidden, emb, encoder_hidden_states=context)
+        rms = hidden.detach().float().square().mean((1, 2, 3), keepdim=True).sqrt()
+        hidden = hidden + (noise * rms * torch.randn_like(hidden, dtype=torch.float32)).to(hidden.dtype)
+        skips = (*skips[:-1], skips[-1] * keep.to(hidden.dtype))
+        for block in unet.up_blocks:
+            count = len(block.resnets)
+            hidden = block(hidden_states=hidden, temb=emb, res_hidden_states_tuple=skips[-count:])
+            skips = skips[:-count]
+        return unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+
+
+def sample_timesteps(count: int, device: torch.device) -> torch.Tensor:
+    """Uniform timesteps, with a share of ``HIGH_NOISE_SHARE`` drawn from the noisiest 40 %."""
+    uniform = torch.rand(count, device=device)
+    high = 0.6 + 0.4 * torch.rand(count, device=device)
+    picked = torch.where(torch.rand(count, device=device) < HIGH_NOISE_SHARE, high, uniform)
+    return (picked * NUM_TRAIN_TIMESTEPS).long().clamp(max=NUM_TRAIN_TIMESTEPS - 1)
+
+
+def train_unet(
+    captions: CaptionPool,
+    load_latents: Callable[[], torch.Tensor],
+    tokenizer: object,
+    out: Path,
+    max_seconds: float,
+    *,
+    device: torch.device,
+    batch: int,
+    deadline: float | None = None,
+    peak: float = 1e-3,
+    max_steps: int | None = None,
+    compiled: bool = True,
+) -> None:
+    """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there.
+
+    Compilation comes first, so that ``load_latents`` may wait for an autoencoder that is still being trained;
+    ``deadline`` (Unix time) cuts ``max_seconds`` short.
+    """
+    torch.manual_seed(0)
+    if (out / "unet").exists():
+        unet = UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(device)
+        text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32).to(device)
+    else:
+        unet = build_unet().to(device)
+        text_encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)  # type: ignore[arg-type,attr-defined]
+    unet.to(memory_format=torch.channels_last).train()
+    text_encoder.train()
+    model = nn.ModuleDict({"unet": TrainingUNet(unet), "text_encoder": text_encoder})
+    average = Average(model, decay=0.9995)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda"
+    )
+    alphas = build_scheduler().alphas_cumprod.to(device)
+
+    def loss_of(
+        latents: torch.Tensor, tokens: torch.Tensor, t: torch.Tensor, keep: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        eps = torch.randn_like(latents)
+        a, s = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
+        context = text_encoder(tokens).last_hidden_state
+        output = model["unet"](a * latents + s * eps, t, context, keep, noise)
+        return (output.float() - (a * eps - s * latents)).square().mean()
+
+    forward = torch.compile(loss_of) if compiled else loss_of
+    tokens_on_device, empty = captions.tokens.to(device), captions.empty.to(device)
+    if compiled:
+        shape = (batch, int(unet.config.in_channels), int(unet.config.sample_size), int(unet.config.sample_size))
+        warm = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+        ones = torch.ones(batch, 1, 1, 1, device=device)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            forward(warm, empty.long().expand(batch, -1).contiguous(), ones.long().flatten(), ones, 0 * ones).backward()
+        optimizer.zero_grad(set_to_none=True)
+        print("[unet] compiled", flush=True)
+    pool = load_latents()
+    if deadline is not None:
+        max_seconds = min(max_seconds, deadline - time.time())
+    clock = Clock(max_seconds, "unet", max_steps=max_steps)
+    smooth = torch.zeros((), device=device)
+    for step in clock.steps():
+        set_learning_rate(optimizer, learning_rate(clock.progress, peak))
+        picked = torch.randint(len(pool), (batch,), device=device)
+        which = torch.randint(tokens_on_device.shape[1], (batch,), device=device)
+        dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
+        tokens = torch.where(dropped, empty, tokens_on_device[picked, which]).long()
+        t = sample_timesteps(batch, device)
+        drop = SKIP_DROPOUT * torch.sigmoid((t.float() - 650) / 50)
+        keep = (torch.rand(batch, device=device) >= drop).float().view(-1, 1, 1, 1)
+        noise = (H_NOISE * torch.rand(batch, device=device)).view(-1, 1, 1, 1)
+        latents = pool[picked].float().contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            loss = forward(latents, tokens, t, keep, noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update()
+        smooth = loss.detach() if step == 0 else smooth.lerp(loss.detach(), 0.02)
+        clock.log(loss=smooth, samples=torch.tensor(float(step * batch)))
+    average.store()
+    save_model(unet, out / "unet")
+    save_model(text_encoder, out / "text_encoder")
+    print(
+        "[unet] " + json.dumps({"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}), flush=True
+    )

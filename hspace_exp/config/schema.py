@@ -1,0 +1,160 @@
+"""What a configuration may hold, so that a typo is an error that names the key and the choices.
+
+Nodes of plain data are dataclasses. Nodes with a ``_target_`` are checked against the signature of their target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+_LONGEST_NAME = 120
+
+
+@dataclass
+class ConceptPrompts:
+    """Prompts of one concept.
+
+    Attributes:
+        positive: images of it are made from this.
+        neutral: the same without the attribute.
+        words: the words of ``positive`` that carry the attribute.
+        adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
+    """
+
+    positive: str = MISSING
+    neutral: str = MISSING
+    words: str = MISSING
+    adjective: str = ""
+
+
+@dataclass
+class Explicit:
+    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``."""
+
+    words: list[str] = field(default_factory=list)
+    adjectives: list[str] = field(default_factory=list)
+    neutral: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Group:
+    """A group of concepts that exclude each other.
+
+    Attributes:
+        name: of the group.
+        part: mask of rendered images that shows it.
+        concepts: by name.
+        keep: other groups, by name, that a method may hold fast while it changes this one.
+        explicit: how a prompt names the attribute itself.
+    """
+
+    name: str = MISSING
+    part: str = MISSING
+    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
+    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
+    explicit: Explicit = field(default_factory=Explicit)
+
+
+@dataclass
+class Attribute(Group):
+    """What is asked for: one group, or a composition of several.
+
+    Attributes:
+        groups: of a composition, which has no concepts of its own; an image is asked for one concept of each.
+        positive, neutral, words, concept: of a concept from words alone, see ``hspace_exp.prompts.own_concept``.
+    """
+
+    groups: dict[str, Group] = field(default_factory=dict)
+    positive: str = ""
+    neutral: str = ""
+    words: str = ""
+    concept: str = ""
+
+
+@dataclass
+class Prompts:
+    """Wordings with ``{a}`` and ``{profession}``, and the professions that are known."""
+
+    templates: list[str] = MISSING
+    professions: list[str] = MISSING
+
+
+@dataclass
+class Protocol:
+    """How much of everything.
+
+    Attributes:
+        professions: those measured; empty means all known ones.
+        images_per_profession: images measured of each.
+        training_images: images a concept learns from.
+        training_steps: optimiser steps.
+        num_inference_steps: denoising steps.
+        image_seed: of all images.
+        assignment: ``balanced``, ``random`` or the name of the one concept that every image is asked for.
+    """
+
+    professions: list[str] = MISSING
+    images_per_profession: int = MISSING
+    training_images: int = MISSING
+    training_steps: int = MISSING
+    num_inference_steps: int = MISSING
+    image_seed: int = 0
+    assignment: str = "balanced"
+
+
+@dataclass
+class Paths:
+    """Folders outside the run's own."""
+
+    cache: str = MISSING
+
+
+@dataclass
+class Config:
+    """The root of every configuration."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    stages: list[str] = MISSING
+    device: str = MISSING
+    chunk_size: int | None = None
+    respect_prompt: bool = True
+    paths: Paths = field(default_factory=Paths)
+    attribute: Attribute = field(default_factory=Attribute)
+    prompts: Prompts = field(default_factory=Prompts)
+    protocol: Protocol = field(default_factory=Protocol)
+    model: Any = MISSING
+    scheduler: Any = MISSING
+    method: Any = MISSING
+    mask: Any = MISSING
+    frequency: Any = MISSING
+    evaluator: Any = MISSING
+    logger: Any = MISSING
+    trainer: Any = MISSING
+
+
+def register() -> None:
+    """Make the schema and the resolvers of conf/ known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("embedded", _embedded, replace=True)
+    OmegaConf.register_new_resolver("deviations", _deviations, replace=True)
+
+
+def _embedded(part: str = "") -> str:
+    """Folder of the embedded model, or of one of its parts."""
+    from hspace_exp.models.loading import EMBEDDED
+
+    return str(EMBEDDED / part if part else EMBEDDED)
+
+
+def _deviations(overrides: str) -> str:
+    """What a run's folder adds to its name for values set on the command line; short, and safe as a file name."""
+    text = "".join(c if c.isalnum() or c in "=,.+-_" else "_" for c in overrides)
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[: _LONGEST_NAME - 9]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+    return f",{text}" if text else ""

@@ -1,0 +1,1 @@
+"""Images: guided sampling, edited and unedited, and the public `steer`."""

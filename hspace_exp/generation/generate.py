@@ -1,0 +1,162 @@
+"""Paired images: the same prompts and noises with and without an edit, in fixed chunks that resume exactly."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.generation.sampling import Hooks, StepHook, sample_latents
+from hspace_exp.io.atomic import write_bytes, write_text
+from hspace_exp.io.claims import Claims
+from hspace_exp.io.images import is_whole, missing, saver, writers
+from hspace_exp.io.progress import track
+from hspace_exp.io.seeding import initial_noise
+from hspace_exp.methods.steering import Edit, Steering
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.prompts import PromptEmbeds
+from hspace_exp.prompts.plan import Item
+
+log = logging.getLogger(__name__)
+
+STAMP = "made_by.txt"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are denoised.
+
+    Attributes:
+        num_inference_steps: steps.
+        make_scheduler: the model's own scheduler → the one to use.
+        chunk_size: images at once.
+        guidance_scale: None takes the model's own.
+    """
+
+    num_inference_steps: int
+    make_scheduler: Callable[[Any], Any]
+    chunk_size: int = 8
+    guidance_scale: float | None = None
+
+    def guidance(self, backbone: Backbone) -> float:
+        """The scale in use."""
+        return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
+    def __call__(
+        self,
+        backbone: Backbone,
+        noise: Tensor,
+        embeds: PromptEmbeds,
+        hooks: Hooks | None = None,
+        on_step: StepHook | None = None,
+    ) -> Tensor:
+        """Latents (B, C, H, W) of B prompts; ``hooks`` and ``on_step`` as ``sample_latents`` takes them."""
+        return sample_latents(
+            backbone,
+            noise,
+            embeds,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.make_scheduler(backbone.scheduler),
+            hooks=hooks,
+            on_step=on_step,
+        )
+
+    def describe(self, backbone: Backbone) -> dict[str, Any]:
+        """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""
+        scheduler = self.make_scheduler(backbone.scheduler)
+        settings = {k: v for k, v in sorted(scheduler.config.items()) if not k.startswith("_")}
+        return {
+            "model": backbone.name,
+            "revision": backbone.revision,
+            "dtype": str(backbone.dtype),
+            "image_size": backbone.image_size,
+            "scheduler": [type(scheduler).__name__, {k: str(v) for k, v in settings.items()}],
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": self.guidance(backbone),
+        }
+
+
+def generate(
+    backbone: Backbone,
+    sampling: Sampling,
+    items: Sequence[Item],
+    folder: Path,
+    *,
+    image_seed: int = 0,
+    edit: Edit | None = None,
+    description: str = "generate images",
+    claims: Claims | None = None,
+) -> int:
+    """Make the images that ``folder`` lacks, or those of the chunks that nobody else takes; those there stay.
+
+    Chunks are fixed by the order of the items, and a chunk is sampled whole even when one of its images is missing, so
+    an interrupted run ends with the very images of an uninterrupted one.
+
+    Returns:
+        the number of images made.
+    """
+    chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
+    made = 0
+    with saver() as save:
+        for number, chunk in enumerate(track(chunks, description=description)):
+            if claims is not None and not claims.takes(number):
+                continue
+            absent = set(missing([folder / item.file for item in chunk]))
+            if not absent:
+                continue
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+            rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+            save([folder / chunk[row].file for row in rows], images[rows])
+            made += len(rows)
+    return made
+
+
+@torch.no_grad()
+def sample_chunk(
+    backbone: Backbone, sampling: Sampling, chunk: Sequence[Item], image_seed: int, edit: Edit | None
+) -> Tensor:
+    """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
+    noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
+    prompts, count = [item.prompt for item in chunk], len(chunk)
+    steering = Steering() if edit is None else edit(backbone, chunk, sampling.guidance(backbone) > 1)
+    own = list(steering.prompts or prompts)
+    if steering.paired:
+        noise, own = torch.cat([noise, noise]), prompts + own
+    embeds = backbone.encode_prompts(own)
+
+    def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        if rows is None:
+            return sampling(backbone, noise, embeds, hooks)
+        return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
+
+    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-count:]
+    return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
+
+
+def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
+    """Copy the unedited images from the cache into a run's folder, where they are not whole already."""
+
+    def take(item: Item) -> None:
+        if not is_whole(folder / item.file):
+            write_bytes(folder / item.file, (cache / item.file).read_bytes())
+
+    with writers() as threads:
+        list(threads.map(take, items))  # raises what went wrong
+
+
+def claim(folder: Path, made_by: str) -> None:
+    """Make ``folder`` hold images of one making only: those of another are removed, and that is said."""
+    stamp = folder / STAMP
+    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else None
+    if before != made_by and folder.exists():
+        if before is not None:
+            log.warning("%s holds images of another configuration: they are made again", folder)
+        shutil.rmtree(folder)
+    write_text(stamp, made_by + "\n")

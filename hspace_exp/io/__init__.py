@@ -1,0 +1,1 @@
+"""Files, seeds and digests: what every other room writes and draws with."""

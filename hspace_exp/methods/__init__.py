@@ -1,0 +1,1 @@
+"""How vectors are found and how they enter h, one method a file."""

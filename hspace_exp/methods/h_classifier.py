@@ -1,0 +1,178 @@
+"""A linear classifier on h that knows the noise level, for methods that follow its gradient."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.training.h_states import exclusive, h_of_runs, neutral_of, runs_within
+from hspace_exp.training.task import Task, passes
+
+log = logging.getLogger(__name__)
+
+_HELD_OUT = 4  # every so many-th run is kept for the accuracy
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """log p(k | h, t) = log_softmax_k((<w_k, h> / scale_t + bias_kt) / temperature).
+
+    Attributes:
+        weights: (K, C, H, W) w.
+        scale: (T,) of h at each of T evenly spaced shares of the schedule, the first one at its start.
+        bias: (K, T).
+        temperature: above 1 probabilities are milder than the training data make them.
+    """
+
+    weights: Tensor
+    scale: Tensor
+    bias: Tensor
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
+        """From concept files."""
+        for concept in concepts:
+            if "classifier" not in concept.hyperparameters:
+                raise UserError(
+                    f"concept {concept.name!r} is no class of a classifier: train it with method=h_guidance"
+                )
+        parts = [concept.hyperparameters["classifier"] for concept in concepts]
+        weights = torch.stack([concept.vector for concept in concepts])
+        bias = torch.tensor([part["bias"] for part in parts])
+        return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device), temperature)
+
+    def at(self, done: float) -> int:
+        """Which of the T noise levels the step after the share ``done`` of the schedule has, or comes closest to."""
+        return min(round(done * len(self.scale)), len(self.scale) - 1)
+
+    def log_probabilities(self, h: Tensor, level: int) -> Tensor:
+        """(B, K) of h (B, C, H, W) at a noise level."""
+        products = torch.einsum("bchw,kchw->bk", h, self.weights)
+        return ((products / self.scale[level] + self.bias[:, level]) / self.temperature).log_softmax(1)
+
+    def gradient(self, h: Tensor, level: int, target: Tensor) -> Tensor:
+        """(B, C, H, W) gradient of log p(target | h, t) by h: (w_y - sum_k p_k w_k) / (scale_t * temperature).
+
+        Args:
+            h: (B, C, H, W).
+            level: of noise.
+            target: (B,) classes y.
+        """
+        mean = torch.einsum("bk,kchw->bchw", self.log_probabilities(h, level).exp(), self.weights)
+        return (self.weights[target] - mean) / (self.scale[level] * self.temperature)
+
+
+@dataclass(frozen=True)
+class HClassifier:
+    """Learns the classifier that h-guidance follows, from runs that show each concept; no gradient through the U-Net.
+
+    After Parihar et al., "Balancing Act" (CVPR 2024). From the paper and its released code: a linear layer on h, the
+    timestep known to it (there one layer a step), trained on h of images of known attribute. Our reading: the images
+    are the positive runs' own states, seen under the neutral prompt so that the text does not tell the answer; as one
+    vector serves all timesteps, all steps share w, and h is centred and scaled in each; ridge and L-BFGS, so that the
+    result is the one minimum. The file of a concept holds its w, and in ``classifier`` the scale and bias of each step.
+
+    Attributes:
+        ridge: half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one.
+        states: of each concept's runs, at most.
+        iterations: of L-BFGS, at most.
+    """
+
+    ridge: float = 1e-3
+    states: int = 4096
+    iterations: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.ridge <= 0:
+            raise UserError(f"expected a ridge above 0, got {self.ridge}: without it there is no one solution")
+        if self.states < 2 or self.iterations < 1:
+            given = f"{self.states} and {self.iterations}"
+            raise UserError(f"expected states of at least 2 and iterations of at least 1, got {given}")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Runs that show the concepts."""
+        return frozenset({"positive"})
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """None: learnt from the concepts' own prompts."""
+        return ()
+
+    def learn(self, task: Task) -> dict[str, Concept]:
+        """One classifier for each attribute."""
+        learnt: dict[str, Concept] = {}
+        for names in exclusive(task).values():
+            neutral = neutral_of(task.prompts, names)
+            h = []
+            for name in names:
+                runs = task.runs[name, "positive"]
+                h.append(h_of_runs(task.backbone, runs, neutral, runs_within(self.states, runs), f"h of {name!r}"))
+            classes = torch.stack(h)
+            held_out = torch.arange(classes.shape[1]) % _HELD_OUT == _HELD_OUT - 1
+            classifier = fit(classes[:, ~held_out], self.ridge, self.iterations)
+            right = accuracy(classifier, classes[:, held_out]) if held_out.any() else None
+            log.info("classifier of %s: %s right on runs held out", ", ".join(names), right)
+            for k, name in enumerate(names):
+                levels = {"scale": classifier.scale.tolist(), "bias": classifier.bias[k].tolist()}
+                cost = passes(classes.shape[1] * classes.shape[2])
+                noted = {"classifier": levels, "accuracy_held_out": right, "unet_evaluations": cost}
+                learnt[name] = task.concept(name, classifier.weights[k], None, **noted)
+        return learnt
+
+
+def fit(h: Tensor, ridge: float, iterations: int) -> LinearClassifier:
+    """The classifier of least cross-entropy + ridge / 2 ||w||^2.
+
+    Args:
+        h: (K, N, T, C, H, W) of N runs that show each of K classes, at T noise levels.
+        ridge: see ``HClassifier``.
+        iterations: of L-BFGS, at most.
+    """
+    classes, _, levels = h.shape[:3]
+    size = h[0, 0, 0].numel()
+    centre = h.mean((0, 1))
+    centred = h - centre
+    scale = centred.square().mean((0, 1, 3, 4, 5)).sqrt()
+    rows = (centred / (scale * size**0.5)[:, None, None, None]).flatten(3).flatten(0, 2)
+    target = torch.arange(classes).repeat_interleave(len(rows) // classes)
+    weights, bias = torch.zeros(classes, size, requires_grad=True), torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights, bias],
+        max_iter=iterations,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(rows @ weights.T + bias, target) + ridge / 2 * weights.square().sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    found = weights.detach() / size**0.5
+    offset = found @ centre.flatten(1).T / scale
+    shape = (classes, *h.shape[3:])
+    return LinearClassifier(found.reshape(shape), scale, bias.detach()[:, None].expand(-1, levels) - offset)
+
+
+def accuracy(classifier: LinearClassifier, h: Tensor) -> float:
+    """Share of states (K, N, T, C, H, W) whose class is the likeliest."""
+    right = [
+        classifier.log_probabilities(h[k, :, level], level).argmax(1) == k
+        for k in range(h.shape[0])
+        for level in range(h.shape[2])
+    ]
+    return round(torch.cat(right).double().mean().item(), 4)

@@ -1,0 +1,72 @@
+"""RespoDiff: one vector brings the concept, a second one keeps the neutral score (Sreelatha et al., NeurIPS 2025)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.methods.losses import denoising_loss
+from hspace_exp.methods.objectives import Noisy
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit
+
+
+@dataclass(frozen=True)
+class ConceptAndNeutral:
+    """||f(h + c) - g||^2 + lambda ||f(h + sg(c) + s) - f(h)||^2 at latents z_t of neutral runs.
+
+    f is the U-Net's prediction under the neutral prompt, g the frozen model's guided one under the positive prompt
+    (``on_policy.teacher_guidance``), sg stops the gradient.
+
+    From the paper: both losses, lambda = 0.5, learning rate 1e-2, guidance 4 of g, z_t from partly denoising with the
+    neutral prompt, c + s at inference. From the released code: f is not guided, c learns from the first loss only, and
+    s learns more slowly than c, by a rate that its scripts set concept by concept (1e-2 to 1e-1; 1e-1 here). This
+    matters: s = -c makes the second loss zero, so with equal rates the two would end by cancelling. Our reading: the
+    optimisers of c and s step together (there c first), and z_t are states of whole guided runs of the neutral prompt
+    without any vector, sampled as the images are (the released code samples them anew at guidance 3, vectors added).
+
+    Attributes:
+        weight: lambda. Adam does not notice it, as each of the losses trains a vector of its own.
+        rate: learning rate of s as a share of that of c. s is trained as s / rate, which Adam, whose steps do not
+            depend on the size of gradients, turns into that share.
+    """
+
+    weight: float = 0.5
+    rate: float = 0.1
+    needs_maps: ClassVar[bool] = False
+    parts: ClassVar[int] = 2
+    passes: ClassVar[tuple[int, int]] = (1, 2)
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.weight < 0 or self.rate < 0:
+            raise UserError(f"expected weight and rate of at least 0, got {self.weight} and {self.rate}")
+
+    @property
+    def taught(self) -> bool:
+        """By the frozen model."""
+        return True
+
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,) of c and s / rate, (B, 2 C, H, W) or (B, 2 C, 1, 1)."""
+        concept, neutral = self._split(vectors, 1)
+        with torch.no_grad():
+            kept = batch.predict(backbone, HEdit())
+        wanted = batch.wanted(backbone, "score_matching")
+        brings = denoising_loss(batch.predict(backbone, HEdit(vector=concept)), wanted)
+        keeps = denoising_loss(batch.predict(backbone, HEdit(vector=concept.detach() + neutral)), kept)
+        return brings + self.weight * keeps
+
+    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The sum c + s, and the sizes of both."""
+        concept, neutral = self._split(trained, 0)
+        sizes = {f"rms_{name}": part.square().mean().sqrt().item() for name, part in (("c", concept), ("s", neutral))}
+        return concept + neutral, sizes
+
+    def _split(self, vectors: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        concept, neutral = vectors.chunk(2, dim)
+        return concept, self.rate * neutral

@@ -1,0 +1,1 @@
+"""One run: the configuration, its stages, its record."""

@@ -1,0 +1,1 @@
+"""What images are asked for: attributes, prompts, and which image shows what."""

@@ -1,0 +1,145 @@
+"""From records to tables: numbers averaged over seeds, the best marked, footers that say where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from scipy.special import stdtrit
+
+from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.tables.columns import Column, blocks_for, column
+from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
+from hspace_exp.results.tables.records import Found, by_row, by_table, find_records
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as text; "" where there is none.
+
+    Attributes:
+        value: the number.
+        interval: "low, high", or "".
+        best: whether it is the best of its column.
+    """
+
+    value: str
+    interval: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that belong together; ``cells`` holds one list a row."""
+
+    title: str
+    columns: tuple[Column, ...]
+    arrows: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods against metrics, for one experiment, model and attribute."""
+
+    title: str
+    rows: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    footers: tuple[str, ...]
+
+
+def build(paths: Iterable[str | Path], metrics: Sequence[str] | None = None) -> list[Table]:
+    """Tables of all records in and below ``paths``; see ``blocks_for`` about ``metrics``.
+
+    Raises:
+        UserError: there are no records, one is not whole, two disagree, or a metric is unknown.
+    """
+    return [make_table(found, metrics) for found in by_table(find_records(paths)).values()]
+
+
+def make_table(found: Sequence[Found], metrics: Sequence[str] | None = None) -> Table:
+    """One table of records of the same experiment, model and attribute."""
+    rows = by_row(found)
+    merged = {label: merge_seeds(records) for label, records in rows.items()}
+    originals = {label for label, records in rows.items() if records[0].method == "original"}
+    present = {name for values in merged.values() for name in values}
+    blocks = []
+    for title, columns in blocks_for(present, metrics).items():
+        shown = [_cells(c, merged, originals) for c in columns]
+        arrows = tuple(_arrow(c.metric, merged) for c in columns)
+        blocks.append(Block(title, columns, arrows, tuple(zip(*shown, strict=True))))
+    first = found[0][1]
+    columns = tuple(c for block in blocks for c in block.columns)
+    title = f"{first.experiment}: {first.attribute}, {first.model}"
+    return Table(title, tuple(rows), tuple(blocks), tuple(footers(rows, merged, columns)))
+
+
+def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
+    """Mean over seeds of each metric.
+
+    The interval has the mean of the seeds' own bootstrap bounds, which knows about images; from three seeds on it is
+    widened to Student's t interval of the seeds' values, which knows about training, where that reaches further. (Seeds
+    may share unedited images, so a spread over seeds alone could claim too much.) N is the number of images of one
+    seed, the least where they differ. A metric that is null in some seeds is null.
+    """
+    merged = {}
+    for name in dict.fromkeys(name for record in records for name in record.metrics):
+        found = [record.metrics[name] for record in records if name in record.metrics]
+        values = [m.value for m in found if m.value is not None]
+        images, better = min(m.n for m in found), found[0].higher_is_better
+        note = "; ".join(dict.fromkeys(m.note for m in found if m.note))
+        if len(values) < len(found):
+            merged[name] = MetricValue(None, None, None, images, better, note)
+            continue
+        value = fmean(values)
+        low, high = _mean([m.ci_low for m in found]), _mean([m.ci_high for m in found])
+        if len(values) >= SEEDS_FOR_T:
+            reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5
+            least, most = column(name).bounds
+            low = None if low is None else min(low, max(value - reach, least))
+            high = None if high is None else max(high, min(value + reach, most))
+        merged[name] = MetricValue(value, low, high, images, better, note)
+    return merged
+
+
+def _mean(bounds: Sequence[float | None]) -> float | None:
+    known = [bound for bound in bounds if bound is not None]
+    return fmean(known) if len(known) == len(bounds) else None
+
+
+def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], originals: set[str]) -> list[Cell]:
+    metrics = {label: values.get(shown.metric) for label, values in merged.items()}
+    texts = {label: "" if m is None else _number(m, shown.decimals) for label, m in metrics.items()}
+    rivals = {
+        label: float(texts[label])
+        for label, m in metrics.items()
+        if m is not None and m.value is not None and not (shown.beside_original and label in originals)
+    }
+    better = next((m.higher_is_better for m in metrics.values() if m is not None), None)
+    best: float | None = None
+    if shown.contest and better is not None and len(set(rivals.values())) > 1:
+        best = max(rivals.values()) if better else min(rivals.values())
+    return [
+        Cell(texts[label], _interval(m, shown.decimals), best is not None and rivals.get(label) == best)
+        for label, m in metrics.items()
+    ]
+
+
+def _number(metric: MetricValue, decimals: int) -> str:
+    if metric.value is None:
+        return "∞" if metric.note.startswith("infinite") else ""
+    return f"{round(metric.value, decimals) + 0.0:.{decimals}f}"
+
+
+def _interval(metric: MetricValue | None, decimals: int) -> str:
+    if metric is None or metric.value is None or metric.ci_low is None:
+        return ""
+    high = "∞" if metric.ci_high is None else f"{round(metric.ci_high, decimals) + 0.0:.{decimals}f}"
+    return f"{round(metric.ci_low, decimals) + 0.0:.{decimals}f}, {high}"
+
+
+def _arrow(metric: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> str:
+    better = next((values[metric].higher_is_better for values in merged.values() if metric in values), None)
+    return "" if better is None else "↑" if better else "↓"

@@ -1,0 +1,1 @@
+"""From images or runs of the frozen model to vectors."""

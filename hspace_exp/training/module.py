@@ -1,0 +1,122 @@
+"""The training loop of concept vectors: a LightningModule whose only parameter is the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from hspace_exp.io.progress import track
+from hspace_exp.io.seeding import generator
+from hspace_exp.methods.base import Training
+from hspace_exp.methods.objectives import Noisy
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.training.rows_at_once import losses_of
+
+
+class Examples(Protocol):
+    """Where batches come from."""
+
+    def draw(self, step: int) -> Noisy:
+        """The batch of one step: B rows of the first concept, then of the second, and so on.
+
+        Of several processes that train together each draws its part of every concept's rows.
+        """
+
+
+class ConceptModule(lightning.LightningModule):
+    """K vectors learnt side by side: one frozen U-Net pass serves K x B rows.
+
+    The optimisers in use work element by element, so each vector moves as if it were trained alone. What a step sees
+    depends on the seed, the step and the concept's name only, so training resumes exactly.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        training: Training,
+        names: Sequence[str],
+        examples: Examples,
+        seed: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """Take what is learnt from.
+
+        Args:
+            backbone: frozen; not a part of this module, so neither trained nor checkpointed.
+            training: how.
+            names: of K concepts.
+            examples: gives the batches.
+            seed: of initial values.
+            processes: that train together, each with a part of the rows.
+        """
+        super().__init__()
+        self.backbone, self.training_settings, self.examples = backbone, training, examples
+        self.names, self.seed, self.processes = tuple(names), seed, processes
+        channels, height, width = backbone.h_shape
+        channels = training.objective.parts * channels
+        shape = (channels, height, width) if training.vector == "spatial" else (channels, 1, 1)
+        start = [torch.randn(shape, generator=generator("vector", seed, name)) for name in self.names]
+        self.vectors = nn.Parameter(training.init_std * torch.stack(start))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Loss of one step, summed over concepts so that each has the gradient of its own mean.
+
+        The gradients of several processes are averaged: each counts its rows as the share of the batch that they are.
+        """
+        settings = self.training_settings
+        batch = self.examples.draw(self.global_step)
+        rows = len(batch.latents) // len(self.names)
+        vectors = self.vectors.repeat_interleave(rows, dim=0)
+        losses = losses_of(settings.objective, self.backbone, vectors, batch)
+        losses = losses.view(len(self.names), rows).mean(1) * (rows * self.processes / settings.batch_size)
+        if self._logged:
+            with torch.no_grad():
+                sizes, shown = self.vectors.square().mean((1, 2, 3)).sqrt(), self._of_all(losses)
+                curves = {f"loss/{name}": loss for name, loss in zip(self.names, shown, strict=True)}
+                curves |= {f"vector_rms/{name}": size for name, size in zip(self.names, sizes, strict=True)}
+            self.log_dict(curves)
+        return losses.sum()
+
+    @property
+    def _logged(self) -> bool:
+        """Whether the trainer writes this step's curves down; to hand it those of other steps takes milliseconds."""
+        trainer: Any = self.trainer  # sets this attribute where type checkers do not look
+        every = trainer.log_every_n_steps
+        wanted = trainer.loggers or self.processes > 1  # who only helps has no logger, but its part of the losses
+        return bool(wanted and every) and (self.global_step + 1) % every == 0
+
+    def _of_all(self, losses: Tensor) -> Tensor:
+        """The losses (K,) of the whole batch, from this process's part of them."""
+        whole = losses.detach().clone()
+        if self.processes > 1:
+            torch.distributed.all_reduce(whole)
+        return whole / self.processes
+
+    def configure_optimizers(self) -> Any:
+        """The method's optimiser of the vectors, and its schedule of the learning rate, where it has one."""
+        optimizer = self.training_settings.optimizer([self.vectors])
+        if self.training_settings.decay == "none":
+            return optimizer
+        total = max(1, self.trainer.max_steps)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Steps:
+    """Counts steps for the trainer, with a progress bar; each step draws its own batch."""
+
+    def __init__(self, total: int, description: str) -> None:
+        """Take the number of steps."""
+        self.total, self.description = total, description
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield 0 … total - 1."""
+        yield from track(range(self.total), description=self.description)

@@ -1,0 +1,231 @@
+"""Training batches from the model's own sampling runs, with everything before h and the teacher computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.io.progress import track
+from hspace_exp.io.seeding import generator
+from hspace_exp.methods.objectives import Noisy
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.free_memory import free_bytes
+from hspace_exp.models.split import Encoded, encode
+from hspace_exp.prompts.subjects import Wordings, wordings
+from hspace_exp.training.rows_at_once import rows_without_gradient
+from hspace_exp.training.trajectories import Trajectories
+
+RUNS = ("neutral", "positive")
+# The share of free memory that the first halves may take: the rest is for the training step.
+KEPT_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class OnPolicy:
+    """Settings: which runs states come from.
+
+    Attributes:
+        runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
+        subjects: of these prompts, in turn, see ``wordings``: what else than a person is to show the concept, e.g. some
+            professions. Empty: the concept's own prompts.
+        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
+            and at most a third of what a GPU has free.
+        teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
+    """
+
+    runs: Sequence[str] = RUNS
+    subjects: Sequence[str] = ()
+    kept_bytes: int = 4 * 2**30
+    teacher_guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse unknown runs."""
+        for run in self.runs:
+            if run not in RUNS:
+                raise unknown("run (method.training.on_policy.runs)", run, RUNS)
+        if not self.runs:
+            raise UserError(f"method.training.on_policy.runs is empty: name at least one of {', '.join(RUNS)}")
+
+
+class OnPolicyStates:
+    """B states of each of K concepts, drawn from the sampling runs of its prompts.
+
+    Runs that several concepts share (those of the neutral prompts, mostly) are there once: S states in all, of which
+    each concept uses some. So is what was computed of them, but for the teacher's predictions.
+
+    Attributes:
+        latents: (S, C, H, W) states.
+        times: (S,) their timesteps.
+        spoken: (S,) the number of each state's neutral prompt in ``neutral``.
+        neutral: embeddings of the neutral prompts.
+        counts: states that each concept uses.
+        used: (N,) which they are, one concept after the other.
+        teacher: (N, C, H, W) the frozen model's prediction there under the concept's positive prompt.
+        encoded: the first half of the U-Net under the neutral prompt in half precision, which is far finer than what
+            the loss tells apart; None where it is not kept. Where it is, all tensors are on the model's device, so that
+            a step moves nothing but indices.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompts: Mapping[str, Mapping[str, str]],
+        runs: Mapping[str, Sequence[Trajectories]],
+        *,
+        batch_size: int = 8,
+        timesteps: Sequence[int] = (0, 1000),
+        seed: int = 0,
+        subjects: Sequence[str] = (),
+        kept_bytes: int = 4 * 2**30,
+        teacher_guidance: float = 1.0,
+    ) -> None:
+        """Take the states, ask the teacher, and keep the first half of the U-Net where it fits.
+
+        Args:
+            backbone: the frozen model.
+            prompts: K concepts by name, each with ``positive`` and ``neutral``.
+            runs: sampling runs of each concept, of its ``wordings`` in turn.
+            batch_size: B.
+            timesteps: only states in [first, last) are used.
+            seed: of which states a step sees.
+            subjects: see ``OnPolicy``.
+            kept_bytes: see ``OnPolicy``.
+            teacher_guidance: see ``OnPolicy``.
+        """
+        self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
+        self.teacher_guidance = teacher_guidance
+        self.take(slice(0, batch_size))
+        worded = {name: wordings(some, subjects) for name, some in prompts.items()}
+        neutral = list(dict.fromkeys(prompt for some in worded.values() for prompt in some.neutral))
+        self.neutral = backbone.encode_prompts(neutral)
+        shared: dict[tuple[int, tuple[str, ...]], tuple[Tensor, Tensor]] = {}  # of a run: its states and their pairs
+        latents, times, spoken, used, pairs = (list[Tensor]() for _ in range(5))
+        self.counts: dict[str, int] = {}
+        for name in self.names:
+            count = 0
+            for run in runs[name]:
+                key = id(run), worded[name].neutral
+                if key not in shared:
+                    own, t, pair = _states(run, timesteps, len(worded[name].neutral))
+                    first = sum(len(some) for some in times)
+                    shared[key] = torch.arange(first, first + len(t)), pair
+                    latents.append(own)
+                    times.append(t)
+                    spoken.append(torch.tensor([neutral.index(prompt) for prompt in worded[name].neutral])[pair])
+                used.append(shared[key][0])
+                pairs.append(shared[key][1])
+                count += len(used[-1])
+            if not count:
+                raise UserError(f"no step of the sampling runs is in timesteps {list(timesteps)}: widen them")
+            self.counts[name] = count
+        self.latents, self.times, self.spoken = torch.cat(latents), torch.cat(times), torch.cat(spoken)
+        self.used = torch.cat(used)
+        self.teacher = self._taught(worded, torch.cat(pairs))
+        self.encoded = self._kept(kept_bytes)
+        if self.encoded is not None:
+            for kind in ("latents", "times", "spoken", "used", "teacher"):
+                setattr(self, kind, getattr(self, kind).to(backbone.device))
+
+    def _taught(self, worded: Mapping[str, Wordings], pairs: Tensor) -> Tensor:
+        """The frozen model's prediction under the positive prompts at all states, guided where that is asked for."""
+        device, taught = self.backbone.device, []
+        unconditional, first = self.backbone.encode_prompts([""]), 0
+        with torch.no_grad():
+            for name, count in self.counts.items():
+                positive = self.backbone.encode_prompts(list(worded[name].positive))
+                for rows in self._parts(count, f"teacher of {name!r}"):
+                    states = self.used[first : first + count][rows]
+                    latents, t = self.latents[states], self.times[states].to(device)
+                    embeds = positive.index(pairs[first : first + count][rows].to(device))
+                    output = self.backbone.predict(latents, t, embeds)
+                    if self.teacher_guidance != 1:
+                        plain = self.backbone.predict(latents, t, unconditional.expand(len(latents)))
+                        output = plain + self.teacher_guidance * (output - plain)
+                    taught.append(output.cpu())
+                first += count
+        return torch.cat(taught)
+
+    def passes(self, name: str) -> int:
+        """U-Net passes of one row, whole or half, that were made for a concept before training; shared ones count."""
+        a_state = (1 if self.teacher_guidance == 1 else 2) + (self.encoded is not None)
+        return a_state * self.counts[name]
+
+    def forget(self) -> None:
+        """Give back the memory that states and kept halves take; nothing can be drawn any more."""
+        self.encoded = None
+        self.latents = self.teacher = torch.empty(0)
+
+    def _encode(self, rows: slice) -> Encoded:
+        device = self.backbone.device
+        embeds = self.neutral.index(self.spoken[rows].to(device))
+        return encode(self.backbone, self.latents[rows], self.times[rows].to(device), embeds).to(device, torch.half)
+
+    def _kept(self, kept_bytes: int) -> Encoded | None:
+        one = self._encode(slice(0, 1))
+        wanted, free = len(self.times) * one.bytes_a_row, free_bytes(one.h.device)
+        if wanted > kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
+            return None
+        return Encoded.cat([self._encode(rows) for rows in self._parts(len(self.times), "first half")])
+
+    def _parts(self, count: int, what: str) -> Iterator[slice]:
+        """Rows that are passed at once."""
+        size = rows_without_gradient(self.backbone)
+        yield from track([slice(start, start + size) for start in range(0, count, size)], description=what)
+
+    def take(self, rows: slice) -> None:
+        """From now on draw these of the B rows of each concept only; other processes take the rest."""
+        self.taken = rows
+
+    def draw(self, step: int) -> Noisy:
+        """The batch of one step, K x B rows, or of each B those taken."""
+        device, dtype = self.backbone.device, self.backbone.dtype
+        chosen, first = [], 0
+        for name, count in self.counts.items():
+            random = generator("states", self.seed, name, step)
+            chosen.append(first + torch.randint(count, (self.batch_size,), generator=random)[self.taken])
+            first += count
+        rows = torch.cat(chosen).to(self.used.device)
+        states = self.used[rows]
+        return Noisy(
+            latents=self.latents[states].to(device),
+            timesteps=self.times[states].to(device),
+            embeds=self.neutral.index(self.spoken[states].to(device)),
+            encoded=None if self.encoded is None else self.encoded.rows(states, device, dtype),
+            teacher=self.teacher[rows].to(device),
+        )
+
+
+def _states(runs: Trajectories, timesteps: Sequence[int], prompts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, timesteps and which of so many prompts, of those states of sampling runs that are in ``timesteps``."""
+    latents, times, pairs = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1), _pairs(runs, prompts)
+    used = (times >= timesteps[0]) & (times < timesteps[1])
+    return latents[used], times[used], pairs[used]
+
+
+def _pairs(runs: Trajectories, prompts: int) -> Tensor:
+    """(N T,) which of so many prompts each state of sampling runs is of, which take them in turn."""
+    count, steps = runs.timesteps.shape
+    return (torch.arange(count) % prompts).repeat_interleave(steps)
+
+
+@torch.no_grad()
+def presence_of(backbone: Backbone, runs: Trajectories, neutral: Sequence[str]) -> Tensor:
+    """(C, H, W) mean of h over the states of sampling runs that show a concept.
+
+    Args:
+        backbone: the frozen model.
+        runs: of the positive prompts, in turn.
+        neutral: the prompts beside these, under which h is read.
+    """
+    total, count = torch.zeros(backbone.h_shape, dtype=torch.float64), 0
+    latents, times = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1)
+    embeds, pairs = backbone.encode_prompts(list(neutral)), _pairs(runs, len(neutral)).to(backbone.device)
+    rows = rows_without_gradient(backbone)
+    for some, t, of in zip(latents.split(rows), times.split(rows), pairs.split(rows), strict=True):
+        h = encode(backbone, some, t.to(backbone.device), embeds.index(of)).h
+        total, count = total + h.double().sum(0).cpu(), count + len(some)
+    return (total / count).float()

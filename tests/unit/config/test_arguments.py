@@ -1,0 +1,50 @@
+"""Typed key=value commands: what is parsed, and what a wrong line says."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from avatars_world.evaluate.__main__ import main as evaluate
+from avatars_world.train.__main__ import main as train
+from hspace_exp.config.arguments import command
+from hspace_exp.errors import UserError
+
+
+@dataclass
+class Arguments:
+    """Two arguments of different types."""
+
+    count: int = 1
+    name: str = "a"
+
+
+def test_arguments_are_typed_and_defaults_stay() -> None:
+    seen: list[Arguments] = []
+    assert command(["count=3"], Arguments, seen.append, "about") == 0
+    assert seen == [Arguments(3, "a")]
+
+
+@pytest.mark.parametrize("wrong", ["count=three", "cuont=3"])
+def test_wrong_input_is_one_line_and_exit_code_two(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([wrong], Arguments, lambda a: None, "about") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert wrong.split("=")[0] in error or "three" in error
+
+
+def test_errors_of_the_command_itself_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: Arguments) -> None:
+        raise UserError("expected a cat, got a dog")
+
+    assert command([], Arguments, fail, "about") == 2
+    assert capsys.readouterr().err == "error: expected a cat, got a dog\n"
+
+
+def test_unknown_stages_and_measurements_list_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["stage=vea"]) == 2
+    assert "Did you mean 'vae'" in capsys.readouterr().err
+    assert evaluate(["what=bais"]) == 2
+    assert "Did you mean 'bias'" in capsys.readouterr().err
+    assert train(["--help"]) == 0
+    assert "max_seconds" in capsys.readouterr().out

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.generation.generate import Sampling, claim, generate, sample_chunk
+from hspace_exp.io.claims import Claims
+from hspace_exp.methods.added import AddedVector
+from hspace_exp.methods.base import LowFrequency
+from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.plan import Item, plan
+
+TEMPLATES = ("a photo of {a} {profession}", "an image of {a} {profession}")
+SAMPLING = Sampling(2, make_scheduler, chunk_size=2)
+
+
+def edit(backbone: Backbone, strength: float, frequency: LowFrequency, branch: str = "both") -> AddedVector:
+    random = torch.Generator().manual_seed(0)
+    vectors = {name: torch.randn(backbone.h_shape, generator=random) for name in ("female", "male")}
+    return AddedVector(vectors, strength, branch, frequency)
+
+
+def test_generation_resumes_with_the_very_same_images(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    items = plan(["nurse", "doctor"], TEMPLATES, 3)
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a") == 6
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a") == 0
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "b") == 6
+    for item in (items[1], items[4]):
+        (tmp_path / "b" / item.file).unlink()
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "b") == 2
+    for item in items:
+        assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
+
+
+def test_chunks_that_another_process_takes_are_left_to_it(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    items, claims = plan(["nurse", "doctor"], TEMPLATES, 3, ["female", "male"]), Claims(tmp_path / "claims")
+    change = edit(tiny_backbone, 3.0, LowFrequency(0.35, "original", haar_lowpass))
+    assert claims.takes(1)
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 4
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 0
+    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change) == 2
+    generate(tiny_backbone, SAMPLING, items, tmp_path / "b", edit=change)
+    for item in items:
+        assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
+
+
+@pytest.mark.parametrize("frequency", [LowFrequency(), LowFrequency(0.35, "current", haar_lowpass)])
+def test_edits_go_to_their_own_targets(tiny_backbone: Backbone, frequency: LowFrequency) -> None:
+    mixed = [Item("a photo of a nurse", "nurse", i, target) for i, target in enumerate(("female", "male"))]
+    change = edit(tiny_backbone, 3.0, frequency)
+    both = sample_chunk(tiny_backbone, SAMPLING, mixed, 0, change)
+    for row, item in enumerate(mixed):
+        alone = sample_chunk(tiny_backbone, SAMPLING, [item], 0, change)
+        torch.testing.assert_close(both[row : row + 1], alone, rtol=1e-3, atol=1e-4)
+    swapped = [Item(i.prompt, i.profession, i.seed_index, "male") for i in mixed]
+    assert (sample_chunk(tiny_backbone, SAMPLING, swapped, 0, change)[0] - both[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("source", ["current", "original"])
+def test_strength_zero_without_low_frequencies_changes_nothing(tiny_backbone: Backbone, source: str) -> None:
+    items = [Item("a photo of a nurse", "nurse", 0, "female")]
+    plain = sample_chunk(tiny_backbone, SAMPLING, items, 0, None)
+    nothing = edit(tiny_backbone, 0.0, LowFrequency(0.0, source, haar_lowpass))
+    assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, items, 0, nothing), plain)
+    lifted = edit(tiny_backbone, 0.0, LowFrequency(0.35, source, haar_lowpass))
+    assert not torch.equal(sample_chunk(tiny_backbone, SAMPLING, items, 0, lifted), plain)
+
+
+def test_low_frequencies_of_the_original_differ_from_the_current_ones(tiny_backbone: Backbone) -> None:
+    items = [Item("a photo of a nurse", "nurse", i, "female") for i in range(2)]
+    images = [
+        sample_chunk(
+            tiny_backbone, SAMPLING, items, 0, edit(tiny_backbone, 3.0, LowFrequency(0.35, source, haar_lowpass))
+        )
+        for source in ("current", "original")
+    ]
+    assert images[0].shape == images[1].shape == (2, 3, 32, 32)
+    assert not torch.equal(*images)
+
+
+def test_unknown_targets_are_refused(tiny_backbone: Backbone) -> None:
+    with pytest.raises(UserError, match="unknown concept 'queen'"):
+        sample_chunk(
+            tiny_backbone, SAMPLING, [Item("a photo", "nurse", 0, "queen")], 0, edit(tiny_backbone, 1.0, LowFrequency())
+        )
+
+
+def test_a_folder_holds_images_of_one_making(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "edited"
+    claim(folder, "one")
+    (folder / "x.png").write_bytes(b"1")
+    claim(folder, "one")
+    assert (folder / "x.png").exists()
+    claim(folder, "two")
+    assert not (folder / "x.png").exists()
+    assert "another configuration" in caplog.text

@@ -1,0 +1,328 @@
+"""diffusers' own pipelines, steered: what our sampling does with the same edit, and nothing once it is over."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from torch import Tensor
+
+from hspace_exp import Concept, steer
+from hspace_exp.errors import UserError
+from hspace_exp.generation.sampling import sample_latents
+from hspace_exp.methods.base import LowFrequency
+from hspace_exp.methods.frequency import fft_lowpass, haar_lowpass
+from hspace_exp.methods.steering import Window
+from hspace_exp.models.backbone import load_backbone
+from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+
+# Of diffusers' Euler scheduler, with this NumPy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+PROMPTS = ["a photo of a doctor", "a photo of a nurse"]
+STEPS = 4
+
+
+def load(folder: Path) -> Any:
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def pipe(tiny_folder: Path) -> Any:
+    return load(tiny_folder)
+
+
+def concept(
+    *shape: int, name: str = "female", seed: int = 0, h: tuple[int, int, int] = (16, 4, 4), **more: Any
+) -> Concept:
+    vector = torch.randn(shape or h, generator=torch.Generator().manual_seed(seed))
+    return Concept(vector, name, "gender", "tiny", "abc", h, **{"method": "sdid", **more})
+
+
+def noise_of(pipe: Any, rows: int = 2) -> Tensor:
+    side = pipe.unet.config.sample_size
+    return torch.randn(rows, 4, side, side, generator=torch.Generator().manual_seed(3))
+
+
+def latents_of(pipe: Any, prompts: list[str] = PROMPTS, guidance_scale: float = 6.0, **more: Any) -> Tensor:
+    options = {"num_inference_steps": STEPS, "guidance_scale": guidance_scale, "output_type": "latent", **more}
+    return pipe(prompts, latents=noise_of(pipe, len(prompts)), **options).images
+
+
+def ours(folder: Path, edit: HEdit | None = None, guidance_scale: float = 6.0, **more: Any) -> Tensor:
+    backbone = load_backbone(folder, device="cpu")
+    noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(3))
+    settings = {"num_inference_steps": STEPS, "guidance_scale": guidance_scale, "edit": edit, **more}
+    return sample_latents(backbone, noise, backbone.encode_prompts(PROMPTS), **settings)
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def h_of(pipe: Any, make: Callable[[Any], Tensor], *args: Any, **options: Any) -> list[tuple[Tensor, Tensor]]:
+    """What h is in each call of the U-Net, before and after ``steer`` edits it."""
+    with record_hspace(pipe.unet) as before, steer(pipe, *args, **options), record_hspace(pipe.unet) as after:
+        make(pipe)
+    return list(zip(before, after, strict=True))
+
+
+def hooks_of(pipe: Any) -> int:
+    return len(pipe.unet.mid_block._forward_hooks)
+
+
+def test_the_package_itself_stays_light() -> None:
+    code = "import sys, hspace_exp; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(ImportError, match="steering"):
+        from hspace_exp import steering  # noqa: F401
+
+
+def test_names_of_the_package_are_what_they_say() -> None:
+    import hspace_exp
+
+    assert callable(hspace_exp.steer)
+    assert hspace_exp.Concept is Concept
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 6.0])
+def test_strength_0_is_vanilla_bit_for_bit_and_so_is_everything_afterwards(pipe: Any, guidance_scale: float) -> None:
+    vanilla = latents_of(pipe, guidance_scale=guidance_scale)
+    with steer(pipe, [(concept(), 0.0)]):
+        assert torch.equal(latents_of(pipe, guidance_scale=guidance_scale), vanilla)
+    with steer(pipe, [(concept(), 1.0)], frequency="haar"):
+        assert not torch.allclose(latents_of(pipe, guidance_scale=guidance_scale), vanilla, atol=1e-2)
+        assert hooks_of(pipe) == 1
+    assert hooks_of(pipe) == 0
+    assert torch.equal(latents_of(pipe, guidance_scale=guidance_scale), vanilla)
+
+
+@pytest.mark.parametrize("branch", ["both", "conditional"])
+@pytest.mark.parametrize("guidance_scale", [1.0, 6.0])
+def test_a_file_does_what_our_sampling_does_with_the_same_edit(
+    tiny_folder: Path, tmp_path: Path, pipe: Any, branch: str, guidance_scale: float
+) -> None:
+    female = concept()
+    path = female.save(tmp_path / "female.safetensors")
+    with steer(pipe, {path: 1.5}, branch=branch):
+        found = latents_of(pipe, guidance_scale=guidance_scale)
+    edit = HEdit(female.vector, 1.5, guided=guidance_scale > 1, branch=branch)
+    close(found, ours(tiny_folder, edit, guidance_scale))
+    assert not torch.allclose(found, ours(tiny_folder, None, guidance_scale), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", ["sd14", "sd21", "sdxl"])
+def test_published_families(tiny_family: Callable[[str], Path], family: str) -> None:
+    pipe, h = load(tiny_family(family)), (32, 4, 4) if family == "sdxl" else (32, 2, 2)
+    female = concept(h=h, hyperparameters={"branch": "conditional"})
+    size = {"height": 128, "width": 128}
+    vanilla = latents_of(pipe, **size)
+    with steer(pipe, [(female, 2.0)]):
+        found = latents_of(pipe, **size)
+    edit = HEdit(female.vector, 2.0, guided=True, branch="conditional")
+    close(found, ours(tiny_family(family), edit))
+    assert not torch.allclose(found, vanilla, atol=1e-3)
+    assert torch.equal(latents_of(pipe, **size), vanilla)
+
+
+def test_sdxl(tiny_sdxl_folder: Path) -> None:
+    pipe, female = load(tiny_sdxl_folder), concept(16, 1, 1)
+    with steer(pipe, [(female, 3.0)]):
+        found = latents_of(pipe)
+    close(found, ours(tiny_sdxl_folder, HEdit(female.vector, 3.0, guided=True)))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "lowpass", "weight", "branch"),
+    [
+        ("haar", haar_lowpass, 0.35, None),
+        ("fft", fft_lowpass, 0.35, None),
+        (LowFrequency(0.5, "current", haar_lowpass, "both"), haar_lowpass, 0.5, "both"),
+    ],
+)
+def test_low_frequencies(
+    tiny_folder: Path, pipe: Any, frequency: Any, lowpass: Any, weight: float, branch: str | None
+) -> None:
+    female = concept(hyperparameters={"branch": "conditional"})
+    with steer(pipe, [(female, 1.0)], frequency=frequency):
+        found = latents_of(pipe)
+    edit = HEdit(female.vector, 1.0, None, lowpass, weight, guided=True, branch="conditional", lowpass_branch=branch)
+    close(found, ours(tiny_folder, edit))
+
+
+@pytest.mark.parametrize("window", [(0.0, 0.5), (0.25, 0.75), (0.5, 1.0)])
+def test_a_window_counts_the_steps_of_each_run(tiny_folder: Path, pipe: Any, window: tuple[float, float]) -> None:
+    female, part = concept(), Window(*window)
+    backbone = load_backbone(tiny_folder, device="cpu")
+    edit = HEdit(female.vector, 1.0, guided=True)
+
+    def hooks(done: float) -> Any:
+        return edit_hspace(backbone.unet, edit if done in part else HEdit(guided=True))
+
+    noise, embeds = noise_of(pipe), backbone.encode_prompts(PROMPTS)
+    with steer(pipe, [(female, 1.0)], window=window):
+        for steps in (4, 8, 8):
+            settings = {"num_inference_steps": steps, "guidance_scale": 6.0}
+            found = latents_of(pipe, **settings)
+            close(found, sample_latents(backbone, noise, embeds, hooks=hooks, **settings))
+
+
+def test_a_run_that_was_broken_off_does_not_shift_the_next_ones_window(pipe: Any) -> None:
+    def stop(pipe: Any, step: int, t: Any, given: dict[str, Any]) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    with steer(pipe, [(concept(), 1.0)], window=(0.5, 1.0)):
+        expected = latents_of(pipe)
+        with pytest.raises(KeyboardInterrupt):
+            latents_of(pipe, callback_on_step_end=stop)
+        assert torch.equal(latents_of(pipe), expected)
+
+
+def test_a_window_follows_schedulers_that_call_the_unet_more_often(pipe: Any) -> None:
+    pipe.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    calls = 2 * STEPS - 1
+    found = h_of(pipe, latents_of, [(concept(), 1.0)], window=(0.5, 1.0))
+    assert [torch.equal(*pair) for pair in found] == [i / calls < 0.5 for i in range(calls)]
+
+
+def test_several_concepts_add_up_whatever_their_order_and_shape(tiny_folder: Path, pipe: Any) -> None:
+    female, old = concept(), concept(16, 1, 1, name="old", seed=1)
+    with steer(pipe, [(female, 1.0), (old, -0.5)]):
+        found = latents_of(pipe)
+    close(found, ours(tiny_folder, HEdit(female.vector - 0.5 * old.vector, guided=True)))
+    with steer(pipe, [(old, -0.5), (female, 1.0)]):
+        assert torch.equal(latents_of(pipe), found)
+    with steer(pipe, [(female, 1.0)]), steer(pipe, [(old, -0.5)]):
+        close(latents_of(pipe), found)
+
+
+def test_each_concept_enters_its_own_branch(pipe: Any) -> None:
+    one, other = concept(hyperparameters={"branch": "conditional"}), concept(name="old", seed=1)
+    low = LowFrequency(0.5, "current", haar_lowpass, "both")
+    vanilla, edited = h_of(pipe, latents_of, [(one, 1.0), (other, 2.0)], frequency=low)[0]
+    unconditional, conditional = (edited - vanilla - 0.5 * haar_lowpass(vanilla)).chunk(2)
+    torch.testing.assert_close(unconditional, (2 * other.vector).expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
+    both = one.vector + 2 * other.vector
+    torch.testing.assert_close(conditional, both.expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="different branches"), steer(pipe, [(one, 1), (other, 2)], frequency="haar"):
+        pass
+
+
+def test_half_precision_stays_half(pipe: Any) -> None:
+    pipe.to(torch.bfloat16)
+    with steer(pipe, [(concept(), 1.0)]):
+        found = pipe(PROMPTS, num_inference_steps=2, output_type="latent").images
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()
+
+
+def test_a_vector_of_another_shape_is_refused_and_the_hook_goes_away(pipe: Any) -> None:
+    vanilla = latents_of(pipe)
+    for shape, given in (((8, 1, 1), r"\(8, 1, 1\)"), ((16, 8, 8), r"\(16, 8, 8\)")):
+        wrong = concept(*shape, h=(shape[0], 8, 8))
+        message = rf"'female' is {given} for 'tiny'.*has h \(16, 4, 4\)"
+        with pytest.raises(UserError, match=message), steer(pipe, [(wrong, 1.0)]):
+            latents_of(pipe)
+        assert hooks_of(pipe) == 0
+    assert torch.equal(latents_of(pipe), vanilla)
+
+
+def test_a_spatial_vector_belongs_to_one_image_size_and_a_channel_vector_to_all(pipe: Any) -> None:
+    latents = torch.randn(1, 4, 16, 16)
+    options = {"num_inference_steps": 1, "output_type": "latent", "height": 64, "width": 64, "latents": latents}
+    with steer(pipe, [(concept(16, 1, 1), 1.0)]):
+        latents_of(pipe)
+        pipe("a nurse", **options)
+    with steer(pipe, [(concept(), 1.0)]):
+        latents_of(pipe)
+        with pytest.raises(UserError, match=r"has h \(16, 8, 8\)"):
+            pipe("a nurse", **options)
+
+
+def test_methods_with_an_edit_of_their_own_are_mentioned_once(pipe: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for method, expected in (("focused", 1), ("focused_no_gate", 1), ("focused_no_edit", 0), ("sdid", 0)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "hspace_exp"), steer(pipe, [(concept(method=method), 1.0)]):
+            latents_of(pipe)
+        assert [record.message for record in caplog.records] == [
+            f"'female' ({method}): applied as plain s * v here, without the edit of the method"
+        ] * expected
+
+
+def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder: Path, tmp_path: Path) -> None:
+    female = [(concept(), 1.0)]
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("no concept file", {"concepts": {tmp_path / "x.safetensors": 1.0}}),
+        ("at least one concept", {"concepts": {}}),
+        ("pairs, got a Concept", {"concepts": [concept()]}),
+        ("finite number as the strength", {"concepts": [(concept(), float("nan"))]}),
+        ("finite number as the strength", {"concepts": [(concept(), "1")]}),
+        ("Did you mean 'haar'", {"concepts": female, "frequency": "har"}),
+        ("a pipeline does not make", {"concepts": female, "frequency": LowFrequency(0.3, "original", haar_lowpass)}),
+        ("Choices: both, conditional", {"concepts": female, "branch": "unconditional"}),
+        (r"window \(start, stop\)", {"concepts": female, "window": (0.5,)}),
+        ("0 <= start < stop <= 1", {"concepts": female, "window": (0.5, 0.5)}),
+    ]
+    for message, given in cases:
+        with pytest.raises(UserError, match=message), steer(pipe, **given):
+            pass
+    backbone = load_backbone(tiny_folder, device="cpu")
+    with pytest.raises(UserError, match="pipeline with a U-Net, got Backbone"), steer(backbone, female):
+        pass
+    pipe.unet.compile(backend="eager")
+    with pytest.raises(UserError, match="compiled"), steer(pipe, female):
+        pass
+    assert hooks_of(pipe) == 0
+
+
+def test_pipelines_that_guide_with_three_parts_are_refused(pipe: Any) -> None:
+    guided = diffusers.StableDiffusionPAGPipeline.from_pipe(pipe)
+    message = "StableDiffusionPAGPipeline guides with a third part"
+    with pytest.raises(UserError, match=message), steer(guided, [(concept(), 1.0)]):
+        pass
+
+
+def test_image_to_image(pipe: Any) -> None:
+    variant = diffusers.StableDiffusionImg2ImgPipeline.from_pipe(pipe)
+    variant.set_progress_bar_config(disable=True)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def make(pipe: Any) -> Tensor:
+        random = torch.Generator().manual_seed(1)
+        options = {"strength": 0.5, "num_inference_steps": 8, "output_type": "latent", "generator": random}
+        return pipe("a photo of a nurse", image, **options).images
+
+    vanilla = make(variant)
+    found = h_of(variant, make, [(concept(), 1.0)], window=(0.5, 1.0))
+    assert [torch.equal(*pair) for pair in found] == [True, True, False, False]
+    assert torch.equal(make(variant), vanilla)
+
+
+@pytest.mark.parametrize("kind", ["inpainting", "controlnet"])
+def test_other_variants(pipe: Any, kind: str) -> None:
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    if kind == "inpainting":
+        variant = diffusers.StableDiffusionInpaintPipeline.from_pipe(pipe)
+        more = {"image": image, "mask_image": torch.ones(1, 1, 32, 32)}
+    else:  # three channel counts: the image is halved twice, as by this VAE
+        net = diffusers.ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 4, 4))
+        variant = diffusers.StableDiffusionControlNetPipeline(**pipe.components, controlnet=net)
+        more = {"image": image}
+    variant.set_progress_bar_config(disable=True)
+    conditional = concept(hyperparameters={"branch": "conditional"})
+
+    def make(pipe: Any) -> Tensor:
+        return pipe(PROMPTS[0], num_inference_steps=2, height=32, width=32, output_type="latent", **more).images
+
+    for before, after in h_of(variant, make, [(conditional, 1.0)]):
+        assert torch.equal(after[:1], before[:1])
+        close(after[1:] - before[1:], conditional.vector[None])

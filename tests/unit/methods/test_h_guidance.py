@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.methods.added import low_frequencies
+from hspace_exp.methods.base import LowFrequency, Method
+from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.h_classifier import LinearClassifier
+from hspace_exp.methods.h_guidance import HGuidance, HGuidanceEdit, own_rows
+from hspace_exp.methods.steering import Window
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import record_hspace
+from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.plan import Item
+
+SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
+ITEMS = [Item("a photo of a nurse", "nurse", 0, "male"), Item("a photo of a doctor", "doctor", 0, "")]
+
+
+@pytest.fixture
+def concepts(tiny_backbone: Backbone) -> dict[str, Concept]:
+    made = {}
+    for k, name in enumerate(("female", "male")):
+        vector = torch.randn(tiny_backbone.h_shape, generator=torch.Generator().manual_seed(k)) / 16
+        levels = {"classifier": {"scale": [1.0, 2.0, 0.5], "bias": [0.1 * k, 0.0, -0.3]}}
+        shape = tiny_backbone.h_shape
+        made[name] = Concept(vector, name, "gender", "tiny", "r", shape, "h_guidance", hyperparameters=levels)
+    return made
+
+
+def h_of_a_step(backbone: Backbone, edit: object, done: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The h of one guided step before and after an edit."""
+    steering = edit(backbone, ITEMS, True)  # type: ignore[operator]
+    count = 2 * len(ITEMS) * (2 if steering.paired else 1)
+    latents = torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    embeds = backbone.encode_prompts(["a photo of a nurse"]).expand(count)
+    unet = backbone.unet
+    with torch.no_grad(), record_hspace(unet) as before, steering.hooks(done), record_hspace(unet) as after:
+        backbone.predict(latents, 500, embeds)
+    return before[0], after[0]
+
+
+@pytest.mark.parametrize("branch", ["both", "conditional"])
+def test_every_half_takes_a_step_along_its_own_gradient(
+    tiny_backbone: Backbone, concepts: dict[str, Concept], branch: str
+) -> None:
+    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, branch, temperature=2.0), 1 / 3)
+    classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device, 2.0)
+    size = 0.03 * 2.0**2 * 16 * 4 * 4
+    h = before[[0, 2]].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(classifier.log_probabilities(h, 1)[:, 1].sum(), h)
+    expected = before.clone()
+    expected[2] += size * gradient[1]
+    if branch == "both":
+        expected[0] += size * gradient[0]
+    torch.testing.assert_close(after, expected)  # and samples that are asked for nothing stay
+
+
+def test_the_likelihood_of_the_target_grows(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
+    classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
+    before, after = (
+        classifier.log_probabilities(h, 0) for h in h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.01, "both"), 0)
+    )
+    assert (after[[0, 2], 1] > before[[0, 2], 1]).all()
+
+
+def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
+    term = LowFrequency(0.5, "original", haar_lowpass)
+    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, "conditional", term), 0.0)
+    alone = low_frequencies(term, "conditional", Window(), tiny_backbone, ITEMS, True)
+    assert alone.paired
+    # rows: unconditional of unedited and edited samples, then the conditional ones
+    changed = (after - before).abs().amax((1, 2, 3)) > 0
+    assert changed.tolist() == [False] * 6 + [True, False]
+    classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
+    step = 0.03 * 256 * classifier.gradient(before[6:7], 0, torch.tensor([1]))
+    torch.testing.assert_close(after[6:7], before[6:7] + step + 0.5 * haar_lowpass(before[4:5]))
+
+
+def test_outside_the_window_nothing_happens_and_strength_zero_is_the_unedited_model(
+    tiny_backbone: Backbone, concepts: dict[str, Concept]
+) -> None:
+    late = HGuidanceEdit(concepts, 0.03, "both", window=Window(0.5, 1.0))(tiny_backbone, ITEMS, True)
+    assert isinstance(late.hooks(0.0), nullcontext)
+    plain = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, None)
+    zero = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.0, "both"))
+    torch.testing.assert_close(zero, plain)
+    moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.1, "both"))
+    assert (moved[0] - plain[0]).abs().max() > 1e-3
+    torch.testing.assert_close(moved[1], plain[1], rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_the_edited_samples() -> None:
+    assert own_rows(2, 2, True, "both").tolist() == [0, 1, 2, 3]
+    assert own_rows(2, 4, True, "both").tolist() == [2, 3, 6, 7]
+    assert own_rows(2, 4, True, "conditional").tolist() == [6, 7]
+    assert own_rows(2, 2, False, "conditional").tolist() == [0, 1]
+
+
+def test_the_method_gives_its_own_settings(concepts: dict[str, Concept]) -> None:
+    method = Method("h_guidance", {"female": 2.0, "male": 1.0}, "both", edit=HGuidance(), window=(0.2, 0.8))
+    edit = HGuidance().make(method, {}, concepts, {}, LowFrequency())
+    assert edit.strength == {"female": 2.0, "male": 1.0}
+    assert (edit.window.start, edit.window.stop) == (0.2, 0.8)
+    assert edit.temperature == 8.0
+    assert not method.keeps
+    with pytest.raises(UserError, match="temperature"):
+        HGuidance(0.0)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.methods.base import LowFrequency, Method, Training
+from hspace_exp.methods.focused import Focus
+from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.objectives import Denoising, Localised, ScoreMatching
+from hspace_exp.training.on_policy import OnPolicy
+
+ADAM = partial(torch.optim.Adam, lr=0.1)
+
+
+def test_a_method_needs_what_its_training_learns_from() -> None:
+    assert Method("original", 0.0, "both").needs == frozenset()
+    assert Method("sdid", 1.0, "conditional", Training(Denoising(), ADAM)).needs == {"images"}
+    assert Method("lwim", 1.0, "both", Training(Localised(), ADAM)).needs == {"images", "maps"}
+    runs = Training(ScoreMatching(), ADAM, on_policy=OnPolicy(("positive",)), presence=True)
+    assert Method("focused", 1.0, "both", runs).needs == {"positive"}
+
+
+def test_only_the_unedited_method_edits_nothing() -> None:
+    assert not Method("original", 0.0, "both").edits
+    assert Method("sdid", 1.0, "both", Training(Denoising(), ADAM)).edits
+    assert Method("other", 1.0, "both", edit=Focus()).keeps
+    assert not Method("other", 1.0, "both", edit=Focus(keep=0)).keeps
+
+
+def test_strengths_are_calibrated_one_by_one() -> None:
+    calibration = {"male": 0.5}
+    assert Method("x", 2.0, "both", calibration=calibration).strengths(["female", "male"]) == {"female": 2, "male": 1}
+    own = Method("x", {"female": 1.0, "male": 3.0}, "both", calibration=calibration)
+    assert own.strengths(["female", "male"]) == {"female": 1, "male": 1.5}
+    with pytest.raises(UserError, match="old"):
+        own.strength_of("old")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Method("x", 1.0, "all"), "conditional"),
+        (lambda: Training(Denoising(), ADAM, vector="spacial"), "Did you mean 'spatial'"),
+        (lambda: Training(Denoising(), ADAM, batch_size=0), "batch_size"),
+        (lambda: Training(Denoising(), ADAM, timesteps=(500, 100)), "timesteps"),
+        (lambda: Training(ScoreMatching(), ADAM, presence=True), "on_policy"),
+        (lambda: Training(Localised(), ADAM, on_policy=OnPolicy()), "attribute maps"),
+        (lambda: Training(Denoising(), ADAM, decay="cosin"), "Did you mean 'cosine'"),
+        (lambda: OnPolicy(("neutrl",)), "Did you mean 'neutral'"),
+        (lambda: Method("x", 1.0, "both", window=(0.5, 0.5)), "window"),
+        (lambda: Focus(keep=-1.0), "keep"),
+        (lambda: LowFrequency(0.35, "originl", haar_lowpass), "Did you mean 'original'"),
+        (lambda: LowFrequency(0.35), "frequency=haar"),
+    ],
+)
+def test_nonsense_is_refused(make: object, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make()  # type: ignore[operator]

@@ -1,0 +1,224 @@
+"""Records to tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scipy.stats
+
+from hspace_exp.errors import UserError
+from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.tables.build import Table, build, merge_seeds
+from hspace_exp.results.tables.columns import BLOCKS, blocks_for, column
+from hspace_exp.results.tables.footers import command_of
+from hspace_exp.results.tables.records import find_records
+
+
+def record(
+    method: str = "lwim", seed: int = 0, config: dict[str, Any] | None = None, **values: float | None
+) -> RunRecord:
+    """A record whose metrics have the given values and intervals of ± 0.1."""
+    down = ("deviation_ratio", "fid", "entanglement")
+    metrics = {
+        name: MetricValue(None, None, None, 16, True, "infinite: no background pixel changed")
+        if value is None
+        else MetricValue(value, value - 0.1, value + 0.1, 16, name not in down)
+        for name, value in values.items()
+    }
+    config = {"seed": seed, "method": {"name": method}, "protocol": {"name": "demo"}, **(config or {})}
+    return RunRecord(
+        "gender_fairness", method, "avatars", "gender", seed, metrics, [], config,
+        {"torch": "2"}, {"commit": "0123456789abcdef", "dirty": True}, "2 CPU cores", {},
+    )  # fmt: skip
+
+
+def save(folder: Path, *records: RunRecord) -> Path:
+    """Write each record into a folder of its own."""
+    for i, one in enumerate(records):
+        one.write(folder / f"{one.method}_{i}")
+    return folder
+
+
+def cell(table: Table, row: str, metric: str) -> tuple[str, str, bool]:
+    """Value, interval and mark of one number."""
+    for block in table.blocks:
+        for i, shown in enumerate(block.columns):
+            if shown.metric == metric:
+                found = block.cells[table.rows.index(row)][i]
+                return found.value, found.interval, found.best
+    raise KeyError(metric)
+
+
+def test_methods_are_rows_with_the_best_marked(tmp_path: Path) -> None:
+    save(
+        tmp_path,
+        record("sdid", deviation_ratio=0.2, success=0.9, fid=3.0),
+        record("lwim", deviation_ratio=0.1, success=0.8, fid=2.0),
+        record("original", deviation_ratio=0.7, success=0.5, fid=0.0),
+    )
+    (table,) = build([tmp_path])
+    assert table.title == "gender_fairness: gender, avatars"
+    assert table.rows == ("original", "sdid", "lwim")
+    assert cell(table, "lwim", "deviation_ratio") == ("0.100", "0.000, 0.200", True)
+    assert cell(table, "sdid", "success") == ("0.900", "0.800, 1.000", True)
+    assert not cell(table, "original", "fid")[2]
+    assert cell(table, "lwim", "fid")[2]
+    assert [b.arrows for b in table.blocks] == [("↓", "↑"), ("↓",)]
+
+
+def test_infinite_and_absent_numbers(tmp_path: Path) -> None:
+    save(tmp_path, record("original", background_psnr=None, success=0.5), record("lwim", background_psnr=25.0))
+    (table,) = build([tmp_path])
+    assert cell(table, "original", "background_psnr") == ("∞", "", False)
+    assert cell(table, "lwim", "success") == ("", "", False)
+
+
+def test_a_tie_is_no_victory(tmp_path: Path) -> None:
+    save(tmp_path, record("sdid", success=0.90001, entanglement=0.2), record("lwim", success=0.90002, entanglement=0.2))
+    (table,) = build([tmp_path])
+    assert not any(c.best for block in table.blocks for row in block.cells for c in row)
+
+
+def test_two_seeds_average_values_and_bounds() -> None:
+    merged = merge_seeds([record(seed=0, success=0.5), record(seed=1, success=0.7)])["success"]
+    assert merged.value == pytest.approx(0.6)
+    assert (merged.ci_low, merged.ci_high) == (pytest.approx(0.5), pytest.approx(0.7))
+    assert merged.n == 16
+
+
+def test_many_seeds_widen_to_the_t_interval() -> None:
+    values = [0.2, 0.5, 0.8]
+    merged = merge_seeds([record(seed=i, success=v, fid=v) for i, v in enumerate(values)])
+    low, high = scipy.stats.t.interval(0.95, 2, loc=0.5, scale=scipy.stats.sem(values))
+    assert low < 0
+    assert (merged["success"].ci_low, merged["success"].ci_high) == (0, 1)
+    assert merged["fid"].ci_high == pytest.approx(high)
+    narrow = merge_seeds([record(seed=i, success=0.5) for i in range(3)])["success"]
+    assert (narrow.ci_low, narrow.ci_high) == (pytest.approx(0.4), pytest.approx(0.6))
+
+
+def test_a_seed_without_number_leaves_none() -> None:
+    merged = merge_seeds([record(seed=0, background_psnr=None), record(seed=1, background_psnr=20.0)])
+    assert merged["background_psnr"].value is None
+
+
+def test_seeds_share_a_row_and_other_configurations_do_not(tmp_path: Path) -> None:
+    save(
+        tmp_path,
+        record(seed=0, success=0.5),
+        record(seed=1, success=0.6),
+        record(seed=0, success=0.9, config={"frequency": {"weight": 0.5}}),
+    )
+    (table,) = build([tmp_path])
+    assert set(table.rows) == {"lwim", "lwim, λ 0.5"}
+    assert cell(table, "lwim", "success")[0] == "0.550"
+    assert any(line.startswith("Seeds:") and "0, 1" in line for line in table.footers)
+
+
+def test_folders_devices_and_loggers_are_no_other_configuration(tmp_path: Path) -> None:
+    a = record(seed=0, success=0.5, config={"run_dir": "a", "logger": "csv"})
+    b = record(seed=1, success=0.6, config={"run_dir": "b", "logger": "wandb"})
+    assert build([save(tmp_path, a, b)])[0].rows == ("lwim",)
+
+
+def test_copies_count_once_and_contradictions_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, record(success=0.5), record(success=0.5))
+    assert cell(build([tmp_path])[0], "lwim", "success")[0] == "0.500"
+    save(tmp_path / "other", record(success=0.6))
+    with pytest.raises(UserError, match="two runs of lwim with seed 0 disagree"):
+        build([tmp_path])
+
+
+def test_models_and_attributes_get_tables_of_their_own(tmp_path: Path) -> None:
+    save(tmp_path, record(success=0.5), dataclasses.replace(record(success=0.6), attribute="age"))
+    assert [t.title for t in build([tmp_path])] == ["gender_fairness: age, avatars", "gender_fairness: gender, avatars"]
+
+
+def test_footers_say_where_numbers_come_from(tmp_path: Path) -> None:
+    save(tmp_path, record("original", seed=0, success=0.5), record("lwim", seed=0, success=0.6))
+    text = "\n".join(build([tmp_path])[0].footers)
+    for part in ("N = 16", "Seeds: 0", "Device: 2 CPU cores", "Commit: 0123456789ab with local changes", "bootstrap"):
+        assert part in text
+    assert (
+        "`python -m hspace_exp -m +experiment=gender_fairness model=avatars attribute=gender protocol=demo "
+        "method=original,lwim seed=0`" in text
+    )
+
+
+def test_a_recorded_command_is_shown_as_it_was(tmp_path: Path) -> None:
+    save(tmp_path, dataclasses.replace(record(success=0.5), command="python -m hspace_exp +experiment=x a=b"))
+    assert "Command: `python -m hspace_exp +experiment=x a=b`" in build([tmp_path])[0].footers
+    assert " -m +" not in command_of([record()])
+
+
+def test_wanted_metrics_in_the_wanted_order(tmp_path: Path) -> None:
+    save(tmp_path, record(success=0.5, fid=1.0, success_probe=0.4, my_metric=3.0))
+    (table,) = build([tmp_path], ["fid", "success_probe"])
+    assert [c.metric for b in table.blocks for c in b.columns] == ["fid", "success_probe"]
+    (table,) = build([tmp_path], ["all"])
+    assert [c.metric for b in table.blocks for c in b.columns] == ["success", "fid", "my_metric", "success_probe"]
+    with pytest.raises(UserError, match=r"unknown metric 'sucess'\. Did you mean 'success'"):
+        build([tmp_path], ["sucess"])
+
+
+def test_blocks_stay_narrow_and_unknown_metrics_get_a_heading() -> None:
+    assert max(map(len, BLOCKS.values())) <= 5
+    names = [f"metric_{i}" for i in range(12)]
+    assert [len(columns) for columns in blocks_for(names, ["all"]).values()] == [5, 5, 2]
+    assert column("background_psnr_flipped").decimals == 2
+    assert column("background_psnr_flipped").heading == "Background psnr flipped"
+    assert not column("judge_agreement").contest
+
+
+def test_nothing_found_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no record\.json under"):
+        find_records([tmp_path])
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_records([tmp_path / "missing"])
+    (tmp_path / "record.json").write_text('{"schema": 1')
+    with pytest.raises(UserError, match="not whole JSON"):
+        find_records([tmp_path])
+
+
+def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
+    path = record(success=0.5).write(tmp_path / "a")
+    assert len(find_records([path, path.parent, tmp_path])) == 1
+
+
+def test_how_much_of_everything_is_said_where_records_know(tmp_path: Path) -> None:
+    amounts = {
+        "professions": ["nurse", "cook"], "images_per_profession": 16, "training_images": 64, "training_steps": 600,
+        "num_inference_steps": 20, "image_seed": 0,
+    }  # fmt: skip
+    save(tmp_path / "known", record("sdid", success=0.5, config={"protocol": amounts}))
+    save(tmp_path / "unknown", record("sdid", success=0.5))
+    texts = [[line for line in build([tmp_path / k])[0].footers if "Protocol" in line] for k in ("known", "unknown")]
+    said = "2 professions × 16 images, a concept learns from 64 images in 600 steps, 20 denoising steps, image seed 0"
+    assert texts == [[f"Protocol: {said}."], []]
+
+
+def test_compositions_show_their_parts(tmp_path: Path) -> None:
+    parts = {"composition_success": 0.8, "composition_if_independent": 0.81, "success_gender": 0.9, "success_age": 0.9}
+    more = {
+        "deviation_ratio_gender": 0.1,
+        "deviation_ratio_age": 0.2,
+        "deviation_ratio_probe": 0.1,
+        "success_probe": 1.0,
+    }
+    save(
+        tmp_path, record("sdid", **parts, **more), record("lwim", success=0.8, **more, **{**parts, "success_age": 0.5})
+    )
+    (table,) = build([tmp_path])
+    shown = {block.title: [c.metric for c in block.columns] for block in table.blocks}
+    assert shown["Composition"] == [
+        "composition_success",
+        "composition_if_independent",
+        "success_age",
+        "success_gender",
+    ]
+    assert cell(table, "sdid", "success_age")[2]
+    assert not cell(table, "sdid", "composition_if_independent")[2]
+    assert "Composition" not in blocks_for(["success", "success_probe", "deviation_ratio_probe"])

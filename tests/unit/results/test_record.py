@@ -1,0 +1,183 @@
+"""Records: whole, checked, comparable."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hspace_exp.errors import UserError
+from hspace_exp.results.record import MetricValue, RunRecord, config_digest, differences, read_record, same_result
+
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "model": {"name": "avatars", "source": "/somewhere/weights", "device": "cpu"},
+    "method": {"name": "lwim", "strength": 1.0, "batch_size": 8},
+    "generation": {"batch_size": 8, "num_inference_steps": 20},
+    "trainer": {"max_steps": 100, "accelerator": "auto", "devices": 1},
+    "logger": {"_target_": "csv"},
+    "run_dir": "outputs/a",
+}
+
+
+def make(**changes: Any) -> RunRecord:
+    """A small record."""
+    values: dict[str, Any] = {
+        "experiment": "gender_fairness",
+        "method": "lwim",
+        "model": "avatars",
+        "attribute": "gender",
+        "seed": 0,
+        "metrics": {
+            "deviation_ratio": MetricValue(0.125, 0.1, 0.15, 192, False),
+            "background_psnr": MetricValue(None, None, None, 192, True, "infinite: no pixel changed"),
+        },
+        "per_profession": [{"profession": "nurse", "n": 16, "counts": {"female": 9, "male": 7}}],
+        "config": CONFIG,
+        "versions": {"torch": "2.15"},
+        "git": {"commit": "abc", "dirty": False},
+        "device": "CPU",
+        "seconds": {"generation": 12.5},
+    }
+    return RunRecord(**{**values, **changes})
+
+
+def with_value(name: str, value: Any) -> dict[str, Any]:
+    """CONFIG with the dotted ``name`` set."""
+    config = copy.deepcopy(CONFIG)
+    *path, last = name.split(".")
+    node = config
+    for part in path:
+        node = node[part]
+    node[last] = value
+    return config
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    record = make()
+    path = record.write(tmp_path)
+    assert read_record(path) == record == read_record(tmp_path)
+    data = json.loads(path.read_text())
+    assert data["schema"] == 1
+    assert data["config_digest"] == config_digest(CONFIG)
+    assert data["metrics"]["deviation_ratio"] == {
+        "value": 0.125, "ci_low": 0.1, "ci_high": 0.15, "n": 192, "higher_is_better": False,
+    }  # fmt: skip
+    assert data["metrics"]["background_psnr"]["note"].startswith("infinite")
+
+
+def test_intervals_over_professions_and_details_are_written_where_there_are_any(tmp_path: Path) -> None:
+    wide = MetricValue(0.125, 0.1, 0.15, 192, False, ci_low_professions=0.05, ci_high_professions=0.2)
+    record = make(metrics={"deviation_ratio": wide}, details={"confusion": {"counts": [[3, 0], [1, 2]]}})
+    data = json.loads(record.write(tmp_path).read_text())
+    assert data["metrics"]["deviation_ratio"]["ci_high_professions"] == 0.2
+    assert read_record(tmp_path) == record
+    del data["details"]  # as older records are
+    assert RunRecord.from_json(data).details == {}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_are_finite(number: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.fid\.value"):
+        make(metrics={"fid": MetricValue(number, 0, 0, 1, False)}).write(tmp_path)
+    with pytest.raises(UserError, match=r"per_profession\[0\]\.x"):
+        make(per_profession=[{"x": number}]).to_json()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.device", "cuda"), ("generation.batch_size", 64), ("trainer.devices", 4), ("logger", None),
+        ("run_dir", "/elsewhere"), ("model.source", "/another/checkout/weights"), ("trainer.accelerator", "gpu"),
+    ],
+)  # fmt: skip
+def test_digest_leaves_out_paths_logger_devices_and_batch_sizes(name: str, value: Any) -> None:
+    assert config_digest(with_value(name, value)) == config_digest(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 1), ("method.strength", 2.0), ("method.batch_size", 4), ("generation.num_inference_steps", 30),
+        ("trainer.max_steps", 101), ("model.source", "/somewhere/other_weights"), ("model.name", "sd15"),
+    ],
+)  # fmt: skip
+def test_digest_holds_what_decides_the_numbers(name: str, value: Any) -> None:
+    assert config_digest(with_value(name, value)) != config_digest(CONFIG)
+
+
+def test_same_result_ignores_time_device_git_and_folders() -> None:
+    elsewhere = with_value("run_dir", "/b")
+    other = make(seconds={"generation": 1.0, "x": 2}, device="GPU", git=None, config=elsewhere, command="x")
+    assert same_result(make(), other)
+
+
+def test_differences_name_the_place() -> None:
+    changed = make(per_profession=[{"profession": "nurse", "n": 16, "counts": {"female": 8, "male": 8}}])
+    assert differences(make(), changed) == [
+        "per_profession[0].counts.female: 9 != 8",
+        "per_profession[0].counts.male: 7 != 8",
+    ]
+    assert differences(make(), make(config=with_value("seed", 1)))[0].startswith("config_digest")
+    assert not same_result(make(), make(metrics={}))
+
+
+def test_tolerance_is_for_kernel_noise_only() -> None:
+    record = make()
+    noisy = make(metrics={**record.metrics, "deviation_ratio": MetricValue(0.125 + 1e-9, 0.1, 0.15, 192, False)})
+    assert not same_result(record, noisy)
+    assert same_result(record, noisy, tolerance=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not whole JSON"),
+        ('{"schema": 1, "experi', "not whole JSON"),
+        ('{"schema": 1, "seed": NaN}', "NaN is not JSON"),
+        ("[1, 2]", "not a run record"),
+        ('{"hello": 1}', "not a run record"),
+        ('{"schema": 99}', "schema 99, expected 1"),
+        ('{"schema": 1, "seed": 0}', "lacks attribute, config"),
+    ],
+)
+def test_truncated_and_foreign_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", "0"), ("metrics", []), ("metrics", {"fid": {"x": 1}}), ("git", 3)]
+)
+def test_wrong_kinds_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(UserError, match="run the command again"):
+        RunRecord.from_json({**make().to_json(), name: value})
+
+
+def test_missing_file_and_unreadable_bytes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no record at"):
+        read_record(tmp_path)
+    (tmp_path / "record.json").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(UserError, match="not whole JSON"):
+        read_record(tmp_path)
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make().seed = 1  # type: ignore[misc]
+
+
+def test_import_needs_no_torch() -> None:
+    code = "import sys, hspace_exp.results.record; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
