@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.pairs import Pair, load_images, read_manifest
+from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import write_bytes
+from hspace_exp.io.images import load_images
 from hspace_exp.results.grid import GAP, LINE
 
 PROFESSIONS = (

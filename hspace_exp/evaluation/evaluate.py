@@ -27,11 +27,11 @@ from hspace_exp.evaluation.items import Row, entanglement_matrix, judged_rows, w
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.measures import DISTRIBUTIONS, content_measures, distribution_measures
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
 from hspace_exp.evaluation.split import Split, look_at_all
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.results.record import MetricValue
 
 

@@ -16,10 +16,10 @@ from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.evaluation.split import Split
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
 

@@ -13,8 +13,8 @@ from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import RowMean, WorstGroupShare
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import Seen
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import write_text
 
 FILE_NAME = "judged.csv"

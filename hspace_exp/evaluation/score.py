@@ -20,9 +20,9 @@ from hspace_exp.evaluation.items import IDENTITY, Row
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.measures import DISTRIBUTIONS
 from hspace_exp.evaluation.metrics import Share
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.sets import features_of, set_distances
 from hspace_exp.evaluation.sources import Source
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.prompts.attributes import JOIN, parts_of
 from hspace_exp.results.record import read_record
 

@@ -13,7 +13,8 @@ from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, Shared
 from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, pasted_ssim
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.pairs import Pair, as_float, load_images
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.images import as_float, load_images
 
 # (B, H, W, 3) uint8 images → (B, 1, H, W) mask of the person, bool or in [0, 1].
 PersonMasks = Callable[[Tensor], Tensor]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hspace_exp.evaluation.items import Row
 from hspace_exp.evaluation.measure import Measure
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_safetensors
 from hspace_exp.io.claims import Claims
 from hspace_exp.io.progress import track

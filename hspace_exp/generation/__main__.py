@@ -85,17 +85,17 @@ def _make(given: list[str]) -> None:
 
     from hspace_exp.doctor.needs import pipeline
     from hspace_exp.doctor.require import require_all
-    from hspace_exp.evaluation.pairs import read_manifest
     from hspace_exp.generation import request
     from hspace_exp.generation.generate import Sampling, claim, generate
+    from hspace_exp.generation.manifest import read_manifest, write_manifest
     from hspace_exp.io.atomic import save_png
     from hspace_exp.io.digest import digest, essential
     from hspace_exp.io.progress import quieten
     from hspace_exp.models.loading import resolve_device
+    from hspace_exp.models.prompts import check_prompts
     from hspace_exp.pipeline.stages import make_edit
     from hspace_exp.prompts.attributes import kept_by, prompts_of
     from hspace_exp.prompts.explicit import explicit_prompts
-    from hspace_exp.prompts.plan import check_prompts, write_manifest
     from hspace_exp.results.grid import strip
 
     quieten()
@@ -117,7 +117,7 @@ def _make(given: list[str]) -> None:
     method = replace(method, strength=amounts, calibration={})
     require_all([pipeline(plain["model"])])
     backbone = instantiate(cfg.model, _convert_="all")
-    check_prompts(backbone, [plain["prompt"]])
+    check_prompts(backbone.encode_prompts, [plain["prompt"]])
     for concept in concepts.values():
         concept.check(backbone)
     keep = kept_by(groups) if method.keeps else {}

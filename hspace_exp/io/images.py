@@ -1,4 +1,4 @@
-"""PNG files that a resumed run may trust, or make again."""
+"""Image files: read and written by several threads, and trusted by a resumed run only where they are whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.cores import cores
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # Threads that write images: compression takes 50 ms of an image of 512 px, and lets other threads run.
 WRITERS = 8
+# Threads that read images.
+READERS = 4
 
 # Thousands of images are written beside the sampling: a seventh more bytes, a quarter of the time.
 FAST = 1
@@ -81,3 +85,37 @@ def save_all(paths: Sequence[Path], images: Tensor) -> None:
     """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all."""
     with saver() as save:
         save(paths, images)
+
+
+def load_images(paths: Sequence[Path]) -> Tensor:
+    """Read images of one size, several at once where the process may use several threads; (B, H, W, 3) uint8.
+
+    Raises:
+        UserError: a file is missing or no whole image, or sizes differ.
+    """
+    readers = min(READERS, torch.get_num_threads(), len(paths))
+    if readers > 1:
+        with ThreadPoolExecutor(readers) as pool:
+            arrays = list(pool.map(_read, paths))
+    else:
+        arrays = [_read(path) for path in paths]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            height, width = array.shape[:2]
+            raise UserError(f"{path} is {width} x {height} pixels, unlike {paths[0]}: evaluate images of one size")
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"no image at {path}: run the generation stage again") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
+
+
+def as_float(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) float32 in [0, 1]."""
+    return images.permute(0, 3, 1, 2).to(torch.float32) / 255

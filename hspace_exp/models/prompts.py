@@ -169,3 +169,15 @@ class PromptEncoder:
                 mask[start : start + len(wanted)] = True
                 return mask
         raise UserError(f"expected the words {words!r} in the prompt, got {prompt!r}: name words that it contains")
+
+
+def check_prompts(encode: Callable[[Sequence[str]], PromptEmbeds], prompts: Sequence[str]) -> None:
+    """Refuse prompts that the model's tokenizer does not take whole, before anything expensive happens.
+
+    Args:
+        encode: a backbone's ``encode_prompts``.
+        prompts: of all images.
+    """
+    if not prompts:
+        raise UserError("there are no prompts: name at least one profession and one template")
+    encode(list(dict.fromkeys(prompts)))

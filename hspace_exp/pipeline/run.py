@@ -24,15 +24,16 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
-from hspace_exp.evaluation.pairs import read_manifest
 from hspace_exp.evaluation.split import Split
 from hspace_exp.generation.generate import Sampling
+from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import quieten
 from hspace_exp.models.loading import fingerprint, resolve_device
+from hspace_exp.models.prompts import check_prompts
 from hspace_exp.pipeline.assist import Assistant
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.parallel import Helpers, check_devices, helpers
@@ -41,7 +42,7 @@ from hspace_exp.pipeline.stages import make_concepts, make_images, make_maps, ma
 from hspace_exp.prompts.attributes import Group, groups_of, judged_by, kept_by, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.own_concept import take_own_concept
-from hspace_exp.prompts.plan import check_prompts, plan
+from hspace_exp.prompts.plan import plan
 from hspace_exp.prompts.subjects import warn_of_unsaid, wordings
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.provenance import describe_device, shareable
@@ -196,7 +197,9 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
     for some in concepts:
         warn_of_unsaid(some, method.subjects)
     said = [wordings(some, method.subjects) for some in concepts]
-    check_prompts(backbone, [*(p for some in said for p in (*some.positive, *some.neutral)), *_prompts(items)])
+    check_prompts(
+        backbone.encode_prompts, [*(p for some in said for p in (*some.positive, *some.neutral)), *_prompts(items)]
+    )
     usual = CHUNK
     if backbone.small:
         usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU

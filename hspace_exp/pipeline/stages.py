@@ -15,11 +15,12 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation.generate import claim, generate, take_originals
+from hspace_exp.generation.manifest import write_manifest
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
+from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
@@ -29,7 +30,6 @@ from hspace_exp.methods.steering import Edit, Window
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.seat import FOLDER
 from hspace_exp.prompts.attributes import Prompts
-from hspace_exp.prompts.plan import write_manifest
 from hspace_exp.training import dataset
 from hspace_exp.training.data_parallel import Alone, Leader, Partners
 from hspace_exp.training.dataset import Positives

@@ -1,20 +1,14 @@
-"""Which images a run makes: prompts, seeds, what each is asked for, and the manifest that lists them."""
+"""Which images a run makes: prompts, seeds, and what each is asked for."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.pairs import COLUMNS
-from hspace_exp.io.atomic import write_text
+from hspace_exp.errors import unknown
 from hspace_exp.io.seeding import generator
-from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import parts_of
 from hspace_exp.prompts.wording import article
 
@@ -78,28 +72,3 @@ def target_of(concepts: Sequence[str], assignment: str, seed: int, p: int, profe
     if assignment not in concepts:
         raise unknown("assignment", assignment, ("balanced", "random", *concepts))
     return assignment
-
-
-def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, float], edited: bool) -> Path:
-    """Write ``manifest.csv``. Without an edit the edited image is the unedited one.
-
-    ``strength`` is each concept's; of a composition the manifest tells the largest of its parts.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for item in items:
-        original = f"images/original/{item.file}"
-        shown = f"images/edited/{item.file}" if edited else original
-        amount = max((strength[name] for name in item.parts), default=0.0) if edited else 0.0
-        writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
-    path = run_dir / "manifest.csv"
-    write_text(path, text.getvalue())
-    return path
-
-
-def check_prompts(backbone: Backbone, prompts: Sequence[str]) -> None:
-    """Refuse prompts that the model's tokenizer does not take whole, before anything expensive happens."""
-    if not prompts:
-        raise UserError("there are no prompts: name at least one profession and one template")
-    backbone.encode_prompts(list(dict.fromkeys(prompts)))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hspace_exp.evaluation.pairs import Pair, load_images
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.images import load_images
 
 GAP, LINE = 4, 16
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
-from hspace_exp.evaluation.pairs import Pair, read_manifest
+from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import save_png, write_text
 from hspace_exp.io.digest import config_digest
 from hspace_exp.io.images import missing

@@ -14,10 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hspace_exp.evaluation.pairs import load_images
 from hspace_exp.generation.generate import Sampling
 from hspace_exp.io.atomic import save_safetensors, write_json
-from hspace_exp.io.images import missing, save_all
+from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.masks import MaskProvider

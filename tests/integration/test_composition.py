@@ -12,7 +12,8 @@ import torch
 
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
-from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.generation.manifest import read_manifest
+from hspace_exp.io.images import load_images
 from hspace_exp.results.record import read_record
 
 Cli = Callable[..., Any]

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.evaluation.pairs import load_images, read_manifest
+from hspace_exp.generation.manifest import read_manifest
+from hspace_exp.io.images import load_images
 from hspace_exp.methods.objectives import Localised
 from hspace_exp.results.record import differences, read_record
 

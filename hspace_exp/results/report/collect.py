@@ -9,7 +9,7 @@ from pathlib import Path
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.items import FILE_NAME as JUDGED
 from hspace_exp.evaluation.items import IDENTITY, read_judged
-from hspace_exp.evaluation.pairs import Pair, read_manifest
+from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.records import Found, find_records
 from hspace_exp.results.tables.variants import strength_of

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from hspace_exp.evaluation.concept_geometry import concept_cosines
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.results.report import numbers
 from hspace_exp.results.report.collect import Run, chosen
 from hspace_exp.results.report.curves import strength_curves

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 
 

@@ -17,7 +17,7 @@ from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.functional.parity import intersect, part_of
 from hspace_exp.evaluation.image_metric import item_keys
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 
 GENDERS, TONES, SCENES = ("female", "male"), ("light", "tan", "dark"), ("office", "forest")

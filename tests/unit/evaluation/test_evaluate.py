@@ -18,9 +18,9 @@ from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import Share
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.seen import subject_prompt
 from hspace_exp.evaluation.split import Split
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.claims import Claims
 

@@ -13,7 +13,7 @@ import torch
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
 from hspace_exp.evaluation.openclip import OpenClip
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 
 
 @pytest.fixture(scope="module")

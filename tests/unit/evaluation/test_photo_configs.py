@@ -14,8 +14,8 @@ from torchvision.models import get_model, squeezenet1_1
 
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.person_segmenter import CLASSES
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.reproduce.runs import composed
 
 SEGMENTER = "lraspp_mobilenet_v3_large"

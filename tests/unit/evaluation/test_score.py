@@ -16,9 +16,9 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.__main__ import Arguments, main, run
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import OpenClipFeatures
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.score import is_foreign, score
 from hspace_exp.evaluation.sources import find_source
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import read_record
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hspace_exp.io.images import is_whole, missing, save_all, saver, to_uint8
+from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import save_png
+from hspace_exp.io.images import as_float, is_whole, load_images, missing, save_all, saver, to_uint8
 
 
-def test_images_round_trip(tmp_path: Path) -> None:
+def test_written_images_round_trip(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
     paths = [tmp_path / f"{i}.png" for i in range(2)]
     save_all(paths, images)
@@ -50,3 +52,42 @@ def test_images_are_saved_in_the_background_and_errors_come_back(tmp_path: Path)
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match="file"), saver() as save:
         save([tmp_path / "file" / "x.png"] * 2, images)
+
+
+def test_images_round_trip(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    save_png(tmp_path / "a.png", image)
+    loaded = load_images([tmp_path / "a.png"] * 2)
+    assert np.array_equal(loaded[1].numpy(), image)
+    assert as_float(loaded).shape == (2, 3, 4, 6)
+    assert as_float(loaded).max().item() == pytest.approx(image.max() / 255)
+
+
+def test_threads_change_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, file in enumerate(files):
+        save_png(file, np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(load_images(files))
+        with pytest.raises(UserError, match=r"no image at .*gone\.png"):
+            load_images([*files, tmp_path / "gone.png"])
+    assert torch.equal(*found)
+
+
+def test_bad_images_are_named(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    save_png(tmp_path / "b.png", np.zeros((4, 8, 3), np.uint8))
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    save_png(tmp_path / "c.png", noise)
+    cut = (tmp_path / "c.png").read_bytes()[:2000]
+    (tmp_path / "c.png").write_bytes(cut)
+    (tmp_path / "d.png").write_bytes(b"hello")
+    with pytest.raises(UserError, match=r"b\.png is 8 x 4 pixels"):
+        load_images([tmp_path / "a.png", tmp_path / "b.png"])
+    for name in ("c.png", "d.png"):
+        with pytest.raises(UserError, match=rf"{name} is no whole image"):
+            load_images([tmp_path / name])
+    with pytest.raises(UserError, match="no image at"):
+        load_images([tmp_path / "missing.png"])

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from hspace_exp.errors import UserError
+from hspace_exp.generation.manifest import write_manifest
 from hspace_exp.prompts.attributes import Group, groups_of, judged_by, kept_by, learnt_together, parts_of, targets
-from hspace_exp.prompts.plan import Item, plan, write_manifest
+from hspace_exp.prompts.plan import Item, plan
 
 TEMPLATES = ("a photo of {a} {profession}",)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.pairs import read_manifest
-from hspace_exp.prompts.plan import plan, write_manifest
+from hspace_exp.generation.manifest import read_manifest, write_manifest
+from hspace_exp.prompts.plan import plan
 
 TEMPLATES = ("a photo of {a} {profession}", "an image of {a} {profession}")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hspace_exp.evaluation.pairs import Pair
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.grid import pair_grid, strip
 

@@ -14,8 +14,8 @@ import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.items import write_judged
-from hspace_exp.evaluation.pairs import Pair
 from hspace_exp.evaluation.sources import write_manifest
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import MetricValue, RunRecord
 from hspace_exp.results.report.__main__ import main

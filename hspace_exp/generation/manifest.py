@@ -1,22 +1,18 @@
-"""Pairs of images to evaluate, as ``manifest.csv`` lists them."""
+"""``manifest.csv``: every pair of an unedited image and its edited twin, what it shows and what it was asked for."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-
 from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import write_text
+from hspace_exp.prompts.plan import Item
 
 COLUMNS = ("prompt", "profession", "seed_index", "target", "strength", "original", "edited")
-READERS = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,24 @@ class Pair:
     def name(self) -> str:
         """What makes the pair unique in a manifest, the same for every method."""
         return "\x1f".join((self.profession, self.prompt, str(self.seed_index), self.target))
+
+
+def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, float], edited: bool) -> Path:
+    """Write ``manifest.csv``. Without an edit the edited image is the unedited one.
+
+    ``strength`` is each concept's; of a composition the manifest tells the largest of its parts.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item in items:
+        original = f"images/original/{item.file}"
+        shown = f"images/edited/{item.file}" if edited else original
+        amount = max((strength[name] for name in item.parts), default=0.0) if edited else 0.0
+        writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
+    path = run_dir / "manifest.csv"
+    write_text(path, text.getvalue())
+    return path
 
 
 def read_manifest(path: str | Path) -> list[Pair]:
@@ -79,37 +93,3 @@ def read_manifest(path: str | Path) -> list[Pair]:
         ]
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} holds a broken row ({error}): run the generation stage again") from error
-
-
-def load_images(paths: Sequence[Path]) -> Tensor:
-    """Read images of one size, several at once where the process may use several threads; (B, H, W, 3) uint8.
-
-    Raises:
-        UserError: a file is missing or no whole image, or sizes differ.
-    """
-    readers = min(READERS, torch.get_num_threads(), len(paths))
-    if readers > 1:
-        with ThreadPoolExecutor(readers) as pool:
-            arrays = list(pool.map(_read, paths))
-    else:
-        arrays = [_read(path) for path in paths]
-    for path, array in zip(paths, arrays, strict=True):
-        if array.shape != arrays[0].shape:
-            height, width = array.shape[:2]
-            raise UserError(f"{path} is {width} x {height} pixels, unlike {paths[0]}: evaluate images of one size")
-    return torch.from_numpy(np.stack(arrays))
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"no image at {path}: run the generation stage again") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
-
-
-def as_float(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) float32 in [0, 1]."""
-    return images.permute(0, 3, 1, 2).to(torch.float32) / 255
