@@ -6,10 +6,24 @@ import re
 
 from hspace_exp.errors import UserError
 
+# Words that sound otherwise than they are spelt: "an hour", "a one-eyed man", "a user". Initials are spelt: "an MRI".
+_SILENT_H = re.compile(r"h(?:our|onest|onou?r|eir)", re.IGNORECASE)
+_CONSONANT = re.compile(
+    r"eu|ewe|once\b|one\b|ufo|uk\b|uni(?:[cfqstv]|on)|unanim|us(?:[aeiu]|\b)|ut[aei]", re.IGNORECASE
+)
+_INITIALS = re.compile(r"[A-Z]{2,}\b")
+
 
 def article(word: str) -> str:
-    """``a`` or ``an``, by the first letter."""
-    return "an" if word[0].lower() in "aeiou" else "a"
+    """``a`` or ``an``, by how the word sounds.
+
+    Rules of a few lines: the package that knows every English word takes seconds to import.
+    """
+    initials = _INITIALS.match(word)
+    if initials:
+        return "an" if word[0] in "AEFHILMNORSX" else "a"
+    vowel = word[0].lower() in "aeiou" and not _CONSONANT.match(word)
+    return "an" if vowel or _SILENT_H.match(word) else "a"
 
 
 def with_word(prompt: str, profession: str, word: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.prompts.wording import with_subject, with_word
+from hspace_exp.prompts.wording import article, with_subject, with_word
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,18 @@ def test_a_prompt_without_its_profession_is_refused() -> None:
 )
 def test_the_subject_stands_where_the_person_stood(prompt: str, subject: str, expected: str | None) -> None:
     assert with_subject(prompt, subject) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        ("an", "attendant analyst engineer old hourly hour honest heir honorary umbrella unusual uninsured undertaker"),
+        ("an", "unimpressed usher ugly asian MRI HR FBI LED"),
+        (
+            "a",
+            "nurse ceo CEO one-eyed university user useful european unicorn utility unique UFO UK helpful hotel house",
+        ),
+    ],
+)
+def test_the_article_goes_by_the_sound(expected: str, words: str) -> None:
+    assert {word: article(word) for word in words.split()} == dict.fromkeys(words.split(), expected)
