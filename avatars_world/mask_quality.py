@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.masks.sam import SamMasks
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.loading import EMBEDDED
+from hspace_exp.prompts.attributes import ConceptPrompts, Concepts
 from hspace_exp.results.provenance import describe_device, git_state
 from hspace_exp.results.record import MetricValue
 
@@ -95,9 +96,7 @@ def render_truth(
     return Renders(images, latents, exact, names, tuple(range(count)) * len(concepts), seed)
 
 
-def maps_of(
-    provider: MaskProvider, backbone: Backbone, found: Renders, concepts: Mapping[str, Mapping[str, str]]
-) -> Tensor:
+def maps_of(provider: MaskProvider, backbone: Backbone, found: Renders, concepts: Concepts) -> Tensor:
     """(N, 1, S, S) maps of renders, from the heat that the provider asks for."""
     maps = torch.zeros_like(found.exact)
     for name, prompts in concepts.items():
@@ -115,7 +114,7 @@ def rendered_mask_iou(
     backbone: Backbone,
     attribute: str,
     part: str,
-    concepts: Mapping[str, Mapping[str, str]],
+    concepts: Concepts,
     images: int = 32,
     image_seed: int = 1,
 ) -> MetricValue:
@@ -162,7 +161,7 @@ def measure(a: Arguments) -> dict[str, Any]:
             raise unknown("mask provider", name, known)
     if a.images < 2:
         raise UserError(f"expected at least 2 images of each concept, got {a.images}")
-    concepts = settings["concepts"]
+    concepts = {name: ConceptPrompts.of(some) for name, some in settings["concepts"].items()}
     found = render_truth(backbone, a.attribute, settings["part"], list(concepts), a.images, a.image_seed)
     results = {}
     for name in chosen:

@@ -18,12 +18,13 @@ from benchmarks.models import NEUTRAL, POSITIVE
 from hspace_exp.methods.base import Training
 from hspace_exp.methods.objectives import Denoising, ScoreMatching
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule, Examples, Steps
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates
 from hspace_exp.training.trajectories import Trajectories
 
-PROMPTS = {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman"}
+PROMPTS = ConceptPrompts(POSITIVE, NEUTRAL, "woman")
 IMAGES = 16
 
 

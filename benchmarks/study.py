@@ -27,7 +27,7 @@ from hspace_exp.methods.base import Training
 from hspace_exp.methods.focused import Focus
 from hspace_exp.models.layouts import LAYOUTS
 from hspace_exp.pipeline.run import plain_config
-from hspace_exp.prompts.attributes import groups_of, kept_by, prompts_of
+from hspace_exp.prompts.attributes import Attribute, kept_by, prompts_of
 from hspace_exp.training.loop import evaluations
 from hspace_exp.training.on_policy import RUNS
 
@@ -78,7 +78,7 @@ def count(protocol: str, seeds: int = 1) -> Counts:
             config = plain_config(cfg)
             check(config)
             method, size = instantiate(cfg.method, _convert_="all"), config["protocol"]
-            groups = groups_of(config["attribute"]) if method.edits else ()
+            groups = Attribute.of(config["attribute"]).groups if method.edits else ()
             learnt = prompts_of(groups)
             if method.keeps:
                 learnt = {**learnt, **{n: some for own in kept_by(groups).values() for n, some in own.items()}}
@@ -98,12 +98,13 @@ def count(protocol: str, seeds: int = 1) -> Counts:
             kinds = sorted(method.needs & set(RUNS))
             for prompt in learnt.values():
                 if "images" in method.needs or "maps" in method.needs:
-                    images[prompt["positive"]] = size["training_images"]
+                    images[prompt.positive] = size["training_images"]
                 if "maps" in method.needs:
-                    masked.add(prompt["positive"])
+                    masked.add(prompt.positive)
                 for kind in kinds:
                     wanted = -(-size["training_images"] // len(kinds))
-                    runs[prompt[kind]] = max(runs.get(prompt[kind], 0), wanted)
+                    own = getattr(prompt, kind)
+                    runs[own] = max(runs.get(own, 0), wanted)
     found.passes |= {"unedited": unedited, "learnt from": steps * (sum(images.values()) + sum(runs.values()))}
     found.maps = sum(images[prompt] for prompt in masked)
     found.files += made + sum(images.values())

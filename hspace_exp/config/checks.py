@@ -11,7 +11,7 @@ from typing import Any
 
 from hspace_exp.config.schema import Config
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.prompts.attributes import groups_of, targets
+from hspace_exp.prompts.attributes import Attribute, targets
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
 ASSIGNMENTS = ("balanced", "random")
@@ -55,7 +55,7 @@ def _check_counts(config: Mapping[str, Any]) -> None:
 
 
 def _check_words(config: Mapping[str, Any]) -> None:
-    prompts, protocol, groups = config["prompts"], config["protocol"], groups_of(config["attribute"])
+    prompts, protocol, groups = config["prompts"], config["protocol"], Attribute.of(config["attribute"]).groups
     for name, values in (
         ("prompts.templates", prompts["templates"]),
         ("protocol.professions", protocol["professions"]),

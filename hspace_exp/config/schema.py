@@ -66,7 +66,7 @@ class Attribute(Group):
 
     Attributes:
         groups: of a composition, which has no concepts of its own; an image is asked for one concept of each.
-        positive, neutral, words, concept: of a concept from words alone, see ``hspace_exp.prompts.own_concept``.
+        positive, neutral, words, concept: of a concept from words alone, see ``hspace_exp.prompts.attributes``.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import huggingface_hub
 import torch
 
 from hspace_exp.models import hub
-from hspace_exp.prompts.attributes import groups_of
+from hspace_exp.prompts.attributes import Attribute
 
 Node = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def needs_of(config: Node) -> list[Need]:
         used["mask"] = config["mask"]
     found = [need for node in used.values() for need in _walk(node)]
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
-        strange = [group.name for group in groups_of(config["attribute"]) if group.name in PHOTOGRAPHED]
+        strange = [group.name for group in Attribute.of(config["attribute"]).groups if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     return list(dict.fromkeys(found))

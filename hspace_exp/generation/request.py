@@ -13,7 +13,7 @@ from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.config.command_errors import CONF
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.steering import strength_of
-from hspace_exp.prompts.attributes import JOIN, Group, targets
+from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Explicit, Group, targets
 from hspace_exp.prompts.plan import Item, target_of
 
 SUM = "sum"
@@ -146,16 +146,16 @@ def items_of(prompt: str, seeds: Any, groups: Sequence[Group], assignment: str) 
     return [Item(prompt, slug, n, target_of(choices, assignment, 0, i, slug, 0)) for i, n in enumerate(numbers)]
 
 
-def _prompts(concepts: Mapping[str, Concept]) -> dict[str, Mapping[str, str]]:
-    return {name: concept.prompts for name, concept in concepts.items()}
+def _prompts(concepts: Mapping[str, Concept]) -> dict[str, ConceptPrompts]:
+    return {name: ConceptPrompts.of(concept.prompts) for name, concept in concepts.items()}
 
 
-def _explicit(attribute: str, concepts: Mapping[str, Concept]) -> Mapping[str, list[str]]:
+def _explicit(attribute: str, concepts: Mapping[str, Concept]) -> Explicit:
     """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
     file = CONF / "attribute" / f"{attribute}.yaml"
     listed: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
     words = [concept.prompts.get("words", name) for name, concept in concepts.items()]
-    return {"words": words, "adjectives": [], "neutral": [], **listed.get("explicit", {})}
+    return Explicit(**{"words": words, **listed.get("explicit", {})})
 
 
 def _listed(value: Any) -> list[Any]:

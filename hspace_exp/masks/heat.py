@@ -8,7 +8,7 @@ attributes are still undecided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from hspace_exp.io.seeding import generator
 from hspace_exp.masks import check_heat
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.prompts.attributes import ConceptPrompts
 
 # Shares of the noise schedule. The difference's were chosen on validation renders: experiments/mask_quality.
 EVERYWHERE = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
@@ -139,17 +140,15 @@ def heatmaps(
     kind: str,
     backbone: Backbone,
     latents: Tensor,
-    prompts: Mapping[str, str],
+    prompts: ConceptPrompts,
     image_seed: int,
     indices: Sequence[int] | None = None,
 ) -> Tensor:
-    """Heat of a kind that a provider asks for; ``prompts`` has ``positive``, ``neutral`` and ``words`` of a concept."""
+    """Heat of a kind that a provider asks for, of images of the concept with these ``prompts``."""
     if kind == "difference":
-        return difference_heatmaps(
-            backbone, latents, prompts["positive"], prompts["neutral"], image_seed, indices=indices
-        )
+        return difference_heatmaps(backbone, latents, prompts.positive, prompts.neutral, image_seed, indices=indices)
     check_heat(kind)
-    return attention_heatmaps(backbone, latents, prompts["positive"], prompts["words"], image_seed, indices=indices)
+    return attention_heatmaps(backbone, latents, prompts.positive, prompts.words, image_seed, indices=indices)
 
 
 def _checked(latents: Tensor, indices: Sequence[int] | None, shares: Sequence[float], repeats: int) -> Sequence[int]:

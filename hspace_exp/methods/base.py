@@ -13,6 +13,7 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.objectives import Objective
 from hspace_exp.methods.steering import Edit, Window, strength_of
 from hspace_exp.models.hspace import BRANCHES
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.training.on_policy import OnPolicy
 from hspace_exp.training.task import Learner, Task
 
@@ -128,7 +129,7 @@ class MakeEdit(Protocol):
     def make(
         self,
         method: Method,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         concepts: Mapping[str, Concept],
         others: Mapping[str, Mapping[str, Concept]],
         frequency: LowFrequency,

@@ -19,6 +19,7 @@ from hspace_exp.methods.steering import Edit, Steering, Strength, Window
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
 
@@ -72,13 +73,13 @@ class Focus:
     def make(
         self,
         method: Method,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         concepts: Mapping[str, Concept],
         others: Mapping[str, Mapping[str, Concept]],
         frequency: LowFrequency,
     ) -> Edit:
         """The edit, see ``MakeEdit``."""
-        words = {name: (some["positive"], some["words"]) for name, some in prompts.items()}
+        words = {name: (some.positive, some.words) for name, some in prompts.items()}
         strengths, window = method.strengths(prompts), Window(*method.window)
         along = FocusedEdit(concepts, others, words, strengths, method.branch, self, frequency, window)
         if not self.foresight:

@@ -17,6 +17,7 @@ from hspace_exp.methods.h_classifier import LinearClassifier
 from hspace_exp.methods.steering import Steering, Strength, Window, no_hooks, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
 
@@ -49,7 +50,7 @@ class HGuidance:
     def make(
         self,
         method: Method,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         concepts: Mapping[str, Concept],
         others: Mapping[str, Mapping[str, Concept]],
         frequency: LowFrequency,

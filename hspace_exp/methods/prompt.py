@@ -10,6 +10,7 @@ from hspace_exp.methods.added import low_frequencies
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.steering import Steering, Window, check_targets
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import with_word
 
@@ -31,13 +32,13 @@ class AttributeWord:
     def make(
         self,
         method: Method,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         concepts: Mapping[str, Concept],
         others: Mapping[str, Mapping[str, Concept]],
         frequency: LowFrequency,
     ) -> AttributeWordEdit:
         """The edit, see ``MakeEdit``; ``adjective`` of a concept, or else its ``words``, go into the prompt."""
-        words = {name: some.get("adjective") or some["words"] for name, some in prompts.items()}
+        words = {name: some.adjective or some.words for name, some in prompts.items()}
         return AttributeWordEdit(words, method.branch, frequency, Window(*method.window))
 
 

@@ -15,14 +15,11 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.scheduler_swap import Swapped
 from hspace_exp.pipeline.parallel import Helpers
 from hspace_exp.pipeline.seat import FOLDER
-from hspace_exp.prompts.attributes import Group, Prompts, kept_by, learnt_together, prompts_of
+from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, learnt_together, prompts_of
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.subjects import Wordings, wordings
 from hspace_exp.training.on_policy import RUNS
 from hspace_exp.training.task import MakeTrainer
-
-# Of what an attribute's file says of a concept, this decides its vector.
-LEARNT_FROM = ("positive", "neutral", "words")
 
 
 @dataclass(frozen=True)
@@ -75,12 +72,12 @@ class Job:
     data_parallel: bool = False
 
     @property
-    def prompts(self) -> dict[str, Mapping[str, str]]:
-        """Concept that can be asked for → ``positive``, ``neutral`` and ``words``."""
+    def prompts(self) -> dict[str, ConceptPrompts]:
+        """Prompts of every concept that can be asked for."""
         return prompts_of(self.asked)
 
     @property
-    def keep(self) -> dict[str, Prompts]:
+    def keep(self) -> dict[str, Concepts]:
         """Other attribute → its concepts in the same form, where the method holds them fast."""
         return kept_by(self.asked) if self.method.keeps else {}
 
@@ -103,11 +100,12 @@ class Job:
         return self.cache / self.vectors_made_by
 
     @property
-    def learnt(self) -> dict[str, Mapping[str, str]]:
+    def learnt(self) -> dict[str, ConceptPrompts]:
         """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
         found = {**self.prompts, **{name: some for group in self.keep.values() for name, some in group.items()}}
-        kinds = (*LEARNT_FROM, "adjective") if self.method.subjects else LEARNT_FROM
-        return {name: {kind: found[name][kind] for kind in kinds if found[name].get(kind)} for name in sorted(found)}
+        if not self.method.subjects:  # whose prompts alone say the adjective
+            found = {name: replace(some, adjective="") for name, some in found.items()}
+        return {name: found[name] for name in sorted(found)}
 
     @property
     def worded(self) -> dict[str, Wordings]:
@@ -144,7 +142,7 @@ class Job:
             made |= {"model": self.backbone.name, "revision": self.backbone.revision}
         else:
             prompts = self.learnt[name]
-            made = {"kind": "generated", "prompt": prompts["positive"], "words": prompts["words"]}
+            made = {"kind": "generated", "prompt": prompts.positive, "words": prompts.words}
             made |= {"sampling": self.learning.describe(self.backbone)}
         return {**made, "image_seed": self.image_seed}
 
@@ -152,7 +150,7 @@ class Job:
         """What decides the attribute maps of a concept."""
         about = {"images": self.positives_about(name), "mask": essential(self.settings["mask"])}
         if self.masks.heat == "difference":
-            about |= {"prompts": [self.learnt[name][kind] for kind in ("positive", "neutral")]}
+            about |= {"prompts": [self.learnt[name].positive, self.learnt[name].neutral]}
         return about
 
     @property
@@ -174,4 +172,5 @@ class Job:
             about |= {f"{kind} {name}": self.runs_about(getattr(some, kind)) for name, some in self.worded.items()}
         fixed: dict[str, Any] = {"images": self.training_images, "steps": self.training_steps, "seed": self.seed}
         fixed |= {"precision": self.settings["precision"]}
-        return digest({**fixed, "about": about, "prompts": essential(self.learnt), "training": self.training_settings})
+        prompts = {name: some.plain() for name, some in self.learnt.items()}
+        return digest({**fixed, "about": about, "prompts": prompts, "training": self.training_settings})

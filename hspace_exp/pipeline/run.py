@@ -39,9 +39,8 @@ from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.parallel import Helpers, check_devices, helpers
 from hspace_exp.pipeline.seat import Seat, orders
 from hspace_exp.pipeline.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
-from hspace_exp.prompts.attributes import Group, groups_of, judged_by, kept_by, prompts_of, targets
+from hspace_exp.prompts.attributes import Attribute, Group, judged_by, kept_by, prompts_of, targets, with_own_concept
 from hspace_exp.prompts.explicit import explicit_prompts
-from hspace_exp.prompts.own_concept import take_own_concept
 from hspace_exp.prompts.plan import plan
 from hspace_exp.prompts.subjects import warn_of_unsaid, wordings
 from hspace_exp.results.loggers import close, log_results
@@ -135,22 +134,18 @@ def _ahead(evaluator: Any, config: Mapping[str, Any]) -> AbstractContextManager[
     """While the stages before it go on, another process makes what the evaluation needs beside the images."""
     if not isinstance(evaluator, AvatarEvaluator):
         return nullcontext()
-    return evaluator.ahead(config["attribute"]["name"], _parts(config))
+    attribute = Attribute.of(config["attribute"])
+    return evaluator.ahead(attribute.name, attribute.parts)
 
 
 def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path, split: Split | None = None) -> Evaluation:  # noqa: ANN401
     """The evaluation of a run's images, or with ``split`` this process's part of it."""
     pairs = read_manifest(run_dir / "manifest.csv")
-    asked = {"attribute": config["attribute"]["name"], "texts": judged_by(groups_of(config["attribute"]))}
+    attribute = Attribute.of(config["attribute"])
+    asked = {"attribute": attribute.name, "texts": judged_by(attribute.groups), "parts": attribute.parts}
     shared = {} if split is None else {"split": split}
-    found: Evaluation = evaluator(pairs, **asked, parts=_parts(config), seed=config["seed"], **shared)
+    found: Evaluation = evaluator(pairs, **asked, seed=config["seed"], **shared)
     return found
-
-
-def _parts(config: Mapping[str, Any]) -> list[str]:
-    """The attributes that a composition is of; none of a plain attribute."""
-    attribute = config["attribute"]
-    return [group.name for group in groups_of(attribute)] if attribute.get("groups") else []
 
 
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
@@ -162,9 +157,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     source = plain["model"].get("path") or plain["model"].get("source")
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
-    take_own_concept(plain["attribute"])
-    if not plain["attribute"].get("groups"):
-        plain["attribute"].pop("groups", None)  # a plain attribute is described, and digested, without them
+    plain["attribute"] = with_own_concept(plain["attribute"])
     return plain
 
 
@@ -175,7 +168,7 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         make(node) for node in (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler)
     )
     protocol, prompts = config["protocol"], config["prompts"]
-    asked = groups_of(config["attribute"]) if method.edits else ()
+    asked = Attribute.of(config["attribute"]).groups if method.edits else ()
     if len(asked) > 1 and not method.composes:
         names = " or ".join(group.name for group in asked)
         raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.steering import Edit, Window
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.seat import FOLDER
-from hspace_exp.prompts.attributes import Prompts
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.training import dataset
 from hspace_exp.training.data_parallel import Alone, Leader, Partners
 from hspace_exp.training.dataset import Positives
@@ -78,8 +78,8 @@ def make_positives(job: Job) -> dict[str, Positives]:
                 dataset.sample_block,
                 job.backbone,
                 job.learning,
-                prompts["positive"],
-                prompts["words"],
+                prompts.positive,
+                prompts.words,
                 image_seed=job.image_seed,
             )
         folder = job.cache / digest(about)
@@ -203,8 +203,8 @@ def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:
 def make_edit(
     method: Method,
     frequency: LowFrequency,
-    prompts: Mapping[str, Mapping[str, str]],
-    keep: Mapping[str, Prompts],
+    prompts: Concepts,
+    keep: Mapping[str, Concepts],
     concepts: Mapping[str, Concept],
 ) -> Edit:
     """A method's edit.
@@ -259,7 +259,7 @@ def _edited_about(job: Job) -> dict[str, Any]:
     how: dict[str, Any] = {"frequency": essential(job.settings["frequency"])}
     how["applied"] = essential(job.settings["applied"])
     if job.method.training is None:
-        how["prompts"] = job.prompts
+        how["prompts"] = {name: asdict(some) for name, some in job.prompts.items()}
     vectors = [team.vectors_made_by for team in job.teams]
     how["vectors"] = vectors[0] if len(vectors) == 1 else vectors
     return how

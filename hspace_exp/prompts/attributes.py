@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hspace_exp.errors import UserError
@@ -15,7 +17,48 @@ JOIN = "+"
 # What an image shows that does not show the only concept of a group.
 NEUTRAL = "neutral"
 
-Prompts = Mapping[str, Mapping[str, str]]
+# Keys of an attribute's node that make a concept from words alone.
+OWN_KEYS = ("positive", "neutral", "words", "concept")
+_ARTICLES = ("a", "an", "the")
+
+
+@dataclass(frozen=True)
+class ConceptPrompts:
+    """Prompts of one concept; "" where a file does not tell.
+
+    Attributes:
+        positive: images of it are made from this, e.g. "a photo of a woman".
+        neutral: the same without the attribute, e.g. "a photo of a person".
+        words: the words of ``positive`` that carry the attribute.
+        adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
+    """
+
+    positive: str = ""
+    neutral: str = ""
+    words: str = ""
+    adjective: str = ""
+
+    @classmethod
+    def of(cls, node: Mapping[str, str]) -> ConceptPrompts:
+        """The prompts of a configuration's node, or of a concept file's metadata."""
+        return cls(*(str(node.get(key) or "") for key in ("positive", "neutral", "words", "adjective")))
+
+    def plain(self) -> dict[str, str]:
+        """Those that are there, by their names."""
+        return {key: text for key, text in asdict(self).items() if text}
+
+
+# Concept → its prompts.
+Concepts = Mapping[str, ConceptPrompts]
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``."""
+
+    words: Sequence[str] = ()
+    adjectives: Sequence[str] = ()
+    neutral: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -25,42 +68,69 @@ class Group:
     Attributes:
         name: of the group, e.g. ``gender``.
         part: mask of rendered images that shows it.
-        concepts: name → ``positive``, ``neutral`` and ``words``.
+        concepts: by name.
         keep: other group → its concepts, which a method may hold fast.
-        explicit: how a prompt names the attribute itself, see ``hspace_exp.prompts.explicit``.
+        explicit: how a prompt names the attribute itself.
     """
 
     name: str
     part: str
-    concepts: Prompts
-    keep: Mapping[str, Prompts] = field(default_factory=dict)
-    explicit: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    concepts: Concepts
+    keep: Mapping[str, Concepts] = field(default_factory=dict)
+    explicit: Explicit = field(default_factory=Explicit)
+
+    @classmethod
+    def of(cls, node: Mapping[str, Any]) -> Group:
+        """The group of a configuration's node."""
+        keep = {name: _concepts(some) for name, some in node["keep"].items()}
+        explicit = Explicit(**node.get("explicit") or {})
+        return cls(node["name"], node["part"], _concepts(node["concepts"]), keep, explicit)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What a run asks for.
+
+    Attributes:
+        name: e.g. ``gender``, or ``gender_age``.
+        groups: one, or those that it composes, in the order of the file.
+        is_composition: whether an image is asked for one concept of each of several groups.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    is_composition: bool = False
+
+    @classmethod
+    def of(cls, node: Mapping[str, Any]) -> Attribute:
+        """The attribute of a configuration's node, see ``with_own_concept``.
+
+        Raises:
+            UserError: a name does not tell which concept is meant.
+        """
+        composed = node.get("groups") or {}
+        if composed and node["concepts"]:
+            raise UserError("an attribute has either concepts or groups, not both: move its concepts into a group")
+        groups = tuple(Group.of(some) for some in (composed or {"": node}).values())
+        names = [name for group in groups for name in group.concepts]
+        for name in names:
+            if JOIN in name or names.count(name) > 1:
+                raise UserError(f"expected each concept once in an attribute, named without {JOIN!r}, got {name!r}")
+        return cls(node["name"], groups, bool(composed))
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the groups that are composed; none of a plain attribute."""
+        return [group.name for group in self.groups] if self.is_composition else []
+
+
+def _concepts(node: Mapping[str, Mapping[str, str]]) -> dict[str, ConceptPrompts]:
+    return {name: ConceptPrompts.of(some) for name, some in node.items()}
 
 
 def parts_of(target: str) -> tuple[str, ...]:
     """The concepts of a target: ("female", "dark") of "female+dark", none of ""."""
     return tuple(target.split(JOIN)) if target else ()
-
-
-def groups_of(attribute: Mapping[str, Any]) -> tuple[Group, ...]:
-    """The groups of an attribute's node: one, or those that it composes, in the order of the file.
-
-    Raises:
-        UserError: a name does not tell which concept is meant.
-    """
-    found = tuple(
-        Group(some["name"], some["part"], some["concepts"], some["keep"], some.get("explicit") or {})
-        for some in (attribute.get("groups") or {"": attribute}).values()
-    )
-    if attribute.get("groups") and attribute["concepts"]:
-        raise UserError("an attribute has either concepts or groups, not both: move its concepts into a group")
-    names = [name for group in found for name in group.concepts]
-    for name in names:
-        if JOIN in name or names.count(name) > 1:
-            raise UserError(
-                f"expected names of concepts without {JOIN!r}, each once in all groups of an attribute, got {name!r}"
-            )
-    return found
 
 
 def targets(groups: Sequence[Group]) -> list[str]:
@@ -83,7 +153,7 @@ def combinations(values: Mapping[str, Sequence[str]]) -> list[str]:
     return [JOIN.join(chosen) for chosen in itertools.product(*values.values())]
 
 
-def prompts_of(groups: Sequence[Group]) -> dict[str, Mapping[str, str]]:
+def prompts_of(groups: Sequence[Group]) -> dict[str, ConceptPrompts]:
     """Prompts of every concept that can be asked for."""
     return {name: prompts for group in groups for name, prompts in group.concepts.items()}
 
@@ -95,13 +165,13 @@ def judged_by(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
     """
     texts = {}
     for group in groups:
-        values = {name: prompts["positive"] for name, prompts in group.concepts.items()}
-        neutral = {NEUTRAL: next(iter(group.concepts.values()))["neutral"]} if len(values) == 1 else {}
+        values = {name: prompts.positive for name, prompts in group.concepts.items()}
+        neutral = {NEUTRAL: next(iter(group.concepts.values())).neutral} if len(values) == 1 else {}
         texts[group.name] = values | neutral
     return texts
 
 
-def kept_by(groups: Sequence[Group]) -> dict[str, Prompts]:
+def kept_by(groups: Sequence[Group]) -> dict[str, Concepts]:
     """The other groups that may be held fast; what is asked for is not."""
     asked = {group.name for group in groups}
     return {name: some for group in groups for name, some in group.keep.items() if name not in asked}
@@ -128,3 +198,63 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
             joined, names = team[0] + joined, team[1] | names
         teams.append((joined, names))
     return [team for team, _ in teams]
+
+
+def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    """An attribute's node whose ``positive`` and ``neutral``, where it has them, became one of its ``concepts``.
+
+    Args:
+        attribute: resolved node ``attribute``; the keys in ``OWN_KEYS`` are left out of what is returned.
+
+    Raises:
+        UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
+    """
+    own = {key: str(attribute.get(key) or "").strip() for key in OWN_KEYS}
+    found = {key: value for key, value in attribute.items() if key not in OWN_KEYS}
+    listed = found["concepts"] or found.get("groups")
+    if listed and any(own.values()):
+        raise UserError(
+            f"attribute {found['name']!r} has its concepts already: positive and neutral are for attribute=custom"
+        )
+    if not listed:
+        concepts = own_concept(own["positive"], own["neutral"], own["words"], own["concept"])
+        found["concepts"] = {name: asdict(prompts) for name, prompts in concepts.items()}
+    if not found.get("groups"):
+        found.pop("groups", None)  # a plain attribute is described, and digested, without them
+    return found
+
+
+def own_concept(positive: str, neutral: str, words: str = "", name: str = "") -> dict[str, ConceptPrompts]:
+    """One concept from words alone, by its name.
+
+    Args:
+        positive: prompt with the concept, e.g. "a photo of a smiling person".
+        neutral: the same prompt without it, e.g. "a photo of a person".
+        words: of ``positive`` that carry it; by default those that ``neutral`` lacks.
+        name: of the concept; by default its words.
+    """
+    if not positive or not neutral:
+        given = {"attribute.positive": positive, "attribute.neutral": neutral}
+        lacking = " and ".join(key for key, text in given.items() if not text)
+        raise UserError(
+            f"attribute=custom needs {lacking}: for example "
+            'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
+        )
+    words = words or differing(positive, neutral)
+    name = name or re.sub(r"\W+", "_", words.lower()).strip("_")
+    return {name: ConceptPrompts(positive, neutral, words)}
+
+
+def differing(positive: str, neutral: str) -> str:
+    """The longest run of words that ``positive`` has and ``neutral`` lacks, without an article before it."""
+    ours, theirs = positive.split(), neutral.split()
+    blocks = difflib.SequenceMatcher(None, [w.lower() for w in theirs], [w.lower() for w in ours], autojunk=False)
+    runs = [ours[start:stop] for kind, _, _, start, stop in blocks.get_opcodes() if kind in ("insert", "replace")]
+    runs = [run[1:] if run and run[0].lower() in _ARTICLES else run for run in runs]
+    longest = max(runs, key=len, default=[])
+    if not longest:
+        raise UserError(
+            f"expected a positive prompt with words that the neutral one lacks, got {positive!r} and {neutral!r}: "
+            "or name the words with attribute.words=…"
+        )
+    return " ".join(longest)

@@ -12,12 +12,12 @@ import functools
 import logging
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from hspace_exp.prompts.attributes import Group
+from hspace_exp.prompts.attributes import Explicit, Group
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ def names_attribute(
     return list(dict.fromkeys(name for _, name in sorted(found)))
 
 
-def named_in(prompt: str, explicit: Mapping[str, Sequence[str]]) -> list[str]:
-    """``names_attribute`` with the lists of an attribute's node ``explicit``."""
-    return names_attribute(prompt, explicit["words"], explicit["adjectives"], explicit["neutral"])
+def named_in(prompt: str, explicit: Explicit) -> list[str]:
+    """``names_attribute`` with the lists of an attribute."""
+    return names_attribute(prompt, explicit.words, explicit.adjectives, explicit.neutral)
 
 
 def explicit_prompts(prompts: Sequence[str], groups: Sequence[Group]) -> dict[str, list[str]]:
@@ -71,7 +71,7 @@ def explicit_prompts(prompts: Sequence[str], groups: Sequence[Group]) -> dict[st
     """
     found = {}
     for prompt in prompts:
-        named = [word for group in groups if group.explicit for word in named_in(prompt, group.explicit)]
+        named = [word for group in groups for word in named_in(prompt, group.explicit)]
         if named:
             found[prompt] = named
     if found:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.wording import with_subject, with_word
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Wordings:
     positive: tuple[str, ...]
 
 
-def wordings(prompts: Mapping[str, str], subjects: Sequence[str] = ()) -> Wordings:
+def wordings(prompts: ConceptPrompts, subjects: Sequence[str] = ()) -> Wordings:
     """The prompts of a concept for each of ``subjects``; without subjects its own.
 
     The neutral prompt takes a subject in the place of "person"; so does the positive one, or else the concept's
@@ -34,8 +35,7 @@ def wordings(prompts: Mapping[str, str], subjects: Sequence[str] = ()) -> Wordin
     person, the concept has only these: ``warn_of_unsaid`` tells.
 
     Args:
-        prompts: of the concept: ``positive``, ``neutral`` and, where the positive one does not say "person",
-            ``adjective``.
+        prompts: of the concept; where the positive one does not say "person", it needs an ``adjective``.
         subjects: e.g. professions, in lower case where the model was trained so.
     """
     pairs = [_of(prompts, subject) for subject in subjects or (PERSON,)]
@@ -45,22 +45,22 @@ def wordings(prompts: Mapping[str, str], subjects: Sequence[str] = ()) -> Wordin
     return Wordings(neutral, positive)
 
 
-def warn_of_unsaid(prompts: Mapping[str, str], subjects: Sequence[str]) -> None:
+def warn_of_unsaid(prompts: ConceptPrompts, subjects: Sequence[str]) -> None:
     """Tell where a concept cannot be said of all ``subjects``, and is learnt from its own prompts alone."""
     if None in [_of(prompts, subject) for subject in subjects]:
         log.warning(
             "%r and %r say nothing of a person: learnt from these prompts alone, not from subjects",
-            prompts["neutral"],
-            prompts["positive"],
+            prompts.neutral,
+            prompts.positive,
         )
 
 
-def _of(prompts: Mapping[str, str], subject: str) -> tuple[str, str] | None:
+def _of(prompts: ConceptPrompts, subject: str) -> tuple[str, str] | None:
     if subject == PERSON:
-        return prompts["neutral"], prompts["positive"]
-    neutral = with_subject(prompts["neutral"], subject)
+        return prompts.neutral, prompts.positive
+    neutral = with_subject(prompts.neutral, subject)
     if neutral is None:
         return None
-    adjective = prompts.get("adjective")
-    positive = with_word(neutral, subject, adjective) if adjective else with_subject(prompts["positive"], subject)
+    adjective = prompts.adjective
+    positive = with_word(neutral, subject, adjective) if adjective else with_subject(prompts.positive, subject)
     return None if positive is None else (neutral, positive)

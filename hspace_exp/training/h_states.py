@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.split import encode
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.training.rows_at_once import rows_without_gradient
 from hspace_exp.training.task import Task
 from hspace_exp.training.trajectories import Trajectories
@@ -50,13 +51,13 @@ def exclusive(task: Task) -> dict[str, list[str]]:
     return groups
 
 
-def neutral_of(prompts: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> str:
+def neutral_of(prompts: Concepts, names: Sequence[str]) -> str:
     """The one neutral prompt of concepts that are told apart.
 
     Raises:
         UserError: they have several, which would be what tells them apart.
     """
-    neutral = {prompts[name]["neutral"] for name in names}
+    neutral = {prompts[name].neutral for name in names}
     if len(neutral) > 1:
         given = ", ".join(repr(prompt) for prompt in sorted(neutral))
         raise UserError(f"expected one neutral prompt for {', '.join(names)}, got {given}")

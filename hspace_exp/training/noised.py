@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from hspace_exp.io.seeding import generator
 from hspace_exp.methods.objectives import Noisy
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
+from hspace_exp.prompts.attributes import Concepts
 
 
 class NoisedImages:
@@ -19,7 +20,7 @@ class NoisedImages:
     def __init__(
         self,
         backbone: Backbone,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         latents: Tensor,
         maps: Tensor | None = None,
         *,
@@ -31,7 +32,7 @@ class NoisedImages:
 
         Args:
             backbone: encodes prompts and knows the noise schedule.
-            prompts: K concepts by name, each with ``positive``, ``neutral`` and ``words``.
+            prompts: K concepts by name, with their prompts.
             latents: (K, N, C, H, W) of x+.
             maps: (K, N, 1, S, S) uint8 attribute maps.
             batch_size: B.
@@ -50,7 +51,7 @@ class NoisedImages:
         self.embeds = embeds_of(self.backbone, self.prompts, "neutral", count)
         self.positive, self.words = (
             embeds_of(self.backbone, self.prompts, kind, count)
-            if all(kind in some for some in self.prompts.values())
+            if all(getattr(some, kind) for some in self.prompts.values())
             else None
             for kind in ("positive", "words")
         )
@@ -78,6 +79,6 @@ class NoisedImages:
         )
 
 
-def embeds_of(backbone: Backbone, prompts: Mapping[str, Mapping[str, str]], kind: str, batch_size: int) -> PromptEmbeds:
+def embeds_of(backbone: Backbone, prompts: Concepts, kind: str, batch_size: int) -> PromptEmbeds:
     """One kind of prompt of every concept, each ``batch_size`` times."""
-    return backbone.encode_prompts([some[kind] for some in prompts.values()]).repeat(batch_size)
+    return backbone.encode_prompts([getattr(some, kind) for some in prompts.values()]).repeat(batch_size)

@@ -15,6 +15,7 @@ from hspace_exp.methods.objectives import Noisy
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.free_memory import free_bytes
 from hspace_exp.models.split import Encoded, encode
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.subjects import Wordings, wordings
 from hspace_exp.training.rows_at_once import rows_without_gradient
 from hspace_exp.training.trajectories import Trajectories
@@ -73,7 +74,7 @@ class OnPolicyStates:
     def __init__(
         self,
         backbone: Backbone,
-        prompts: Mapping[str, Mapping[str, str]],
+        prompts: Concepts,
         runs: Mapping[str, Sequence[Trajectories]],
         *,
         batch_size: int = 8,
@@ -87,7 +88,7 @@ class OnPolicyStates:
 
         Args:
             backbone: the frozen model.
-            prompts: K concepts by name, each with ``positive`` and ``neutral``.
+            prompts: K concepts by name, with their prompts.
             runs: sampling runs of each concept, of its ``wordings`` in turn.
             batch_size: B.
             timesteps: only states in [first, last) are used.

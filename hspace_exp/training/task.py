@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.training.data_parallel import Alone, Partners
 from hspace_exp.training.trajectories import Trajectories
 
@@ -26,7 +27,7 @@ class Task:
         backbone: frozen.
         method: its name, for the files.
         groups: concept → the attribute that it belongs to.
-        prompts: concept → ``positive``, ``neutral`` and ``words``.
+        prompts: concept → its prompts.
         steps: the budget: optimiser steps, or what stands for them.
         seed: of learning.
         latents: concept → (N, C, H, W) of x+, where ``Learner.needs`` has ``images``.
@@ -42,7 +43,7 @@ class Task:
     backbone: Backbone
     method: str
     groups: Mapping[str, str]
-    prompts: Mapping[str, Mapping[str, str]]
+    prompts: Concepts
     steps: int
     seed: int
     folder: Path
@@ -64,7 +65,7 @@ class Task:
             revision=self.backbone.revision,
             h_shape=self.backbone.h_shape,
             method=self.method,
-            prompts=dict(self.prompts[name]),
+            prompts=self.prompts[name].plain(),
             hyperparameters={**self.hyperparameters, **found, "steps": self.steps, "made_by": self.made_by},
             seed=self.seed,
             presence=presence,

@@ -17,7 +17,7 @@ from hspace_exp.config.checks import check
 from hspace_exp.config.command_errors import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
-from hspace_exp.prompts.own_concept import take_own_concept
+from hspace_exp.prompts.attributes import with_own_concept
 from hspace_exp.prompts.plan import plan
 
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -44,7 +44,7 @@ def test_every_choice_composes_and_binds(group: str, name: str) -> None:
     config = plain(f"{group}={name}")
     if (group, name) == ("attribute", "custom"):
         config["attribute"] |= {"positive": "a photo of a smiling person", "neutral": "a photo of a person"}
-    take_own_concept(config["attribute"])
+    config["attribute"] = with_own_concept(config["attribute"])
     check(config)
     if "name" in config[group]:
         assert config[group]["name"] == name  # run folders and records say what was chosen

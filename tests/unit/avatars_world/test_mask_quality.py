@@ -14,10 +14,11 @@ from hspace_exp.masks.attention import AttentionMasks
 from hspace_exp.masks.none import NoMasks
 from hspace_exp.masks.oracle import OracleMasks
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 
 CONCEPTS = {
-    "female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"},
-    "male": {"positive": "a photo of a man", "neutral": "a photo of a person", "words": "man"},
+    "female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman"),
+    "male": ConceptPrompts(positive="a photo of a man", neutral="a photo of a person", words="man"),
 }
 
 

@@ -7,9 +7,10 @@ from hspace_exp.errors import UserError
 from hspace_exp.masks.heat import attention_heatmaps, difference_heatmaps, heatmaps, noised
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 
 WOMAN, PERSON = "a photo of a woman", "a photo of a person"
-PROMPTS = {"positive": WOMAN, "neutral": PERSON, "words": "woman"}
+PROMPTS = ConceptPrompts(positive=WOMAN, neutral=PERSON, words="woman")
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.methods.prompt import AttributeWord, AttributeWordEdit
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item, plan
 
 SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=4)
 PROMPTS = {
-    "female": {"positive": "a photo of a woman", "neutral": "", "words": "woman", "adjective": "female"},
-    "old": {"positive": "a photo of an old person", "neutral": "", "words": "old", "adjective": ""},
+    "female": ConceptPrompts(positive="a photo of a woman", neutral="", words="woman", adjective="female"),
+    "old": ConceptPrompts(positive="a photo of an old person", neutral="", words="old", adjective=""),
 }
 
 
@@ -31,7 +32,7 @@ def test_every_template_takes_every_word(name: str, attribute: str) -> None:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"prompts={name}", f"attribute={attribute}"])
-    concepts = {str(k): dict(v) for k, v in config.attribute.concepts.items()}
+    concepts = {str(k): ConceptPrompts.of(v) for k, v in config.attribute.concepts.items()}
     edit = AttributeWord().make(Method("prompt", 1.0, "both", edit=AttributeWord()), concepts, {}, {}, LowFrequency())
     templates = list(config.prompts.templates)
     for item in plan(list(config.prompts.professions), templates, len(templates), list(concepts)):

@@ -15,12 +15,13 @@ from hspace_exp.methods.presence import Presence
 from hspace_exp.methods.steering import Window, strength_of, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 PROMPTS = {
-    "female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"},
-    "male": {"positive": "a photo of a man", "neutral": "a photo of a person", "words": "man"},
+    "female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman"),
+    "male": ConceptPrompts(positive="a photo of a man", neutral="a photo of a person", words="man"),
 }
 ITEMS = [
     Item("a photo of a nurse", "nurse", 0, "female"),
@@ -45,7 +46,7 @@ def focused(backbone: Backbone, strength: float = 3.0, window: Window | None = N
     focus = Focus(**{**off, **parts})  # type: ignore[arg-type]
     others = {"age": concepts(backbone, "young", "old")}
     own = concepts(backbone, "female", "male")
-    words = {name: (some["positive"], some["words"]) for name, some in PROMPTS.items()}
+    words = {name: (some.positive, some.words) for name, some in PROMPTS.items()}
     return FocusedEdit(own, others, words, strength, "conditional", focus, LowFrequency(), window or Window())
 
 

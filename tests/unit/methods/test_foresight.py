@@ -13,12 +13,13 @@ from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 PROMPTS = {
-    "female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"},
-    "male": {"positive": "a photo of a man", "neutral": "a photo of a person", "words": "man"},
+    "female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman"),
+    "male": ConceptPrompts(positive="a photo of a man", neutral="a photo of a person", words="man"),
 }
 
 

@@ -11,11 +11,12 @@ from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.h_classifier import HClassifier, LinearClassifier, accuracy, fit
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.task import Task
 from hspace_exp.training.trajectories import Trajectories
 
 NEUTRAL = "a photo of a person"
-PROMPTS = {name: {"positive": f"a photo of a {name}", "neutral": NEUTRAL, "words": name} for name in ("woman", "man")}
+PROMPTS = {name: ConceptPrompts(f"a photo of a {name}", NEUTRAL, name) for name in ("woman", "man")}
 
 
 def states(classes: int = 3, spread: float = 1.0) -> torch.Tensor:

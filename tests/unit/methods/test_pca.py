@@ -11,11 +11,12 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.pca import PrincipalComponents, by_timestep, principal_components, separation
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.task import Task
 from hspace_exp.training.trajectories import Trajectories
 
 NEUTRAL = "a photo of a person"
-PROMPTS = {name: {"positive": f"a photo of a {name}", "neutral": NEUTRAL, "words": name} for name in ("woman", "man")}
+PROMPTS = {name: ConceptPrompts(f"a photo of a {name}", NEUTRAL, name) for name in ("woman", "man")}
 
 
 def some_runs(backbone: Backbone, seed: int, count: int = 3, shift: float = 0.0) -> Trajectories:
@@ -94,7 +95,7 @@ def test_what_it_cannot_tell_apart_is_refused(task: Task) -> None:
     alone = replace(task, prompts={"man": PROMPTS["man"]})
     with pytest.raises(UserError, match="'man' alone in 'gender'"):
         PrincipalComponents().learn(alone)
-    prompts = {**PROMPTS, "man": {**PROMPTS["man"], "neutral": "a person"}}
+    prompts = {**PROMPTS, "man": replace(PROMPTS["man"], neutral="a person")}
     with pytest.raises(UserError, match="one neutral prompt"):
         PrincipalComponents().learn(replace(task, prompts=prompts))
     with pytest.raises(UserError, match="components"):

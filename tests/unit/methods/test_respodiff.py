@@ -13,12 +13,13 @@ from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule
 from hspace_exp.training.on_policy import OnPolicy, OnPolicyStates
 from hspace_exp.training.trajectories import Trajectories, in_turn, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
-PROMPTS = {"female": {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman"}}
+PROMPTS = {"female": ConceptPrompts(positive=POSITIVE, neutral=NEUTRAL, words="woman")}
 SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=2)
 
 

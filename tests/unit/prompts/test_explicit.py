@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hspace_exp.prompts.attributes import Group
+from hspace_exp.prompts.attributes import Explicit, Group
 from hspace_exp.prompts.explicit import explicit_prompts, named_in, names_attribute
 
 ROOT = Path(__file__).parents[3]
-EMPTY: dict[str, list[str]] = {"words": [], "adjectives": [], "neutral": []}
 
 
-def lists(attribute: str) -> dict[str, list[str]]:
+def lists(attribute: str) -> Explicit:
     node = yaml.safe_load((ROOT / "conf" / "attribute" / f"{attribute}.yaml").read_text())
-    return EMPTY | node["explicit"]
+    return Explicit(**node["explicit"])
 
 
 def rows() -> list[dict[str, str]]:
@@ -35,7 +34,7 @@ def test_every_listed_prompt_is_read_as_a_person_reads_it(attribute: str) -> Non
 
 def test_race_is_named_as_skin_tone_is_and_by_its_own_prompts() -> None:
     race = lists("race")
-    assert names_attribute("a photo of a black-race person", race["words"])
+    assert names_attribute("a photo of a black-race person", race.words)
     for row in rows():
         if row["attribute"] == "skin_tone":
             assert bool(named_in(row["prompt"], race)) == (row["names"] == "1"), row["prompt"]

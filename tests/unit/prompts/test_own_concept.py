@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.prompts.own_concept import KEYS, differing, own_concept, take_own_concept
+from hspace_exp.prompts.attributes import OWN_KEYS, ConceptPrompts, differing, own_concept, with_own_concept
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_names_come_from_the_words_and_may_be_given() -> None:
     given = ("a photo of a person wearing glasses", "a photo of a person")
     assert list(own_concept(*given)) == ["wearing_glasses"]
     found = own_concept(*given, words="glasses", name="specs")
-    assert found == {"specs": {"positive": given[0], "neutral": given[1], "words": "glasses", "adjective": ""}}
+    assert found == {"specs": ConceptPrompts(*given, words="glasses")}
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,7 @@ def test_what_cannot_be_a_concept_is_said(positive: str, neutral: str, message: 
 
 
 def test_attributes_of_files_stay_as_they_are() -> None:
-    attribute = {"name": "gender", "concepts": {"female": {}}} | dict.fromkeys(KEYS, "")
-    take_own_concept(attribute)
-    assert attribute == {"name": "gender", "concepts": {"female": {}}}
+    attribute = {"name": "gender", "concepts": {"female": {}}} | dict.fromkeys(OWN_KEYS, "")
+    assert with_own_concept({**attribute, "groups": {}}) == {"name": "gender", "concepts": {"female": {}}}
     with pytest.raises(UserError, match="attribute=custom"):
-        take_own_concept({**attribute, "positive": "a smiling person"})
+        with_own_concept({**attribute, "positive": "a smiling person"})

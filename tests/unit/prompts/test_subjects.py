@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.subjects import Wordings, warn_of_unsaid, wordings
 
-WOMAN = {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"}
-OLD = {"positive": "a photo of an old person", "neutral": "a photo of a person", "words": "old"}
+WOMAN = ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman")
+OLD = ConceptPrompts(positive="a photo of an old person", neutral="a photo of a person", words="old")
 
 
 def test_a_person_shows_the_concept_by_its_own_prompts() -> None:
@@ -19,14 +21,14 @@ def test_subjects_take_the_place_of_the_person_or_the_adjective_goes_before_them
     assert wordings(OLD, ["engineer", "person"]) == Wordings(
         neutral, ("a photo of an old engineer", "a photo of an old person")
     )
-    assert wordings({**WOMAN, "adjective": "female"}, ["engineer", "person"]) == Wordings(
+    assert wordings(replace(WOMAN, adjective="female"), ["engineer", "person"]) == Wordings(
         neutral, ("a photo of a female engineer", "a photo of a woman")
     )
 
 
-@pytest.mark.parametrize("prompts", [WOMAN, {"positive": "a red house", "neutral": "a house", "words": "red"}])
+@pytest.mark.parametrize("prompts", [WOMAN, ConceptPrompts(positive="a red house", neutral="a house", words="red")])
 def test_what_says_nothing_of_a_person_keeps_to_its_own_prompts_and_tells_so(
-    prompts: dict[str, str], caplog: pytest.LogCaptureFixture
+    prompts: ConceptPrompts, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert wordings(prompts, ["person", "nurse"]) == wordings(prompts)
     with caplog.at_level(logging.WARNING):

@@ -20,6 +20,7 @@ from hspace_exp.methods.base import Training
 from hspace_exp.methods.objectives import ScoreMatching
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.pipeline.parallel import Helpers
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training import data_parallel
 from hspace_exp.training.data_parallel import Alone, Leader, Lost, Partners
 from hspace_exp.training.loop import train
@@ -30,7 +31,7 @@ from hspace_exp.training.task import Task
 from hspace_exp.training.trajectories import Trajectories
 
 PROMPTS = {
-    name: {"positive": f"a photo of a {name}", "neutral": "a photo of a person", "words": name}
+    name: ConceptPrompts(positive=f"a photo of a {name}", neutral="a photo of a person", words=name)
     for name in ("woman", "man")
 }
 DEVICE = torch.device("cpu")
@@ -46,6 +47,7 @@ from hspace_exp.training.data_parallel import Follower
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.pipeline.seat import Seat
+from hspace_exp.prompts.attributes import ConceptPrompts
 train._LEAST_STEPS = 1
 draw = NoisedImages.draw
 NoisedImages.draw = lambda self, step: sys.exit(1) if step == 5 else draw(self, step)

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from hspace_exp.methods.base import Training
 from hspace_exp.methods.objectives import Denoising
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule, Steps
 from hspace_exp.training.noised import NoisedImages
 
@@ -26,7 +27,7 @@ def module(backbone: Backbone, names: list[str], **settings: object) -> ConceptM
     }
     examples = NoisedImages(
         backbone,
-        {name: {"neutral": PROMPT} for name in names},
+        {name: ConceptPrompts(neutral=PROMPT) for name in names},
         torch.stack([latents[n] for n in names]),
         batch_size=2,
         timesteps=training.timesteps,

@@ -7,9 +7,10 @@ import torch
 from hspace_exp.methods.objectives import Denoising, Localised, ScoreMatching
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.noised import NoisedImages
 
-PROMPTS = {"female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"}}
+PROMPTS = {"female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman")}
 
 
 def examples(backbone: Backbone) -> NoisedImages:
@@ -52,15 +53,15 @@ def test_noisy_latents_and_targets_follow_the_schedule(backbone: Backbone) -> No
 def test_losses_of_sdid_and_score_matching_are_those_of_numpy(backbone: Backbone) -> None:
     batch = examples(backbone).draw(0)
     vectors = torch.randn(3, *backbone.h_shape, generator=torch.Generator().manual_seed(1))
-    student = predicted(backbone, batch, PROMPTS["female"]["neutral"], vectors)
+    student = predicted(backbone, batch, PROMPTS["female"].neutral, vectors)
     assert batch.target is not None
     sdid = ((batch.target.double().numpy() - student) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(Denoising()(backbone, vectors, batch).numpy(), sdid, rtol=1e-4)
-    teacher = predicted(backbone, batch, PROMPTS["female"]["positive"], None)
+    teacher = predicted(backbone, batch, PROMPTS["female"].positive, None)
     matched = ((teacher - student) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(ScoreMatching()(backbone, vectors, batch).numpy(), matched, rtol=1e-4)
     channel = vectors.mean((2, 3), keepdim=True)
-    student = predicted(backbone, batch, PROMPTS["female"]["neutral"], channel)
+    student = predicted(backbone, batch, PROMPTS["female"].neutral, channel)
     matched = ((teacher - student) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(ScoreMatching()(backbone, channel, batch).numpy(), matched, rtol=1e-4)
 
@@ -78,7 +79,7 @@ def test_the_weight_and_attenuation_of_lwim_are_those_of_numpy(backbone: Backbon
         return 1 / (1 + np.exp(-np.asarray(x)))
 
     m = 1 - (logistic(10 * (at_h - 0.5)) - logistic(-5)) / (logistic(5) - logistic(-5))
-    embeds = backbone.encode_prompts([PROMPTS["female"]["neutral"]]).expand(3)
+    embeds = backbone.encode_prompts([PROMPTS["female"].neutral]).expand(3)
     with torch.no_grad(), edit_hspace(backbone.unet, lambda h: torch.tensor(m).to(h) * h + vectors):
         student = backbone.predict(batch.latents, batch.timesteps, embeds).double().numpy()
     expected = ((1 + 0.4 * at_latents) * (batch.target.double().numpy() - student) ** 2).mean((1, 2, 3))

@@ -14,14 +14,15 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.free_memory import free_bytes
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.subjects import wordings
 from hspace_exp.training.dataset import trajectories
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
 from hspace_exp.training.trajectories import Trajectories, in_turn, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
-PROMPTS = {"female": {"positive": POSITIVE, "neutral": NEUTRAL, "words": "woman", "adjective": "female"}}
-OLD = {"positive": "a photo of an old person", "neutral": NEUTRAL, "words": "old"}
+PROMPTS = {"female": ConceptPrompts(positive=POSITIVE, neutral=NEUTRAL, words="woman", adjective="female")}
+OLD = ConceptPrompts(positive="a photo of an old person", neutral=NEUTRAL, words="old")
 SUBJECTS = ("person", "nurse", "doctor")
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=2)
 

@@ -9,13 +9,14 @@ from hspace_exp.methods.base import Training
 from hspace_exp.methods.objectives import Denoising, Localised, Objective, ScoreMatching
 from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.loop import evaluations
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicy, OnPolicyStates
 from hspace_exp.training.trajectories import Trajectories
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
-PROMPTS = {"female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"}}
+PROMPTS = {"female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman")}
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.generation.manifest import write_manifest
-from hspace_exp.prompts.attributes import Group, groups_of, judged_by, kept_by, learnt_together, parts_of, targets
+from hspace_exp.prompts.attributes import (
+    Attribute,
+    ConceptPrompts,
+    Group,
+    judged_by,
+    kept_by,
+    learnt_together,
+    parts_of,
+    targets,
+)
 from hspace_exp.prompts.plan import Item, plan
 
 TEMPLATES = ("a photo of {a} {profession}",)
 
 
-def named(*names: str) -> dict[str, dict[str, str]]:
-    return {name: {"positive": f"a photo of a {name}", "neutral": "a photo of a person"} for name in names}
+def named(*names: str) -> dict[str, ConceptPrompts]:
+    return {name: ConceptPrompts(f"a photo of a {name}", "a photo of a person") for name in names}
 
 
 AGE = Group("age", "person", named("young", "old"), {"gender": named("female", "male")})
@@ -26,21 +36,23 @@ SKIN = Group(
 
 
 def node(*groups: Group) -> dict[str, Any]:
-    nodes = {g.name: {"name": g.name, "part": g.part, "concepts": g.concepts, "keep": g.keep} for g in groups}
-    return {"name": "both", "part": "person", "concepts": {}, "keep": {}, "groups": nodes}
+    return {"name": "both", "part": "person", "concepts": {}, "keep": {}, "groups": {g.name: asdict(g) for g in groups}}
 
 
 def test_a_plain_attribute_is_one_group_and_a_composition_several() -> None:
-    assert groups_of(node(GENDER)["groups"]["gender"]) == (GENDER,)
-    assert groups_of(node(SKIN, GENDER)) == (SKIN, GENDER)
+    plain, composed = Attribute.of(node(GENDER)["groups"]["gender"]), Attribute.of(node(SKIN, GENDER))
+    assert plain == Attribute("gender", (GENDER,))
+    assert plain.parts == []
+    assert composed == Attribute("both", (SKIN, GENDER), is_composition=True)
+    assert composed.parts == ["skin_tone", "gender"]
 
 
 def test_names_must_tell_which_concept_is_meant() -> None:
     for wrong in (node(GENDER, Group("sex", "gender", named("female"))), node(Group("g", "p", named("a+b", "c")))):
-        with pytest.raises(UserError, match="each once in all groups"):
-            groups_of(wrong)
+        with pytest.raises(UserError, match="each concept once"):
+            Attribute.of(wrong)
     with pytest.raises(UserError, match="not both"):
-        groups_of({**node(GENDER), "concepts": named("x")})
+        Attribute.of({**node(GENDER), "concepts": node(GENDER)["groups"]["gender"]["concepts"]})
 
 
 def test_targets_are_all_combinations_and_the_order_of_groups_changes_names_only() -> None:
