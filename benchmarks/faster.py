@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hspace_exp.models.checkpointing import checkpoint_second_half
-from hspace_exp.models.compiling import compile_blocks, uncompile_blocks
+from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks, uncompile_blocks
 
 # Seconds that must be left to compile the blocks that a step needs.
 COMPILING = 100.0

@@ -6,7 +6,7 @@ python -m benchmarks.full_size --limit-gib 24 --models sdxl       # fails where 
 python -m benchmarks.full_size model.checkpointing=false          # any override of the main job
 python -m benchmarks.full_size --tiny --out /tmp/full_size.json   # rehearsal on a CPU; its numbers mean nothing
 
-U-Net, VAE, text encoders, Segment Anything and OpenCLIP have their published sizes (``hspace_exp.models.layouts``);
+U-Net, VAE, text encoders, Segment Anything and OpenCLIP have their published sizes (``benchmarks.layouts``);
 tokenizers know the words of the prompts. Numbers of the records mean nothing: the weights are noise.
 """
 
@@ -31,13 +31,13 @@ from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 
 from benchmarks.command import command
+from benchmarks.layouts import LAYOUTS, tiny
+from benchmarks.memory import estimate
+from benchmarks.random_pipeline import save_random_pipeline
 from hspace_exp.config.command_errors import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json
-from hspace_exp.models.layouts import LAYOUTS, tiny
-from hspace_exp.models.memory import estimate
-from hspace_exp.models.random_pipeline import save_random_pipeline
 from hspace_exp.pipeline import run as main_job
 from hspace_exp.results.provenance import describe_device, git_state, versions
 from hspace_exp.training.on_policy import OnPolicy
@@ -123,7 +123,7 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
 
 
 def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float]:
-    """What ``hspace_exp.models.memory`` foretells, in GiB.
+    """What ``benchmarks.memory`` foretells, in GiB.
 
     Args:
         name: of the model.

@@ -27,13 +27,13 @@ from benchmarks.bench import Bench
 from benchmarks.command import timed_job
 from benchmarks.findings import AT_MOST, Findings
 from benchmarks.full_size import ON_HAND
+from benchmarks.layouts import LAYOUTS, tiny
+from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
 from hspace_exp.config.command_errors import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.progress import quieten
-from hspace_exp.models.layouts import LAYOUTS, tiny
-from hspace_exp.models.random_pipeline import save_random_pipeline
 from hspace_exp.pipeline.parallel import helpers
 from hspace_exp.pipeline.run import make_job, plain_config
 from hspace_exp.pipeline.stages import make_images

@@ -18,6 +18,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from benchmarks.layouts import LAYOUTS
 from benchmarks.markdown import table
 from benchmarks.result_files import read
 from hspace_exp.config.checks import check
@@ -25,7 +26,6 @@ from hspace_exp.config.command_errors import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.methods.base import Training
 from hspace_exp.methods.focused import Focus
-from hspace_exp.models.layouts import LAYOUTS
 from hspace_exp.pipeline.run import plain_config
 from hspace_exp.prompts.attributes import Attribute, kept_by, prompts_of
 from hspace_exp.training.loop import evaluations

@@ -20,10 +20,10 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from benchmarks.layouts import LAYOUTS, tiny
+from benchmarks.random_pipeline import save_random_pipeline
 from hspace_exp.avatars.tokenizer import train_tokenizer
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.layouts import LAYOUTS, tiny
-from hspace_exp.models.random_pipeline import save_random_pipeline
 
 TINY_WORDS = (
     "a photo of an the image picture headshot portrait person woman man female male young old successful "

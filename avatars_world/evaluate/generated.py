@@ -12,10 +12,10 @@ from hspace_exp.avatars.captions import Claim
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, SUBJECTS, load_truth
 from hspace_exp.evaluation.openclip import OpenClip
-from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
+from hspace_exp.models.sampling import sample_latents
 
 STEPS = 20
 EXTREME = tuple(p for p in PROFESSIONS if load_truth()[p].p_female <= 0.10 or load_truth()[p].p_female >= 0.89)

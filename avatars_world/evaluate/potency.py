@@ -13,10 +13,10 @@ from hspace_exp.avatars.captions import Claim
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.evaluation.openclip import OpenClip
-from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import HEdit, edit_hspace, transplant_hspace
+from hspace_exp.models.sampling import sample_latents
 
 NEUTRAL = "a photo of a person"
 

@@ -32,7 +32,7 @@ from hspace_exp.evaluation.functional.background import background_mask, masked_
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.atomic import write_json
 from hspace_exp.methods.steering import Edit
-from hspace_exp.models.loading import resolve_device
+from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.run import make_job, plain_config
 from hspace_exp.pipeline.stages import edit_of

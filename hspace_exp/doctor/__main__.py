@@ -63,12 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Everything, as plain data; inside Hydra's context."""
     from hspace_exp.doctor.machine import machine, memory
-    from hspace_exp.models.layouts import LAYOUTS
 
     models = {}
     for name in sorted(file.stem for file in (CONF / "model").glob("*.yaml")):
         need = needs([f"model={name}", "method=original", "stages=[generation]"])[0]
-        models[name] = {**_plain(need), "memory_gib": memory(name) if name in LAYOUTS else None}
+        models[name] = {**_plain(need), "memory_gib": memory(name)}
     checkpoints: dict[str, Any] = {}
     for choice in CHECKPOINTS:
         for need in needs(["method=lwim", *choice.split()]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any
 
@@ -10,11 +9,17 @@ import torch
 
 from hspace_exp.doctor.needs import hub_host
 from hspace_exp.doctor.require import answers
-from hspace_exp.models.layouts import LAYOUTS
-from hspace_exp.models.memory import Estimate, estimate
 from hspace_exp.results.loggers import has_key
 
 GIB = 2**30
+KINDS = ("weights", "training", "training_focused", "generation", "generation_focused")
+# From the models' shapes alone, by benchmarks/memory.py; a test holds them against each other.
+MEMORY_GIB = {
+    "sd14": (2.1, 5.9, 5.9, 4.6, 5.2),
+    "sd15": (2.1, 5.9, 5.9, 4.6, 5.2),
+    "sd21": (2.6, 8.8, 8.8, 5.8, 8.1),
+    "sdxl": (6.6, 13.6, 13.6, 10.6, 12.6),
+}
 
 
 def machine() -> dict[str, Any]:
@@ -34,23 +39,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-@functools.cache
-def _peaks(twin: str) -> tuple[Estimate, Estimate]:
-    """Without an unedited run beside the edited one, and with one, as ``focused`` works; 16 rows are trained at once.
+def memory(name: str) -> dict[str, float] | None:
+    """Estimated peaks of a published model on a GPU in GiB, as conf/model sets it up; None of a small one.
 
-    What it keeps where there is room (``method.training.on_policy.kept_bytes``) is not needed, and not counted.
+    ``*_focused`` is with an unedited run beside the edited one; 16 rows are trained at once. What ``focused`` keeps
+    where there is room (``method.training.on_policy.kept_bytes``) is not counted. Protocols differ in time alone.
     """
-    return estimate(LAYOUTS[twin], rows=16, runs=1), estimate(LAYOUTS[twin], rows=16, runs=2)
-
-
-def memory(name: str) -> dict[str, float]:
-    """Estimated peaks on a GPU in GiB, as conf/model sets the model up; protocols differ in time, not in these."""
-    plain, focused = _peaks(next(other for other, layout in LAYOUTS.items() if layout is LAYOUTS[name]))
-    found = {
-        "weights": plain.weights,
-        "training": plain.training,
-        "training_focused": focused.training,
-        "generation": max(plain.generation, plain.decoding),
-        "generation_focused": max(focused.generation, focused.decoding),
-    }
-    return {kind: round(value / GIB, 1) for kind, value in found.items()}
+    return dict(zip(KINDS, MEMORY_GIB[name], strict=True)) if name in MEMORY_GIB else None

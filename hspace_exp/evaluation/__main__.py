@@ -83,7 +83,7 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
 
     from hspace_exp.evaluation.items import write_judged
     from hspace_exp.evaluation.score import EXPERIMENT
-    from hspace_exp.models.loading import resolve_device
+    from hspace_exp.models.devices import resolve_device
     from hspace_exp.results.provenance import describe_device, git_state, versions
     from hspace_exp.results.record import RunRecord
     from hspace_exp.results.write import write_results
@@ -114,7 +114,8 @@ def make_evaluator(a: Arguments) -> Evaluator:
     """The judge that was asked for."""
     from hspace_exp.evaluation.evaluators import AvatarEvaluator, PhotoEvaluator
     from hspace_exp.evaluation.person_segmenter import PersonSegmenter
-    from hspace_exp.models.loading import EMBEDDED, resolve_device
+    from hspace_exp.models.devices import resolve_device
+    from hspace_exp.models.loading import EMBEDDED
 
     device = str(resolve_device(a.device))
     if a.judge == "avatars":

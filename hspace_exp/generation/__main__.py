@@ -86,13 +86,14 @@ def _make(given: list[str]) -> None:
     from hspace_exp.doctor.needs import pipeline
     from hspace_exp.doctor.require import require_all
     from hspace_exp.generation import request
-    from hspace_exp.generation.generate import Sampling, claim, generate
+    from hspace_exp.generation.generate import claim, generate
     from hspace_exp.generation.manifest import read_manifest, write_manifest
     from hspace_exp.io.atomic import save_png
     from hspace_exp.io.digest import digest, essential
     from hspace_exp.io.progress import quieten
-    from hspace_exp.models.loading import resolve_device
+    from hspace_exp.models.devices import resolve_device
     from hspace_exp.models.prompts import check_prompts
+    from hspace_exp.models.sampling import Sampling
     from hspace_exp.pipeline.stages import make_edit
     from hspace_exp.prompts.attributes import kept_by, prompts_of
     from hspace_exp.prompts.explicit import explicit_prompts

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hspace_exp.generation.sampling import Hooks, StepHook, sample_latents
 from hspace_exp.io.atomic import write_bytes, write_text
 from hspace_exp.io.claims import Claims
 from hspace_exp.io.images import is_whole, missing, saver, writers
@@ -20,67 +17,12 @@ from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.methods.steering import Edit, Steering
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.prompts import PromptEmbeds
+from hspace_exp.models.sampling import Hooks, Sampling
 from hspace_exp.prompts.plan import Item
 
 log = logging.getLogger(__name__)
 
 STAMP = "made_by.txt"
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How latents are denoised.
-
-    Attributes:
-        num_inference_steps: steps.
-        make_scheduler: the model's own scheduler → the one to use.
-        chunk_size: images at once.
-        guidance_scale: None takes the model's own.
-    """
-
-    num_inference_steps: int
-    make_scheduler: Callable[[Any], Any]
-    chunk_size: int = 8
-    guidance_scale: float | None = None
-
-    def guidance(self, backbone: Backbone) -> float:
-        """The scale in use."""
-        return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
-
-    def __call__(
-        self,
-        backbone: Backbone,
-        noise: Tensor,
-        embeds: PromptEmbeds,
-        hooks: Hooks | None = None,
-        on_step: StepHook | None = None,
-    ) -> Tensor:
-        """Latents (B, C, H, W) of B prompts; ``hooks`` and ``on_step`` as ``sample_latents`` takes them."""
-        return sample_latents(
-            backbone,
-            noise,
-            embeds,
-            num_inference_steps=self.num_inference_steps,
-            guidance_scale=self.guidance_scale,
-            scheduler=self.make_scheduler(backbone.scheduler),
-            hooks=hooks,
-            on_step=on_step,
-        )
-
-    def describe(self, backbone: Backbone) -> dict[str, Any]:
-        """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""
-        scheduler = self.make_scheduler(backbone.scheduler)
-        settings = {k: v for k, v in sorted(scheduler.config.items()) if not k.startswith("_")}
-        return {
-            "model": backbone.name,
-            "revision": backbone.revision,
-            "dtype": str(backbone.dtype),
-            "image_size": backbone.image_size,
-            "scheduler": [type(scheduler).__name__, {k: str(v) for k, v in settings.items()}],
-            "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance(backbone),
-        }
 
 
 def generate(

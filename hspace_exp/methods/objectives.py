@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks.maps import max_pool_map
 from hspace_exp.methods.losses import attenuation, attribute_weight, denoising_loss
-from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
+from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.generation.sampling import Hooks
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 
 

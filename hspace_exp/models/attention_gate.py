@@ -12,8 +12,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.attention import visited_cross_attention
-from hspace_exp.models.attention_margin import attention_probabilities, token_mean
+from hspace_exp.models.attention import attention_probabilities, token_mean, visited_cross_attention
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +10,12 @@ from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.models import diffusion, loading
-from hspace_exp.models.checkpointing import checkpoint_second_half
-from hspace_exp.models.compiling import compile_blocks
-from hspace_exp.models.freezing import freeze
+from hspace_exp.models import loading, schedulers
+from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
+from hspace_exp.models.devices import resolve_device, resolve_dtype
 from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 
@@ -27,6 +27,17 @@ SMALL_UNET = 100_000_000
 # The VAE works on at most so many pixels at once, in float32, but on one image at least: some 4 GB for one of 1,024 px,
 # 2 GB for two of 512 px. More at once would be no faster, and more than the U-Net takes.
 VAE_PIXELS = 2**19
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Switch off gradients and dropout for good: ``module.train()`` no longer does anything."""
+    module.requires_grad_(False).eval()
+    module.train = types.MethodType(_stay_in_eval_mode, module)  # type: ignore[method-assign]
+    return module
+
+
+def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
 
 
 class Backbone:
@@ -89,8 +100,8 @@ class Backbone:
         self.image_size = int(height) * self.vae_scale
         self.guidance_scale = GUIDANCE_SCALES[family] if guidance_scale is None else float(guidance_scale)
         self.prediction_type = str(self.scheduler.config.prediction_type)
-        if self.prediction_type not in diffusion.PREDICTION_TYPES:
-            raise unknown("prediction type", self.prediction_type, diffusion.PREDICTION_TYPES)
+        if self.prediction_type not in schedulers.PREDICTION_TYPES:
+            raise unknown("prediction type", self.prediction_type, schedulers.PREDICTION_TYPES)
         self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod
         self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
 
@@ -184,15 +195,15 @@ class Backbone:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
-        return diffusion.add_noise(latents, noise, timesteps, self.alphas_cumprod)
+        return schedulers.add_noise(latents, noise, timesteps, self.alphas_cumprod)
 
     def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """What ``predict`` should give at z_t: the noise, or v, as the model was trained."""
-        return diffusion.training_target(latents, noise, timesteps, self.alphas_cumprod, self.prediction_type)
+        return schedulers.training_target(latents, noise, timesteps, self.alphas_cumprod, self.prediction_type)
 
     def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """The noise that an output of ``predict`` means, whatever the model's ``prediction_type``."""
-        return diffusion.noise_prediction(output, noisy, timesteps, self.alphas_cumprod, self.prediction_type)
+        return schedulers.noise_prediction(output, noisy, timesteps, self.alphas_cumprod, self.prediction_type)
 
 
 def load_backbone(
@@ -230,10 +241,10 @@ def load_backbone(
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
     """
-    where = loading.resolve_device(device)
+    where = resolve_device(device)
     folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
     big = dtype == "auto" and where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
-    number = loading.resolve_dtype(dtype, where, big)
+    number = resolve_dtype(dtype, where, big)
     parts = loading.load_parts(folder, called, found, variant=variant, dtype=number)
     for module in (parts.unet, parts.vae, *parts.text_encoders):
         module.to(where)

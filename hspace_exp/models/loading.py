@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import hub
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
 EMBEDDED = Path(__file__).resolve().parents[1] / "avatars" / "weights"
 _LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
@@ -35,29 +34,6 @@ class Parts:
     zeros_for_empty: bool
     name: str
     revision: str
-
-
-def resolve_device(device: str) -> torch.device:
-    """``auto`` is CUDA where there is one, then MPS, then the CPU; anything else must be a device of this machine."""
-    if device == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        where = torch.device(device)
-    except RuntimeError as error:
-        raise UserError(f"expected a device such as auto, cpu, cuda or cuda:1, got {device!r}") from error
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {device!r} asked for, but PyTorch sees no CUDA device here: use device=auto or cpu")
-    return where
-
-
-def resolve_dtype(dtype: str, device: torch.device, big: bool) -> torch.dtype:
-    """The type for the U-Net: ``auto`` is float32, but bfloat16 for big models on CUDA."""
-    if dtype == "auto":
-        return torch.bfloat16 if big and device.type == "cuda" else torch.float32
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, ["auto", *DTYPES])
-    return DTYPES[dtype]
 
 
 def fingerprint(folder: Path) -> str:

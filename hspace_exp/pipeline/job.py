@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.scheduler_swap import Swapped
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.schedulers import Swapped
 from hspace_exp.pipeline.parallel import Helpers
 from hspace_exp.pipeline.seat import FOLDER
 from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, learnt_together, prompts_of

@@ -25,15 +25,16 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.split import Split
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import quieten
-from hspace_exp.models.loading import fingerprint, resolve_device
+from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.loading import fingerprint
 from hspace_exp.models.prompts import check_prompts
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.pipeline.assist import Assistant
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.parallel import Helpers, check_devices, helpers

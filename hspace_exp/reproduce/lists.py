@@ -55,7 +55,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft,haar_current"}),
         Sweep("strength_sweep", {"method": "sdid,focused", "method.strength": "1.0,2.0,3.0"}),
         Sweep("scene_consistency", {"method": "original,focused"}),
-        Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,dpm_swapped"}),
+        Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,swapped"}),
         Sweep("intersectional_fairness", {"method": "original,sdid"}),
         Sweep(
             "composition", {"method": "focused", "method.strength.female": "0.0,2.5", "method.strength.young": "2.5"}

@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.io.atomic import save_safetensors, write_json
 from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
@@ -22,6 +21,7 @@ from hspace_exp.io.seeding import initial_noise
 from hspace_exp.masks import MaskProvider
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.training.trajectories import Trajectories, in_turn
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
 from hspace_exp.methods.objectives import Noisy
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.free_memory import free_bytes
+from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.split import Encoded, encode
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.subjects import Wordings, wordings

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 
 
 @dataclass(frozen=True)

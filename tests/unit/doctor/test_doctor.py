@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.doctor import machine
 from hspace_exp.doctor.__main__ import main
 from hspace_exp.doctor.text import show
 
@@ -16,10 +15,6 @@ from hspace_exp.doctor.text import show
 def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(machine, "memory", lambda name: dict.fromkeys(KINDS, 1.0))
-
-
-KINDS = ("weights", "training", "training_focused", "generation", "generation_focused")
 
 
 def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,7 +22,7 @@ def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[st
     found = json.loads(capsys.readouterr().out)
     assert found["models"]["avatars"]["here"]
     assert not found["models"]["sd14"]["here"]
-    assert found["models"]["sd14"]["memory_gib"]["training"] == 1.0
+    assert found["models"]["sd14"]["memory_gib"]["training"] == 5.9
     assert all(need["here"] for need in found["experiments"]["gender_fairness"])
     assert not all(need["here"] for need in found["experiments"]["race_fairness"])
     shown = show(found)
@@ -37,7 +32,7 @@ def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[st
     assert max(len(line) for line in shown.split("HOW TO GET")[0].splitlines()) < 125
     assert "*" not in shown
     found["machine"]["gpus"] = [{"name": "GPU", "total_gib": 0.5, "free_gib": 0.5}]
-    assert "1.0*" in show(found)
+    assert "5.9*" in show(found)
 
 
 def test_one_experiment_is_ready_or_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, claim, generate, sample_chunk
+from hspace_exp.generation.generate import claim, generate, sample_chunk
 from hspace_exp.io.claims import Claims
 from hspace_exp.methods.added import AddedVector
 from hspace_exp.methods.base import LowFrequency
 from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.plan import Item, plan
 

@@ -6,9 +6,9 @@ import torch
 from hspace_exp.errors import UserError
 from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.attention import AttentionMasks, normalise, upsample
-from hspace_exp.masks.maps import max_pool_map
 from hspace_exp.masks.none import NoMasks
 from hspace_exp.masks.oracle import OracleMasks
+from hspace_exp.models.attention import max_pool_map
 
 IMAGES = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 

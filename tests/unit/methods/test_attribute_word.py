@@ -9,12 +9,13 @@ from hydra import compose, initialize_config_dir
 from hspace_exp.config.command_errors import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.methods.prompt import AttributeWord, AttributeWordEdit
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item, plan

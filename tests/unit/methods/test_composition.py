@@ -7,7 +7,7 @@ import torch
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.added import AddedVector
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.focused import Focus, FocusedEdit
@@ -16,6 +16,7 @@ from hspace_exp.methods.presence import Presence
 from hspace_exp.methods.prompt import AttributeWord, AttributeWordEdit
 from hspace_exp.methods.steering import Edit, targets_of, within
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.plan import Item
 

@@ -7,13 +7,14 @@ import torch
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.added import AddedVector
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.focused import Focus, FocusedEdit
 from hspace_exp.methods.presence import Presence
 from hspace_exp.methods.steering import Window, strength_of, targets_of
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item

@@ -5,13 +5,14 @@ import torch
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.foresight import ForesightEdit
 from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item

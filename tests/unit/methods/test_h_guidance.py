@@ -7,7 +7,7 @@ import torch
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.added import low_frequencies
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.methods.frequency import haar_lowpass
@@ -16,6 +16,7 @@ from hspace_exp.methods.h_guidance import HGuidance, HGuidanceEdit, own_rows
 from hspace_exp.methods.steering import Window
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.plan import Item
 

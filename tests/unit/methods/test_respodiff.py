@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.methods.base import Training
 from hspace_exp.methods.objectives import Noisy
 from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule

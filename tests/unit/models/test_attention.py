@@ -7,16 +7,16 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.models.attention import (
     AttentionMargin,
+    attention_probabilities,
     cross_attention_modules,
     record_cross_attention,
     suppress_cross_attention,
     token_grid,
 )
-from hspace_exp.models.attention_margin import attention_probabilities
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import sample_latents
 
 PROMPT = "a photo of a woman"
 ENCODER = ["down_blocks.1.attentions.0.transformer_blocks.0.attn2"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.generation.generate import Sampling, sample_chunk
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.digest import config_digest
 from hspace_exp.methods.base import LowFrequency
 from hspace_exp.methods.focused import Focus, FocusedEdit
@@ -18,8 +18,9 @@ from hspace_exp.methods.objectives import Localised, Noisy, ScoreMatching
 from hspace_exp.models import backbone as backbones
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.compiling import compile_blocks, parts, uncompile_blocks
+from hspace_exp.models.blocks import compile_blocks, parts, uncompile_blocks
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
 from hspace_exp.prompts.plan import Item

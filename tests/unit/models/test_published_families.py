@@ -10,10 +10,9 @@ import diffusers
 import pytest
 import torch
 
-from hspace_exp.generation.generate import Sampling
-from hspace_exp.generation.sampling import sample_latents
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.sampling import Sampling, sample_latents
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
 from hspace_exp.training.trajectories import sample_trajectories

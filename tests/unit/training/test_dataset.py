@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.masks.attention import AttentionMasks
 from hspace_exp.masks.oracle import OracleMasks
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import attribute_maps, positives, render_block, sample_block

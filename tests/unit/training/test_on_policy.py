@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.generation.generate import Sampling
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.methods.objectives import ScoreMatching
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.free_memory import free_bytes
+from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.hspace import record_hspace
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.subjects import wordings

@@ -17,10 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from benchmarks.layouts import Layout
 from hspace_exp.models.backbone import VAE_PIXELS
-from hspace_exp.models.checkpointing import checkpoint_second_half
+from hspace_exp.models.blocks import checkpoint_second_half
 from hspace_exp.models.hspace import edit_hspace
-from hspace_exp.models.layouts import Layout
 from hspace_exp.models.split import first_half
 
 # What the CUDA context, the workspaces of libraries and the allocator's unused blocks take.

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from hspace_exp.models.layouts import LAYOUTS, tiny
+from benchmarks.layouts import LAYOUTS, tiny
 
 CLIP_L, CLIP_H, CLIP_G = 123_060_480, 340_387_840, 694_659_840
 PUBLISHED = {

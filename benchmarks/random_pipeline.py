@@ -10,8 +10,8 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from benchmarks.layouts import Layout
 from hspace_exp.avatars.tokenizer import train_tokenizer
-from hspace_exp.models.layouts import Layout
 
 MAX_LENGTH = 77
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.layouts import LAYOUTS, tiny
+from benchmarks.memory import OVERHEAD, _Live, estimate
+from hspace_exp.doctor.machine import GIB, memory
 from hspace_exp.models.backbone import load_backbone
-from hspace_exp.models.layouts import LAYOUTS, tiny
-from hspace_exp.models.memory import OVERHEAD, _Live, estimate
 from hspace_exp.models.split import encode
-
-GIB = 2**30
 
 
 def test_live_bytes_come_and_go() -> None:
@@ -55,3 +54,17 @@ def test_the_first_half_of_a_state_is_what_the_split_keeps(tiny_family: Callable
     latents = torch.zeros(1, *backbone.latent_shape)
     kept = encode(backbone, latents, torch.tensor([5]), backbone.encode_prompts([""]))
     assert estimate(tiny(LAYOUTS["sd14"]), rows=2, chunk=1).state == kept.to(backbone.device, torch.half).bytes_a_row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_doctor_knows_the_estimates(name: str) -> None:
+    plain, focused = estimate(LAYOUTS[name], runs=1), estimate(LAYOUTS[name], runs=2)
+    found = {
+        "weights": plain.weights,
+        "training": plain.training,
+        "training_focused": focused.training,
+        "generation": max(plain.generation, plain.decoding),
+        "generation_focused": max(focused.generation, focused.decoding),
+    }
+    assert memory(name) == {kind: round(value / GIB, 1) for kind, value in found.items()}
