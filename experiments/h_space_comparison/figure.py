@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hspace_exp.errors import UserError
+from hspace_exp.generation.grid import GAP, LINE
 from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import write_bytes
 from hspace_exp.io.images import load_images
-from hspace_exp.results.grid import GAP, LINE
 
 PROFESSIONS = (
     "carpenter,mechanic,janitor,construction worker,cook,CEO,doctor,lawyer,nurse,secretary,librarian,housekeeper"

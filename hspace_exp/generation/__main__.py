@@ -87,6 +87,7 @@ def _make(given: list[str]) -> None:
     from hspace_exp.doctor.require import require_all
     from hspace_exp.generation import request
     from hspace_exp.generation.generate import claim, generate
+    from hspace_exp.generation.grid import strip
     from hspace_exp.generation.manifest import read_manifest, write_manifest
     from hspace_exp.io.atomic import save_png
     from hspace_exp.io.digest import digest, essential
@@ -97,7 +98,6 @@ def _make(given: list[str]) -> None:
     from hspace_exp.pipeline.stages import make_edit
     from hspace_exp.prompts.attributes import kept_by, prompts_of
     from hspace_exp.prompts.explicit import explicit_prompts
-    from hspace_exp.results.grid import strip
 
     quieten()
     cfg.device = str(resolve_device(cfg.device))
@@ -138,7 +138,7 @@ def _make(given: list[str]) -> None:
         )  # fmt: skip
     manifest = write_manifest(out, items, amounts, edited=True)
     pairs = [replace(pair, profession=f"seed {pair.seed_index}") for pair in read_manifest(manifest)]
-    save_png(out / "grid.png", strip(pairs, columns=12))
+    save_png(out / "grid.png", strip({"edited": pairs}))
     logging.getLogger(__name__).info("%d images and their twins: %s", len(items), out / "grid.png")
 
 

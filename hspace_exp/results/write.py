@@ -10,11 +10,11 @@ from typing import Any
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
+from hspace_exp.generation.grid import pair_grid, strip
 from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import save_png, write_text
 from hspace_exp.io.digest import config_digest
 from hspace_exp.io.images import missing
-from hspace_exp.results.grid import pair_grid, strip
 from hspace_exp.results.provenance import git_state, shareable, versions
 from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
 from hspace_exp.results.tables.build import build
@@ -74,7 +74,7 @@ def record_of(
 def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> str:
     """Leave the pictures, the record, and, made from the record alone, the table."""
     save_png(run_dir / "grid.png", pair_grid(pairs))
-    save_png(run_dir / "strip.png", strip(pairs))
+    save_png(run_dir / "strip.png", strip({record.method: pairs}))
     record.write(run_dir)
     table = render(build([run_dir]), "markdown")
     write_text(run_dir / "table.md", table)

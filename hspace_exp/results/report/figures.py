@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from hspace_exp.evaluation.concept_geometry import concept_cosines
+from hspace_exp.generation.grid import strip
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.report.bars import Bar, bar_chart
 from hspace_exp.results.report.chart import legend, line_chart
@@ -16,7 +16,6 @@ from hspace_exp.results.report.collect import Run
 from hspace_exp.results.report.curves import SHOWN, strength_points
 from hspace_exp.results.report.drawing import drawing
 from hspace_exp.results.report.heat import heat_map
-from hspace_exp.results.report.strips import stacked_strips
 from hspace_exp.results.tables.build import merge_seeds
 from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.records import Found, by_row
@@ -24,6 +23,7 @@ from hspace_exp.results.tables.records import Found, by_row
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
 UNEDITED = "original"
 MOST_ROWS = 24
+STRIP = 900  # pixels
 MOST_BARS = 9  # a profession
 
 
@@ -51,13 +51,10 @@ def drawings(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, str]:
 
 def pictures(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, np.ndarray]:
     """``strips``: the same images under every row of the table, where the runs' folders still hold them."""
-    folders = {id(run.record): run.folder for run in runs}
-    strips: dict[str, Path] = {}
-    for label, records in list(by_row(found).items())[:MOST_ROWS]:
-        path = folders[id(records[0])] / "strip.png"
-        if path.exists():
-            strips[label] = path
-    return {"strips": stacked_strips(strips)} if strips else {}
+    pairs = {id(run.record): run.pairs for run in runs}
+    rows = [(label, pairs[id(records[0])]) for label, records in list(by_row(found).items())[:MOST_ROWS]]
+    rows = [(label, mine) for label, mine in rows if mine]
+    return {"strips": strip(dict(rows), width=STRIP)} if rows else {}
 
 
 def _curves(runs: Sequence[Run]) -> str:

@@ -7,21 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.reproduce.output import copy_records, write_tables
-from hspace_exp.results.grid import GAP, LINE
 from hspace_exp.results.record import MetricValue, RunRecord
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
 
 
 def leave(folder: Path, experiment: str, method: str, attribute: str = "gender") -> Path:
-    """A run's folder with a record and a strip."""
+    """A run's folder with a record and one pair."""
     metrics = {"success": MetricValue(0.5, 0.4, 0.6, 8, True)}
     run = folder / experiment / "avatars" / attribute / method / "seed=0"
     config = {"method": {"name": method}}
     RunRecord(experiment, method, "avatars", attribute, 0, metrics, [], config, {}, None, "CPU", {}).write(run)
-    save_png(run / "strip.png", np.zeros((2 * (8 + GAP) + 2 * LINE, 8 + 2 * GAP, 3), np.uint8))
+    save_png(run / "images" / "0.png", np.zeros((8, 8, 3), np.uint8))
+    (run / "manifest.csv").write_text(f"{','.join(COLUMNS)}\na photo,nurse,0,,1,images/0.png,images/0.png\n")
     return run
 
 

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hspace_exp.errors import UserError
+from hspace_exp.generation.grid import GAP, LINE
+from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
-from hspace_exp.results.grid import GAP, LINE
 from hspace_exp.results.record import MetricValue, RunRecord
 from hspace_exp.results.report.bars import Bar, bar_chart
 from hspace_exp.results.report.collect import collect
 from hspace_exp.results.report.drawing import drawing
 from hspace_exp.results.report.figures import drawings, pictures
 from hspace_exp.results.report.heat import heat_map
-from hspace_exp.results.report.strips import stacked_strips
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -73,31 +72,10 @@ def test_a_drawing_holds_its_charts_side_by_side_without_overlap() -> None:
         drawing(["<svg>"])
 
 
-def strip(path: Path, before: int, after: int, side: int = 8) -> Path:
-    """A strip of one profession, in two greys."""
-    image = np.full((2 * (side + GAP) + 2 * LINE, side + 2 * GAP, 3), 255, np.uint8)
-    image[LINE : LINE + side, GAP : GAP + side] = before
-    image[LINE + side + GAP : LINE + 2 * side + GAP, GAP : GAP + side] = after
-    save_png(path, image)
-    return path
-
-
-def test_strips_show_each_unedited_row_once(tmp_path: Path) -> None:
-    files = {"one": (10, 20), "two": (10, 30), "other sampler": (90, 40), "its original": (90, 90)}
-    shown = stacked_strips({name: strip(tmp_path / f"{name}.png", *grey) for name, grey in files.items()})
-    column = shown[:, -GAP - 4, 0]
-    assert [int(v) for v in dict.fromkeys(column.tolist()) if v != 255] == [10, 20, 30, 90, 40]
-    rows = shown.shape[0] - LINE
-    assert rows == 5 * (8 + GAP)
-    strip(tmp_path / "wide.png", 1, 2, side=16)
-    with pytest.raises(UserError, match="other professions"):
-        stacked_strips({"one": tmp_path / "one.png", "wide": tmp_path / "wide.png"})
-
-
 def run(
     folder: Path, method: str, female: int, strength: float = 1.0, values: tuple[str, str] = ("female", "male")
 ) -> None:
-    """A record of two professions with four images each, and its strip."""
+    """A record of two professions with four images each, of which one is there."""
     metrics = {
         "success": MetricValue(strength / 4, None, None, 8, True),
         "deviation_ratio": MetricValue(0.5, 0.4, 0.6, 8, False),
@@ -108,7 +86,13 @@ def run(
     ]
     config = {"method": {"name": method, "strength": strength}}
     RunRecord("x", method, "avatars", "gender", 0, metrics, rows, config, {}, None, "CPU", {}).write(folder)
-    strip(folder / "strip.png", 10, 10 if method == "original" else 20)
+    lines = [",".join(COLUMNS)]
+    for i, name in enumerate(("nurse", "cook")):
+        files = [f"images/{kind}/{i}.png" for kind in ("original", "original" if method == "original" else "edited")]
+        for file, grey in zip(files, (10, 20), strict=False):
+            save_png(folder / file, np.full((8, 8, 3), 10 if "original" in file else grey, np.uint8))
+        lines.append(",".join(["a photo", name, "0", "" if method == "original" else values[0], "1", *files]))
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_professions_before_and_after(tmp_path: Path) -> None:
@@ -121,7 +105,7 @@ def test_professions_before_and_after(tmp_path: Path) -> None:
     words = chart.attrib["aria-label"]
     assert "share of female" in words
     assert re.search(r"cook: 0, 0.5; nurse: 1, 0.5$", words)  # by what was before
-    assert pictures(runs, found)["strips"].shape[0] == LINE + 2 * (8 + GAP)
+    assert pictures(runs, found)["strips"].shape[0] == LINE + 8 + GAP + 8 + LINE
 
 
 def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) -> None:
@@ -135,9 +119,9 @@ def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) 
     assert float(charts[1].attrib["y"]) > float(charts[0].attrib["y"]) + float(charts[0].attrib["height"])
 
 
-def test_a_strip_that_is_gone_is_left_out(tmp_path: Path) -> None:
+def test_images_that_are_gone_are_left_out(tmp_path: Path) -> None:
     run(tmp_path / "a", "sdid", 2)
-    (tmp_path / "a" / "strip.png").unlink()
+    (tmp_path / "a" / "manifest.csv").unlink()
     runs, found = collect([tmp_path])
     assert pictures(runs, found) == {}
     assert drawings(runs, found) == {}
