@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -288,7 +288,8 @@ def _mask_ious(job: Job) -> dict[str, MetricValue]:
 def _mask_iou(job: Job, group: Group) -> MetricValue:
     """Of one group; runs with the same maps share it."""
     about = {"kind": "mask_iou", "mask": essential(job.settings["mask"]), "attribute": group.name, "part": group.part}
-    about |= {"concepts": group.concepts, "model": job.backbone.name, "revision": job.backbone.revision}
+    concepts = {name: asdict(some) for name, some in group.concepts.items()}
+    about |= {"concepts": concepts, "model": job.backbone.name, "revision": job.backbone.revision}
     path = job.cache / digest(about) / "mask_iou.json"
     with alone(path.parent):
         if not path.exists():
