@@ -10,7 +10,7 @@ WORKERS ?= 2
 MAX_SECONDS ?= 0
 METHOD ?= focused
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow lint types reproduce-tables
+.PHONY: help install run test test-slow lint types house reproduce-tables
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ lint: install ## ruff
 
 types: install ## mypy
 	.venv/bin/mypy
+
+house: ## size and order of the package, against their bounds
+	$(PYTHON) benchmarks/house.py
 
 reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=
 	.venv/bin/python -m hspace_exp reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \

@@ -1,7 +1,10 @@
 """Concept vectors in the h-space of frozen text-to-image diffusion models: find, train, apply, measure."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from hspace_exp.commands import OldNames
 
 if TYPE_CHECKING:
     from hspace_exp.concepts.concept import Concept
@@ -12,6 +15,8 @@ __all__ = ["Concept", "steer"]
 
 # Where the names live; imported when asked for, so that `import hspace_exp` costs nothing.
 _PLACES = {"Concept": "hspace_exp.concepts.concept", "steer": "hspace_exp.generation.steer"}
+
+sys.meta_path.append(OldNames())
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)

@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hspace_exp.commands import COMMANDS, start
+from hspace_exp.commands import start
 from hspace_exp.config.command_errors import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.config.schema import register
 from hspace_exp.config.starting import importing
@@ -52,10 +52,10 @@ def main() -> int:
 
     What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
     """
-    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
-        return start(sys.argv[1], sys.argv[2:])
-    if len(sys.argv) == 1:
-        sys.argv.append("--help")
+    first, *rest = sys.argv[1:] or ["--help"]
+    if first.isalpha():
+        return start(first, rest)
+    sys.argv[1:] = [first, *rest]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     leave()
     try:

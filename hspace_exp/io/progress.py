@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar with the time left on a terminal, one log line a minute elsewhere."""
+"""How far a long loop is: a bar with the time left on a terminal and in a notebook, one log line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -9,24 +9,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from tqdm.auto import tqdm
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 60.0
-
-# A terminal has room for one live display: a loop inside another adds its bar to the outer one's.
-_display: Progress | None = None
 
 
 def track(iterable: Iterable[Item], total: int | None = None, description: str = "") -> Iterator[Item]:
@@ -39,41 +28,10 @@ def track(iterable: Iterable[Item], total: int | None = None, description: str =
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    if sys.stderr.isatty():
-        yield from _bar(iterable, total, description)
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:  # notebooks
+        yield from tqdm(iterable, description, total, leave=None, dynamic_ncols=True)
     else:
         yield from _lines(iterable, total, description)
-
-
-def _bar(iterable: Iterable[Item], total: int | None, description: str) -> Iterator[Item]:
-    global _display
-    outermost = _display is None
-    display = _new_display() if _display is None else _display
-    _display = display
-    task = display.add_task(description, total=total)
-    try:
-        for item in iterable:
-            yield item
-            display.advance(task)
-    finally:
-        if outermost:
-            display.stop()
-            _display = None
-        else:
-            display.remove_task(task)
-
-
-def _new_display() -> Progress:
-    display = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    display.start()
-    return display
 
 
 def _lines(iterable: Iterable[Item], total: int | None, description: str) -> Iterator[Item]:

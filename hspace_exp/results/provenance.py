@@ -12,6 +12,11 @@ from typing import Any
 
 import torch
 
+ROOT = Path(__file__).resolve().parents[2]
+
+# Folders whose files decide what a run does: one that git does not know makes a checkout dirty, too.
+CODE = ("hspace_exp", "avatars_world", "conf")
+
 PACKAGES = (
     "hspace-exp", "torch", "torchvision", "diffusers", "transformers", "lightning", "torchmetrics", "open-clip-torch",
     "segment-anything", "hydra-core", "omegaconf", "numpy", "safetensors",
@@ -29,20 +34,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state() -> dict[str, object] | None:
-    """Commit of the checkout that this package is in, and whether files differ from it; None outside a checkout.
+def git_state(root: Path = ROOT) -> dict[str, object] | None:
+    """Commit of a checkout, by default this package's, and whether files differ from it; None outside a checkout.
 
+    A checkout is dirty where a known file was changed, or where a folder of ``CODE`` has one that git does not know.
     Where an exported tree runs without its history, the variable ``HSPACE_EXP_COMMIT`` names the commit it is of.
     """
     exported = os.environ.get("HSPACE_EXP_COMMIT")
     if exported:
         return {"commit": exported, "dirty": False}
-    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed += _git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE)
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(changed)}

@@ -48,7 +48,8 @@ def test_terminal_shows_nested_bars_and_ends_clean(monkeypatch: pytest.MonkeyPat
     seen = [(a, b) for a in progress.track(range(2), description="outer") for b in progress.track("xy", 2, "inner")]
     assert seen == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
     assert "outer" in screen.getvalue()
-    assert progress._display is None
+    assert "2/2" in screen.getvalue()
+    assert not progress.tqdm._instances
 
 
 def test_bar_is_closed_when_the_loop_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,15 @@ def test_bar_is_closed_when_the_loop_fails(monkeypatch: pytest.MonkeyPatch) -> N
     next(bar)
     with pytest.raises(KeyError):
         bar.throw(KeyError("stop"))  # type: ignore[attr-defined]
-    assert progress._display is None
+    assert not progress.tqdm._instances
+
+
+def test_notebooks_show_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert list(progress.track("abc", description="letters")) == list("abc")
+    assert "letters" in screen.getvalue()
 
 
 def test_line_without_total() -> None:

@@ -1,8 +1,0 @@
-"""Old name of ``python -m hspace_exp compare``."""
-
-import sys
-
-from hspace_exp.commands import renamed
-
-if __name__ == "__main__":
-    sys.exit(renamed("hspace_exp.evaluate.compare", "hspace_exp compare"))
