@@ -23,6 +23,7 @@ from hspace_exp.config.command_errors import CONF
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.metrics import Share
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.io.images import to_uint8
 from hspace_exp.masks import MaskProvider
@@ -34,7 +35,6 @@ from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.loading import EMBEDDED
 from hspace_exp.prompts.attributes import ConceptPrompts, Concepts
 from hspace_exp.results.provenance import describe_device, git_state
-from hspace_exp.results.record import MetricValue
 
 _BATCH = 8
 

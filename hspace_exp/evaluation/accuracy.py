@@ -14,8 +14,8 @@ from hspace_exp.evaluation.functional.corrected import confusion_matrix
 from hspace_exp.evaluation.image_metric import item_keys
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.metrics import Share
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import as_float
-from hspace_exp.results.record import MetricValue
 
 
 @dataclass(frozen=True)

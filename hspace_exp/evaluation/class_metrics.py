@@ -18,7 +18,7 @@ from hspace_exp.evaluation.functional.fairness import bias_amplification, class_
 from hspace_exp.evaluation.functional.noise_floor import deviation_ratio_floor
 from hspace_exp.evaluation.functional.parity import parity_gap, total_variation
 from hspace_exp.evaluation.image_metric import ImageMetric, Resampling, smallest_keys
-from hspace_exp.results.record import MetricValue
+from hspace_exp.evaluation.value import MetricValue
 
 
 class ClassBalance(ImageMetric):

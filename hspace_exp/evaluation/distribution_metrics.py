@@ -18,7 +18,7 @@ from hspace_exp.evaluation.functional.distribution import (
     polynomial_kernel,
 )
 from hspace_exp.evaluation.image_metric import ImageMetric
-from hspace_exp.results.record import MetricValue
+from hspace_exp.evaluation.value import MetricValue
 
 # (R, N) weights of the images, one resample a row, to (R,) distances.
 Weighted = Callable[[Tensor], Tensor]

@@ -31,8 +31,8 @@ from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
 from hspace_exp.evaluation.split import Split, look_at_all
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.results.record import MetricValue
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.bootstrap import group_bootstrap, interval, resample_blocks
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.seeding import generator, seed_of
-from hspace_exp.results.record import MetricValue
 
 DECIMALS = 6
 # Fewer professions than this say nothing about others.

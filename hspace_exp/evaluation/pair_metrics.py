@@ -8,7 +8,7 @@ from torch import Tensor
 from hspace_exp.evaluation.functional.background import psnr
 from hspace_exp.evaluation.image_metric import DECIMALS, ImageMetric
 from hspace_exp.evaluation.metrics import RowMean
-from hspace_exp.results.record import MetricValue
+from hspace_exp.evaluation.value import MetricValue
 
 
 class BackgroundPsnr(ImageMetric):

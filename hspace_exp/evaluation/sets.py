@@ -21,9 +21,9 @@ from hspace_exp.evaluation.functional.distribution import (
 )
 from hspace_exp.evaluation.functional.manifold import covered, density, inside
 from hspace_exp.evaluation.image_metric import DECIMALS
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import generator
-from hspace_exp.results.record import MetricValue
 
 REPEATS = 20
 FEWEST = 6

@@ -25,6 +25,7 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.split import Split
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.claims import Claims
@@ -46,7 +47,7 @@ from hspace_exp.prompts.plan import plan
 from hspace_exp.prompts.subjects import warn_of_unsaid, wordings
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.provenance import describe_device, shareable
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.write import finished, record_of, write_results
 
 log = logging.getLogger(__name__)

@@ -8,40 +8,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import config_digest as config_digest
 
 SCHEMA = 1
 FILE_NAME = "record.json"
 
-_OPTIONAL = frozenset({"note", "ci_low_professions", "ci_high_professions"})
 _MAY_DIFFER = frozenset({"seconds", "device", "git", "config", "command"})
-
-
-@dataclass(frozen=True)
-class MetricValue:
-    """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why.
-
-    ``ci_low`` and ``ci_high`` are over images of the same professions; the last two, where known, over professions.
-    """
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    higher_is_better: bool | None
-    note: str = ""
-    ci_low_professions: float | None = None
-    ci_high_professions: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The form of ``record.json``; ``note`` and the interval over professions only where there is one."""
-        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value not in ("", None)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hspace_exp.results.record import MetricValue
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.report.chart import COLOURS
 from hspace_exp.results.report.collect import Run
 from hspace_exp.results.tables.build import Table

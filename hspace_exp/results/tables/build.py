@@ -9,7 +9,8 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column, blocks_for, column
 from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
 from hspace_exp.results.tables.records import Found, by_row, by_table, find_records

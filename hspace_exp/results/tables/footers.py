@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column
 from hspace_exp.results.tables.commands import joined
 from hspace_exp.results.tables.strengths import linearity_lines

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hspace_exp.evaluation.functional.linearity import linearity
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.digest import digest
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.variants import strength_of, without_seed
 
 FEWEST = 3  # two points always lie on a line

@@ -32,8 +32,8 @@ from hspace_exp.evaluation.neighbour_metrics import (
     Recall,
 )
 from hspace_exp.evaluation.pair_metrics import BackgroundPsnr, BackgroundSsim
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.seeding import generator
-from hspace_exp.results.record import MetricValue
 
 N, GROUPS = 24, 3
 RNG = np.random.default_rng(0)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.reproduce.output import copy_records, write_tables
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
 

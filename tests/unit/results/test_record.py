@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.results.record import MetricValue, RunRecord, config_digest, differences, read_record, same_result
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord, config_digest, differences, read_record, same_result
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.grid import GAP, LINE
 from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.report.bars import Bar, bar_chart
 from hspace_exp.results.report.collect import collect
 from hspace_exp.results.report.drawing import drawing

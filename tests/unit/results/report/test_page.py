@@ -15,9 +15,10 @@ import pytest
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.sources import write_manifest
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.report.__main__ import main
 from hspace_exp.results.report.collect import chosen, collect
 from hspace_exp.results.report.curves import strength_points

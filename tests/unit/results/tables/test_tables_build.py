@@ -10,7 +10,8 @@ import pytest
 import scipy.stats
 
 from hspace_exp.errors import UserError
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import Table, build, merge_seeds
 from hspace_exp.results.tables.columns import BLOCKS, blocks_for, column
 from hspace_exp.results.tables.footers import command_of

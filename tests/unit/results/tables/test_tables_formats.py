@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.__main__ import main
 from hspace_exp.results.tables.build import Block, Cell, Table
 from hspace_exp.results.tables.columns import column

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hspace_exp.results.record import MetricValue, RunRecord
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import make_table, merge_seeds
 from hspace_exp.results.tables.commands import joined
 from hspace_exp.results.tables.records import by_row
