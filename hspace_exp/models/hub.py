@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever of its versions is in use
 
 from hspace_exp.errors import UserError
@@ -15,6 +15,8 @@ from hspace_exp.errors import UserError
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+# Parts of published pipelines that are not used here, and so not fetched.
+_UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 _TIMEOUT_S = 10
 
 
@@ -22,6 +24,7 @@ def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
     """The folder of a pipeline of the hub; its name is the commit.
 
     One short request finds out whether the hub answers, so that a machine without a network waits seconds, not minutes.
+    ``DiffusionPipeline.download`` chooses the files: safetensors only, the variant's where there are such.
 
     Raises:
         UserError: it is not here and the hub cannot be reached, or does not hold it.
@@ -29,11 +32,12 @@ def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
     there = cached(repo, revision)
     if there is not None:
         return there
+    from diffusers import DiffusionPipeline  # seconds, which looking for what is there need not take
+
     try:
-        info = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT_S)
-        files = wanted([sibling.rfilename for sibling in info.siblings or []], variant)
+        commit = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT_S).sha
         log.info("fetching %s from the Hugging Face hub", repo)
-        return Path(huggingface_hub.snapshot_download(repo, revision=info.sha, allow_patterns=files))
+        return Path(DiffusionPipeline.download(repo, revision=commit, variant=variant, use_safetensors=True, **_UNUSED))
     except (OSError, httpx.HTTPError, OfflineModeIsEnabled, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
@@ -50,11 +54,9 @@ def download_command(repo: str, revision: str | None, folder: str = "<folder>") 
 
 def cached(repo: str, revision: str | None) -> Path | None:
     """The folder of a pipeline that was fetched before, if every part of it is there; no network is used."""
-    try:
-        folder = Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError, OSError):
-        return None
-    return folder if is_whole(folder) else None
+    index = huggingface_hub.try_to_load_from_cache(repo, "model_index.json", revision=revision)
+    folder = Path(index).parent if isinstance(index, str) else None
+    return folder if folder is not None and is_whole(folder) else None
 
 
 def is_whole(folder: Path) -> bool:
@@ -69,40 +71,15 @@ def is_whole(folder: Path) -> bool:
     )
 
 
-def wanted(files: Iterable[str], variant: str | None) -> list[str]:
-    """Of a repository's files those that a pipeline is loaded from: of the weights one set, the variant if it is there.
-
-    Args:
-        files: paths in the repository.
-        variant: such as ``fp16``.
-    """
-    chosen = []
-    by_part: dict[str, list[str]] = {part: [] for part in PARTS}
-    for file in files:
-        part, _, name = file.partition("/")
-        if file == "model_index.json":
-            chosen.append(file)
-        elif part in by_part and "/" not in name:
-            by_part[part].append(name)
-    for part, names in by_part.items():
-        best = best_variant(names, variant)
-        for name in names:
-            weights = ".safetensors" in name
-            if (weights and _variant(name) == best) or (not weights and name.endswith((".json", ".txt"))):
-                chosen.append(f"{part}/{name}")
-    return chosen
-
-
 def best_variant(names: Iterable[str], variant: str | None) -> str | None:
     """``variant`` if there are safetensors of it, else the plain ones, else whichever there are."""
-    found = {_variant(name) for name in names if ".safetensors" in name}
+    found = {_variant(name) for name in names if name.endswith(".safetensors")}
     if variant in found or not found:
         return variant if variant in found else None
     return None if None in found else sorted(str(v) for v in found)[0]
 
 
 def _variant(name: str) -> str | None:
-    """``fp16`` of "model.fp16.safetensors", of its shards and of their index; None of "model.safetensors"."""
-    head, _, tail = name.partition(".safetensors")
-    words = [*head.split(".")[1:], *(word for word in tail.split(".") if word not in ("", "index", "json"))]
-    return words[0].split("-")[0] if words else None
+    """``fp16`` of "model.fp16.safetensors" and of its shards; None of "model.safetensors"."""
+    words = name.removesuffix(".safetensors").split(".")
+    return words[1].split("-")[0] if len(words) > 1 else None
