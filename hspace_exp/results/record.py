@@ -1,31 +1,35 @@
 """What one run leaves: its numbers, the configuration they belong to, and how to tell two runs apart.
 
-Importing this module costs neither torch nor a model, so that tables can be built anywhere.
+Reading records needs no torch, so that tables can be built anywhere.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import config_digest as config_digest
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
 _MAY_DIFFER = frozenset({"seconds", "device", "git", "config", "command"})
 
 
-@dataclass(frozen=True)
+@pydantic_dataclass(frozen=True, config=ConfigDict(strict=True))
 class RunRecord:
-    """One run, as written to ``record.json``.
+    """One run, as written to ``record.json``; ``docs/record.schema.json`` is the JSON Schema of it.
 
     Attributes:
         experiment: name of the experiment file.
@@ -43,6 +47,7 @@ class RunRecord:
         command: how to run it again; "" where unknown.
         config_digest: computed from ``config`` where not given.
         details: what else the evaluation found, e.g. the judge's confusion matrix; plain data.
+        schema: version of this layout.
     """
 
     experiment: str
@@ -50,16 +55,17 @@ class RunRecord:
     model: str
     attribute: str
     seed: int
-    metrics: Mapping[str, MetricValue]
-    per_profession: Sequence[Mapping[str, Any]]
-    config: Mapping[str, Any]
-    versions: Mapping[str, str]
-    git: Mapping[str, Any] | None
+    metrics: dict[str, MetricValue]
+    per_profession: list[dict[str, Any]]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    git: dict[str, Any] | None
     device: str
-    seconds: Mapping[str, float]
+    seconds: dict[str, float]
     command: str = ""
-    config_digest: str = field(default="")
-    details: Mapping[str, Any] = field(default_factory=dict)
+    config_digest: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    schema: Literal[1] = SCHEMA
 
     def __post_init__(self) -> None:
         """Compute the digest."""
@@ -72,8 +78,7 @@ class RunRecord:
         Raises:
             UserError: a number is NaN or infinite; the message names it.
         """
-        data: dict[str, Any] = {"schema": SCHEMA}
-        data |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["metrics"] = {name: value.to_json() for name, value in self.metrics.items()}
         for where, value in _leaves(data):
             if isinstance(value, float) and not math.isfinite(value):
@@ -93,27 +98,29 @@ class RunRecord:
             raise UserError(
                 f"{source} has record schema {data['schema']!r}, expected {SCHEMA}: use the version that wrote it"
             )
-        needed = {f.name: f.type for f in fields(cls)}
-        missing = sorted(set(needed) - set(data) - {"command", "details"})
-        if missing:
-            raise UserError(f"{source} lacks {', '.join(missing)}: it is cut short or foreign, run the command again")
-        plain = {name: data[name] for name in needed if name in data}
-        kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "per_profession": list, "git": (dict, type(None))}
-        kinds |= dict.fromkeys(("metrics", "config", "versions", "seconds", "details"), dict)
-        for name, value in plain.items():
-            if not isinstance(value, kinds.get(name, str)):
-                raise UserError(f"{source} holds {type(value).__name__} as {name!r}: run the command again")
         try:
-            plain["metrics"] = {name: MetricValue(**value) for name, value in plain["metrics"].items()}
-        except TypeError as error:
-            raise UserError(f"{source} holds a metric of another form ({error}): run the command again") from error
-        return cls(**plain)
+            return _adapter().validate_json(json.dumps(data))  # from Python objects, strict means instances
+        except ValidationError as error:
+            wrong = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Input ")) for e in error.errors()]
+            told = "; ".join(f"{where}: {why[0].lower()}{why[1:]}" for where, why in wrong[:3])
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise UserError(f"{source} is cut short or foreign ({told}{more}): run the command again") from error
 
     def write(self, folder: str | Path) -> Path:
         """Write ``record.json`` into ``folder``, whole or not at all."""
         path = Path(folder) / FILE_NAME
         write_json(path, self.to_json())
         return path
+
+
+@cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of ``record.json``."""
+    return _adapter().json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
 def read_record(path: str | Path) -> RunRecord:
@@ -184,3 +191,7 @@ def _number(value: object) -> bool:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

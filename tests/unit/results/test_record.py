@@ -14,7 +14,14 @@ import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
-from hspace_exp.results.record import RunRecord, config_digest, differences, read_record, same_result
+from hspace_exp.results.record import (
+    RunRecord,
+    config_digest,
+    differences,
+    json_schema,
+    read_record,
+    same_result,
+)
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -146,7 +153,7 @@ def test_tolerance_is_for_kernel_noise_only() -> None:
         ("[1, 2]", "not a run record"),
         ('{"hello": 1}', "not a run record"),
         ('{"schema": 99}', "schema 99, expected 1"),
-        ('{"schema": 1, "seed": 0}', "lacks attribute, config"),
+        ('{"schema": 1, "seed": 0}', "experiment: field required; method: field required"),
     ],
 )
 def test_truncated_and_foreign_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -182,3 +189,10 @@ def test_records_do_not_change() -> None:
 def test_import_needs_no_torch() -> None:
     code = "import sys, hspace_exp.results.record; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    path = Path(__file__).parents[3] / "docs" / "record.schema.json"
+    published = json.loads(path.read_text())
+    assert published == json_schema(), "write it again: python -m hspace_exp.results.record > docs/record.schema.json"
+    assert {"experiment", "metrics", "per_profession", "config"} <= set(published["required"])
