@@ -15,7 +15,7 @@ from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
-from hspace_exp.models.hspace import HEdit, edit_hspace, transplant_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import sample_latents
 
 NEUTRAL = "a photo of a person"
@@ -126,7 +126,7 @@ def _transplanted(backbone: Backbone, noise: torch.Tensor, texts: list[str], wan
     index = torch.arange(3 * rows, device=backbone.device)
     index[rows : 2 * rows] = index[2 * rows :]
     for t in scheduler.timesteps:
-        with transplant_hspace(backbone.unet, index):
+        with edit_hspace(backbone.unet, lambda h: h[index]):
             output = backbone.predict(torch.cat([latents] * 3), t, embeds)
         unconditional, conditional, _ = output.chunk(3)
         output = unconditional + backbone.guidance_scale * (conditional - unconditional)

@@ -92,10 +92,10 @@ def _make(given: list[str]) -> None:
     from hspace_exp.io.atomic import save_png
     from hspace_exp.io.digest import digest, essential
     from hspace_exp.io.progress import quieten
+    from hspace_exp.methods.added import make_edit
     from hspace_exp.models.devices import resolve_device
     from hspace_exp.models.prompts import check_prompts
     from hspace_exp.models.sampling import Sampling
-    from hspace_exp.pipeline.stages import make_edit
     from hspace_exp.prompts.attributes import kept_by, prompts_of
     from hspace_exp.prompts.explicit import explicit_prompts
 

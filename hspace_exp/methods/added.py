@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.steering import Steering, Strength, Window, targets_of
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.methods.base import LowFrequency, Method
+from hspace_exp.methods.steering import Edit, Steering, Strength, Window, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
 
@@ -68,3 +70,27 @@ def low_frequencies(
     nothing = torch.zeros(backbone.h_shape[0], 1, 1)
     vectors = {name: nothing for item in items for name in item.parts} or {"": nothing}
     return AddedVector(vectors, 0.0, branch, frequency, window)(backbone, items, guided)
+
+
+def make_edit(
+    method: Method,
+    frequency: LowFrequency,
+    prompts: Concepts,
+    keep: Mapping[str, Concepts],
+    concepts: Mapping[str, Concept],
+) -> Edit:
+    """A method's edit.
+
+    Args:
+        method: whose edit.
+        frequency: the low-frequency term.
+        prompts: concept that can be asked for → its prompts.
+        keep: other attribute → its concepts in the same form, to be held fast.
+        concepts: the vectors of both.
+    """
+    own = {name: concepts[name] for name in prompts if name in concepts}
+    if method.edit is None:
+        vectors = {name: concept.vector for name, concept in own.items()}
+        return AddedVector(vectors, method.strengths(own), method.branch, frequency, Window(*method.window))
+    others = {group: {name: concepts[name] for name in some} for group, some in keep.items()}
+    return method.edit.make(method, prompts, own, others, frequency)

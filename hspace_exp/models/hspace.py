@@ -18,19 +18,20 @@ Gate = Callable[[], Tensor]
 
 @dataclass
 class HEdit:
-    """h' = m * h + s * G * v + lambda * LL(h), per sample, without leaving the device.
+    """h' = a + (1 - (1 - hold) * G) * (o - a) + s * G * v + lambda * LL(o) with a = m * h, sample by sample.
 
-    Implements the inference rule of Shokrolahi et al. (2026) and, with ``attenuation``, its training rule; G = 1 there.
-    B is the number of samples; a guided batch holds 2 B rows, laid out [unconditional; conditional]. The *source* of a
-    sample is the h of sample ``original_index`` of the same batch, before any edit, or else its own.
+    Without ``hold`` its term is left out: h' = m * h + s * G * v + lambda * LL(o), which with G = 1 is the inference
+    rule of Shokrolahi et al. (2026) and, with ``attenuation``, their training rule. o is the source of a sample: the h
+    of sample ``original_index`` of the same batch, before any edit, or else its own. B is the number of samples; a
+    guided batch holds 2 B rows, laid out [unconditional; conditional]. Nothing leaves the device.
 
     Attributes:
         vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it. Or a
             function of the source's conditional half (B, C, H, W) that gives one vector a sample.
         strength: s, a number or (B,).
         gate: G in [0, 1], (B, 1, H, W) at h's own size, or a function that gives it when h is reached; None is 1.
-        hold: pulls h back to the source before v is added: h + (1 - (1 - hold) * G) * (source - h). Outside the gate
-            all the way, inside by the share ``hold`` in [0, 1]. None leaves h where it is.
+        hold: in [0, 1], pulls h back to the source before v is added: outside the gate all the way, inside by this
+            share. None leaves h where it is.
         attenuation: m in [0, 1], (B, 1, H, W) at h's own size; training only.
         lowpass: LL, a function of (B, C, H, W) such as ``haar_lowpass``.
         lowpass_weight: lambda, a number or (B,).
@@ -158,26 +159,21 @@ def _mid_block(unet: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _hooked(unet: nn.Module, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """Apply ``edit`` (an ``HEdit``, or any function of h; None leaves h) in every forward pass inside the context.
+
+    Nothing before the middle block sees the edit, so when a vector is trained autograd builds no graph there.
+    Outside the context, also after an exception, the U-Net is bit for bit what it was.
+    """
+
     def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor | None:
-        return function(output)
+        return edit(output)
 
     handle = _mid_block(unet).register_forward_hook(hook)
     try:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Apply ``edit`` (an ``HEdit``, or any function of h) to h in every forward pass inside the context.
-
-    Nothing before the middle block sees the edit, so when a vector is trained autograd builds no graph there.
-    Outside the context the U-Net is bit for bit what it was.
-    """
-    with _hooked(unet, edit):
-        yield
 
 
 @contextmanager
@@ -191,29 +187,8 @@ def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
     def keep(h: Tensor) -> None:
         recorded.append(h.detach())
 
-    with _hooked(unet, keep):
+    with edit_hspace(unet, keep):
         yield recorded
-
-
-@contextmanager
-def transplant_hspace(unet: nn.Module, source: Tensor) -> Iterator[None]:
-    """Replace h: the diagnosis of how much of an attribute h can carry.
-
-    Args:
-        unet: the U-Net.
-        source: (rows, C, H, W) tensor to put in h's place, or (rows,) long: row r gets the h of row ``source[r]`` of
-            the same batch, so that a run with another prompt at the same z_t gives its h in one pass.
-    """
-
-    def replace(h: Tensor) -> Tensor:
-        if not source.is_floating_point():
-            return h[source.to(h.device)]
-        if source.shape != h.shape:
-            raise UserError(f"expected h of shape {tuple(h.shape)} to put in place, got {tuple(source.shape)}")
-        return source.to(h.device, h.dtype)
-
-    with _hooked(unet, replace):
-        yield
 
 
 class _Reached(Exception):
@@ -229,7 +204,7 @@ def read_h_shape(unet: nn.Module, forward: Callable[[], object]) -> tuple[int, i
         raise _Reached
 
     try:
-        with torch.no_grad(), _hooked(unet, read):
+        with torch.no_grad(), edit_hspace(unet, read):
             forward()
     except _Reached:
         pass

@@ -24,12 +24,10 @@ from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.steering import Edit, Window
+from hspace_exp.methods.added import make_edit
+from hspace_exp.methods.steering import Edit
 from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.seat import FOLDER
-from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.training import dataset
 from hspace_exp.training.data_parallel import Alone, Leader, Partners
 from hspace_exp.training.dataset import Positives
@@ -198,30 +196,6 @@ def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:
     for concept in concepts.values():
         concept.check(job.backbone)
     return make_edit(job.method, job.frequency, job.prompts, job.keep, concepts)
-
-
-def make_edit(
-    method: Method,
-    frequency: LowFrequency,
-    prompts: Concepts,
-    keep: Mapping[str, Concepts],
-    concepts: Mapping[str, Concept],
-) -> Edit:
-    """A method's edit.
-
-    Args:
-        method: whose edit.
-        frequency: the low-frequency term.
-        prompts: concept that can be asked for → its prompts.
-        keep: other attribute → its concepts in the same form, to be held fast.
-        concepts: the vectors of both.
-    """
-    own = {name: concepts[name] for name in prompts if name in concepts}
-    if method.edit is None:
-        vectors = {name: concept.vector for name, concept in own.items()}
-        return AddedVector(vectors, method.strengths(own), method.branch, frequency, Window(*method.window))
-    others = {group: {name: concepts[name] for name in some} for group, some in keep.items()}
-    return method.edit.make(method, prompts, own, others, frequency)
 
 
 def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
