@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from avatars_world.train.data import Layers, labels_of
 from avatars_world.train.sam import boxes_of, iou, part_masks, points_in
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
+from hspace_exp.avatars.texts import judge_texts
 from hspace_exp.avatars.world import SCENES
-from hspace_exp.evaluation.judges import avatar_texts
 from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.masks.small_sam import decode_masks, load_small_sam
 from hspace_exp.models.backbone import Backbone
@@ -45,7 +45,7 @@ def classify(judge: OpenClip | AttributeProbe, images: torch.Tensor) -> dict[str
         parts = [judge(chunk.float()) for chunk in images.split(256)]
         return {name: torch.cat([part[name] for part in parts]).argmax(1) for name in ATTRIBUTES}
     features = torch.cat([judge.encode_images(chunk) for chunk in images.split(256)])
-    texts = {name: list(values.values()) for name, values in avatar_texts().items()}
+    texts = {name: list(values.values()) for name, values in judge_texts().items()}
     found = {name: (features @ judge.encode_texts(texts[name]).T).argmax(1) for name in ATTRIBUTES}
     found["profession"] += 1  # "person" is the first class and no text
     return found

@@ -1,87 +1,70 @@
-"""Renders of known truth for judges, drawn here or ahead of time by a process of their own.
+"""Renders of the embedded world whose attributes and parts are known exactly, shipped as data.
 
-Run as ``python -m hspace_exp.avatars.labelled``, it draws for another process: raw pixels on the standard output.
+No model was trained on them. ``python -m avatars_world.labelled`` draws them and writes ``labelled.npz``.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
+import functools
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
+from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
-from avatars_world.render import Pixels, render
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, Spec, sample_spec
-from hspace_exp.io.progress import track
+from hspace_exp.avatars.world import ATTRIBUTES
+from hspace_exp.errors import UserError, unknown
 
-# Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).
-SEED = 30_000_000
+FILE = "labelled.npz"
+COUNT = 216
+PARTS = ("person", "gender", "skin", "profession", "glasses")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which renders: professions and values in turn.
+class LabelledRenders:
+    """Images whose content is known; every 36 in a row show each profession once, all other values evenly.
 
     Attributes:
-        attributes: whose values are the labels, or whose combinations.
-        count: number of images.
-        size: side of the images in pixels.
+        images: (N, 128, 128, 3) uint8.
+        parts: (N, 128, 128) uint8; bit k is set where ``PARTS[k]`` is.
+        labels: attribute → its value in each image.
     """
 
-    attributes: tuple[str, ...]
-    count: int
-    size: int
+    images: npt.NDArray[np.uint8]
+    parts: npt.NDArray[np.uint8]
+    labels: Mapping[str, tuple[str, ...]]
 
-    def value(self, i: int) -> tuple[str, ...]:
-        """What render ``i`` shows of each attribute."""
-        choices = list(product(*(ATTRIBUTES[name] for name in self.attributes)))
-        return choices[(i // len(PROFESSIONS)) % len(choices)]
-
-    def spec(self, i: int) -> Spec:
-        """Whom render ``i`` shows."""
-        fixed = dict(zip(self.attributes, self.value(i), strict=True))
-        return sample_spec(np.random.default_rng([SEED, i]), PROFESSIONS[i % len(PROFESSIONS)], **fixed)
-
-    def draw(self) -> Pixels:
-        """(count, size, size, 3) images."""
-        numbers = track(range(self.count), description="render labelled images")
-        images = [render(self.spec(i), SEED + i, self.size, parts=False).image for i in numbers]
-        return np.stack(images)
+    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+        """(N, 128, 128) where one of ``PARTS`` is, or the ``background``."""
+        if part == "background":
+            return ~self.mask("person")
+        if part not in PARTS:
+            raise unknown("part", part, (*PARTS, "background"))
+        return (self.parts >> PARTS.index(part) & 1).astype(bool)
 
 
-class Ahead:
-    """Renders that another process draws meanwhile; drawing holds Python's global lock."""
+@functools.cache
+def load_labelled() -> LabelledRenders:
+    """The ``COUNT`` shipped renders.
 
-    def __init__(self, wanted: Wanted) -> None:
-        """Start; nothing is said of what goes wrong, as the renders can be drawn here, too."""
-        self.wanted = wanted
-        command = [sys.executable, "-m", __name__, str(wanted.count), str(wanted.size), *wanted.attributes]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+    The file holds ``webp`` (lossless images, one after another), ``lengths`` (bytes of each), ``parts`` as above, and
+    ``codes`` (N, 5), the place of each value among those of its attribute, in the order of ``ATTRIBUTES``.
 
-    def images(self) -> Pixels:
-        """Wait for them; where that process failed, draw them here."""
-        pixels, _ = self._process.communicate()
-        shape = (self.wanted.count, self.wanted.size, self.wanted.size, 3)
-        if self._process.returncode or len(pixels) != np.prod(shape):
-            return self.wanted.draw()
-        return np.frombuffer(bytearray(pixels), np.uint8).reshape(shape)
-
-    def stop(self) -> None:
-        """Give them up."""
-        self._process.kill()
-        self._process.communicate()
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Draw: number of images, their side, and the attributes."""
-    count, size, *attributes = arguments
-    sys.stdout.buffer.write(Wanted(tuple(attributes), int(count), int(size)).draw().tobytes())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        content = resources.files("hspace_exp.avatars").joinpath(FILE).read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            webp, ends = file["webp"].tobytes(), file["lengths"].cumsum()
+            parts, codes = file["parts"], file["codes"]
+        starts = np.concatenate([[0], ends[:-1]])
+        images = [Image.open(io.BytesIO(webp[a:b])).convert("RGB") for a, b in zip(starts, ends, strict=True)]
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"the labelled renders {FILE} cannot be read ({error}); reinstall the package") from error
+    values = zip(ATTRIBUTES.items(), codes.T, strict=True)
+    labels = {name: tuple(choices[code] for code in column) for (name, choices), column in values}
+    return LabelledRenders(np.stack([np.asarray(image) for image in images]), parts, labels)

@@ -43,6 +43,8 @@ SCENES = (
 )
 # fmt: on
 SUBJECTS = ("person", *PROFESSIONS)
+# Attributes whose probabilities depend on the subject.
+SKEWED = ("gender", "age", "skin_tone")
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"subject": SUBJECTS, "gender": GENDERS, "age": AGES, "skin_tone": SKIN_TONES, "scene": SCENES}
@@ -108,7 +110,7 @@ class TruthRow:
             return {"young": 1.0 - self.p_old, "old": self.p_old}
         if attribute == "skin_tone":
             return {"light": self.p_light, "tan": self.p_tan, "dark": self.p_dark}
-        raise unknown("skewed attribute", attribute, ("gender", "age", "skin_tone"))
+        raise unknown("skewed attribute", attribute, SKEWED)
 
 
 def check_value(attribute: str, value: str, choices: tuple[str, ...]) -> None:
@@ -128,7 +130,7 @@ def load_truth() -> Mapping[str, TruthRow]:
     if tuple(table) != SUBJECTS:
         raise UserError("truth.csv must hold one row a subject in the order of SUBJECTS; reinstall hspace_exp")
     for row in table.values():
-        for attribute in ("gender", "age", "skin_tone"):
+        for attribute in SKEWED:
             values = row.probabilities(attribute).values()
             if min(values) < 0 or not math.isclose(sum(values), 1.0, abs_tol=1e-9):
                 raise UserError(f"truth.csv: {attribute} of {row.subject!r} is no distribution; reinstall hspace_exp")

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hspace_exp.avatars.labelled import COUNT
+from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
+from hspace_exp.avatars.probe import load_probe
+from hspace_exp.avatars.texts import judge_texts
+from hspace_exp.avatars.world import SKEWED
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
-from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.evaluation.split import Split
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
+from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import Group
 
 # Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
@@ -73,7 +82,7 @@ class AvatarEvaluator:
 
         Args:
             weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
-            labelled: renders of known truth for ``classifier_accuracy``; 0 leaves it out.
+            labelled: renders of known truth for ``classifier_accuracy``, at most 216; 0 leaves it out.
             margin: lead in cosine below which an image is unclear to the zero-shot judge.
             features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
             perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of OpenCLIP features.
@@ -81,26 +90,25 @@ class AvatarEvaluator:
             device: where models run.
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
         """
-        from hspace_exp.avatars.probe import ATTRIBUTES, load_probe
-
-        if labelled < 0 or repeats < 0:
-            raise UserError(f"expected evaluator.labelled and repeats of at least 0, got {labelled} and {repeats}")
+        if not 0 <= labelled <= COUNT:
+            raise UserError(f"expected evaluator.labelled between 0 and {COUNT}, got {labelled}")
+        if repeats < 0:
+            raise UserError(f"expected evaluator.repeats of at least 0, got {repeats}")
         folder = Path(weights)
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.perceptual: PerceptualDistance = perceptual or FeatureDistance(OpenClipFeatures(self.clip))
-        self.judge = ZeroShotJudge(self.clip, avatar_texts(), margin=margin)
-        self.probe = ProbeJudge(load_probe(folder).to(device), ATTRIBUTES, device=device)
+        self.judge = ZeroShotJudge(self.clip, judge_texts(), margin=margin)
+        self.probe = ProbeJudge(load_probe(folder).to(device), PROBED, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
         self.labelled, self.repeats, self.device = labelled, repeats, device
         self.batch_size = batch_size or (32 if torch.device(device).type == "cpu" else 128)
 
-    def ahead(self, attribute: str, parts: Sequence[str] = ()) -> AbstractContextManager[None]:
-        """Meanwhile, what a call with these arguments needs beside its pairs is made by another process."""
-        from hspace_exp.evaluation.world import can_draw, drawn_ahead
-
-        names = list(parts or [attribute])
-        return drawn_ahead(names, self.labelled) if self.labelled and can_draw(names) else nullcontext()
+    def mask_metrics(
+        self, provider: MaskProvider, backbone: Backbone, groups: Sequence[Group]
+    ) -> dict[str, MetricValue]:
+        """``mask_iou`` of attribute maps, measured on renders whose parts are known exactly."""
+        return mask_ious(provider, backbone, groups)
 
     def __call__(
         self,
@@ -122,10 +130,8 @@ class AvatarEvaluator:
                 neither a second judge nor a truth.
             split: see ``evaluate``.
         """
-        from hspace_exp.evaluation.world import SKEWED, can_draw, labelled_renders, world_truth
-
         names = list(parts or [attribute])
-        drawn = can_draw(names)
+        known = is_labelled(names)
         return evaluate(
             pairs,
             attribute=attribute,
@@ -134,10 +140,10 @@ class AvatarEvaluator:
             clip=self.clip,
             features=self.distribution_features,
             perceptual=self.perceptual,
-            second_judge=self.probe if drawn else None,
+            second_judge=self.probe if known else None,
             person_masks=self.person_masks,
             truth=world_truth(*names) if set(names) <= set(SKEWED) else None,
-            labelled=partial(labelled_renders, names, self.labelled) if self.labelled and drawn else None,
+            labelled=partial(labelled_renders, names, self.labelled) if self.labelled and known else None,
             intersections=INTERSECTIONS,
             batch_size=self.batch_size,
             repeats=self.repeats,

@@ -77,8 +77,8 @@ class ZeroShotJudge:
 
         Args:
             clip: the image-text model.
-            texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS`` or `avatar_texts`. Of several texts (a prompt
-                ensemble) the mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
+            texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS``. Of several texts (a prompt ensemble) the
+                mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
             name: name of the judge.
             margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
         """
@@ -154,19 +154,3 @@ class ProbeJudge:
             images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad():
             return {attribute: logits.argmax(1).cpu() for attribute, logits in self.probe(images).items()}
-
-
-def avatar_texts() -> dict[str, dict[str, str]]:
-    """Plain claims about one attribute of the embedded world, e.g. "a photo of a woman"; subjects as "profession".
-
-    "person" is no profession here: it is true of everybody, so it would win every comparison.
-    """
-    from hspace_exp.avatars.captions import Claim
-    from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS
-
-    texts = {
-        attribute: {value: Claim(**{attribute: value}).text() for value in values}
-        for attribute, values in ATTRIBUTES.items()
-        if attribute != "subject"
-    }
-    return {"profession": {value: Claim(subject=value).text() for value in PROFESSIONS}, **texts}

@@ -1,25 +1,32 @@
-"""What only the embedded world can give an evaluation: true probabilities and images of known truth."""
+"""What only the embedded world can give an evaluation: true probabilities, and images of known truth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from hspace_exp.avatars.labelled import Ahead, Wanted
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth
-from hspace_exp.errors import unknown
+from hspace_exp.avatars.labelled import load_labelled
+from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SKEWED, load_truth
+from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.accuracy import Labelled
-from hspace_exp.prompts.attributes import JOIN
+from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.metrics import Share
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.io.images import to_uint8
+from hspace_exp.masks import ImageMaker, MaskProvider
+from hspace_exp.masks.heat import heatmaps
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import JOIN, Concepts, Group
 
-SKEWED = ("gender", "age", "skin_tone")
-
-# What this process has drawn, and what others draw for it.
-_drawn: dict[Wanted, Labelled] = {}
-_ahead: dict[Wanted, Ahead] = {}
+# Labelled renders that attribute maps are compared on: two of each profession, all values evenly.
+MASKED = 72
+_BATCH = 8
 
 
 def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
@@ -43,44 +50,112 @@ def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
     return truth
 
 
-def can_draw(attributes: Sequence[str]) -> bool:
-    """Whether the embedded world knows all these attributes."""
+def is_labelled(attributes: Sequence[str]) -> bool:
+    """Whether the labelled renders tell all these attributes."""
     return set(attributes) <= set(ATTRIBUTES)
 
 
-def labelled_renders(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Labelled:
-    """Renders that no model was trained on, professions and values in turn; one process draws them once.
+def labelled_renders(attributes: Sequence[str], count: int) -> Labelled:
+    """The first ``count`` labelled renders, professions in turn.
 
     Args:
-        attributes: whose values are the labels, e.g. "gender", or whose combinations.
-        count: number of images.
-        size: side of the images in pixels.
+        attributes: whose values are the labels, e.g. ["gender"], or whose combinations.
+        count: number of images, at most 216; in multiples of 36 all values are shown equally often.
     """
-    wanted = _wanted(attributes, count, size)
-    if wanted not in _drawn:
-        ahead = _ahead.pop(wanted, None)
-        images = wanted.draw() if ahead is None else ahead.images()
-        _drawn[wanted] = Labelled(torch.from_numpy(images), [JOIN.join(wanted.value(i)) for i in range(count)])
-    return _drawn[wanted]
-
-
-@contextmanager
-def drawn_ahead(attributes: str | Sequence[str], count: int = 216, size: int = 128) -> Iterator[None]:
-    """Meanwhile, another process draws ``labelled_renders``; who asks for them gets them from it."""
-    wanted = _wanted(attributes, count, size)
-    if wanted not in _drawn and wanted not in _ahead:
-        _ahead[wanted] = Ahead(wanted)
-    try:
-        yield
-    finally:
-        unused = _ahead.pop(wanted, None)
-        if unused is not None:
-            unused.stop()
-
-
-def _wanted(attributes: str | Sequence[str], count: int, size: int) -> Wanted:
-    names = (attributes,) if isinstance(attributes, str) else tuple(attributes)
-    for name in names:
+    renders = load_labelled()
+    for name in attributes:
         if name not in ATTRIBUTES or name == "subject":
             raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
-    return Wanted(names, count, size)
+    values = zip(*(renders.labels[name][:count] for name in attributes), strict=True)
+    return Labelled(torch.from_numpy(renders.images[:count]), [JOIN.join(some) for some in values])
+
+
+@dataclass(frozen=True)
+class Renders:
+    """Images of a model's own kind whose attribute is known exactly.
+
+    Attributes:
+        images: (N, S, S, 3) uint8, decoded from the latents.
+        latents: (N, C, H, W) scaled latents.
+        exact: (N, 1, S, S) true masks.
+        names: the concept of each.
+        indices: a number of each among its concept's images, which seeds the noise of its heat.
+    """
+
+    images: Tensor
+    latents: Tensor
+    exact: Tensor
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+
+
+def decoded_renders(
+    backbone: Backbone, latents: Tensor, exact: Tensor, names: Sequence[str], indices: Sequence[int]
+) -> Renders:
+    """Renders as the autoencoder shows them: so are the images of a run."""
+    decoded = [backbone.decode_latents(some) for some in latents.split(_BATCH)]
+    return Renders(torch.from_numpy(to_uint8(torch.cat(decoded))), latents, exact, tuple(names), tuple(indices))
+
+
+def shipped_renders(backbone: Backbone, group: Group, count: int = MASKED) -> Renders | None:
+    """Those of the first ``count`` labelled renders that show a concept of the group; None where none does."""
+    renders = load_labelled()
+    shown = renders.labels.get(group.name, ())[:count]
+    rows = [i for i, value in enumerate(shown) if value in group.concepts]
+    if not rows:
+        return None
+    images = torch.from_numpy(renders.images[rows]).permute(0, 3, 1, 2).float() / 255
+    exact = torch.from_numpy(renders.mask(group.part)[rows])[:, None].float()
+    side = backbone.image_size
+    if images.shape[-1] != side:
+        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        exact = F.interpolate(exact, (side, side), mode="nearest-exact")
+    latents = torch.cat([backbone.encode_images(some).cpu() for some in images.split(_BATCH)])
+    return decoded_renders(backbone, latents, exact, [shown[i] for i in rows], rows)
+
+
+def maps_of(
+    provider: MaskProvider, backbone: Backbone, found: Renders, concepts: Concepts, image_seed: int = 1
+) -> Tensor:
+    """(N, 1, S, S) maps of renders in [0, 1], from the heat that the provider asks for."""
+    maps = torch.zeros_like(found.exact)
+    for name, prompts in concepts.items():
+        rows = [i for i, other in enumerate(found.names) if other == name]
+        if not rows:
+            continue
+        indices = [found.indices[i] for i in rows]
+        heat = None
+        if provider.heat is not None:
+            heat = heatmaps(provider.heat, backbone, found.latents[rows], prompts, image_seed, indices)
+        maps[rows] = provider.maps(found.images[rows], heat).cpu()
+    return maps
+
+
+def map_iou(maps: Tensor, exact: Tensor) -> Tensor:
+    """(N,) intersection over union of (N, 1, S, S) maps cut at 0.5 and true masks; 1 where both are empty."""
+    if maps.shape != exact.shape:
+        raise UserError(f"expected maps and true masks of one shape, got {tuple(maps.shape)} and {tuple(exact.shape)}")
+    found, true = maps >= 0.5, exact.to(maps.device) >= 0.5
+    either = (found | true).sum((1, 2, 3))
+    return torch.where(either > 0, (found & true).sum((1, 2, 3)) / either.clamp(min=1), 1.0)
+
+
+def mask_iou(maps: Tensor, found: Renders) -> MetricValue:
+    """Mean ``map_iou`` of (N, 1, S, S) maps in [0, 1] with its 95 % bootstrap interval over images."""
+    metric = Share()
+    keys = [f"{name}/{index}" for name, index in zip(found.names, found.indices, strict=True)]
+    metric.update(item_keys(keys), map_iou(maps, found.exact))
+    return metric.result()
+
+
+def mask_ious(provider: MaskProvider, backbone: Backbone, groups: Sequence[Group]) -> dict[str, MetricValue]:
+    """``mask_iou`` of a provider on the labelled renders; of several groups one each, e.g. ``mask_iou_gender``."""
+    values: dict[str, MetricValue] = {}
+    if isinstance(provider, ImageMaker):
+        return values  # its maps are the truth
+    for group in groups:
+        found = shipped_renders(backbone, group)
+        if found is not None:
+            name = "mask_iou" if len(groups) == 1 else f"mask_iou_{group.name}"
+            values[name] = mask_iou(maps_of(provider, backbone, found, group.concepts), found)
+    return values

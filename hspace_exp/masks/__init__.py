@@ -1,17 +1,20 @@
 """Attribute maps: where in an image an attribute is, one provider a file.
 
-A provider is any object with the three members of ``MaskProvider``. A map says where an image presents an attribute
-(for gender: hair and facial hair); it says nothing about the people shown.
+A provider is any object with the members of ``MaskProvider``; its YAML in ``conf/mask/`` names the class as
+``_target_`` and its arguments. A map says where an image presents an attribute (for gender: hair and facial hair); it
+says nothing about the people shown.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.models.backbone import Backbone
 
 
 class MaskProvider(Protocol):
@@ -19,22 +22,41 @@ class MaskProvider(Protocol):
 
     Attributes:
         heat: ``attention`` or ``difference`` (see ``masks.heat``); None where no heat is needed.
-        needs_exact: whether only true masks will do.
     """
 
     heat: str | None
-    needs_exact: bool
 
-    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """Attribute maps of a batch.
 
         Args:
             images: (B, S, S, 3) uint8.
-            heatmaps: (B, 1, h, w) of the kind ``heat``, any scale.
-            exact: (B, 1, S, S) or (B, S, S) true masks, where the images were rendered.
+            heatmaps: (B, 1, h, w) of the kind ``heat``, any scale; None where ``heat`` is.
 
         Returns:
             (B, 1, S, S) float32 in [0, 1], on the images' device.
+        """
+
+
+@runtime_checkable
+class ImageMaker(Protocol):
+    """A provider that makes the images of a concept (x+) itself and knows their maps; ``maps`` is then not asked."""
+
+    def make_images(
+        self, backbone: Backbone, attribute: str, concept: str, part: str, indices: Sequence[int], image_seed: int
+    ) -> Mapping[str, Tensor]:
+        """Images of a concept by index; a pure function of its arguments.
+
+        Args:
+            backbone: its autoencoder encodes the images.
+            attribute: e.g. ``gender``.
+            concept: e.g. ``female``.
+            part: what the maps are of, as the attribute's file says.
+            indices: of the images.
+            image_seed: of all images.
+
+        Returns:
+            ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].
         """
 
 

@@ -29,8 +29,6 @@ def upsample(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
 class AttentionMasks:
     """DAAM-style heatmaps as they are, or cut at a threshold."""
 
-    needs_exact = False
-
     def __init__(self, threshold: float | None = None, heat: str = "attention") -> None:
         """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat.
 
@@ -43,7 +41,7 @@ class AttentionMasks:
             raise UserError(f"expected a heat threshold between 0 and 1, got {threshold}")
         self.threshold = threshold
 
-    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) in [0, 1]."""
         check_images(images)
         heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")

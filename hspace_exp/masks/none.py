@@ -12,9 +12,8 @@ class NoMasks:
     """Maps of zeros, so that W = 1, m = 1 and chi = 1 everywhere: the plain loss on the plain model."""
 
     heat = None
-    needs_exact = False
 
-    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) zeros."""
         check_images(images)
         return torch.zeros(images.shape[0], 1, *images.shape[1:3], device=images.device)

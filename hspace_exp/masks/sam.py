@@ -131,8 +131,6 @@ class SamMasks:
     heat takes in the face along with the hair; points at the peaks, of which SAM rates its three readings, do not.
     """
 
-    needs_exact = False
-
     def __init__(
         self,
         checkpoint: Path | str | None = None,
@@ -175,7 +173,7 @@ class SamMasks:
         """The model, loaded on first use."""
         return load_sam(self.checkpoint, self.model_type).to(self.device)
 
-    def maps(self, images: Tensor, heatmaps: Tensor | None = None, exact: Tensor | None = None) -> Tensor:
+    def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) of zeros and ones."""
         check_images(images)
         heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hspace_exp.io.digest import digest, essential
-from hspace_exp.masks import MaskProvider
+from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
@@ -136,7 +136,7 @@ class Job:
 
     def positives_about(self, name: str) -> dict[str, Any]:
         """What decides the x+ of a concept."""
-        if self.masks.needs_exact:
+        if isinstance(self.masks, ImageMaker):
             made: dict[str, Any] = {"kind": "rendered", "concept": name, "attribute": self.groups[name]}
             made |= {"part": self.part_of(name)}
             made |= {"model": self.backbone.name, "revision": self.backbone.revision}

@@ -6,8 +6,8 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from avatars_world.mask_quality import rendered_mask_iou
-from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
 from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
-from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.evaluation.items import write_judged
 from hspace_exp.evaluation.split import Split
 from hspace_exp.evaluation.value import MetricValue
@@ -41,7 +38,7 @@ from hspace_exp.pipeline.job import Job
 from hspace_exp.pipeline.parallel import Helpers, check_devices, helpers
 from hspace_exp.pipeline.seat import Seat, orders
 from hspace_exp.pipeline.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
-from hspace_exp.prompts.attributes import Attribute, Group, judged_by, kept_by, prompts_of, targets, with_own_concept
+from hspace_exp.prompts.attributes import Attribute, judged_by, kept_by, prompts_of, targets, with_own_concept
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.plan import plan
 from hspace_exp.prompts.subjects import warn_of_unsaid, wordings
@@ -103,19 +100,18 @@ def _run(
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     job = replace(job, helpers=others, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
-        with _ahead(evaluator, config):
-            _work(job, config["stages"], seconds)
-            if evaluator is None:
-                log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
-                return None
-            with _timed("evaluation", seconds):
-                split = None
-                if others:
-                    wait = partial(others.wait, others.order("evaluation"), also_who_loads=False)
-                    split = Split(Claims(others.folder / "evaluation"), wait=wait)
-                found = _evaluated(evaluator, config, run_dir, split)
-                if "maps" in job.method.needs and isinstance(evaluator, AvatarEvaluator):
-                    found = replace(found, metrics={**found.metrics, **_mask_ious(job)})
+        _work(job, config["stages"], seconds)
+        if evaluator is None:
+            log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
+            return None
+        with _timed("evaluation", seconds):
+            split = None
+            if others:
+                wait = partial(others.wait, others.order("evaluation"), also_who_loads=False)
+                split = Split(Claims(others.folder / "evaluation"), wait=wait)
+            found = _evaluated(evaluator, config, run_dir, split)
+            if "maps" in job.method.needs and hasattr(evaluator, "mask_metrics"):
+                found = replace(found, metrics={**found.metrics, **_mask_metrics(evaluator, job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
         write_judged(run_dir, found.items)
         table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
@@ -130,14 +126,6 @@ def _load(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> tuple[An
     """The evaluator, where one is needed, and the job."""
     evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
     return evaluator, make_job(cfg, config, run_dir)
-
-
-def _ahead(evaluator: Any, config: Mapping[str, Any]) -> AbstractContextManager[None]:  # noqa: ANN401
-    """While the stages before it go on, another process makes what the evaluation needs beside the images."""
-    if not isinstance(evaluator, AvatarEvaluator):
-        return nullcontext()
-    attribute = Attribute.of(config["attribute"])
-    return evaluator.ahead(attribute.name, attribute.parts)
 
 
 def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path, split: Split | None = None) -> Evaluation:  # noqa: ANN401
@@ -280,23 +268,20 @@ def _learn(
         return make_concepts(job, positives, maps, runs)
 
 
-def _mask_ious(job: Job) -> dict[str, MetricValue]:
-    """IoU of the attribute maps with the truth of renders: ``mask_iou``, in a composition one a group."""
-    known = [group for group in job.asked if group.name in ATTRIBUTES]
-    return {"mask_iou" if len(job.asked) == 1 else f"mask_iou_{group.name}": _mask_iou(job, group) for group in known}
-
-
-def _mask_iou(job: Job, group: Group) -> MetricValue:
-    """Of one group; runs with the same maps share it."""
-    about = {"kind": "mask_iou", "mask": essential(job.settings["mask"]), "attribute": group.name, "part": group.part}
-    concepts = {name: asdict(some) for name, some in group.concepts.items()}
-    about |= {"concepts": concepts, "model": job.backbone.name, "revision": job.backbone.revision}
-    path = job.cache / digest(about) / "mask_iou.json"
+def _mask_metrics(evaluator: Any, job: Job) -> dict[str, MetricValue]:  # noqa: ANN401
+    """What an evaluator can say of attribute maps; runs with the same maps share it."""
+    groups = [
+        [group.name, group.part, {name: some.plain() for name, some in group.concepts.items()}] for group in job.asked
+    ]
+    about: dict[str, Any] = {"kind": "mask_metrics", "evaluator": type(evaluator).__name__, "groups": groups}
+    about |= {"mask": essential(job.settings["mask"])}
+    about |= {"model": job.backbone.name, "revision": job.backbone.revision}
+    path = job.cache / digest(about) / "mask_metrics.json"
     with alone(path.parent):
         if not path.exists():
-            found = rendered_mask_iou(job.masks, job.backbone, group.name, group.part, group.concepts)
-            write_json(path, found.to_json())
-        return MetricValue(**json.loads(path.read_bytes()))
+            found = evaluator.mask_metrics(job.masks, job.backbone, job.asked)
+            write_json(path, {name: value.to_json() for name, value in found.items()})
+        return {name: MetricValue(**value) for name, value in json.loads(path.read_bytes()).items()}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
+from hspace_exp.masks import ImageMaker
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.methods.added import make_edit
@@ -68,9 +69,9 @@ def make_positives(job: Job) -> dict[str, Positives]:
         return found
     for name, prompts in job.learnt.items():
         about = job.positives_about(name)
-        if job.masks.needs_exact:
+        if isinstance(job.masks, ImageMaker):
             shown = job.groups[name], name, job.part_of(name)
-            make = partial(dataset.render_block, job.backbone, *shown, image_seed=job.image_seed)
+            make = partial(job.masks.make_images, job.backbone, *shown, image_seed=job.image_seed)
         else:
             make = partial(
                 dataset.sample_block,

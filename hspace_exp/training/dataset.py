@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 BLOCK = 32
 _DECODED = 8
 
-Block = dict[str, Tensor]
+Block = Mapping[str, Tensor]
+MakeBlock = Callable[[Sequence[int]], Block]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Positives:
         latents: (N, C, H, W) float32 scaled latents.
         images: files of the images.
         heatmaps: (N, 1, h, w) attention that the attribute words got, where the images were generated.
-        exact: (N, 1, S, S) true masks, where they were rendered.
+        exact: (N, 1, S, S) maps, where the mask provider made the images and knows them.
     """
 
     folder: Path
@@ -70,32 +71,11 @@ def sample_block(
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def render_block(
-    backbone: Backbone, attribute: str, value: str, part: str, indices: Sequence[int], image_seed: int
-) -> Block:
-    """Latents of rendered images of the embedded world, with the exact mask of ``part``."""
-    import numpy as np
-
-    from avatars_world.render import render
-    from hspace_exp.avatars.world import sample_spec
-    from hspace_exp.io.seeding import seed_of
-
-    images, masks = [], []
-    for i in indices:
-        seed = seed_of("positive", image_seed, attribute, value, i) % 2**32
-        spec = sample_spec(np.random.default_rng(seed), "person", **{attribute: value})
-        drawn = render(spec, seed, backbone.image_size)
-        images.append(torch.from_numpy(drawn.image).permute(2, 0, 1).float() / 255)
-        masks.append(torch.from_numpy(drawn.masks[part])[None].float())
-    latents = [backbone.encode_images(torch.stack(images[i : i + 8])).cpu() for i in range(0, len(images), 8)]
-    return {"latents": torch.cat(latents), "exact": torch.stack(masks)}
-
-
 def positives(
     backbone: Backbone,
     folder: Path,
     count: int,
-    make_block: Callable[[Sequence[int]], Block],
+    make_block: MakeBlock,
     about: dict[str, Any],
     description: str = "images of a concept",
 ) -> Positives:
@@ -105,7 +85,7 @@ def positives(
         backbone: decodes the images.
         folder: their place in the cache.
         count: how many.
-        make_block: makes the tensors of some indices; ``sample_block`` or ``render_block`` with settings bound.
+        make_block: makes the tensors of some indices, e.g. ``sample_block`` with settings bound.
         about: what made them, written to ``manifest.json``.
         description: for the progress bar.
     """
@@ -131,9 +111,7 @@ def positives(
     )
 
 
-def cached_blocks(
-    folder: Path, count: int, make_block: Callable[[Sequence[int]], Block], description: str
-) -> Iterator[tuple[range, Block]]:
+def cached_blocks(folder: Path, count: int, make_block: MakeBlock, description: str) -> Iterator[tuple[range, Block]]:
     """Indices and tensors of the first ``count`` items, block by block, made and written where they are not there."""
     for indices in track(_blocks(count), description=description):
         path = _block(folder, indices)
@@ -210,10 +188,11 @@ def attribute_maps(
     maps, started = [], time.monotonic()
     for indices in track(_blocks(len(found.images)), description=description):
         rows = slice(indices.start, indices.stop)
-        recorded = None if found.heatmaps is None else found.heatmaps[rows]
-        heatmaps = recorded if heat is None else heat(indices)
-        exact = None if found.exact is None else found.exact[rows]
-        some = provider.maps(load_images(found.images[rows]), heatmaps, exact)
+        if found.exact is None:
+            recorded = None if found.heatmaps is None else found.heatmaps[rows]
+            some = provider.maps(load_images(found.images[rows]), recorded if heat is None else heat(indices))
+        else:
+            some = found.exact[rows]
         maps.append((some * 255).round().byte().cpu())
     joined, seconds = torch.cat(maps), (time.monotonic() - started) / len(found.images)
     save_safetensors(path, {"maps": joined, "seconds": torch.full((len(joined),), seconds)})

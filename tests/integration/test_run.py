@@ -43,8 +43,8 @@ def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: lis
     assert [row["profession"] for row in record.per_profession] == ["carpenter", "nurse"]
     stages = {"loading", "concepts", "masks", "training", "generation", "evaluation"}
     assert set(record.seconds) == {*stages, "masks_per_image"}
-    (shared,) = (tmp_path / "cache").glob("*/mask_iou.json")
-    assert record.metrics["mask_iou"].n == json.loads(shared.read_text())["n"] == 64
+    (shared,) = (tmp_path / "cache").glob("*/mask_metrics.json")
+    assert record.metrics["mask_iou"].n == json.loads(shared.read_text())["mask_iou"]["n"] == 72
     for name in ("grid.png", "strip.png", "masks.png", "table.md", "manifest.csv", ".hydra/config.yaml"):
         assert (run_dir / name).is_file(), name
     pairs = read_manifest(run_dir / "manifest.csv")
@@ -194,7 +194,7 @@ def test_the_focused_method_holds_what_it_is_not_asked_to_change(
 def test_other_masks_train_too(cli: Cli, arguments: list[str], tmp_path: Path, mask: str) -> None:
     outcome = cli(*arguments, f"mask={mask}", f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.code == 0, outcome.error
-    assert read_record(tmp_path / "run").config["mask"]["_target_"].split(".")[2] == mask
+    assert read_record(tmp_path / "run").config["mask"]["_target_"].split(".")[-2] == mask
 
 
 def test_a_sweep_of_methods_shares_the_cache(

@@ -8,43 +8,8 @@ import torch
 from torch import Tensor
 
 from avatars_world import mask_quality as measure
-from avatars_world.mask_quality import main, map_iou, mask_iou, rendered_mask_iou
-from hspace_exp.errors import UserError
-from hspace_exp.masks.attention import AttentionMasks
-from hspace_exp.masks.none import NoMasks
-from hspace_exp.masks.oracle import OracleMasks
+from avatars_world.mask_quality import main
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.prompts.attributes import ConceptPrompts
-
-CONCEPTS = {
-    "female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman"),
-    "male": ConceptPrompts(positive="a photo of a man", neutral="a photo of a person", words="man"),
-}
-
-
-def test_iou_by_hand() -> None:
-    maps, exact = torch.zeros(4, 1, 4, 4), torch.zeros(4, 1, 4, 4)
-    exact[:3, :, :2] = 1  # 8 pixels
-    maps[0, :, :2] = 0.5  # the same
-    maps[1, :, 1:3] = 0.9  # half of it, and as much beside
-    maps[2, :, 2:] = 1  # nothing of it
-    torch.testing.assert_close(map_iou(maps, exact), torch.tensor([1, 1 / 3, 0, 1]))
-    with pytest.raises(UserError, match="one shape"):
-        map_iou(maps, exact[:2])
-
-
-def test_mean_and_interval_do_not_depend_on_order() -> None:
-    generator = torch.Generator().manual_seed(0)
-    maps = (torch.rand(30, 1, 6, 6, generator=generator) > 0.4).float()
-    exact = (torch.rand(30, 1, 6, 6, generator=generator) > 0.4).float()
-    names = [str(i) for i in range(30)]
-    value = mask_iou(maps, exact, names)
-    assert value.value == pytest.approx(float(map_iou(maps, exact).mean()), abs=1e-5)
-    assert value.ci_low is not None
-    assert value.ci_high is not None
-    # The normal interval of a mean: a bootstrap of 30 images is near it.
-    assert value.ci_high - value.ci_low == pytest.approx(3.92 * float(map_iou(maps, exact).std()) / 30**0.5, rel=0.25)
-    assert mask_iou(maps.flip(0), exact.flip(0), names[::-1]) == value
 
 
 @pytest.fixture
@@ -52,26 +17,14 @@ def small_renders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Circles instead of people: the world's renderer draws at any size, but slowly."""
 
     def block(
-        backbone: Backbone, attribute: str, value: str, part: str, indices: range, seed: int
+        oracle: object, backbone: Backbone, attribute: str, value: str, part: str, indices: range, seed: int
     ) -> dict[str, Tensor]:
         side = backbone.image_size
         exact = torch.zeros(len(indices), 1, side, side)
         exact[:, :, 4:12, 4:12] = 1
         return {"latents": torch.randn(len(indices), *backbone.latent_shape), "exact": exact}
 
-    monkeypatch.setattr("hspace_exp.training.dataset.render_block", block)
-
-
-@pytest.mark.usefixtures("small_renders")
-def test_truth_scores_one_and_nothing_scores_zero(tiny_backbone: Backbone) -> None:
-    found = [
-        rendered_mask_iou(provider, tiny_backbone, "gender", "gender", CONCEPTS, images=3)
-        for provider in (OracleMasks(), NoMasks(), AttentionMasks())
-    ]
-    assert [v.n for v in found] == [6, 6, 6]
-    assert [found[0].value, found[1].value] == [1.0, 0.0]
-    assert found[2].value is not None
-    assert 0 <= found[2].value < 1
+    monkeypatch.setattr("avatars_world.mask_quality.OracleMasks.make_images", block)
 
 
 @pytest.mark.usefixtures("small_renders")

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import sys
-from collections import Counter
-
 import pytest
+import torch
+from torch import Tensor
 
-from hspace_exp.avatars.labelled import Wanted
 from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation import world
 from hspace_exp.evaluation.seen import subject_prompt
-from hspace_exp.evaluation.world import labelled_renders, world_truth
+from hspace_exp.evaluation.world import (
+    MASKED,
+    Renders,
+    is_labelled,
+    labelled_renders,
+    map_iou,
+    mask_iou,
+    mask_ious,
+    shipped_renders,
+    world_truth,
+)
+from hspace_exp.masks.attention import AttentionMasks
+from hspace_exp.masks.none import NoMasks
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import ConceptPrompts, Group
+
+WOMAN = ConceptPrompts("a photo of a woman", "a photo of a person", "woman")
+MAN = ConceptPrompts("a photo of a man", "a photo of a person", "man")
+GENDER = Group("gender", "gender", {"female": WOMAN, "male": MAN})
+OWN = Group("smile", "person", {"smiling": WOMAN})
 
 
 def test_truth_is_a_distribution_for_each_profession() -> None:
@@ -28,65 +42,82 @@ def test_unskewed_attributes_have_no_truth() -> None:
     with pytest.raises(UserError, match="unknown skewed attribute 'scene'"):
         world_truth("scene")
     with pytest.raises(UserError, match="unknown attribute 'subject'"):
-        labelled_renders("subject", 1)
+        labelled_renders(["subject"], 1)
 
 
 def test_subject_prompts_are_those_that_the_world_was_captioned_with() -> None:
-    from hspace_exp.avatars.captions import Claim
+    from hspace_exp.avatars.texts import judge_texts
 
-    assert [subject_prompt(p) for p in PROFESSIONS] == [Claim(subject=p).text() for p in PROFESSIONS]
-
-
-drawing = pytest.mark.skipif(importlib.util.find_spec("resvg_py") is None, reason="needs the extra 'avatars'")
+    assert {name: subject_prompt(name) for name in PROFESSIONS} == judge_texts()["profession"]
 
 
-@drawing
-def test_labelled_renders_are_balanced_and_repeatable() -> None:
-    a = labelled_renders("gender", 72, 16)
-    assert labelled_renders("gender", 72, 16) is a
-    world._drawn.clear()
-    b = labelled_renders("gender", 72, 16)
-    assert a.images.shape == (72, 16, 16, 3)
-    assert Counter(a.values) == {"female": 36, "male": 36}
-    assert a.images.equal(b.images)
-
-
-@drawing
-def test_labelled_renders_of_another_process_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = labelled_renders(("gender", "age"), 5, 16)
-    world._drawn.clear()
-    with monkeypatch.context() as patch, world.drawn_ahead(("gender", "age"), 5, 16):
-        patch.setattr(Wanted, "draw", lambda _: pytest.fail("drawn here"))
-        there = labelled_renders(("gender", "age"), 5, 16)
-    assert there.values == here.values
-    assert there.images.equal(here.images)
-    there.images[0] = 0  # a tensor of its own, that may be written to
-    with world.drawn_ahead(("gender", "age"), 5, 16):
-        assert not world._ahead  # they are there already
-
-
-@drawing
-def test_labelled_renders_are_drawn_here_where_the_other_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = labelled_renders("gender", 5, 16)
-    world._drawn.clear()
-    monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with world.drawn_ahead("gender", 5, 16):
-        assert labelled_renders("gender", 5, 16).images.equal(here.images)
-
-
-def test_renders_that_nobody_asked_for_are_given_up() -> None:
-    with world.drawn_ahead("gender", 3600, 64):
-        [ahead] = world._ahead.values()
-    assert not world._ahead
-    assert ahead._process.poll() is not None
-
-
-@drawing
 def test_truth_and_labels_of_combinations() -> None:
     row, gender, tone = (
         world_truth(*names)["nurse"] for names in (("gender", "skin_tone"), ("gender",), ("skin_tone",))
     )
     assert row["female+dark"] == pytest.approx(gender["female"] * tone["dark"])
     assert sum(row.values()) == pytest.approx(1)
-    values = labelled_renders(("gender", "age"), 144, 16).values
-    assert {values.count(value) for value in ("female+young", "female+old", "male+young", "male+old")} == {36}
+    found = labelled_renders(["gender", "age"], 144)
+    assert found.images.shape == (144, 128, 128, 3)
+    combinations = ("female+young", "female+old", "male+young", "male+old")
+    assert {found.values.count(value) for value in combinations} == {36}
+    assert is_labelled(["gender", "scene"])
+    assert not is_labelled(["gender", "smile"])
+
+
+def test_iou_by_hand() -> None:
+    maps, exact = torch.zeros(4, 1, 4, 4), torch.zeros(4, 1, 4, 4)
+    exact[:3, :, :2] = 1  # 8 pixels
+    maps[0, :, :2] = 0.5  # the same
+    maps[1, :, 1:3] = 0.9  # half of it, and as much beside
+    maps[2, :, 2:] = 1  # nothing of it
+    torch.testing.assert_close(map_iou(maps, exact), torch.tensor([1, 1 / 3, 0, 1]))
+    with pytest.raises(UserError, match="one shape"):
+        map_iou(maps, exact[:2])
+
+
+def test_mean_and_interval_do_not_depend_on_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = (torch.rand(30, 1, 6, 6, generator=generator) > 0.4).float()
+    exact = (torch.rand(30, 1, 6, 6, generator=generator) > 0.4).float()
+    none = torch.zeros(0)
+
+    def renders(exact: Tensor, indices: range) -> Renders:
+        return Renders(none, none, exact, ("female",) * 30, tuple(indices))
+
+    value = mask_iou(maps, renders(exact, range(30)))
+    assert value.value == pytest.approx(float(map_iou(maps, exact).mean()), abs=1e-5)
+    assert value.ci_low is not None
+    assert value.ci_high is not None
+    # The normal interval of a mean: a bootstrap of 30 images is near it.
+    assert value.ci_high - value.ci_low == pytest.approx(3.92 * float(map_iou(maps, exact).std()) / 30**0.5, rel=0.25)
+    assert mask_iou(maps.flip(0), renders(exact.flip(0), range(29, -1, -1))) == value
+
+
+def test_maps_are_compared_on_the_shipped_renders(tiny_backbone: Backbone) -> None:
+    found = shipped_renders(tiny_backbone, GENDER, 36)
+    assert found is not None
+    side = tiny_backbone.image_size
+    assert found.images.shape == (36, side, side, 3)
+    assert found.exact.shape == (36, 1, side, side)
+    assert set(found.exact.unique().tolist()) == {0, 1}
+    assert found.names.count("female") == 18
+    assert shipped_renders(tiny_backbone, OWN) is None
+
+
+def test_the_truth_scores_one_and_nothing_scores_zero(tiny_backbone: Backbone) -> None:
+    class Truth(NoMasks):
+        def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
+            asked = next(names)
+            return whole.exact[[i for i, name in enumerate(whole.names) if name == asked]]
+
+    whole = shipped_renders(tiny_backbone, GENDER)
+    assert whole is not None
+    names = iter(GENDER.concepts)
+    assert mask_ious(Truth(), tiny_backbone, [GENDER])["mask_iou"].value == 1
+    nothing = mask_ious(NoMasks(), tiny_backbone, [GENDER, OWN])
+    assert list(nothing) == ["mask_iou_gender"]
+    assert (nothing["mask_iou_gender"].value, nothing["mask_iou_gender"].n) == (0, MASKED)
+    some = mask_ious(AttentionMasks(), tiny_backbone, [GENDER])["mask_iou"].value
+    assert some is not None
+    assert 0 <= some < 1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, avatar_texts, with_wordings
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, ProbeJudge, ZeroShotJudge, with_wordings
 
 
 class ColourClip:
@@ -74,13 +74,3 @@ def test_probe_judge_takes_the_largest_logit_of_resized_images() -> None:
     assert judge.attributes == ATTRIBUTES
     assert {n: c.tolist() for n, c in found.items()} == {n: v.argmax(1).tolist() for n, v in logits.items()}
     assert judge.judge(torch.rand(2, 3, 96, 96))["scene"].shape == (2,)
-
-
-def test_avatar_texts_name_every_value_in_the_order_of_the_probe_but_person_who_is_everybody() -> None:
-    texts = avatar_texts()
-    told_apart = {name: tuple(v for v in values if v != "person") for name, values in ATTRIBUTES.items()}
-    assert {name: tuple(values) for name, values in texts.items()} == told_apart
-    assert set(texts) == set(ATTRIBUTES)
-    assert texts["gender"] == {"female": "a photo of a woman", "male": "a photo of a man"}
-    assert texts["profession"]["attendant"] == "a photo of an attendant"
-    assert all(len(set(values.values())) == len(values) for values in texts.values())

@@ -7,27 +7,22 @@ from hspace_exp.errors import UserError
 from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.attention import AttentionMasks, normalise, upsample
 from hspace_exp.masks.none import NoMasks
-from hspace_exp.masks.oracle import OracleMasks
 from hspace_exp.models.attention import max_pool_map
 
 IMAGES = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("provider", [NoMasks(), OracleMasks(), AttentionMasks(), AttentionMasks(0.5)])
+@pytest.mark.parametrize("provider", [NoMasks(), AttentionMasks(), AttentionMasks(0.5)])
 def test_maps_have_the_contract(provider: MaskProvider) -> None:
-    maps = provider.maps(IMAGES, torch.rand(2, 1, 8, 8), torch.rand(2, 32, 32) > 0.5)
+    maps = provider.maps(IMAGES, torch.rand(2, 1, 8, 8))
     assert maps.shape == (2, 1, 32, 32)
     assert maps.dtype == torch.float32
     assert 0 <= maps.min() <= maps.max() <= 1
     with pytest.raises(UserError, match="uint8 images"):
-        provider.maps(torch.zeros(2, 3, 32, 32), torch.rand(2, 1, 8, 8), torch.ones(2, 1, 32, 32))
+        provider.maps(torch.zeros(2, 3, 32, 32), torch.rand(2, 1, 8, 8))
 
 
 def test_providers_say_what_they_lack() -> None:
-    with pytest.raises(UserError, match="exact masks, got none: use mask=oracle with model=avatars"):
-        OracleMasks().maps(IMAGES)
-    with pytest.raises(UserError, match=r"exact masks of size \(32, 32\), got \(16, 16\)"):
-        OracleMasks().maps(IMAGES, exact=torch.ones(2, 1, 16, 16))
     with pytest.raises(UserError, match="attention heatmaps, got none"):
         AttentionMasks().maps(IMAGES)
     with pytest.raises(UserError, match=r"attention heatmaps of shape \(2, 1, h, w\)"):

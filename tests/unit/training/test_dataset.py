@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from hspace_exp.masks.attention import AttentionMasks
-from hspace_exp.masks.oracle import OracleMasks
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.training import dataset
-from hspace_exp.training.dataset import attribute_maps, positives, render_block, sample_block
+from hspace_exp.training.dataset import attribute_maps, positives, sample_block
 
 PROMPT = "a photo of a woman"
 
@@ -54,12 +53,3 @@ def test_maps_are_made_once(tiny_backbone: Backbone, tmp_path: Path) -> None:
     stamp = path.stat().st_mtime_ns
     assert torch.equal(attribute_maps(found, AttentionMasks(), path)[0], maps)
     assert path.stat().st_mtime_ns == stamp
-
-
-def test_rendered_positives_come_with_exact_masks(tiny_backbone: Backbone, tmp_path: Path) -> None:
-    make = partial(render_block, tiny_backbone, "gender", "female", "gender", image_seed=0)
-    found = positives(tiny_backbone, tmp_path, 2, make, {})
-    assert found.heatmaps is None
-    maps, _ = attribute_maps(found, OracleMasks(), tmp_path / "maps.safetensors")
-    assert set(maps.unique().tolist()) == {0, 255}
-    assert 0.02 < (maps > 0).float().mean() < 0.6
