@@ -18,8 +18,7 @@ import torch
 from omegaconf import OmegaConf
 
 from avatars_world.oracle import OracleMasks
-from hspace_exp.config.arguments import command
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF, command
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.world import Renders, decoded_renders, map_iou, maps_of, mask_iou
 from hspace_exp.io.atomic import save_png, write_json

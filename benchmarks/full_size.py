@@ -34,7 +34,7 @@ from benchmarks.command import command
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.memory import estimate
 from benchmarks.random_pipeline import save_random_pipeline
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json

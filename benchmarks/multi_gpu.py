@@ -30,7 +30,7 @@ from benchmarks.full_size import ON_HAND
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.progress import quieten

@@ -22,7 +22,7 @@ from benchmarks.layouts import LAYOUTS
 from benchmarks.markdown import table
 from benchmarks.result_files import read
 from hspace_exp.config.checks import check
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.methods.base import Training
 from hspace_exp.methods.focused import Focus

@@ -13,9 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hspace_exp.commands import start
-from hspace_exp.config.command_errors import CONF, KNOWN, one_line, stop_printing
+from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line, stop_printing
 from hspace_exp.config.schema import register
-from hspace_exp.config.starting import importing
 from hspace_exp.sweeps.callback import current, leave
 from hspace_exp.sweeps.jobs import run_job
 from hspace_exp.sweeps.launchers import settle, stopped

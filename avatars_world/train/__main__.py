@@ -11,7 +11,7 @@ import torch
 import torch._dynamo
 
 from avatars_world.train.data import Layers, render_layers
-from hspace_exp.config.arguments import command
+from hspace_exp.config.command_line import command
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "save")

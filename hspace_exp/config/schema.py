@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 _LONGEST_NAME = 120
+_EMBEDDED = Path(__file__).resolve().parents[1] / "avatars" / "weights"
 
 
 @dataclass
@@ -20,9 +22,8 @@ class ConceptPrompts:
     """Prompts of one concept.
 
     Attributes:
-        positive: images of it are made from this.
-        neutral: the same without the attribute.
-        words: the words of ``positive`` that carry the attribute.
+        positive, neutral: with and without the attribute.
+        words: those of ``positive`` that carry the attribute.
         adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
     """
 
@@ -139,17 +140,10 @@ class Config:
 
 
 def register() -> None:
-    """Make the schema and the resolvers of conf/ known to Hydra."""
+    """Make the schema and the resolvers of conf/ known to Hydra: ``embedded`` is a folder of the embedded model."""
     ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("embedded", _embedded, replace=True)
+    OmegaConf.register_new_resolver("embedded", lambda part="": str(_EMBEDDED / part), replace=True)
     OmegaConf.register_new_resolver("deviations", _deviations, replace=True)
-
-
-def _embedded(part: str = "") -> str:
-    """Folder of the embedded model, or of one of its parts."""
-    from hspace_exp.models.loading import EMBEDDED
-
-    return str(EMBEDDED / part if part else EMBEDDED)
 
 
 def _deviations(overrides: str) -> str:

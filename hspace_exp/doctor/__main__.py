@@ -12,7 +12,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hspace_exp.config.command_errors import CONF, KNOWN, one_line, stop_printing
+from hspace_exp.config.command_line import CONF, KNOWN, one_line, stop_printing
 from hspace_exp.config.schema import register
 from hspace_exp.doctor.needs import Need, needs_of
 

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hspace_exp.config.arguments import command
-from hspace_exp.config.starting import importing
+from hspace_exp.config.command_line import command, importing
 from hspace_exp.errors import UserError, unknown
 
 if TYPE_CHECKING:

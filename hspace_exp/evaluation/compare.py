@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hspace_exp.config.arguments import command
+from hspace_exp.config.command_line import command
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.functional.fairness import class_counts, deviation_ratio
 from hspace_exp.evaluation.functional.permutation import holm, paired_permutation

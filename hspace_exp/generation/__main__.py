@@ -14,9 +14,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.config.command_errors import CONF, KNOWN, one_line
+from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line
 from hspace_exp.config.schema import register
-from hspace_exp.config.starting import importing
 from hspace_exp.errors import UserError
 
 WRONG, INTERRUPTED = 2, 130

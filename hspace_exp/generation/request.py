@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.steering import strength_of
 from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Explicit, Group, targets

@@ -40,7 +40,7 @@ from hspace_exp.pipeline.seat import Seat, orders
 from hspace_exp.pipeline.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
 from hspace_exp.prompts.attributes import Attribute, judged_by, kept_by, prompts_of, targets, with_own_concept
 from hspace_exp.prompts.explicit import explicit_prompts
-from hspace_exp.prompts.plan import plan
+from hspace_exp.prompts.plan import check_assignment, plan
 from hspace_exp.prompts.subjects import warn_of_unsaid, wordings
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.provenance import describe_device, shareable
@@ -69,6 +69,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     """
     config = plain_config(cfg)
     check(config)
+    check_assignment(config["protocol"]["assignment"], targets(Attribute.of(config["attribute"]).groups))
     done = finished(run_dir, config)
     if done is not None:
         log.info("%s is done already: nothing to do", run_dir)

@@ -106,12 +106,15 @@ class Attribute:
         """The attribute of a configuration's node, see ``with_own_concept``.
 
         Raises:
-            UserError: a name does not tell which concept is meant.
+            UserError: a group has no concept, or a name does not tell which concept is meant.
         """
         composed = node.get("groups") or {}
         if composed and node["concepts"]:
             raise UserError("an attribute has either concepts or groups, not both: move its concepts into a group")
         groups = tuple(Group.of(some) for some in (composed or {"": node}).values())
+        for group in groups:
+            if not group.concepts:
+                raise UserError(f"concepts of the attribute {group.name} is empty: name at least one")
         names = [name for group in groups for name in group.concepts]
         for name in names:
             if JOIN in name or names.count(name) > 1:

@@ -69,6 +69,16 @@ def target_of(concepts: Sequence[str], assignment: str, seed: int, p: int, profe
     if assignment == "random":
         drawn = torch.randint(len(concepts), (), generator=generator("assignment", seed, profession, i))
         return concepts[int(drawn)]
-    if assignment not in concepts:
-        raise unknown("assignment", assignment, ("balanced", "random", *concepts))
+    check_assignment(assignment, concepts)
     return assignment
+
+
+def check_assignment(assignment: str, concepts: Sequence[str]) -> None:
+    """Check that images can be asked for what ``protocol.assignment`` says, see ``plan``.
+
+    Raises:
+        UserError: it is neither a way of sharing out nor a concept.
+    """
+    choices = ("balanced", "random", *concepts)
+    if assignment not in choices:
+        raise unknown("assignment (protocol.assignment)", assignment, choices)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hspace_exp.config.command_errors import KNOWN, one_line
+from hspace_exp.config.command_line import KNOWN, one_line
 from hspace_exp.errors import UserError
 from hspace_exp.io.cores import cores
 from hspace_exp.reproduce.lists import LISTS, sweeps

@@ -14,9 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF, importing
 from hspace_exp.config.schema import register
-from hspace_exp.config.starting import importing
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 from hspace_exp.io.digest import config_digest

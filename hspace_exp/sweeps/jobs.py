@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.config.command_errors import KNOWN, one_line
+from hspace_exp.config.command_line import KNOWN, one_line
 from hspace_exp.sweeps.device import claim
 from hspace_exp.sweeps.ledger import DONE, FAILED, Note, Sweep
 from hspace_exp.sweeps.slurm import array_here

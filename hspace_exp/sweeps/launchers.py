@@ -1,19 +1,8 @@
-"""Launchers come from other packages: what to install for one that is missing, and how one ends."""
+"""Launchers come from other packages: how one ends."""
 
 from __future__ import annotations
 
 import sys
-
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray"}
-
-
-def not_installed(launcher: str) -> str:
-    """The message where a launcher of ``EXTRAS`` was asked for and Hydra does not have it."""
-    extra = f"-e '.[{EXTRAS[launcher]}]'"
-    return (
-        f"hydra/launcher={launcher} is not installed: in the checkout, pip install {extra}, or after make install "
-        f".bootstrap/bin/uv pip install --python .venv {extra}"
-    )
 
 
 def stopped(error: Exception) -> bool:

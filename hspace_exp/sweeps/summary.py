@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hspace_exp.config.command_errors import stop_printing
+from hspace_exp.config.command_line import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.record import FILE_NAME

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from avatars_world.scenes import TEXTURED_SCENES
 from hspace_exp.avatars.world import PROFESSIONS, SCENES
 from hspace_exp.config.checks import check
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.prompts.attributes import with_own_concept
@@ -168,13 +168,16 @@ def test_files_are_short(file: Path) -> None:
         (["protocol.professions=[]"], ["protocol.professions", "empty"]),
         (["protocol.professions=[nurs]"], ["'nurs'", "Did you mean 'nurse'", "sheriff"]),
         (["protocol.professions=[nurse,nurse]"], ["twice"]),
-        (["protocol.assignment=femal"], ["'femal'", "Did you mean 'female'", "balanced"]),
         (["prompts.templates=['a {profesion}']"], ["{profession}", "profesion"]),
         (["stages=[train]"], ["'train'", "training"]),
         (["+method.strenth=2"], ["key of method", "Did you mean 'strength'"]),
         (["+method.training.objective.betta=2"], ["key of method.training.objective", "Did you mean 'beta'"]),
         (["+extra=1"], ["'extra'", "protocol"]),
         (["chunk_size=0"], ["chunk_size"]),
+        (["method.strength=abc"], ["method.strength=abc: expected a valid number"]),
+        (["method.training.batch_size=2.5"], ["method.training.batch_size=2.5: expected a valid integer"]),
+        (["method.training.optimizer.lr=fast"], ["method.training.optimizer.lr=fast: expected a valid number"]),
+        (["method.training.timesteps=[0,x]"], ["method.training.timesteps=", "expected a valid integer"]),
     ],
 )
 def test_bad_values_are_refused_by_name(overrides: list[str], words: list[str]) -> None:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 
 RIVALS = ["prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"]

@@ -41,6 +41,7 @@ def refused(outcome: Any, *words: str) -> None:
         ("trainer.strategy=dpp", ["unknown strategy (trainer.strategy) 'dpp'", "Did you mean 'ddp'", "auto, ddp, one"]),
         ("model.source=/nowhere/at/all", ["/nowhere/at/all", "does not exist"]),
         ("method.branch=all", ["method.branch", "conditional"]),
+        ("method.strength=abc", ["method.strength=abc: expected a valid number"]),
         ("hydra.run.dir=/proc/nothing/here", ["/proc/nothing", "hydra.run.dir"]),
         ("paths.cache=/proc/nothing/here", ["/proc/nothing", "paths.cache"]),
         ("evaluator.weights=/nowhere", ["/nowhere"]),

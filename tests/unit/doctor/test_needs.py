@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.doctor import require as requiring
 from hspace_exp.doctor.__main__ import needs

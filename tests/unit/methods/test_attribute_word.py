@@ -6,7 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk

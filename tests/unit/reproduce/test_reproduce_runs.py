@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.config.command_errors import CONF
+from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError
 from hspace_exp.reproduce.__main__ import main
 from hspace_exp.reproduce.lists import LISTS, PHOTOS_ONLY, WORLD_ONLY, Sweep, sweeps

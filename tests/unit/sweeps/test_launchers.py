@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 from hydra.errors import MissingConfigException
 
-from hspace_exp.config.command_errors import one_line
-from hspace_exp.sweeps.launchers import EXTRAS, settle, stopped
+from hspace_exp.config.command_line import EXTRAS, one_line
+from hspace_exp.sweeps.launchers import settle, stopped
 
 
 def test_a_missing_launcher_says_what_to_install() -> None:

@@ -1,12 +1,18 @@
-"""Typed key=value commands: what is parsed, and what a wrong line says."""
+"""What commands do before they import torch, typed key=value arguments, and what a wrong line says."""
 
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
 
 from avatars_world.evaluate.__main__ import main as evaluate
 from avatars_world.train.__main__ import main as train
-from hspace_exp.config.arguments import command
+from hspace_exp.config.command_line import command, importing
 from hspace_exp.errors import UserError
 
 
@@ -48,3 +54,30 @@ def test_unknown_stages_and_measurements_list_the_choices(capsys: pytest.Capture
     assert "Did you mean 'bias'" in capsys.readouterr().err
     assert train(["--help"]) == 0
     assert "max_seconds" in capsys.readouterr().out
+
+
+def test_nothing_is_collected_while_modules_are_imported() -> None:
+    assert gc.isenabled()
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), importing():
+        raise ImportError("no such module")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with importing():
+            pass
+        assert not gc.isenabled()  # as it was
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_wait_without_spinning_unless_the_user_wants_it(given: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if given:
+        environment["OMP_WAIT_POLICY"] = given
+    script = "import os, sys, hspace_exp.__main__; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == [given or "PASSIVE", "False"]

@@ -1,33 +1,78 @@
-"""Errors of the command line and of configuration files, each as one line that names the key and the choices."""
+"""What every command does before and around its work: start without torch, typed arguments, errors on one line."""
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.sweeps.launchers import EXTRAS, not_installed
+
+A = TypeVar("A")
+
+# Read when torch is imported: threads that wait by spinning make a shared CPU many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
+# Launchers of Hydra that other packages bring → the extra of this project that installs them.
+EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray"}
+
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)/([^'/]*)'")
-_NO_KEY = (
-    re.compile(r"Could not override '([^'@]+)'"),
-    re.compile(r"Key '[^']+' (?:is not in struct|not in '\w+')\s+full_key: (\S+)"),
-)
+_NO_KEY = re.compile(r"Could not override '([^'@]+)'|Key '[^']+' (?:is not in struct|not in '\w+')\s+full_key: (\S+)")
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While thousands of modules are imported: none of what they make is garbage, and looking for it takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], about: str) -> int:
+    """Parse ``argv`` into ``schema`` and run.
+
+    Args:
+        argv: ``key=value`` arguments, or ``--help``.
+        schema: a dataclass with a default for every argument.
+        run: what to do with it.
+        about: shown by ``--help`` above the defaults.
+
+    Returns:
+        the exit code: 0, or 2 for wrong input, which is one line on stderr.
+    """
+    if any(a in ("-h", "--help") for a in argv):
+        print(f"{about}\n\n{OmegaConf.to_yaml(OmegaConf.structured(schema))}")
+        return 0
+    try:
+        arguments = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist([*argv])))
+        if not isinstance(arguments, schema):
+            raise UserError("arguments must be given as key=value")
+        run(arguments)
+    except (UserError, OmegaConfBaseException) as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def one_line(error: BaseException, config_name: str = "config") -> str:
@@ -42,15 +87,16 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
         if isinstance(link, UserError):
             return _joined(str(link))
     text = "\n".join(str(link) for link in links)
-    choice = _NO_CHOICE.search(text)
+    choice, key = _NO_CHOICE.search(text), _NO_KEY.search(text)
     if choice and choice[1] == "hydra/launcher" and choice[2] in EXTRAS:
-        return not_installed(choice[2])
+        extra = f"-e '.[{EXTRAS[choice[2]]}]'"
+        how = f"pip install {extra}, or after make install .bootstrap/bin/uv pip install --python .venv {extra}"
+        return f"hydra/launcher={choice[2]} is not installed: in the checkout, {how}"
     if choice:
         listed = _CHOICES.search(text)
         return str(unknown(choice[1], choice[2], listed[1].split() if listed else []))
-    keys = [found[1] for found in (pattern.search(text) for pattern in _NO_KEY) if found]
-    if keys:
-        return unknown_key(keys[0], config_name)
+    if key:
+        return unknown_key(key[1] or key[2], config_name)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f" {error.filename}" if error.filename else ""
         reason = _joined(error.strerror or str(error))

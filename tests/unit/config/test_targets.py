@@ -1,0 +1,96 @@
+"""Keys and values of nodes with a ``_target_``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+from torch import Tensor
+
+from hspace_exp.config.targets import check_targets
+from hspace_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+class Thing:
+    """What a stranger's class may look like."""
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        kind: Literal["a", "b"] = "a",
+        pair: tuple[int, int] = (0, 1),
+        strength: float | Mapping[str, float] = 1.0,
+        share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        lr: float | Tensor = 0.1,
+        names: Sequence[str] = (),
+        path: Path | None = None,
+        tensor: Tensor | None = None,
+        inner: Thing | None = None,
+        unset: int = None,  # type: ignore[assignment]  # noqa: RUF013
+        bare=0,  # type: ignore[no-untyped-def]  # noqa: ANN001
+        unseen: Decimal | None = None,
+    ) -> None:
+        """Do nothing."""
+
+
+def open_ended(count: int = 1, **others: Any) -> None:
+    """Takes anything."""
+
+
+THING, OPEN = f"{__name__}.Thing", f"{__name__}.open_ended"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"weight": 1, "pair": [2, 3], "strength": {"female": 1.5}, "share": 1, "lr": 0.5, "names": ["a"], "path": "/x"},
+        {"weight": float("inf"), "strength": -2.5, "tensor": None, "unset": None, "inner": None, "kind": "b"},
+        {"inner": {"_target_": THING, "weight": 0.5}, "names": [{"_target_": THING}]},
+        {"bare": "anything", "unseen": "3.5", "_partial_": True, "_convert_": "all"},
+        {"tensor": "of no plain value"},  # pydantic cannot say more than that it is no tensor: the class decides
+    ],
+)
+def test_what_fits_passes_and_stays(values: dict[str, Any]) -> None:
+    node = {"method": {"_target_": THING, **values}, "list": [{"_target_": OPEN, "other": 3}]}
+    before = copy.deepcopy(node)
+    check_targets(node)
+    assert node == before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weight": "abc"}, "method.weight=abc: expected a valid number"),
+        ({"weight": "1.5"}, "method.weight=1.5: expected a valid number"),
+        ({"weight": True}, "method.weight=true: expected a valid number"),
+        ({"weight": None}, "method.weight=null: expected a valid number"),
+        ({"kind": "c"}, "method.kind=c: expected 'a' or 'b'"),
+        ({"pair": [1, 2.5]}, "method.pair=[1, 2.5]: expected a valid integer"),
+        ({"pair": [1]}, "method.pair=[1]: expected "),
+        ({"strength": "abc"}, "method.strength=abc: expected a valid number or an object"),
+        ({"strength": {"female": "x"}}, "expected a valid number"),
+        ({"share": -0.5}, "method.share=-0.5: expected greater than or equal to 0"),
+        ({"lr": "fast"}, "method.lr=fast: expected a valid number"),
+        ({"names": "abc"}, "method.names=abc: expected a valid array"),
+        ({"inner": {"_target_": THING, "weight": "x"}}, "method.inner.weight=x: expected"),
+        ({"inner": {"_target_": THING, "wieght": 1}}, "unknown key of method.inner 'wieght'. Did you mean 'weight'"),
+        ({"inner": {"_target_": "no.such.thing"}}, "method.inner._target_ names 'no.such.thing', which cannot be"),
+    ],
+)
+def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_targets({"method": {"_target_": THING, **values}})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_typed_parameters_of_functions_that_take_anything_are_checked() -> None:
+    with pytest.raises(UserError, match=r"x\.count=two: expected a valid integer"):
+        check_targets({"x": {"_target_": OPEN, "count": "two"}})
