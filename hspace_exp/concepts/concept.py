@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +186,26 @@ def load_concept(path: Path | str) -> Concept:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} has incomplete metadata ({error!r}): make or download it again") from error
+
+
+def load_concepts(places: Sequence[Path | str]) -> dict[str, Concept]:
+    """Concepts of files and of folders of them, by name.
+
+    Raises:
+        UserError: none is named, one cannot be read, or two have the same name.
+    """
+    if not places:
+        raise UserError("name concept files or a folder of them: concepts=[female.safetensors,male.safetensors]")
+    found: dict[str, Concept] = {}
+    for place in map(Path, places):
+        files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
+        if not files:
+            raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder concepts")
+        for concept in map(load_concept, files):
+            if concept.name in found:
+                raise UserError(f"two of the concept files are named {concept.name!r}: name each concept once")
+            found[concept.name] = concept
+    return found
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)

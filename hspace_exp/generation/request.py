@@ -1,20 +1,41 @@
-"""What is asked of ``python -m hspace_exp generate``: its settings, the concept files, and which image gets what."""
+"""What ``python -m hspace_exp generate`` is asked for, which image gets what, and the images, manifest and grid."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.command_line import CONF
+from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.generation.generate import claim, generate
+from hspace_exp.generation.grid import strip
+from hspace_exp.generation.manifest import read_manifest, write_manifest
+from hspace_exp.io.atomic import save_png
+from hspace_exp.io.digest import digest, essential
+from hspace_exp.io.progress import quieten
+from hspace_exp.methods.added import make_edit
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.steering import strength_of
-from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Explicit, Group, targets
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.prompts import check_prompts
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Concepts, Explicit, Group, kept_by, prompts_of, targets
+from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.plan import Item, target_of
+
+log = logging.getLogger(__name__)
 
 SUM = "sum"
 _LONGEST_SLUG = 40
@@ -53,31 +74,73 @@ class Request:
     method: Any = MISSING
 
 
-def read_concepts(places: Any) -> dict[str, Concept]:
-    """Concepts of files and folders, by name.
+def answer(overrides: Sequence[str]) -> None:
+    """Make the images that ``conf/generate.yaml`` with some overrides asks for.
+
+    What is wrong with the request is said before the model is loaded.
 
     Raises:
-        UserError: none is named, one cannot be read, or two have the same name.
+        UserError: something is missing, unknown or does not fit.
     """
-    listed = _listed(places)
-    if not listed:
-        raise UserError("name concept files or a folder of them: concepts=[female.safetensors,male.safetensors]")
-    found: dict[str, Concept] = {}
-    for place in map(Path, listed):
-        files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
-        if not files:
-            raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder concepts")
-        for file in files:
-            concept = load_concept(file)
-            if concept.name in found:
-                raise UserError(f"two of the concept files are named {concept.name!r}: name each concept once")
-            found[concept.name] = concept
-    return found
+    cfg = compose_request(overrides)
+    quieten()
+    cfg.device = str(resolve_device(cfg.device))
+    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    places = listed(plain["concepts"])
+    concepts = load_concepts(places)
+    one_by_one = [] if any(Path(place).is_dir() for place in places) else [*concepts]
+    groups = asked_groups(concepts, listed(plain["ask"]) or one_by_one)
+    items = items_of(plain["prompt"], plain["seeds"], groups, plain["assignment"])
+    if plain["num_inference_steps"] < 1 or plain["chunk_size"] < 1:
+        raise UserError("expected num_inference_steps and chunk_size of at least 1")
+    if plain["respect_prompt"] and explicit_prompts([plain["prompt"]], groups):
+        items = [replace(item, target="") for item in items]
+    method: Method = instantiate(cfg.method, _convert_="all")
+    if not method.edits:
+        raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
+    prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
+    amounts = strengths(concepts, list(prompts), plain["strength"], method.strength_of)
+    method = replace(method, strength=amounts, calibration={})
+    edit = make_edit(method, instantiate(cfg.frequency, _convert_="all"), prompts, keep, concepts)
+    sampling = Sampling(plain["num_inference_steps"], instantiate(cfg.scheduler, _convert_="all"), plain["chunk_size"])
+    backbone: Backbone = instantiate(cfg.model, _convert_="all")
+    check_prompts(backbone.encode_prompts, [plain["prompt"]])
+    for concept in concepts.values():
+        concept.check(backbone)
+    out, seed = Path(plain["out"]), plain["image_seed"]
+    made_by = {"sampling": sampling.describe(backbone), "image_seed": seed, "prompt": plain["prompt"]}
+    edited_by = {**made_by, "items": [[i.seed_index, i.target] for i in items], "strength": amounts}
+    edited_by |= {"method": essential(plain["method"]), "frequency": essential(plain["frequency"])}
+    edited_by |= {"vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()}}
+    for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
+        folder = out / "images" / kind
+        claim(folder, digest(by))
+        generate(backbone, sampling, items, folder, image_seed=seed, edit=how, description=f"{kind} images")
+    manifest = write_manifest(out, items, amounts, edited=True)
+    pairs = [replace(pair, profession=f"seed {pair.seed_index}") for pair in read_manifest(manifest)]
+    save_png(out / "grid.png", strip({"edited": pairs}))
+    log.info("%d images and their twins: %s", len(items), out / "grid.png")
 
 
-def named_one_by_one(places: Any, concepts: Mapping[str, Concept]) -> list[str]:
-    """The names of all concepts, where each was named by its own file: then each is asked for."""
-    return [] if any(Path(place).is_dir() for place in _listed(places)) else [*concepts]
+def compose_request(given: Sequence[str]) -> DictConfig:
+    """``conf/generate.yaml`` with overrides; where no method is named, that of the concept files is taken."""
+    register()
+    ConfigStore.instance().store(name="generate_schema", node=Request)
+    overrides = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(given))}
+    for key in ("prompt", "concepts"):
+        if key not in overrides:
+            raise UserError(f"{key}=… is missing; --help shows examples")
+    places = [str(one) for one in listed(overrides["concepts"])]
+    chosen = [] if "method" in overrides else [f"method={method_of(load_concepts(places))}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("generate", [*given, *chosen])
+
+
+def listed(value: Any) -> list[Any]:
+    """A setting that is one value or several, as several; none of null and ""."""
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def method_of(concepts: Mapping[str, Concept]) -> str:
@@ -87,32 +150,41 @@ def method_of(concepts: Mapping[str, Concept]) -> str:
     return name if (CONF / "method" / f"{name}.yaml").exists() else "sdid"
 
 
-def asked_groups(concepts: Mapping[str, Concept], ask: Any) -> tuple[Group, ...]:
+def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[Group, ...]:
     """The concepts that images are asked for, a group an attribute; what the files hold besides is to be kept.
+
+    Args:
+        concepts: of the files.
+        ask: names of attributes and of concepts; none asks for all of one attribute.
 
     Raises:
         UserError: an unknown name, or several attributes of which none is chosen.
     """
-    by_attribute: dict[str, dict[str, Concept]] = {}
+    groups: dict[str, dict[str, ConceptPrompts]] = {}
     for name, concept in concepts.items():
-        by_attribute.setdefault(concept.attribute, {})[name] = concept
-    chosen = _listed(ask)
-    for name in chosen:
-        if name not in (*by_attribute, *concepts):
-            raise unknown("concept or attribute to ask for", name, (*by_attribute, *concepts))
-    if not chosen and len(by_attribute) > 1:
-        names = ", ".join(by_attribute)
-        raise UserError(f"the concept files hold {names}: say which is asked for, e.g. ask={next(iter(by_attribute))}")
-    wanted = {
-        attribute: {name: one for name, one in some.items() if not chosen or {name, attribute} & set(chosen)}
-        for attribute, some in by_attribute.items()
+        groups.setdefault(concept.attribute, {})[name] = ConceptPrompts.of(concept.prompts)
+    for name in ask:
+        if name not in (*groups, *concepts):
+            raise unknown("concept or attribute to ask for", name, (*groups, *concepts))
+    if not ask and len(groups) > 1:
+        names = ", ".join(groups)
+        raise UserError(f"the concept files hold {names}: say which is asked for, e.g. ask={next(iter(groups))}")
+    chosen = {
+        attribute: {name: prompts for name, prompts in some.items() if not ask or {name, attribute} & set(ask)}
+        for attribute, some in groups.items()
     }
-    keep = {name: _prompts(some) for name, some in by_attribute.items() if not wanted[name] and len(some) > 1}
+    keep = {attribute: some for attribute, some in groups.items() if not chosen[attribute] and len(some) > 1}
     return tuple(
-        Group(attribute, "person", _prompts(some), keep, _explicit(attribute, some))
-        for attribute, some in wanted.items()
-        if some
+        Group(attribute, "person", some, keep, _explicit(attribute, some)) for attribute, some in chosen.items() if some
     )
+
+
+def _explicit(attribute: str, concepts: Concepts) -> Explicit:
+    """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
+    file = CONF / "attribute" / f"{attribute}.yaml"
+    known: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    words = [prompts.words or name for name, prompts in concepts.items()]
+    return Explicit(**{"words": words, **known.get("explicit", {})})
 
 
 def strengths(
@@ -134,7 +206,7 @@ def items_of(prompt: str, seeds: Any, groups: Sequence[Group], assignment: str) 
     """
     if not prompt.strip():
         raise UserError('the prompt is empty: give one, e.g. prompt="a photo of a doctor"')
-    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else _listed(seeds)
+    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else listed(seeds)
     if not numbers or not all(isinstance(n, int) and n >= 0 for n in numbers) or len(set(numbers)) < len(numbers):
         raise UserError(f"expected seeds, how many (seeds=8) or which (seeds=[3,5,9]), each once, got {seeds}")
     words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
@@ -144,21 +216,3 @@ def items_of(prompt: str, seeds: Any, groups: Sequence[Group], assignment: str) 
         return [Item(prompt, slug, seed, every) for seed in numbers]
     choices = targets(groups)
     return [Item(prompt, slug, n, target_of(choices, assignment, 0, i, slug, 0)) for i, n in enumerate(numbers)]
-
-
-def _prompts(concepts: Mapping[str, Concept]) -> dict[str, ConceptPrompts]:
-    return {name: ConceptPrompts.of(concept.prompts) for name, concept in concepts.items()}
-
-
-def _explicit(attribute: str, concepts: Mapping[str, Concept]) -> Explicit:
-    """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
-    file = CONF / "attribute" / f"{attribute}.yaml"
-    listed: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
-    words = [concept.prompts.get("words", name) for name, concept in concepts.items()]
-    return Explicit(**{"words": words, **listed.get("explicit", {})})
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None or value == "":
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
