@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hspace_exp.avatars.tokenizer import MAX_LENGTH
+from avatars_world.tokenizer import MAX_LENGTH
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel

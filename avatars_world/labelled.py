@@ -12,8 +12,9 @@ from PIL import Image
 
 import hspace_exp.avatars
 from avatars_world.render import part_bits, render
+from avatars_world.specs import Spec
 from hspace_exp.avatars.labelled import COUNT, FILE, LabelledRenders
-from hspace_exp.avatars.world import AGES, ATTRIBUTES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, Spec
+from hspace_exp.avatars.world import AGES, ATTRIBUTES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES
 from hspace_exp.io.atomic import write_bytes
 
 # Far from the seeds of training (0 …) and of the held-out renders that models are measured on (10,000,000 …).

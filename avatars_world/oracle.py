@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avatars_world.art import extra
 from avatars_world.render import render
-from hspace_exp.avatars.world import sample_spec
+from avatars_world.specs import sample_spec
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import seed_of
 from hspace_exp.models.backbone import Backbone

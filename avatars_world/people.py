@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from avatars_world import art, hats, outfits, props
 from avatars_world.shapes import both, circle, group, path, shade, stroke
-from hspace_exp.avatars.world import Spec
+from avatars_world.specs import Spec
 
 T = TypeVar("T")
 VIEW_BOX = (-20, 0, 304, 304)

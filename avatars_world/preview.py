@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 
 from avatars_world import people
 from avatars_world.render import Mask, Pixels, render, render_scene
-from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES, SUBJECTS, Spec
+from avatars_world.specs import Spec
+from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES, SUBJECTS
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
 

@@ -22,7 +22,7 @@ from PIL import Image
 from avatars_world import people
 from avatars_world.art import extra
 from avatars_world.scenes import scene_svg
-from hspace_exp.avatars.world import Spec
+from avatars_world.specs import Spec
 from hspace_exp.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from avatars_world.tokenizer import train_tokenizer
 from benchmarks import layouts
-from hspace_exp.avatars.tokenizer import train_tokenizer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEncoder
 

@@ -10,8 +10,8 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from avatars_world.tokenizer import train_tokenizer
 from benchmarks.layouts import Layout
-from hspace_exp.avatars.tokenizer import train_tokenizer
 
 MAX_LENGTH = 77
 

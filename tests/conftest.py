@@ -20,9 +20,9 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from avatars_world.tokenizer import train_tokenizer
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
-from hspace_exp.avatars.tokenizer import train_tokenizer
 from hspace_exp.models.backbone import Backbone, load_backbone
 
 TINY_WORDS = (

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from avatars_world.captions import plain_text
+from avatars_world.claims import Claim
 from avatars_world.evaluate.renders import classify
-from hspace_exp.avatars.captions import Claim
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, SUBJECTS, load_truth
 from hspace_exp.evaluation.openclip import OpenClip
@@ -64,7 +65,7 @@ def obedience(
         )
         for i in range(count)
     ]
-    prompts = [claim.text() for claim in claims]
+    prompts = [plain_text(claim) for claim in claims]
     images = generate(backbone, prompts, [20_000_000 + i for i in range(count)], batch=batch)
     result = {}
     for judge_name, judge in judges.items():
@@ -83,7 +84,7 @@ def bias(
     backbone: Backbone, judges: dict[str, OpenClip | AttributeProbe], per_profession: int, batch: int
 ) -> dict[str, dict[str, object]]:
     """P(female) of "a photo of a {profession}" against the truth table: deviation ratios and their correlation."""
-    prompts = [Claim(subject=p).text() for p in SUBJECTS for _ in range(per_profession)]
+    prompts = [plain_text(Claim(subject=p)) for p in SUBJECTS for _ in range(per_profession)]
     seeds = [21_000_000 + i for _ in SUBJECTS for i in range(per_profession)]
     images = generate(backbone, prompts, seeds, batch=batch)
     truth = load_truth()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from avatars_world.captions import plain_text
+from avatars_world.claims import Claim
 from avatars_world.evaluate.generated import EXTREME, STEPS, generate, noise_of
 from avatars_world.evaluate.renders import classify
-from hspace_exp.avatars.captions import Claim
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.evaluation.openclip import OpenClip
@@ -44,7 +45,7 @@ DIRECTIONS = (
 
 
 def _prompts(per_profession: int) -> tuple[list[str], list[int]]:
-    prompts = [Claim(subject=p).text() for p in PROFESSIONS for _ in range(per_profession)]
+    prompts = [plain_text(Claim(subject=p)) for p in PROFESSIONS for _ in range(per_profession)]
     return prompts, [22_000_000 + i for _ in PROFESSIONS for i in range(per_profession)]
 
 
@@ -85,7 +86,7 @@ def transplant(
     result: dict[str, dict[str, dict[str, float]]] = {}
     for direction in DIRECTIONS:
         asked = [
-            Claim(subject=p, **{direction.attribute: direction.value}).text()
+            plain_text(Claim(subject=p, **{direction.attribute: direction.value}))
             for p in PROFESSIONS
             for _ in range(per_profession)
         ]

@@ -57,8 +57,8 @@ def run_stages(a: TrainArguments) -> None:
 
 def run_stage(stage: str, a: TrainArguments) -> None:
     """Run one stage; its inputs are the files that earlier stages left under ``a.out``."""
-    from hspace_exp.avatars.captions import VOCABULARY_TEXT
-    from hspace_exp.avatars.tokenizer import train_tokenizer
+    from avatars_world.captions import VOCABULARY_TEXT
+    from avatars_world.tokenizer import train_tokenizer
 
     out, started = Path(a.out), time.monotonic()
     data = out / "data"

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from avatars_world.captions import random_text
+from avatars_world.claims import Claim, sample_claim, truth_matrix
+from avatars_world.specs import Spec
 from avatars_world.train.batches import disturb
 from avatars_world.train.data import Layers, labels_of
 from avatars_world.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
-from hspace_exp.avatars.captions import Claim, sample_claim, truth_matrix
 from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
-from hspace_exp.avatars.world import SCENES, Spec
+from hspace_exp.avatars.world import SCENES
 from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.io.atomic import write_json
 
@@ -67,7 +69,7 @@ class ClaimTable:
 
     def tokens(self, claim: Claim) -> list[int]:
         """Token ids of one wording of ``claim``."""
-        text = claim.text(self.rng)
+        text = random_text(claim, self.rng)
         if text not in self.cache:
             self.cache[text] = self.tokenizer(text, padding="max_length", truncation=True).input_ids  # type: ignore[operator]
         return self.cache[text]

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from avatars_world.architecture import IMAGE_SIZE
-from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES, Spec, sample_spec
+from avatars_world.specs import Spec, sample_spec
+from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES
 from hspace_exp.io.atomic import write_json
 
 TRAIN_SEED = 0

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from avatars_world.captions import caption
+from avatars_world.claims import MENTION_PROBABILITY
+from avatars_world.specs import sample_spec
 from avatars_world.train.data import POOLS, Layers, draw_person
-from hspace_exp.avatars.captions import MENTION_PROBABILITY, caption
-from hspace_exp.avatars.world import SCENES, sample_spec
+from hspace_exp.avatars.world import SCENES
 
 CAPTIONS_PER_LATENT = 4
 # How often a caption names what it need not name.

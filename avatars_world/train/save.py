@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPTextModel
 
 from avatars_world.architecture import build_scheduler
-from hspace_exp.avatars.captions import VOCABULARY_TEXT
-from hspace_exp.avatars.tokenizer import train_tokenizer
+from avatars_world.captions import VOCABULARY_TEXT
+from avatars_world.tokenizer import train_tokenizer
 from hspace_exp.io.atomic import write_json
 
 SHARD = "15MB"

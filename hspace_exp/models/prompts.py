@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hspace_exp.avatars.tokenizer import unknown_words
 from hspace_exp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,13 @@ class PromptEmbeds:
             values = [getattr(p, f.name) for p in parts]
             joined[f.name] = None if values[0] is None else torch.cat(values)
         return PromptEmbeds(**joined)
+
+
+def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
+    """Words of ``prompt`` that are not one token of ``tokenizer`` each, in order of appearance."""
+    vocabulary = tokenizer.get_vocab()
+    words = re.findall(r"[^\W\d_]+", prompt.lower())
+    return [w for w in dict.fromkeys(words) if f"{w}</w>" not in vocabulary]
 
 
 class PromptEncoder:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from avatars_world import hats, outfits, people, props
-from hspace_exp.avatars.world import PROFESSIONS, SKIN_TONES, Spec
+from avatars_world.specs import Spec
+from hspace_exp.avatars.world import PROFESSIONS, SKIN_TONES
 
 WOMAN = Spec("person", "female", "young", "light", "office")
 

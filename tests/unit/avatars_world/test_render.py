@@ -8,7 +8,8 @@ from PIL import Image
 
 from avatars_world import people
 from avatars_world import render as r
-from hspace_exp.avatars.world import GENDERS, PROFESSIONS, SUBJECTS, Spec, sample_spec
+from avatars_world.specs import Spec, sample_spec
+from hspace_exp.avatars.world import GENDERS, PROFESSIONS, SUBJECTS
 from hspace_exp.errors import UserError
 
 pytest.importorskip("python_avatars")
@@ -125,7 +126,7 @@ def test_the_package_imports_without_the_extra() -> None:
     code = (
         "import sys; sys.modules['python_avatars'] = sys.modules['resvg_py'] = None\n"
         "from avatars_world import render, preview\n"
-        "from hspace_exp.avatars.world import Spec\n"
+        "from avatars_world.specs import Spec\n"
         "try: render.render(Spec('nurse', 'female', 'young', 'tan', 'office'), 0)\n"
         "except ValueError as error: print(error)"
     )

@@ -58,10 +58,3 @@ def train_tokenizer(texts: Iterable[str], max_length: int = MAX_LENGTH) -> CLIPT
     state = json.loads(core.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in state["merges"]]
     return CLIPTokenizer(vocab=state["vocab"], merges=merges, model_max_length=max_length)
-
-
-def unknown_words(tokenizer: CLIPTokenizer, prompt: str) -> list[str]:
-    """Words of ``prompt`` that are not one token of ``tokenizer`` each, in order of appearance."""
-    vocabulary = tokenizer.get_vocab()
-    words = re.findall(r"[^\W\d_]+", prompt.lower())
-    return [w for w in dict.fromkeys(words) if f"{w}</w>" not in vocabulary]

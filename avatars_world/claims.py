@@ -1,8 +1,7 @@
-"""Web-like captions of avatars, and the claims they make.
+"""What a caption claims: some attributes are named, everything else is left open.
 
-A caption is the text of a `Claim`: a choice of attributes that are named, everything else left open. The same claim
-can be checked against any spec, so an image-text model can be trained on an exact truth matrix instead of "the other
-captions of the batch are wrong".
+A claim can be checked against any spec, so an image-text model can be trained on an exact truth matrix instead of "the
+other captions of the batch are wrong".
 """
 
 from __future__ import annotations
@@ -13,20 +12,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hspace_exp.avatars.wording import VOCABULARY_TEXT, attribute_words, plain_text, random_text
-from hspace_exp.avatars.world import ATTRIBUTES, Spec, check_value
+from avatars_world.specs import Spec
+from hspace_exp.avatars.world import ATTRIBUTES, check_value
 from hspace_exp.errors import unknown
-
-__all__ = [
-    "MENTION_PROBABILITY",
-    "VOCABULARY_TEXT",
-    "Claim",
-    "attribute_words",
-    "caption",
-    "claim_is_true",
-    "sample_claim",
-    "truth_matrix",
-]
 
 # How often a default caption names an attribute; words of gender, age and skin tone must be frequent to be obeyed.
 MENTION_PROBABILITY: Mapping[str, float] = MappingProxyType(
@@ -50,12 +38,6 @@ class Claim:
             value = getattr(self, attribute)
             if value is not None:
                 check_value(attribute, value, choices)
-
-    def text(self, rng: np.random.Generator | None = None) -> str:
-        """The claim in words, lower case: a random web-like wording, or without ``rng`` the plain "a photo of …"."""
-        if rng is None:
-            return plain_text(self)
-        return random_text(self, iter(rng.random(32).tolist()).__next__)
 
 
 def claim_is_true(claim: Claim, spec: Spec) -> bool:
@@ -93,17 +75,3 @@ def sample_claim(spec: Spec, rng: np.random.Generator, *, mention: Collection[st
         if name not in ATTRIBUTES:
             raise unknown("attribute", name, tuple(ATTRIBUTES))
     return Claim(**{name: getattr(spec, name) for name in mention})
-
-
-def caption(spec: Spec, rng: np.random.Generator, *, mention: Collection[str] | None = None) -> str:
-    """A caption as the web might give it, e.g. "a photo of an old dark-skinned nurse in the forest".
-
-    Args:
-        spec: what the image shows.
-        rng: source of randomness; equal states give equal captions.
-        mention: exactly the attributes to name; None draws them by ``MENTION_PROBABILITY``.
-
-    Returns:
-        Lower-case text. An unnamed subject becomes "person", or "woman" or "man" where the gender is named.
-    """
-    return sample_claim(spec, rng, mention=mention).text(rng)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from hspace_exp.avatars.captions import VOCABULARY_TEXT
-from hspace_exp.avatars.tokenizer import train_tokenizer, unknown_words
+from avatars_world.captions import VOCABULARY_TEXT
+from avatars_world.tokenizer import train_tokenizer
 from hspace_exp.avatars.world import PROFESSIONS, SCENES
+from hspace_exp.models.prompts import unknown_words
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,19 @@
-"""How captions are worded: the words of each attribute value and the grammar around them.
+"""Web-like captions of avatars: the words of each attribute value and the grammar around them.
 
 Words here name presentations of an image. Race words are not used, because the drawings show a skin tone only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
+
+from avatars_world.claims import Claim, sample_claim
+from avatars_world.specs import Spec
+from hspace_exp.avatars.texts import place, with_article
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SCENES, check_value
 from hspace_exp.errors import unknown
-
-if TYPE_CHECKING:
-    from hspace_exp.avatars.captions import Claim
 
 Draw = Callable[[], float]
 
@@ -22,7 +23,6 @@ _AGE_WORDS = {"young": ("young",), "old": ("old", "old", "elderly")}
 # Words that web captions carry and that say nothing about these images; training on them teaches exactly that.
 _EMPTY_ADJECTIVES = ("smiling", "happy", "friendly", "professional", "nice", "beautiful", "serious", "good")
 _EMPTY_ENDINGS = ("looking at the camera", "in high quality", "smiling", "facing the camera", "at work", "in color")
-_ON = frozenset({"beach", "farm", "street", "stage"})
 
 
 def attribute_words(attribute: str, value: str) -> list[str]:
@@ -40,28 +40,43 @@ def attribute_words(attribute: str, value: str) -> list[str]:
     return value.lower().split()
 
 
+def caption(spec: Spec, rng: np.random.Generator, *, mention: Collection[str] | None = None) -> str:
+    """A caption as the web might give it, e.g. "a photo of an old dark-skinned nurse in the forest".
+
+    Args:
+        spec: what the image shows.
+        rng: source of randomness; equal states give equal captions.
+        mention: exactly the attributes to name; None draws them by ``MENTION_PROBABILITY``.
+
+    Returns:
+        Lower-case text. An unnamed subject becomes "person", or "woman" or "man" where the gender is named.
+    """
+    return random_text(sample_claim(spec, rng, mention=mention), rng)
+
+
 def plain_text(claim: Claim) -> str:
     """The plainest wording, e.g. "a photo of an old dark-skinned nurse in the forest"."""
-    return "a photo of " + _with_article(_noun_phrase(claim)) + _place(claim.scene)
+    return "a photo of " + with_article(_noun_phrase(claim)) + (f" {place(claim.scene)}" if claim.scene else "")
 
 
-def random_text(claim: Claim, draw: Draw) -> str:
+def random_text(claim: Claim, rng: np.random.Generator) -> str:
     """A wording as the web might have it, at most 22 tokens long.
 
     Args:
         claim: what to say.
-        draw: gives uniform numbers in [0, 1); called at most 32 times.
+        rng: source of randomness; 32 uniform numbers are drawn.
     """
+    draw = iter(rng.random(32).tolist()).__next__
     if draw() < 0.04:
         return _tag_text(claim, draw)
-    phrase = _with_article(_random_noun_phrase(claim, draw)) if draw() < 0.85 else _random_noun_phrase(claim, draw)
+    phrase = with_article(_random_noun_phrase(claim, draw)) if draw() < 0.85 else _random_noun_phrase(claim, draw)
     phrase += _random_place(claim.scene, draw)
     if not claim.scene and draw() < 0.08:
         phrase += " " + _pick(_EMPTY_ENDINGS, draw)
     kind, style = "photo" if draw() < 0.4 else _pick(_KINDS, draw), draw()
     if style < 0.08:
         return phrase
-    return (f"{kind} of " if style < 0.35 else f"{_with_article(kind)} of ") + phrase
+    return (f"{kind} of " if style < 0.35 else f"{with_article(kind)} of ") + phrase
 
 
 def _tag_text(claim: Claim, draw: Draw) -> str:
@@ -98,7 +113,7 @@ def _random_noun_phrase(claim: Claim, draw: Draw) -> str:
         woman = _pick(_NOUNS[claim.gender or ""], draw)
         inside = age if draw() < 0.5 else ""
         age = "" if inside else age
-        who = _with_article(f"{inside} {woman}".strip()) if inside or draw() < 0.6 else claim.gender
+        who = with_article(f"{inside} {woman}".strip()) if inside or draw() < 0.6 else claim.gender
         after = f" who is {who}"
     if age:
         before.append(age)
@@ -117,27 +132,19 @@ def _random_noun_phrase(claim: Claim, draw: Draw) -> str:
     return " ".join([*before, noun]) + after
 
 
-def _place(scene: str | None) -> str:
-    return f" {'on' if scene in _ON else 'in'} the {scene}" if scene else ""
-
-
 def _random_place(scene: str | None, draw: Draw) -> str:
     if not scene:
         return ""
     style = draw()
     if style < 0.5:
-        return _place(scene)
+        return f" {place(scene)}"
     if style < 0.72:
-        return f" {'on' if scene in _ON else 'in'} {_with_article(scene)}"
+        return f" {place(scene).split()[0]} {with_article(scene)}"
     if style < 0.86:
-        return f" at the {scene}" if style < 0.8 else f" at {_with_article(scene)}"
+        return f" at the {scene}" if style < 0.8 else f" at {with_article(scene)}"
     if style < 0.92:
-        return f" with {_with_article(scene)} in the background"
+        return f" with {with_article(scene)} in the background"
     return f", {scene} background" if style < 0.96 else f", {scene}"
-
-
-def _with_article(phrase: str) -> str:
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
 def _pick(choices: Sequence[str], draw: Draw) -> str:

@@ -3,17 +3,10 @@ import re
 import numpy as np
 import pytest
 
-from hspace_exp.avatars.captions import (
-    MENTION_PROBABILITY,
-    VOCABULARY_TEXT,
-    Claim,
-    attribute_words,
-    caption,
-    claim_is_true,
-    sample_claim,
-    truth_matrix,
-)
-from hspace_exp.avatars.world import AGES, ATTRIBUTES, GENDERS, SKIN_TONES, Spec, sample_spec
+from avatars_world.captions import VOCABULARY_TEXT, attribute_words, caption, plain_text
+from avatars_world.claims import MENTION_PROBABILITY, Claim, claim_is_true, sample_claim, truth_matrix
+from avatars_world.specs import Spec, sample_spec
+from hspace_exp.avatars.world import AGES, ATTRIBUTES, GENDERS, SKIN_TONES
 from hspace_exp.errors import UserError
 
 NURSE = Spec("nurse", "male", "old", "dark", "forest")
@@ -38,7 +31,7 @@ def words(text: str) -> list[str]:
     ],
 )
 def test_plain_wording(claim: Claim, text: str) -> None:
-    assert claim.text() == text
+    assert plain_text(claim) == text
 
 
 def test_a_caption_names_exactly_what_it_should() -> None:
