@@ -15,10 +15,8 @@ from omegaconf import DictConfig
 from hspace_exp.commands import start
 from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line, stop_printing
 from hspace_exp.config.schema import register
-from hspace_exp.sweeps.callback import current, leave
-from hspace_exp.sweeps.jobs import run_job
-from hspace_exp.sweeps.launchers import settle, stopped
-from hspace_exp.sweeps.slurm import wait_for_arrays
+from hspace_exp.sweeps.jobs import let_go_of_ray, run_job, stopped, wait_for_arrays
+from hspace_exp.sweeps.ledger import SweepCallback
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,7 @@ def _job(cfg: DictConfig) -> None:
         from hspace_exp.pipeline.run import run  # imports torch, which composing and --help do without
 
     here = HydraConfig.get()
-    run_dir, sweep = Path(here.runtime.output_dir), current()
+    run_dir, sweep = Path(here.runtime.output_dir), SweepCallback.current
     work = partial(run, cfg, run_dir, list(here.overrides.task))
     if sweep is not None:
         run_job(sweep, cfg, here.job.num, run_dir, work)
@@ -56,7 +54,7 @@ def main() -> int:
         return start(first, rest)
     sys.argv[1:] = [first, *rest]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
-    leave()
+    SweepCallback.current = None
     try:
         _jobs()
     except BrokenPipeError:
@@ -71,7 +69,7 @@ def main() -> int:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        if current() is None or not stopped(error):
+        if SweepCallback.current is None or not stopped(error):
             raise
         _conclude()
         print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
@@ -83,7 +81,7 @@ def _jobs() -> None:
     try:
         _job()
     except Exception as error:
-        sweep = current()
+        sweep = SweepCallback.current
         if sweep is not None and stopped(error):
             wait_for_arrays(sweep.notes())
         raise
@@ -91,8 +89,8 @@ def _jobs() -> None:
 
 def _conclude(interrupted: bool = False) -> bool:
     """Report on the sweep, if this is one; whether all jobs are done."""
-    settle()
-    sweep = current()
+    let_go_of_ray()
+    sweep = SweepCallback.current
     return sweep is None or conclude(sweep, interrupted)
 
 

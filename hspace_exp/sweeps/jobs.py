@@ -1,21 +1,31 @@
-"""One job of a sweep: whatever happens to it, the others go on."""
+"""One job of a sweep: it fails alone, has a GPU where there are several, and may outlive its launcher on Slurm."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.config.command_line import KNOWN, one_line
-from hspace_exp.sweeps.device import claim
 from hspace_exp.sweeps.ledger import DONE, FAILED, Note, Sweep
-from hspace_exp.sweeps.slurm import array_here
 
 log = logging.getLogger(__name__)
+
+_ARRAY = "SLURM_ARRAY_JOB_ID"
+_PAUSE_S = 10.0  # Slurm's controller is shared
+
+# Lasts as long as this process, however that ends; its jobs follow each other on one device.
+_held: dict[Path, FileLock] = {}
 
 
 def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> None:
@@ -29,12 +39,12 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
         work: what is done.
     """
     name = run_dir.relative_to(sweep.results) if run_dir.is_relative_to(sweep.results) else run_dir
-    note = Note(number, str(name), str(cfg.name), str(run_dir), array=array_here())
+    note = Note(number, str(name), str(cfg.name), str(run_dir), array=os.environ.get(_ARRAY, ""))
     sweep.write(note)
     try:
         if "group" in cfg.logger and cfg.logger.group is None:
             cfg.logger.group = sweep.group(cfg.name)
-        _settle(sweep, cfg, number)
+        _choose_device(sweep, cfg, number)
         work()
     except KNOWN as error:
         note = replace(note, state=FAILED, error=one_line(error))
@@ -47,8 +57,8 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
     sweep.write(note)
 
 
-def _settle(sweep: Sweep, cfg: DictConfig, number: int) -> None:
-    """Choose a GPU where the configuration leaves it open; a job that spreads over several starts from the first."""
+def _choose_device(sweep: Sweep, cfg: DictConfig, number: int) -> None:
+    """Take a GPU where the configuration leaves it open; a job that spreads over several starts from the first."""
     if cfg.device != "auto" or (OmegaConf.select(cfg, "trainer.devices") or 1) > 1:
         return
     import torch  # late: composing does without
@@ -57,3 +67,50 @@ def _settle(sweep: Sweep, cfg: DictConfig, number: int) -> None:
     if count > 1:
         cfg.device = f"cuda:{claim(sweep.folder, count, number)}"
         log.info("on %s of %d", cfg.device, count)
+
+
+def claim(folder: Path, count: int, number: int) -> int:
+    """Index of the device that this process has to itself, as far as there are enough.
+
+    Args:
+        folder: of the sweep, for lock files.
+        count: devices that this process sees.
+        number: of the job; where all devices are taken, it decides which is shared.
+    """
+    for index in range(count):
+        path = folder / f"{platform.node()}-device{index}.lock"
+        if path in _held:
+            return index
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        _held[path] = lock
+        return index
+    return number % count
+
+
+def stopped(error: Exception) -> bool:
+    """Whether an error is a launcher's, as when a job's process was killed."""
+    return isinstance(error, RuntimeError) or type(error).__module__.split(".")[0] == "ray"
+
+
+def let_go_of_ray() -> None:
+    """Stop Ray, if it runs the jobs: what they wrote and is still on its way arrives before what comes next."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+def wait_for_arrays(notes: Sequence[Note], pause: float = _PAUSE_S) -> None:
+    """Wait for what Slurm still has after its launcher gave up, which it does at the first job that was killed.
+
+    Args:
+        notes: of the sweep's jobs; those of this process's own array are not waited for.
+        pause: seconds between looks.
+    """
+    for array in sorted({note.array for note in notes} - {"", os.environ.get(_ARRAY, "")}):
+        log.warning("a job was killed; waiting for the others of Slurm's job %s", array)
+        command = ["squeue", "--noheader", "--jobs", array]  # lists none, or fails, minutes after their end
+        while subprocess.run(command, capture_output=True, check=False).stdout.strip():
+            time.sleep(pause)

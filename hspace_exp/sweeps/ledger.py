@@ -1,4 +1,4 @@
-"""What the jobs of a sweep tell it: a small file each, so that the processes of any launcher can write them."""
+"""A sweep and what its jobs tell it: a small file each, so that the processes of any launcher can write them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from hspace_exp.config.schema import register
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import digest
 
@@ -42,12 +46,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One multirun.
-
-    Attributes:
-        results: the folder above those of the jobs.
-        code: the same for the same command, however it is launched.
-    """
+    """One multirun; ``code`` is the same for the same command, however it is launched."""
 
     results: Path
     code: str
@@ -78,11 +77,29 @@ class Sweep:
 
 
 def sweep_of(results: Path, overrides: Sequence[str], params: Mapping[str, Any] | None) -> Sweep:
-    """The sweep of some overrides and of the values that the experiment itself sweeps over.
-
-    Args:
-        results: the sweep's folder.
-        overrides: of the command line, without Hydra's own.
-        params: ``hydra.sweeper.params``.
-    """
+    """The sweep into a folder, of a command line's overrides and an experiment's own ``hydra.sweeper.params``."""
     return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:_SHORT])
+
+
+class SweepCallback(Callback):
+    """Hydra's hook: knows the sweep; launchers send it to the processes of their jobs."""
+
+    current: Sweep | None = None  # of the class: what this process belongs to
+    sweep: Sweep | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a job's process, which composes a configuration before it runs anything of ours."""
+        register()
+        self.__dict__.update(state)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Begin, without the notes of an earlier attempt."""
+        params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=False)
+        overrides = [str(text) for text in config.hydra.overrides.task]
+        named = {str(key): value for key, value in params.items()} if isinstance(params, dict) else None
+        SweepCallback.current = self.sweep = sweep_of(Path(config.hydra.sweep.dir), overrides, named)
+        self.sweep.clear()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell the job's process."""
+        SweepCallback.current = self.sweep

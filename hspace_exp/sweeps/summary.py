@@ -1,4 +1,4 @@
-"""The end of a sweep: a table of its runs, and which jobs failed."""
+"""The end of a sweep: a table of its runs, which jobs failed, and the same at Weights & Biases."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from hspace_exp.config.command_line import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
-from hspace_exp.results.record import FILE_NAME
+from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep
-from hspace_exp.sweeps.wandb_summary import log_summaries
 
 SUMMARY = "summary.md"
+JOB_TYPE = "summary"
 LOST = "stopped before its end: its process, or another of the launcher, was killed, perhaps for memory"
+_WANDB = "hspace_exp.results.loggers.wandb_logger"
 
 
 def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
@@ -26,14 +29,19 @@ def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
         sweep: whose jobs have ended; its notes are removed.
         interrupted: by the user, so that jobs without an end are no failures and there is no table yet.
     """
-    notes = [_ended(note) if not interrupted else note for note in sweep.notes()]
+    notes = sweep.notes()
     sweep.clear()
     if not interrupted:
+        notes = [replace(note, state=FAILED, error=LOST) if note.state == RUNNING else note for note in notes]
+        texts = []
+        for experiment in dict.fromkeys(note.experiment for note in notes):
+            mine = [note for note in notes if note.experiment == experiment]
+            texts.append(write_summary(sweep.results, experiment, mine))
+            _log_to_wandb(sweep, experiment, mine)
         try:
-            print(*write_summaries(sweep.results, notes), sep="\n", end="", flush=True)
+            print(*filter(None, texts), sep="\n", end="", flush=True)
         except BrokenPipeError:
             stop_printing()
-        log_summaries(sweep, notes)
     failed = [note for note in notes if note.state == FAILED]
     if failed:
         print(f"{len(failed)} of {len(notes)} jobs failed:", file=sys.stderr)
@@ -44,29 +52,53 @@ def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
     return not failed
 
 
-def _ended(note: Note) -> Note:
-    return replace(note, state=FAILED, error=LOST) if note.state == RUNNING else note
-
-
-def write_summaries(results: Path, notes: Sequence[Note]) -> list[str]:
-    """Write ``summary.md`` of each experiment, from the records of its jobs; returns what to print."""
+def write_summary(results: Path, experiment: str, notes: Sequence[Note]) -> str:
+    """Write ``summary.md`` of an experiment, from the records of its jobs; returns what to print."""
     from hspace_exp.results.tables.build import build  # imports scipy, which composing and --help do without
     from hspace_exp.results.tables.formats import render
 
-    texts = []
-    for experiment in dict.fromkeys(note.experiment for note in notes):
-        mine = [note for note in notes if note.experiment == experiment]
-        done = [Path(note.folder) for note in mine if note.state == DONE]
-        failed = [f"- Missing: {note.name} failed ({note.error})\n" for note in mine if note.state == FAILED]
-        records = [folder for folder in done if (folder / FILE_NAME).exists()]  # not where evaluation was not asked for
-        if not records:
-            continue
-        path = results / experiment / SUMMARY
-        try:
-            table = render(build(records), "markdown") + "".join(failed)
-            write_text(path, table)
-        except (UserError, OSError) as error:
-            print(f"no table of {experiment}: {error}", file=sys.stderr)
-            continue
-        texts.append(f"{os.path.relpath(path)}\n{table}")
-    return texts
+    done, path = _with_records(notes), results / experiment / SUMMARY
+    if not done:
+        return ""
+    failed = [f"- Missing: {note.name} failed ({note.error})\n" for note in notes if note.state == FAILED]
+    try:
+        table = render(build([Path(note.folder) for note in done]), "markdown") + "".join(failed)
+        write_text(path, table)
+    except (UserError, OSError) as error:
+        print(f"no table of {experiment}: {error}", file=sys.stderr)
+        return ""
+    return f"{os.path.relpath(path)}\n{table}"
+
+
+def _with_records(notes: Sequence[Note]) -> list[Note]:
+    """Jobs that ended well and were asked for an evaluation."""
+    return [note for note in notes if note.state == DONE and (Path(note.folder) / FILE_NAME).exists()]
+
+
+def _log_to_wandb(sweep: Sweep, experiment: str, notes: Sequence[Note]) -> None:
+    """One more run of the group, with the table of them all and their grids; a failure is told, not raised."""
+    configs = [(note, Path(note.folder) / ".hydra" / "config.yaml") for note in _with_records(notes)]
+    loggers = [(note, OmegaConf.select(OmegaConf.load(path), "logger")) for note, path in configs if path.is_file()]
+    logged = [(note, logger) for note, logger in loggers if logger is not None and logger.get("_target_") == _WANDB]
+    if not logged:
+        return
+    import wandb
+
+    from hspace_exp.results.loggers import wandb_run
+
+    settings = logged[0][1]
+    group, folder = settings.get("group") or sweep.group(experiment), sweep.results / experiment
+    records = {note.name: read_record(note.folder) for note, _ in logged}
+    metrics = sorted({metric for record in records.values() for metric in record.metrics})
+    rows = [
+        [name, record.method, record.seed, *(getattr(record.metrics.get(m), "value", None) for m in metrics)]
+        for name, record in records.items()
+    ]
+    grids = [(Path(note.folder) / "grid.png", note.name) for note, _ in logged]
+    try:
+        run = wandb_run(folder, f"{group}/{JOB_TYPE}", settings.project, settings.mode, group, JOB_TYPE)
+        images = [wandb.Image(str(path), caption=name) for path, name in grids if path.is_file()]
+        run.log({"summary": wandb.Table(columns=["run", "method", "seed", *metrics], data=rows), "grids": images})
+        run.finish()
+    except (wandb.Error, OSError) as error:
+        print(f"no summary of {experiment} at Weights & Biases: {' '.join(str(error).split())}", file=sys.stderr)

@@ -6,13 +6,16 @@ import gc
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
 
 from avatars_world.evaluate.__main__ import main as evaluate
 from avatars_world.train.__main__ import main as train
-from hspace_exp.config.command_line import command, importing
+from hspace_exp.config.command_line import EXTRAS, command, importing, one_line
 from hspace_exp.errors import UserError
 
 
@@ -81,3 +84,19 @@ def test_threads_wait_without_spinning_unless_the_user_wants_it(given: str | Non
     script = "import os, sys, hspace_exp.__main__; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout.split() == [given or "PASSIVE", "False"]
+
+
+def test_a_missing_launcher_says_what_to_install() -> None:
+    error = MissingConfigException(
+        "Could not find 'hydra/launcher/ray'\n\nAvailable options in 'hydra/launcher':\n\tbasic\n"
+    )
+    assert "pip install -e '.[ray]'" in one_line(error)
+    unknown = MissingConfigException(
+        "Could not find 'hydra/launcher/rey'\n\nAvailable options in 'hydra/launcher':\n\tbasic\n"
+    )
+    assert one_line(unknown) == "unknown hydra/launcher 'rey'. Choices: basic"
+
+
+def test_the_extras_exist() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS.values()) <= set(project["optional-dependencies"])

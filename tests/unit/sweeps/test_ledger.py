@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from hspace_exp.sweeps import callback
-from hspace_exp.sweeps.callback import SweepCallback
-from hspace_exp.sweeps.ledger import DONE, FAILED, Note, sweep_of
+from hspace_exp.sweeps.ledger import DONE, FAILED, Note, SweepCallback, sweep_of
 
 
 def test_notes_are_read_in_the_order_of_the_jobs_and_removed(tmp_path: Path) -> None:
@@ -42,18 +40,17 @@ def test_the_code_is_of_what_is_run(tmp_path: Path) -> None:
 
 
 def test_a_callback_knows_its_sweep_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback, "_current", None)
+    monkeypatch.setattr(SweepCallback, "current", None)
     config = OmegaConf.create(
         {"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": ["seed=0,1"]}, "sweeper": {"params": None}}}
     )
     begun = SweepCallback()
     begun.on_multirun_start(config)
-    sweep = callback.current()
+    sweep = SweepCallback.current
     assert sweep is not None
     assert sweep.results == tmp_path
-    callback.leave()
-    assert callback.current() is None
+    SweepCallback.current = None
     pickle.loads(pickle.dumps(begun)).on_job_start(config)
-    assert callback.current() == sweep
+    assert SweepCallback.current == sweep
     SweepCallback().on_job_start(config)  # of a run that is not part of a sweep
-    assert callback.current() is None
+    assert SweepCallback.current is None

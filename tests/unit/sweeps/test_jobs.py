@@ -1,30 +1,31 @@
-"""One device a job, across processes."""
+"""Jobs of a sweep: one device each, across processes; launchers that stop; what Slurm still has."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hspace_exp.sweeps import device
-from hspace_exp.sweeps.jobs import run_job
-from hspace_exp.sweeps.ledger import sweep_of
+from hspace_exp.sweeps import jobs
+from hspace_exp.sweeps.jobs import let_go_of_ray, run_job, stopped, wait_for_arrays
+from hspace_exp.sweeps.ledger import Note, sweep_of
 
 ROOT = Path(__file__).parents[3]
 # Claims one of two devices, says which, and keeps it until its input ends.
 CLAIM = (
-    "import sys; from pathlib import Path; from hspace_exp.sweeps.device import claim; "
+    "import sys; from pathlib import Path; from hspace_exp.sweeps.jobs import claim; "
     "print(claim(Path(sys.argv[1]), 2, 5), flush=True); sys.stdin.read()"
 )
 
 
 @pytest.fixture(autouse=True)
 def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_held", {})
+    monkeypatch.setattr(jobs, "_held", {})
 
 
 def other(folder: Path) -> subprocess.Popen[str]:
@@ -38,8 +39,8 @@ def test_processes_get_a_device_each_and_keep_it(tmp_path: Path) -> None:
     first = other(tmp_path)
     assert first.stdout is not None
     assert first.stdout.readline() == "0\n"
-    assert device.claim(tmp_path, 2, 0) == 1
-    assert device.claim(tmp_path, 2, 8) == 1  # the next job of this process
+    assert jobs.claim(tmp_path, 2, 0) == 1
+    assert jobs.claim(tmp_path, 2, 8) == 1  # the next job of this process
     third = other(tmp_path)
     assert third.communicate("")[0] == "1\n"  # job 5 of 2 devices that are taken
     first.kill()
@@ -69,3 +70,35 @@ def test_only_an_open_choice_is_made(
     assert done == [expected]
     assert cfg.logger.group == sweep.group("x")
     assert [(note.name, note.state) for note in sweep.notes()] == [("x/a", "done")]
+
+
+def test_errors_of_launchers_are_told_from_others() -> None:
+    of_ray = type("WorkerCrashedError", (Exception,), {"__module__": "ray.exceptions"})
+    assert stopped(of_ray())
+    assert stopped(RuntimeError())
+    assert not stopped(TypeError())
+
+
+def test_ray_is_let_go_of_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, calls = ModuleType("ray"), []
+    ray.shutdown = lambda: calls.append("shutdown")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    let_go_of_ray()
+    assert calls == ["shutdown"]
+    monkeypatch.delitem(sys.modules, "ray")
+    let_go_of_ray()
+
+
+SQUEUE = '#!/bin/sh\necho "$3" >> {asked}\n[ "$(grep -c "^$3$" {asked})" -lt 3 ] && echo "$3 test RUNNING"\nexit 1\n'
+
+
+def test_arrays_are_asked_for_until_they_are_gone_but_not_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / "squeue").write_text(SQUEUE.format(asked=asked))
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "9")
+    wait_for_arrays([Note(i, "", "", "", array=array) for i, array in enumerate(["7", "9", "", "7"])], pause=0.01)
+    assert asked.read_text().split() == ["7", "7", "7"]
