@@ -37,12 +37,18 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
     """
     collected, found = collect(runs)
     tables = by_table(found)
-    experiments = [experiment for experiment, _, _ in tables]
+    experiments = [group[0][1].experiment for group in tables.values()]
     written: list[Path] = []
     index = ["# Tables and figures", "", "Made by `python -m hspace_exp reproduce`; see docs/reproduce.md.", ""]
-    for (experiment, _, attribute), group in tables.items():
-        name = experiment if experiments.count(experiment) == 1 else f"{experiment}_{attribute}"
-        table = make_table(group)
+    taken: set[str] = set()
+    for title, group in tables.items():
+        first = group[0][1]
+        several = experiments.count(first.experiment) > 1
+        name = f"{first.experiment}_{first.attribute}" if several else first.experiment
+        while name in taken:
+            name += "_other"
+        taken.add(name)
+        table = make_table(title, group)
         figures: list[Path] = []
         for ending, form in FORMATS.items():
             path = folder / f"{name}.{ending}"

@@ -32,12 +32,11 @@ def page(runs: Sequence[Run], found: Sequence[Found], title: str) -> str:
     """
     parts, links = [_opening(runs, title)], []
     budget = BUDGET // max(len(runs), 1)
-    for i, ((experiment, model, attribute), group) in enumerate(by_table(found).items()):
+    for i, (name, group) in enumerate(by_table(found).items()):
         records = {id(record) for _, record in group}
         mine = [run for run in runs if id(run.record) in records]
-        name = f"{experiment}: {attribute}, {model}"
         links.append(f'<li><a href="#group{i}">{escape(name)}</a></li>')
-        parts.append(f'<section id="group{i}"><h2>{escape(name)}</h2>{numbers.comparison(make_table(group))}')
+        parts.append(f'<section id="group{i}"><h2>{escape(name)}</h2>{numbers.comparison(make_table(name, group))}')
         curves = strength_curves(mine)
         parts.append(f"<h3>Strength</h3>{curves}" if curves else "")
         parts += [_run(run, budget) for run in mine]

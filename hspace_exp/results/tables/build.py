@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.tables.columns import Column, blocks_for, column
+from hspace_exp.results.tables.columns import REPEATED, Column, blocks_for, column
 from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
 from hspace_exp.results.tables.records import Found, by_row, by_table, find_records
 
@@ -40,6 +40,11 @@ class Block:
     arrows: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
 
+    @property
+    def headings(self) -> list[str]:
+        """Above the columns, with the direction in which a number is better."""
+        return [f"{c.heading} {arrow}".strip() for c, arrow in zip(self.columns, self.arrows, strict=True)]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -57,24 +62,28 @@ def build(paths: Iterable[str | Path], metrics: Sequence[str] | None = None) -> 
     Raises:
         UserError: there are no records, one is not whole, two disagree, or a metric is unknown.
     """
-    return [make_table(found, metrics) for found in by_table(find_records(paths)).values()]
+    return [make_table(title, found, metrics) for title, found in by_table(find_records(paths)).items()]
 
 
-def make_table(found: Sequence[Found], metrics: Sequence[str] | None = None) -> Table:
-    """One table of records of the same experiment, model and attribute."""
+def make_table(title: str, found: Sequence[Found], metrics: Sequence[str] | None = None) -> Table:
+    """One table of records that ``by_table`` put together."""
     rows = by_row(found)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     originals = {label for label, records in rows.items() if records[0].method == "original"}
-    present = {name for values in merged.values() for name in values}
+    present = {name: value for values in merged.values() for name, value in values.items()}
+    repeated = {name for name, other in REPEATED.items() if metrics is None and _alike(name, other, merged)}
     blocks = []
-    for title, columns in blocks_for(present, metrics).items():
+    for heading, columns in blocks_for({n: v for n, v in present.items() if n not in repeated}, metrics).items():
         shown = [_cells(c, merged, originals) for c in columns]
         arrows = tuple(_arrow(c.metric, merged) for c in columns)
-        blocks.append(Block(title, columns, arrows, tuple(zip(*shown, strict=True))))
-    first = found[0][1]
+        blocks.append(Block(heading, columns, arrows, tuple(zip(*shown, strict=True))))
     columns = tuple(c for block in blocks for c in block.columns)
-    title = f"{first.experiment}: {first.attribute}, {first.model}"
     return Table(title, tuple(rows), tuple(blocks), tuple(footers(rows, merged, columns)))
+
+
+def _alike(name: str, other: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> bool:
+    """Whether two metrics have the same value in every row that has the first."""
+    return all(v.get(other) is not None and v[other].value == v[name].value for v in merged.values() if name in v)
 
 
 def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
@@ -89,10 +98,13 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
     for name in dict.fromkeys(name for record in records for name in record.metrics):
         found = [record.metrics[name] for record in records if name in record.metrics]
         values = [m.value for m in found if m.value is not None]
-        images, better = min(m.n for m in found), found[0].higher_is_better
+        first = found[0]
+        images, better = min(m.n for m in found), first.higher_is_better
         note = "; ".join(dict.fromkeys(m.note for m in found if m.note))
         if len(values) < len(found):
-            merged[name] = MetricValue(None, None, None, images, better, note)
+            merged[name] = MetricValue(
+                None, None, None, images, better, note, heading=first.heading, digits=first.digits
+            )
             continue
         value = fmean(values)
         low, high = _mean([m.ci_low for m in found]), _mean([m.ci_high for m in found])
@@ -101,7 +113,7 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
             least, most = column(name).bounds
             low = None if low is None else min(low, max(value - reach, least))
             high = None if high is None else max(high, min(value + reach, most))
-        merged[name] = MetricValue(value, low, high, images, better, note)
+        merged[name] = MetricValue(value, low, high, images, better, note, heading=first.heading, digits=first.digits)
     return merged
 
 

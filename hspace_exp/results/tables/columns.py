@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
 from hspace_exp.errors import unknown
+from hspace_exp.evaluation.value import MetricValue
 
 WIDEST = 5
 
@@ -60,32 +61,45 @@ COMPOSITION = (
     # No contest: it says what the column before it would be if parts did not get in one another's way.
     Column("composition_if_independent", "If independent", contest=False),
 )
+# Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
+REPEATED = {"subject_alignment": "clip_alignment"}
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION) for column in columns}
 _SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")
 
 
-def blocks_for(present: Collection[str], wanted: Sequence[str] | None = None) -> dict[str, tuple[Column, ...]]:
+def blocks_for(
+    present: Mapping[str, MetricValue], wanted: Sequence[str] | None = None
+) -> dict[str, tuple[Column, ...]]:
     """Blocks of columns to show, none empty and none wider than ``WIDEST`` columns.
 
     Args:
-        present: metrics that some record holds.
-        wanted: metrics to show in this order; ``["all"]`` for all there are; None for the standard ones.
+        present: metrics that some record holds, and one value of each.
+        wanted: metrics to show in this order; ``["all"]`` for all there are; None for the standard ones and for those
+            that records bring a heading for.
 
     Raises:
         UserError: a wanted metric is in no record.
     """
     if wanted is None:
-        blocks = {**BLOCKS, "Composition": (*COMPOSITION, *map(column, _successes_of_parts(present)))}
+        parts = (column(name) for name in _successes_of_parts(present))
+        blocks = {**BLOCKS, "Composition": (*COMPOSITION, *parts)}
         kept = {title: tuple(c for c in columns if c.metric in present) for title, columns in blocks.items()}
-        return {title: columns for title, columns in kept.items() if columns}
+        own = [name for name, value in present.items() if value.heading and _base(name) is None]
+        return {title: columns for title, columns in kept.items() if columns} | _chunks("Further metrics", own, present)
     names = [*(n for n in _KNOWN if n in present), *sorted(set(present) - set(_KNOWN))] if wanted == ["all"] else wanted
     for name in names:
         if name not in present:
             raise unknown("metric", name, sorted(present))
+    return _chunks("Metrics", names, present)
+
+
+def _chunks(title: str, names: Sequence[str], present: Mapping[str, MetricValue]) -> dict[str, tuple[Column, ...]]:
     chunks = [names[start : start + WIDEST] for start in range(0, len(names), WIDEST)]
-    titles = ["Metrics"] if len(chunks) == 1 else [f"Metrics {i} of {len(chunks)}" for i in range(1, len(chunks) + 1)]
-    return {title: tuple(map(column, chunk)) for title, chunk in zip(titles, chunks, strict=True)}
+    return {
+        title if len(chunks) == 1 else f"{title} {i} of {len(chunks)}": tuple(column(n, present[n]) for n in chunk)
+        for i, chunk in enumerate(chunks, 1)
+    }
 
 
 def _successes_of_parts(present: Collection[str]) -> list[str]:
@@ -96,13 +110,25 @@ def _successes_of_parts(present: Collection[str]) -> list[str]:
     return [name for name in names if name in present][: WIDEST - len(COMPOSITION)] if whole else []
 
 
-def column(metric: str) -> Column:
-    """The column of any metric; unknown ones get a heading made of their name."""
-    if metric in _KNOWN:
-        return _KNOWN[metric]
-    base = next((known for name, known in _KNOWN.items() if metric.startswith(name + "_")), None)
+def column(metric: str, value: MetricValue | None = None) -> Column:
+    """The column of any metric.
+
+    Where the code does not know the metric, ``value`` tells its heading and digits, else its name does.
+    """
+    base = _base(metric)
+    if base is not None and base.metric == metric:
+        return base
     heading = metric.replace("_", " ").capitalize()
     contest = not metric.startswith(_NO_CONTEST)
-    if base is None:
-        return Column(metric, heading, contest=contest, bounds=(-inf, inf))
-    return replace(base, metric=metric, heading=heading, contest=contest)
+    if base is not None:
+        return replace(base, metric=metric, heading=heading, contest=contest)
+    found = Column(metric, heading, contest=contest, bounds=(-inf, inf))
+    if value is None:
+        return found
+    digits = found.decimals if value.digits is None else value.digits
+    return replace(found, heading=value.heading or heading, decimals=digits)
+
+
+def _base(metric: str) -> Column | None:
+    """The known column of a metric, or of what its name begins with; None for an unknown metric."""
+    return _KNOWN.get(metric) or next((c for name, c in _KNOWN.items() if metric.startswith(name + "_")), None)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+
+from scipy.stats import linregress, spearmanr
 
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column
-from hspace_exp.results.tables.commands import joined
-from hspace_exp.results.tables.strengths import linearity_lines
+from hspace_exp.results.tables.variants import by_strength
 
 SEEDS_FOR_T = 3
+FEWEST = 3  # two strengths always lie on a line
+MOST_NOTES = 8  # rows whose own notes are told one by one
+_ELSEWHERE = ("paths.", "logger=", "hydra.", "trainer.devices=", "device=")  # decides no number
 _AMOUNTS = (
     "professions", "images_per_profession", "training_images", "training_steps", "num_inference_steps", "image_seed",
 )  # fmt: skip
@@ -68,6 +73,67 @@ def command_of(records: Sequence[RunRecord]) -> str:
     return f"python -m hspace_exp {several}{' '.join(parts)}"
 
 
+def joined(commands: Sequence[str]) -> list[str]:
+    """The fewest commands that make the same runs.
+
+    Commands that differ in the value of one key become one with ``-m`` and a list of values, again and again. Keys
+    that decide no number, such as folders, are left out.
+
+    Args:
+        commands: ``python -m hspace_exp key=value …``, each of one run.
+    """
+    lines: list[str] = []
+    start = ["python", "-m", "hspace_exp"]
+    grids: dict[tuple[str, ...], list[list[tuple[str, ...]]]] = {}
+    for command in dict.fromkeys(commands):
+        words = shlex.split(command)
+        if words[:3] != start:
+            lines.append(command)
+            continue
+        pairs = [word.partition("=") for word in words[3:] if not word.startswith(_ELSEWHERE)]
+        own = grids.setdefault(tuple(key for key, _, _ in pairs), [])
+        own.append([(value,) for _, _, value in pairs])
+    for keys, grid in grids.items():
+        for i in reversed(range(len(keys))):
+            alike: dict[tuple[tuple[str, ...], ...], list[list[tuple[str, ...]]]] = {}
+            for one in grid:
+                alike.setdefault((*one[:i], *one[i + 1 :]), []).append(one)
+            grid = [
+                [*some[0][:i], tuple(dict.fromkeys(value for one in some for value in one[i])), *some[0][i + 1 :]]
+                for some in alike.values()
+            ]
+        for one in grid:
+            several = ["-m"] if any(len(values) > 1 for values in one) else []
+            lines.append(shlex.join([*start, *several, *map(_override, keys, one)]))
+    return lines
+
+
+def _override(key: str, values: Sequence[str]) -> str:
+    return f"{key}={','.join(values)}"
+
+
+def linearity_lines(
+    rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]]
+) -> list[str]:
+    """A line below a table for each method that ran at three strengths or more."""
+    lines = []
+    for method, found in by_strength(rows, merged, "success").items():
+        points = {strength: metric.value for strength, metric in found.items() if metric.value is not None}
+        if len(points) < FEWEST:
+            continue
+        start = f"Success of {method} by strength ({len(points)} strengths, {min(points):g} to {max(points):g})"
+        if max(points.values()) - min(points.values()) < 1e-12:
+            lines.append(f"{start}: the same at each.")
+            continue
+        x, y = list(points), list(points.values())
+        fit = linregress(x, y)
+        lines.append(
+            f"{start}: a straight line explains {fit.rvalue**2:.1%} of its variance, {fit.slope:+.3f} a unit of "
+            f"strength; rank correlation {spearmanr(x, y).statistic:.2f}."
+        )
+    return lines
+
+
 def _interval_text(rows: Mapping[str, Sequence[RunRecord]]) -> str:
     counts = {len(group) for group in rows.values()}
     if max(counts) == 1:
@@ -106,13 +172,22 @@ def _protocol_text(record: RunRecord) -> str:
 
 
 def _note_text(column: Column, merged: Mapping[str, Mapping[str, MetricValue]]) -> list[str]:
-    notes = {label: v[column.metric].note for label, v in merged.items() if column.metric in v}
-    kept = {label: note for label, note in notes.items() if note and not note.startswith("infinite")}
-    if not kept:
-        return []
+    """What must be known of a column's numbers, once where it holds for all rows; [] where there is nothing."""
+    found = {label: values[column.metric] for label, values in merged.items() if column.metric in values}
+    notes = {label: "" if _says_nothing(m, column) else m.note for label, m in found.items()}
+    kept = {label: note for label, note in notes.items() if note}
     if len(kept) == len(notes) and len(set(kept.values())) == 1:
         return list(kept.values())[:1]
+    if not kept or len(kept) > MOST_NOTES:
+        return []
     return [", ".join(f"{label} ({note})" for label, note in kept.items())]
+
+
+def _says_nothing(metric: MetricValue, column: Column) -> bool:
+    """Whether a note only repeats what the cell shows: that it is infinite, or who is worst where all are perfect."""
+    if metric.note.startswith("worst") and metric.value is not None:
+        return metric.value == column.bounds[bool(metric.higher_is_better)]
+    return metric.note.startswith("infinite")
 
 
 def _devices(records: Sequence[RunRecord]) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+from tabulate import tabulate
 
 from hspace_exp.errors import unknown
 from hspace_exp.results.tables.build import Block, Cell, Table
@@ -17,19 +21,17 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    lines = [f"## {table.title}", ""]
+    parts = [f"## {table.title}\n"]
     for block in table.blocks:
-        head = ["Method", *_headings(block)]
-        body = [[label, *map(_markdown_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
-        body = [[text.replace("|", "\\|") for text in row] for row in body]
-        widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        lines += [f"**{block.title}**", ""]
-        for row in (head, rule, *body):
-            padded = [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
-            lines.append(f"| {' | '.join(padded)} |")
-        lines.append("")
-    return "\n".join([*lines, *(f"- {line}" for line in table.footers), ""])
+        rows = [[label, *map(_markdown_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
+        rows = [[text.replace("|", "\\|") for text in row] for row in rows]
+        parts += [f"**{block.title}**\n", _aligned(block, rows, block.headings, "pipe") + "\n"]
+    return "\n".join([*parts, *(f"- {line}" for line in table.footers), ""])
+
+
+def _aligned(block: Block, rows: Sequence[Sequence[str]], headings: Sequence[str], form: str) -> str:
+    sides = ("left", *("right" for _ in block.columns))
+    return tabulate(rows, ["Method", *headings], tablefmt=form, colalign=sides, disable_numparse=True)
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -45,12 +47,11 @@ def latex(tables: Sequence[Table]) -> str:
 def _latex_table(table: Table) -> str:
     lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_tex(table.title)}}}"]
     for block in table.blocks:
-        lines += [rf"\begin{{tabular}}{{l{'r' * len(block.columns)}}}", r"\toprule"]
-        lines.append(" & ".join(["Method", *map(_tex, _headings(block))]) + r" \\")
-        lines.append(r"\midrule")
-        for label, cells in zip(table.rows, block.cells, strict=True):
-            lines.append(" & ".join([_tex(label), *map(_latex_cell, cells)]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+        rows = [[_tex(label), *map(_latex_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
+        text = _aligned(block, rows, [*map(_tex, block.headings)], "latex_raw")
+        for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+            text = text.replace(r"\hline", rule, 1)
+        lines += [text, r"\par\medskip"]
     lines.append(r"\begin{minipage}{\linewidth}\footnotesize\raggedright")
     lines += [_tex(line) + r"\par" for line in table.footers]
     return "\n".join([*lines, r"\end{minipage}", r"\end{table}", ""])
@@ -77,48 +78,27 @@ def _tex(text: str) -> str:
 
 def page(tables: Sequence[Table]) -> str:
     """A self-contained HTML page."""
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
-        "table{border-collapse:collapse;margin:1rem 0}caption{text-align:left;font-weight:600;padding:.3rem 0}"
-        "th,td{padding:.3rem .8rem;text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}"
-        "thead th{border-top:2px solid;border-bottom:1px solid}tbody tr:last-child td{border-bottom:2px solid}"
-        "small{color:#666}ul{color:#444;font-size:.9em}"
+    return template("tables.html.j2").render(tables=tables)
+
+
+def template(name: str) -> Template:
+    """A template of this package; what it shows is escaped, and text between backquotes becomes code."""
+    folder = Path(__file__).parents[1] / "templates"
+    pages = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Results</title>\n<style>{style}</style>'
-    return "\n".join([head, *map(_html_table, tables), "</html>", ""])
+    pages.filters["code"] = _code
+    return pages.get_template(name)
 
 
-def _html_table(table: Table) -> str:
-    lines = [f"<h2>{html.escape(table.title)}</h2>"]
-    for block in table.blocks:
-        lines.append(f"<table><caption>{html.escape(block.title)}</caption>")
-        lines.append(_html_row(["Method", *map(html.escape, _headings(block))], "th", "thead"))
-        lines.append("<tbody>")
-        for label, cells in zip(table.rows, block.cells, strict=True):
-            lines.append(_html_row([html.escape(label), *map(_html_cell, cells)], "td"))
-        lines.append("</tbody></table>")
-    lines += ["<ul>", *(f"<li>{_html_code(line)}</li>" for line in table.footers), "</ul>"]
-    return "\n".join(lines)
-
-
-def _html_row(texts: Sequence[str], tag: str, around: str = "") -> str:
-    row = "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
-    return f"<{around}>{row}</{around}>" if around else row
-
-
-def _html_cell(cell: Cell) -> str:
-    value = html.escape(cell.value or EMPTY)
-    value = f"<strong>{value}</strong>" if cell.best else value
-    return f"{value} <small>[{html.escape(cell.interval)}]</small>" if cell.interval else value
-
-
-def _html_code(text: str) -> str:
-    pieces = html.escape(text).split("`")
-    return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
-
-
-def _headings(block: Block) -> list[str]:
-    return [f"{c.heading} {a}".strip() for c, a in zip(block.columns, block.arrows, strict=True)]
+def _code(text: str) -> Markup:
+    pieces = [escape(piece) for piece in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": markdown, "latex": latex, "html": page}

@@ -1,17 +1,19 @@
-"""Finding records and putting those together that differ in nothing but their seed."""
+"""Finding records, and which of them make a table and share a row of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.digest import digest
+from hspace_exp.io.digest import canonical_json, digest
 from hspace_exp.results.record import FILE_NAME, RunRecord, read_record, same_result
 from hspace_exp.results.tables.variants import labels, order, without_seed
 
 Found = tuple[Path, RunRecord]
 _LAST = "lwim"
+# What decides which images are judged: runs that differ in it do not compete.
+_JUDGED = ("professions", "images_per_profession", "num_inference_steps", "image_seed", "assignment")
 
 
 def find_records(paths: Iterable[str | Path]) -> list[Found]:
@@ -32,12 +34,35 @@ def find_records(paths: Iterable[str | Path]) -> list[Found]:
     return [(file, read_record(file)) for file in files]
 
 
-def by_table(found: Iterable[Found]) -> dict[tuple[str, str, str], list[Found]]:
-    """Records of one experiment, model and attribute belong in one table."""
-    tables: dict[tuple[str, str, str], list[Found]] = {}
+def by_table(found: Iterable[Found]) -> dict[str, list[Found]]:
+    """Title → records of one experiment, model, attribute and protocol, which belong in one table.
+
+    The same images are judged in all rows of a table. How much a concept learnt from may differ.
+    """
+    groups: dict[tuple[str, ...], list[Found]] = {}
     for path, record in found:
-        tables.setdefault((record.experiment, record.model, record.attribute), []).append((path, record))
-    return dict(sorted(tables.items()))
+        protocol = record.config.get("protocol")
+        judged = {name: protocol.get(name) for name in _JUDGED} if isinstance(protocol, Mapping) else protocol
+        key = (record.experiment, record.model, record.attribute, canonical_json(judged))
+        groups.setdefault(key, []).append((path, record))
+    tables: dict[str, list[Found]] = {}
+    for _, group in sorted(groups.items(), key=lambda item: item[0][:3]):
+        tables[_title(group[0][1], tables)] = group
+    return tables
+
+
+def _title(record: RunRecord, taken: Iterable[str]) -> str:
+    """What a table holds, in as many words as tell it from those ``taken``."""
+    title = f"{record.experiment}: {record.attribute}, {record.model}"
+    protocol = record.config.get("protocol")
+    if isinstance(protocol, Mapping) and {"professions", "images_per_profession"} <= set(protocol):
+        title += f", {len(protocol['professions'])} professions × {protocol['images_per_profession']} images"
+    if title in taken and isinstance(protocol, Mapping):
+        shown = {name: protocol[name] for name in _JUDGED[2:] if name in protocol}
+        words = {name: name.replace("num_inference", "denoising").replace("_", " ") for name in shown}
+        title += "".join(f", {words[name]} {value}" for name, value in shown.items())
+    same = sum(other.split(" #")[0] == title for other in taken)
+    return f"{title} #{same + 1}" if same else title
 
 
 def by_row(found: Sequence[Found]) -> dict[str, list[RunRecord]]:

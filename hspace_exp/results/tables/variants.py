@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.results.record import RunRecord
 
@@ -95,6 +96,28 @@ def strength_of(record: RunRecord) -> float | None:
     if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
         strength = next(iter(strength.values()))
     return float(strength) if isinstance(strength, int | float) and record.method != "original" else None
+
+
+def by_strength(
+    rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]], metric: str
+) -> dict[str, dict[float, MetricValue]]:
+    """Method → strength → value over all seeds, for rows that differ in nothing but their strength.
+
+    A method with several settings beside its strength has one entry a setting, numbered from the second on.
+    """
+    settings: dict[tuple[str, str], dict[float, MetricValue]] = {}
+    for label, records in rows.items():
+        strength, found = strength_of(records[0]), merged[label].get(metric)
+        if strength is None or found is None or found.value is None:
+            continue
+        config = without_seed(records[0])
+        rest = digest({**config, "method": {k: v for k, v in config["method"].items() if k != "strength"}})
+        settings.setdefault((records[0].method, rest), {})[strength] = found
+    lines: dict[str, dict[float, MetricValue]] = {}
+    for (method, _), points in settings.items():
+        same = sum(name.split(" #")[0] == method for name in lines)
+        lines[f"{method} #{same + 1}" if same else method] = dict(sorted(points.items()))
+    return lines
 
 
 def without_seed(record: RunRecord) -> dict[str, Any]:

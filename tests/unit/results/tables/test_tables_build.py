@@ -167,7 +167,7 @@ def test_wanted_metrics_in_the_wanted_order(tmp_path: Path) -> None:
 
 def test_blocks_stay_narrow_and_unknown_metrics_get_a_heading() -> None:
     assert max(map(len, BLOCKS.values())) <= 5
-    names = [f"metric_{i}" for i in range(12)]
+    names = {f"metric_{i}": MetricValue(1.0, None, None, 1, None) for i in range(12)}
     assert [len(columns) for columns in blocks_for(names, ["all"]).values()] == [5, 5, 2]
     assert column("background_psnr_flipped").decimals == 2
     assert column("background_psnr_flipped").heading == "Background psnr flipped"
@@ -222,4 +222,66 @@ def test_compositions_show_their_parts(tmp_path: Path) -> None:
     ]
     assert cell(table, "sdid", "success_age")[2]
     assert not cell(table, "sdid", "composition_if_independent")[2]
-    assert "Composition" not in blocks_for(["success", "success_probe", "deviation_ratio_probe"])
+    alone = dict.fromkeys(("success", "success_probe", "deviation_ratio_probe"), MetricValue(1.0, None, None, 1, True))
+    assert "Composition" not in blocks_for(alone)
+
+
+AMOUNTS = {
+    "professions": ["nurse", "cook"], "images_per_profession": 4, "training_images": 8, "training_steps": 30,
+    "num_inference_steps": 8, "image_seed": 0, "assignment": "balanced",
+}  # fmt: skip
+
+
+def test_runs_of_other_protocols_do_not_compete(tmp_path: Path) -> None:
+    more = [{"images_per_profession": 16}, {"num_inference_steps": 20}, {"training_steps": 60}]
+    records = [record("sdid", success=0.5, config={"protocol": AMOUNTS})]
+    records += [record("lwim", success=0.6, config={"protocol": {**AMOUNTS, **one}}) for one in more]
+    tables = build([save(tmp_path, *records)])
+    assert [table.rows for table in tables] == [("lwim",), ("lwim",), ("sdid", "lwim")]
+    titles = [table.title for table in tables]
+    start = "gender_fairness: gender, avatars, 2 professions × "
+    assert titles[:2] == [f"{start}16 images", f"{start}4 images"]
+    assert titles[2].startswith(f"{start}4 images, denoising steps 8")  # no two headings alike
+    assert [any(c.best for b in t.blocks for r in b.cells for c in r) for t in tables] == [False, False, True]
+
+
+def test_notes_that_repeat_the_cell_are_left_out(tmp_path: Path) -> None:
+    notes = {"sdid": (1.0, "worst: all twelve"), "lwim": (0.5, "worst: nurse"), "focused": (None, "infinite: same")}
+    for method, (value, note) in notes.items():
+        metrics = {"success_worst": MetricValue(value, None, None, 16, True, note)}
+        dataclasses.replace(record(method), metrics=metrics).write(tmp_path / method)
+    (table,) = build([tmp_path])
+    assert [line for line in table.footers if "worst:" in line] == ["Worst success: lwim (worst: nurse)."]
+    assert not any("infinite" in line for line in table.footers)
+
+
+def test_a_metric_that_the_code_does_not_know_is_shown_as_its_record_says(tmp_path: Path) -> None:
+    metrics = {
+        "sharpness": MetricValue(12.3456, 12.0, 12.5, 16, True, heading="Sharpness (px)", digits=1),
+        "silent": MetricValue(1.0, None, None, 16, True),
+        "success_probe": MetricValue(1.0, None, None, 16, True, heading="Success, probe"),
+    }
+    dataclasses.replace(record("sdid"), metrics=metrics).write(tmp_path / "a")
+    (table,) = build([tmp_path])
+    assert [(b.title, [c.heading for c in b.columns]) for b in table.blocks] == [
+        ("Further metrics", ["Sharpness (px)"])
+    ]
+    assert cell(table, "sdid", "sharpness") == ("12.3", "12.0, 12.5", False)
+
+
+@pytest.mark.parametrize(("second", "shown"), [(30.0, False), (31.0, True)])
+def test_subject_alignment_is_shown_where_it_differs(tmp_path: Path, second: float, shown: bool) -> None:
+    same = record("sdid", clip_alignment=30.0, subject_alignment=30.0)
+    (table,) = build([save(tmp_path, same, record("lwim", clip_alignment=30.0, subject_alignment=second))])
+    assert any(c.metric == "subject_alignment" for b in table.blocks for c in b.columns) is shown
+
+
+def test_commands_name_no_folder(tmp_path: Path) -> None:
+    words = "python -m hspace_exp +experiment=x logger=none paths.cache=/tmp/c0"
+    runs = [("original", 0), ("sdid", 0), ("lwim", 0), ("sdid", 1), ("lwim", 1)]
+    records = [dataclasses.replace(record(m, s, success=0.5), command=f"{words} method={m} seed={s}") for m, s in runs]
+    (table,) = build([save(tmp_path, *records)])
+    assert [line for line in table.footers if line.startswith("Command")] == [
+        "Command: `python -m hspace_exp +experiment=x method=original seed=0`",
+        "Command: `python -m hspace_exp -m +experiment=x method=sdid,lwim seed=0,1`",
+    ]

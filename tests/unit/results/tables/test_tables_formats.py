@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,10 +51,10 @@ def test_markdown_is_aligned_as_plain_text() -> None:
         "",
         "**Fairness**",
         "",
-        "| Method      |          Deviation ratio ↓ | Background PSNR ↑ |",
-        "| ----------- | -------------------------: | ----------------: |",
-        "| original    |       0.700 [0.600, 0.800] |                 ∞ |",
-        "| sdid (a\\|b) | **-0.100** [-0.200, 0.000] |                 - |",
+        "| Method      |          Deviation ratio ↓ |   Background PSNR ↑ |",
+        "|:------------|---------------------------:|--------------------:|",
+        "| original    |       0.700 [0.600, 0.800] |                   ∞ |",
+        "| sdid (a\\|b) | **-0.100** [-0.200, 0.000] |                   - |",
         "",
         "- Command: `python -m x --a_b`",
         "- N = 16",
@@ -60,7 +62,8 @@ def test_markdown_is_aligned_as_plain_text() -> None:
 
 
 def test_latex_escapes_and_marks() -> None:
-    text = render([TABLE], "latex")
+    text = re.sub(" +", " ", render([TABLE], "latex"))
+    assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
     assert r"\caption{gender\_fairness: 50 \% \& more}" in text
     assert r"\textbf{$-$0.100} {\scriptsize [$-$0.200, 0.000]} & - \\" in text
     assert r"Method & Deviation ratio $\downarrow$ & Background PSNR $\uparrow$ \\" in text
@@ -101,6 +104,9 @@ def test_html_is_whole_and_escaped() -> None:
     assert "gender_fairness: 50 % & more" in parser.text
     assert "<strong>-0.100</strong> <small>[-0.200, 0.000]</small>" in text
     assert "<code>python -m x --a_b</code>" in text
+    assert '<meta name="viewport" content="width=device-width,initial-scale=1">' in text
+    hostile = dataclasses.replace(TABLE, title="<script>", rows=("<b>", "x"), footers=("`<i>` <u>",))
+    assert not re.search("<(script|b|i|u)>", render([hostile], "html"))
 
 
 def test_unknown_format_lists_the_choices() -> None:

@@ -10,10 +10,9 @@ import pytest
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import make_table, merge_seeds
-from hspace_exp.results.tables.commands import joined
+from hspace_exp.results.tables.footers import joined, linearity_lines
 from hspace_exp.results.tables.records import by_row
-from hspace_exp.results.tables.strengths import by_strength, linearity_lines
-from hspace_exp.results.tables.variants import labels, order, strength_of
+from hspace_exp.results.tables.variants import by_strength, labels, order, strength_of
 
 
 def run(method: str = "lwim", seed: int = 0, success: float = 0.5, /, **config: Any) -> RunRecord:
@@ -105,7 +104,7 @@ def test_linearity_is_that_of_numpy() -> None:
     assert f"{slope:+.3f} a unit" in line
     assert "4 strengths, 0.5 to 4" in line
     assert "rank correlation 1.00" in line
-    assert line in make_table([(None, r) for records in found.values() for r in records]).footers  # type: ignore[list-item]
+    assert line in make_table("", [(None, r) for records in found.values() for r in records]).footers  # type: ignore[list-item]
 
 
 def test_a_constant_success_has_no_line() -> None:
@@ -118,7 +117,11 @@ def test_other_settings_are_other_lines() -> None:
     some = [strong("sdid", s, s / 10, frequency={"weight": w}) for w in (0.0, 0.5) for s in (1, 2)]
     found = rows(*some)
     merged = {label: merge_seeds(records) for label, records in found.items()}
-    assert by_strength(found, merged, "success") == {"sdid": {1: 0.1, 2: 0.2}, "sdid #2": {1: 0.1, 2: 0.2}}
+    lines = by_strength(found, merged, "success")
+    assert {name: {s: m.value for s, m in line.items()} for name, line in lines.items()} == {
+        "sdid": {1: 0.1, 2: 0.2},
+        "sdid #2": {1: 0.1, 2: 0.2},
+    }
     assert linearity_lines(found, merged) == []
 
 

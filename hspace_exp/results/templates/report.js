@@ -1,0 +1,7 @@
+for (const pair of document.querySelectorAll(".pair.movable")) {
+  const slider = pair.querySelector("input");
+  const move = () => pair.style.setProperty("--cut", slider.value + "%");
+  slider.addEventListener("input", move);
+  pair.classList.add("live");
+  move();
+}
