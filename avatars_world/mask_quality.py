@@ -18,6 +18,7 @@ import torch
 from omegaconf import OmegaConf
 
 from avatars_world.oracle import OracleMasks
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.config.command_line import CONF, command
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.world import Renders, decoded_renders, map_iou, maps_of, mask_iou
@@ -27,7 +28,6 @@ from hspace_exp.masks.attention import AttentionMasks
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.masks.sam import SamMasks
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.loading import EMBEDDED
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.results.provenance import describe_device, git_state
 

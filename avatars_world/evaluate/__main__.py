@@ -15,13 +15,13 @@ import torch
 from avatars_world.evaluate import generated, potency, renders
 from avatars_world.evaluate.card import PARTS, write_card
 from avatars_world.train.data import HELD_OUT_SEED, Layers, render_layers
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
 from hspace_exp.config.command_line import command
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.loading import EMBEDDED
 from hspace_exp.results.provenance import git_state
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks import ours
 from benchmarks.bench import Bench
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.models.backbone import load_backbone
-from hspace_exp.models.loading import EMBEDDED
 
 CONCEPTS, BATCH, LIMIT = 8, 8, 3.0
 

@@ -111,10 +111,10 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
 
 def make_evaluator(a: Arguments) -> Evaluator:
     """The judge that was asked for."""
+    from hspace_exp.avatars import EMBEDDED
     from hspace_exp.evaluation.evaluators import AvatarEvaluator, PhotoEvaluator
     from hspace_exp.evaluation.person_segmenter import PersonSegmenter
     from hspace_exp.models.devices import resolve_device
-    from hspace_exp.models.loading import EMBEDDED
 
     device = str(resolve_device(a.device))
     if a.judge == "avatars":

@@ -12,12 +12,12 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.masks import check_heat, check_images, require
 from hspace_exp.masks.attention import normalise, upsample
 from hspace_exp.masks.checkpoints import published_checkpoint
 from hspace_exp.masks.small_sam import load_small_sam
-from hspace_exp.models.loading import EMBEDDED
 
 log = logging.getLogger(__name__)
 

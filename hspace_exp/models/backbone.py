@@ -245,22 +245,15 @@ def load_backbone(
     folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
     big = dtype == "auto" and where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
     number = resolve_dtype(dtype, where, big)
-    parts = loading.load_parts(folder, called, found, variant=variant, dtype=number)
-    for module in (parts.unet, parts.vae, *parts.text_encoders):
-        module.to(where)
     backbone = Backbone(
-        parts.unet,
-        parts.vae,
-        PromptEncoder(parts.tokenizers, parts.text_encoders, parts.family, parts.zeros_for_empty),
-        parts.scheduler,
-        family=parts.family,
-        name=name or parts.name,
-        revision=parts.revision,
+        **loading.load_parts(folder, variant, number),
+        name=name or called,
+        revision=found,
         guidance_scale=guidance_scale,
         image_size=image_size,
         checkpointing=checkpointing,
         rows_at_once=rows_at_once,
-    )
+    ).to(where)
     if compile:
         _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row
         compile_blocks(backbone.unet)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,13 @@ import transformers
 from diffusers.utils import is_accelerate_available
 from safetensors import SafetensorError
 
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import hub
+from hspace_exp.models.prompts import PromptEncoder
 
 PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
-EMBEDDED = Path(__file__).resolve().parents[1] / "avatars" / "weights"
 _LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Loaded parts of a pipeline, on the CPU; the VAE in float32."""
-
-    unet: Any
-    vae: Any
-    scheduler: Any
-    tokenizers: list[Any]
-    text_encoders: list[Any]
-    family: str
-    zeros_for_empty: bool
-    name: str
-    revision: str
 
 
 def fingerprint(folder: Path) -> str:
@@ -73,15 +58,11 @@ def count_parameters(folder: Path) -> int:
     return sum(p.numel() for p in unet.parameters())
 
 
-def load_parts(
-    folder: Path, name: str, revision: str, *, variant: str | None = None, dtype: torch.dtype = torch.float32
-) -> Parts:
-    """Load every part of a pipeline.
+def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """Load every part of a pipeline on the CPU, the VAE in float32: what a ``Backbone`` is made of, by name.
 
     Args:
         folder: in diffusers layout.
-        name: what to call it.
-        revision: which weights these are.
         variant: of the weights, such as ``fp16``, where there are such files; else the plain ones, and conversely.
         dtype: of the U-Net and the text encoders.
 
@@ -98,6 +79,7 @@ def load_parts(
         raise unknown("pipeline class", pipeline, PIPELINES)
     family = PIPELINES[pipeline]
     suffixes = ["", "_2"] if family == "sdxl" else [""]
+    zeros_for_empty = family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True))
     try:
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
         load_tokenizer = transformers.CLIPTokenizer.from_pretrained
@@ -112,17 +94,8 @@ def load_parts(
             encoders.append(_module(cls, folder, f"text_encoder{suffix}", variant, dtype=dtype))
     except (*_LOAD_ERRORS, AttributeError) as error:
         raise UserError(_cannot_load(folder, error)) from error
-    return Parts(
-        unet,
-        vae,
-        scheduler,
-        tokenizers,
-        encoders,
-        family,
-        zeros_for_empty=family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True)),
-        name=name,
-        revision=revision,
-    )
+    encoder = PromptEncoder(tokenizers, encoders, family, zeros_for_empty)
+    return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler, "family": family}
 
 
 def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)

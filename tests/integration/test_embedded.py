@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hspace_exp.models.loading import EMBEDDED
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.results.record import read_record
 
 Process = Callable[..., "subprocess.Popen[str]"]
