@@ -15,20 +15,34 @@ from hspace_exp.errors import UserError
 from hspace_exp.models.attention import attention_probabilities, token_mean, visited_cross_attention
 
 
+def soft_gate(heat: Tensor, threshold: float) -> Tensor:
+    """G = min(1, max_k (heat_k / max_xy heat_k) / threshold): the largest of K heats, each relative to its own peak.
+
+    Args:
+        heat: (B, K, H, W), of any positive scale.
+        threshold: in (0, 1], share of the peak at which the gate is fully open; below it is proportional.
+
+    Returns:
+        (B, 1, H, W) in [0, 1].
+    """
+    relative = heat / heat.amax((-2, -1), keepdim=True)
+    return (relative.amax(1, keepdim=True) / threshold).clamp(max=1)
+
+
 @dataclass
 class AttentionGate:
-    """Attention that the words of concepts would get from each place of an image, although its prompt lacks them.
+    """``soft_gate`` of the attention that the words of K concepts would get from an image whose prompt lacks them.
 
-    The image's queries meet the text features of each concept's own prompt ("a photo of a woman"), and what its words
-    ("woman") get is averaged over heads, layers before h, and the steps so far. The gate is the largest of the
-    concepts' heats, each relative to its own peak, and open where that reaches ``threshold``.
+    The image's queries meet the text features of each concept's own prompt ("a photo of a woman"). What its words
+    ("woman") get is averaged over heads, and summed over the layers before h and over the steps so far.
 
     Attributes:
         states: (K, L, D) text features of the concepts' prompts.
         words: (K, L) bool, the tokens of the concepts' words.
         rows: (B,) row of each sample's unedited run in the batch, which the gate is read from.
         size: (H, W) of h.
-        threshold: in (0, 1], share of the peak at which the gate is fully open; below it is proportional.
+        threshold: of the gate.
+        heat: (B, K, H, W), the sum so far.
     """
 
     states: Tensor
@@ -45,15 +59,15 @@ class AttentionGate:
         if not self.words.any(-1).all():
             raise UserError("an attention gate needs words of each concept: one has none")
 
-    def look(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
-        """Add what one module sees: queries (rows, N, D')."""
-        seen = queries[self.rows.to(queries.device)]
-        heats = []
+    def add(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
+        """Add the heat of one module with queries (rows, N, D') on a grid of N places."""
+        unedited = queries[self.rows.to(queries.device)]
+        count, heats = len(unedited), []
         for states, words in zip(
             self.states.to(queries.device, queries.dtype), self.words.to(queries.device), strict=True
         ):
-            probabilities = attention_probabilities(module, seen, states.expand(len(seen), -1, -1))
-            heat = token_mean(probabilities, words.expand(len(seen), -1)).unflatten(1, grid)
+            probabilities = attention_probabilities(module, unedited, states.expand(count, -1, -1))
+            heat = token_mean(probabilities, words.expand(count, -1)).unflatten(1, grid)
             heats.append(F.adaptive_avg_pool2d(heat, self.size))
         heat = torch.stack(heats, dim=1)
         self.heat = heat if self.heat is None else self.heat + heat
@@ -62,17 +76,16 @@ class AttentionGate:
         """The gate (B, 1, H, W) in [0, 1] as of now."""
         if self.heat is None:
             raise UserError("the attention gate has seen no cross-attention before h: this U-Net has none there")
-        relative = self.heat / self.heat.amax((-2, -1), keepdim=True)
-        return (relative.amax(1, keepdim=True) / self.threshold).clamp(max=1)
+        return soft_gate(self.heat, self.threshold)
 
 
 @contextmanager
 def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate) -> Iterator[AttentionGate]:
-    """Let ``gate`` look at every forward pass inside the context; the U-Net's output is not changed by a bit."""
+    """Let ``gate`` add up every forward pass inside the context; the U-Net's output is not changed by a bit."""
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> None:
         with torch.no_grad():
-            gate.look(module, queries, grid)
+            gate.add(module, queries, grid)
 
     with visited_cross_attention(unet, "before_h", visit):
         yield gate

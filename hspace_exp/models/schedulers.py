@@ -76,11 +76,11 @@ def make_scheduler(native: Any, kind: str = "native") -> Any:
 
 @dataclass(frozen=True)
 class Swapped:
-    """A scheduler for the images that are measured, while vectors are learnt from images of another one.
+    """A scheduler for the images that are evaluated, while vectors are learnt from images of another one.
 
     Attributes:
-        kind: of the images that are measured, see ``make_scheduler``.
-        learnt_with: kind of those that vectors are learnt from.
+        kind: for the images that are evaluated, see ``make_scheduler``.
+        learnt_with: kind for those that vectors are learnt from.
     """
 
     kind: str
@@ -93,7 +93,7 @@ class Swapped:
                 raise unknown("scheduler kind", kind, KINDS)
 
     def __call__(self, native: Any) -> Any:
-        """The scheduler of measured images, for a model that comes with ``native``."""
+        """The scheduler of evaluated images, for a model that comes with ``native``."""
         return make_scheduler(native, self.kind)
 
     @property

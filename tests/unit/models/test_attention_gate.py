@@ -5,7 +5,7 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention import cross_attention_modules
-from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
+from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate, soft_gate
 from hspace_exp.models.backbone import Backbone
 
 PAIRS = [("a photo of a woman", "woman"), ("a photo of a man", "man")]
@@ -15,6 +15,15 @@ def gate_of(backbone: Backbone, rows: torch.Tensor, threshold: float = 0.5) -> A
     states = backbone.encode_prompts([prompt for prompt, _ in PAIRS]).encoder_hidden_states
     words = torch.stack([backbone.word_mask(*pair) for pair in PAIRS])
     return AttentionGate(states, words, rows, backbone.h_shape[1:], threshold)
+
+
+def test_the_largest_relative_heat_opens_the_gate() -> None:
+    heat = torch.tensor(
+        [[[[0.8, 0.2], [0.08, 0.0]], [[0.5, 1.0], [0.3, 0.1]]]]
+    )  # relative: 1, .25, .1, 0; .5, 1, .3, .1
+    torch.testing.assert_close(soft_gate(heat, 0.4), torch.tensor([[[[1.0, 1.0], [0.75, 0.25]]]]))
+    torch.testing.assert_close(soft_gate(heat, 1.0), torch.tensor([[[[1.0, 1.0], [0.3, 0.1]]]]))
+    torch.testing.assert_close(soft_gate(heat[:, :1], 0.5), torch.tensor([[[[1.0, 0.5], [0.2, 0.0]]]]))
 
 
 def test_the_gate_is_what_the_words_get_relative_to_their_peak(tiny_backbone: Backbone) -> None:

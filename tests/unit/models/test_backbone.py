@@ -182,3 +182,14 @@ def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="model=avatars") as caught:
         load_backbone("nobody/no-such-model")
     assert "\n" not in str(caught.value)
+
+
+def test_large_images_go_through_the_vae_one_by_one(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, sizes = load_backbone(tiny_folder, device="cpu"), []
+    whole = backbone.decode_latents(torch.ones(5, *backbone.latent_shape))
+    honest = backbone.vae.decode
+    monkeypatch.setattr(backbone.vae, "decode", lambda z: sizes.append(len(z)) or honest(z))
+    monkeypatch.setattr("hspace_exp.models.backbone.VAE_PIXELS", 2 * 32**2)
+    torch.testing.assert_close(backbone.decode_latents(torch.ones(5, *backbone.latent_shape)), whole)
+    assert sizes == [2, 2, 1]
+    assert backbone.encode_images(whole).shape == (5, *backbone.latent_shape)

@@ -1,4 +1,4 @@
-"""Compiled blocks compute what plain ones do, see every hook, and leave weights and their names alone."""
+"""Compiled and checkpointed blocks compute what plain ones do, see every hook, and leave weights and names alone."""
 
 from __future__ import annotations
 
@@ -173,3 +173,35 @@ def test_the_option_compiles_after_h_was_read_and_is_not_digested(
     assert "forward" in backbone.unet.down_blocks[0].__dict__
     model = {"name": "tiny", "dtype": "auto"}
     assert config_digest({"model": {**model, "compile": True}}) == config_digest({"model": model})
+
+
+@pytest.mark.parametrize("name", ["sd14", "sdxl"])
+def test_gradients_are_the_same_and_less_is_kept(tiny_family: Callable[[str], Path], name: str) -> None:
+    found = []
+    for checkpointing in (False, True):
+        backbone = load_backbone(tiny_family(name), device="cpu", checkpointing=checkpointing)
+        torch.manual_seed(0)
+        latents, vectors = torch.randn(2, *backbone.latent_shape), torch.randn(2, *backbone.h_shape).requires_grad_()
+        batch = Noisy(
+            latents=latents,
+            timesteps=torch.tensor([300, 800]),
+            embeds=backbone.encode_prompts(["a photo of a nurse", "a photo of a doctor"]),
+            target=torch.randn_like(latents),
+            maps=torch.rand(2, 1, 128, 128).round(),
+        )
+        kept = [0]
+
+        def pack(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept[0] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = Localised(scope="all")(backbone, vectors, batch).sum()
+        loss.backward()
+        assert vectors.grad is not None
+        found.append((loss.detach(), vectors.grad, kept[0]))
+    (loss, gradient, kept_all), (again, repeated, kept_few) = found
+    torch.testing.assert_close(again, loss)
+    torch.testing.assert_close(repeated, gradient)
+    assert gradient.abs().max() > 0
+    assert kept_few < kept_all / 3
