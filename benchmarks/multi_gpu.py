@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from benchmarks.agreement import Agreement, agreement
 from benchmarks.bench import Bench
@@ -30,16 +26,9 @@ from benchmarks.full_size import ON_HAND
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
-from hspace_exp.config.command_line import CONF
-from hspace_exp.config.schema import register
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.progress import quieten
-from hspace_exp.pipeline.parallel import helpers
-from hspace_exp.pipeline.run import make_job, plain_config
-from hspace_exp.pipeline.stages import make_images
 
 FASTER, CHANGED = 1.8, 0.2
-REPEATS = 3
 LATENTS = (4, 32, 32)
 STAGES = ("concepts", "training", "generation", "evaluation")
 TINY = [
@@ -50,32 +39,30 @@ TINY = [
 
 
 def main_jobs(bench: Bench, counts: Sequence[int], images: int) -> None:
-    """The command from empty caches, on each number of devices: with training shared, then as it is by default."""
+    """The command from empty caches, on each number of devices."""
     with tempfile.TemporaryDirectory() as place:
         runs: dict[str, Path] = {}
         seconds: dict[str, dict[str, float]] = {}
-        kinds = [(f"{n} devices" if n > 1 else "1 device", n, "ddp") for n in counts]
-        kinds += [(f"{n} devices, vectors on one", n, "one") for n in counts[1:]]
-        for name, count, strategy in kinds:
-            if bench.left < 1.2 * seconds.get(kinds[0][0], {"command": 0.0})["command"]:
+        first = f"{counts[0]} device" + "s" * (counts[0] > 1)
+        for count in counts:
+            name = first if count == counts[0] else f"{count} devices"
+            if bench.left < 1.2 * seconds.get(first, {"command": 0.0})["command"]:
                 bench.found.note(f"{name}: left out, {bench.left:.0f} s were left")
                 continue
-            runs[name] = Path(place) / f"devices{count}-{strategy}"
-            seconds[name] = _main_job(bench, runs[name], count, strategy, images)
+            runs[name] = Path(place) / f"devices{count}"
+            seconds[name] = _main_job(bench, runs[name], count, images)
             for stage, spent in seconds[name].items():
                 bench.found.measure(f"{stage}, {name}", [spent])
-            first = kinds[0][0]
             if name != first:
                 _compare(bench.found, name, agreement(runs[first], runs[name], LATENTS))
                 faster = {s: round(seconds[first][s] / max(seconds[name][s], 1e-9), 2) for s in seconds[first]}
                 bench.found.note(f"{name}, times as fast as {first}: {json.dumps(faster)[1:-1]}.")
 
 
-def _main_job(bench: Bench, run: Path, count: int, strategy: str, images: int) -> dict[str, float]:
+def _main_job(bench: Bench, run: Path, count: int, images: int) -> dict[str, float]:
     """Seconds of the whole command, start of Python included, and of its stages."""
     size = ["method=focused", "protocol.professions=${prompts.professions}", f"protocol.images_per_profession={images}"]
-    words = [*(TINY if bench.tiny else size), f"device={bench.device.type}"]
-    words += [f"trainer.devices={count}", f"trainer.strategy={strategy}"]
+    words = [*(TINY if bench.tiny else size), f"device={bench.device.type}", f"trainer.devices={count}"]
     words += [f"paths.cache={run.with_suffix('.cache')}", f"hydra.run.dir={run}"]
     spent, done = timed_job(words, min(900.0, max(30.0, bench.left)))
     if done.returncode:
@@ -101,54 +88,41 @@ def _compare(found: Findings, name: str, a: Agreement) -> None:
 
 
 def big_images(bench: Bench, counts: Sequence[int], images: int) -> None:
-    """Images of random weights of the shape of Stable Diffusion 1.4, with every process at work and all loaded."""
-    register()
-    quieten()
+    """Images of random weights of the shape of Stable Diffusion 1.4: what further ones take when all are at work.
+
+    The command makes N images and then 3 N: the difference is free of the start of processes and of loading.
+    """
     layout = tiny(LAYOUTS["sd14"]) if bench.tiny else LAYOUTS["sd14"]
     dtype = torch.float32 if bench.device.type == "cpu" else torch.bfloat16
     seconds: dict[int, float] = {}
     steps = bench.of_size(20, 2)
-    with tempfile.TemporaryDirectory() as place, initialize_config_dir(str(CONF), version_base="1.3"):
+    with tempfile.TemporaryDirectory() as place:
         pipeline = save_random_pipeline(layout, Path(place) / "sd14", [ON_HAND], dtype=dtype, device=str(bench.device))
         bench.free()
         for count in counts:
-            if bench.left < 2 * REPEATS * max(seconds.values(), default=0.0):
-                bench.found.note(f"{count} devices: left out, {bench.left:.0f} s were left")
-                continue
-            run, overrides = Path(place) / f"run{count}", [
-                "+experiment=gender_fairness", "model=sd14", f"model.path={pipeline}", "method=original", "mask=none",
-                "stages=[generation]", "logger=none", f"device={bench.device.type}", "protocol.professions=[nurse]",
-                f"protocol.images_per_profession={images}", f"protocol.num_inference_steps={steps}",
-                f"chunk_size={bench.of_size(8, 2)}", f"paths.cache={Path(place) / f'cache{count}'}",
-            ]  # fmt: skip
-            config = compose("config", overrides)
-            started = time.perf_counter()
-            with helpers(overrides, run, count, bench.device) as others:
-                job = replace(make_job(config, plain_config(config), run), helpers=others)
-                others.wait(0, "ready")
-                ready = time.perf_counter()
-                make_images(job, None)
-                first, whole = (time.perf_counter() - since for since in (ready, started))
-                warm = []  # every process has made images before, so kernels are loaded
-                for _ in range(bench.of_size(REPEATS, 1)):
-                    for folder in (job.cache, run / "images"):
-                        shutil.rmtree(folder)
-                    ready = time.perf_counter()
-                    make_images(job, None)
-                    warm.append(time.perf_counter() - ready)
-                seconds[count] = median(warm)
-            for name, spent in (
-                ("images, all warm", warm),
-                ("first images", [first]),
-                ("first images, start and loading included", [whole]),
-            ):
-                more = {"images": images, "steps": steps, "over": "GPUs", "x": count}
-                bench.found.measure(f"{name}, GPUs", spent, **more)
-            del job
-            bench.free()
+            spent: dict[int, float] = {}
+            for number in (images, 3 * images):
+                if bench.left < 3 * spent.get(images, 0.0):
+                    bench.found.note(f"{count} devices: left out, {bench.left:.0f} s were left")
+                    return
+                run = Path(place) / f"{count}-{number}"
+                spent[number], done = timed_job([
+                    "model=sd14", f"model.path={pipeline}", "method=original", "mask=none", "stages=[generation]",
+                    "logger=none", f"device={bench.device.type}", "protocol.professions=[nurse]",
+                    f"protocol.images_per_profession={number}", f"protocol.num_inference_steps={steps}",
+                    f"chunk_size={bench.of_size(8, 2)}", f"trainer.devices={count}", f"paths.cache={run}.cache",
+                    f"hydra.run.dir={run}",
+                ], min(900.0, max(30.0, bench.left)))  # fmt: skip
+                if done.returncode or "failed" in done.stderr:
+                    raise RuntimeError(f"{number} images on {count} devices: {done.stderr[-800:]}")
+            seconds[count] = spent[3 * images] - spent[images]
+            more = {"images": 2 * images, "steps": steps, "over": "GPUs", "x": count}
+            bench.found.measure("further images, GPUs", [seconds[count]], **more)
+            more |= {"images": images}
+            bench.found.measure("first images, start and loading included, GPUs", [spent[images]], **more)
     for count in list(seconds)[1:]:
         limit = FASTER if count == 2 else FASTER / 2 * count
-        ratio = seconds[counts[0]] / seconds[count]
+        ratio = seconds[counts[0]] / max(seconds[count], 1e-9)
         bench.found.bar(f"images on {count} devices, against {counts[0]}", ratio, bench.of_size(limit, 0.0))
 
 

@@ -11,7 +11,6 @@ from hspace_exp.config.targets import check_targets
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
-STRATEGIES = ("auto", "ddp", "one")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -44,9 +43,6 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise UserError(f"expected {name} of at least 1, got {value}")
     if config["seed"] < 0 or protocol["image_seed"] < 0:
         raise UserError(f"expected seeds of at least 0, got {min(config['seed'], protocol['image_seed'])}")
-    strategy = config["trainer"].get("strategy", "auto")
-    if strategy not in STRATEGIES:
-        raise unknown("strategy (trainer.strategy)", strategy, STRATEGIES)
 
 
 def _check_words(config: Mapping[str, Any]) -> None:

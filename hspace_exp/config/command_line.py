@@ -26,6 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+# Keys of earlier versions → what to do now.
+GONE = {"trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images"}
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 # Launchers of Hydra that other packages bring → the extra of this project that installs them.
@@ -107,6 +109,8 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
 
 def unknown_key(key: str, config_name: str = "config") -> str:
     """The message for a dotted key that the default configuration does not have."""
+    if key.lstrip("+") in GONE:
+        return f"{key} is gone: {GONE[key.lstrip('+')]}"
     node: object = _defaults(config_name)
     parent = ""
     for name in key.split("."):

@@ -30,9 +30,9 @@ from hspace_exp.evaluation.measures import DISTRIBUTIONS, content_measures, dist
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import Looker, PersonMasks
 from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
-from hspace_exp.evaluation.split import Split, look_at_all
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.progress import track
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def evaluate(
     repeats: int = 1000,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    split: Split | None = None,
 ) -> Evaluation:
     """Measure pairs of unedited and edited images; the unedited model is a pair of one file with itself.
 
@@ -89,14 +88,13 @@ def evaluate(
         perceptual: compares backgrounds and subjects beside PSNR and SSIM; None takes the distance of ``features``.
         truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
         labelled: gives images of known truth, for ``classifier_accuracy`` of ``judge`` and
-            ``deviation_ratio_corrected``; None leaves them out. Who only helps does not ask for them.
+            ``deviation_ratio_corrected``; None leaves them out.
         intersections: attributes whose combinations get a deviation ratio of their own, e.g. gender and skin tone.
         extra: further measures by name.
         batch_size: pairs at once.
         repeats: bootstrap resamples; 0 leaves the intervals out.
         seed: varies the resampling.
         device: where images are compared.
-        split: this process's part, where several share the batches; those that only help return nothing.
 
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
@@ -150,9 +148,7 @@ def evaluate(
                 measure.metric.update(*arguments)
         return judged_rows(batch, seen, judges)
 
-    items = look_at_all(batches, show, measures, split)
-    if items is None:
-        return Evaluation({}, [])
+    items = [row for batch in track(batches, description="evaluate images") for row in show(batch)]
     accuracy = None
     if labelled is not None:
         accuracy = judge_accuracy(judge, attribute, labelled(), batch_size=batch_size, **options)

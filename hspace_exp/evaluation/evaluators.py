@@ -22,7 +22,6 @@ from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroSho
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
 from hspace_exp.evaluation.seen import PersonMasks
-from hspace_exp.evaluation.split import Split
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
@@ -117,7 +116,6 @@ class AvatarEvaluator:
         seed: int = 0,
         parts: Sequence[str] = (),
         texts: Mapping[str, Mapping[str, str]] | None = None,
-        split: Split | None = None,
     ) -> Evaluation:
         """Measure pairs of images.
 
@@ -128,7 +126,6 @@ class AvatarEvaluator:
             parts: the attributes that it is a composition of.
             texts: attribute → value → text, to judge attributes by that the world does not know; of such there is
                 neither a second judge nor a truth.
-            split: see ``evaluate``.
         """
         names = list(parts or [attribute])
         known = is_labelled(names)
@@ -149,7 +146,6 @@ class AvatarEvaluator:
             repeats=self.repeats,
             seed=seed,
             device=self.device,
-            split=split,
         )
 
 
@@ -203,7 +199,6 @@ class PhotoEvaluator:
         seed: int = 0,
         parts: Sequence[str] = (),
         texts: Mapping[str, Mapping[str, str]] | None = None,
-        split: Split | None = None,
     ) -> Evaluation:
         """Measure pairs of images.
 
@@ -213,7 +208,6 @@ class PhotoEvaluator:
             seed: varies the resampling.
             parts: the attributes that it is a composition of.
             texts: attribute → value → text, to judge attributes by that are none of ``PHOTO_TEXTS``.
-            split: see ``evaluate``.
         """
         found = evaluate(
             pairs,
@@ -228,7 +222,6 @@ class PhotoEvaluator:
             repeats=self.repeats,
             seed=seed,
             device=self.device,
-            split=split,
         )
         if self.cached is not None:
             self.cached.save()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hspace_exp.io.atomic import write_bytes, write_text
-from hspace_exp.io.claims import Claims
+from hspace_exp.io.digest import digest
 from hspace_exp.io.images import is_whole, missing, saver, writers
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import initial_noise
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 STAMP = "made_by.txt"
 
+# Name of a chunk, whether to wait → what opens its lock again; None where another process makes it.
+Lock = Callable[[str, bool], Callable[[], None] | None]
+
 
 def generate(
     backbone: Backbone,
@@ -34,30 +37,67 @@ def generate(
     image_seed: int = 0,
     edit: Edit | None = None,
     description: str = "generate images",
-    claims: Claims | None = None,
+    lock: Lock | None = None,
+    wait: bool = True,
 ) -> int:
-    """Make the images that ``folder`` lacks, or those of the chunks that nobody else takes; those there stay.
+    """Make the images that ``folder`` lacks; those there stay.
 
     Chunks are fixed by the order of the items, and a chunk is sampled whole even when one of its images is missing, so
     an interrupted run ends with the very images of an uninterrupted one.
 
+    Args:
+        backbone: the frozen model.
+        sampling: how it is sampled.
+        items: images to have.
+        folder: of them.
+        image_seed: of the noises.
+        edit: what is done to h; None for unedited images.
+        description: for the progress bar.
+        lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
+        wait: for the chunks that others make, and make what they leave undone.
+
     Returns:
         the number of images made.
     """
-    chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
-    made = 0
-    with saver() as save:
-        for number, chunk in enumerate(track(chunks, description=description)):
-            if claims is not None and not claims.takes(number):
-                continue
-            absent = set(missing([folder / item.file for item in chunk]))
-            if not absent:
-                continue
+
+    def make(chunk: Sequence[Item], save: Callable[[Sequence[Path], Tensor], None]) -> int:
+        absent = set(missing([folder / item.file for item in chunk]))
+        if absent:
             images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
             rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
             save([folder / chunk[row].file for row in rows], images[rows])
-            made += len(rows)
+        return len(absent)
+
+    chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
+    lock = lock or _unlocked
+    made, left, held = 0, [], []
+    with saver() as save:
+        for chunk in track(chunks, description=description):
+            release = lock(_name(chunk), False)
+            if release is None:
+                left.append(chunk)
+                continue
+            made += make(chunk, save)
+            held.append(release)
+            if len(held) > 1:  # the images of the last chunk are still being written
+                held.pop(0)()
+    for release in held:
+        release()
+    for chunk in left if wait else ():
+        release = lock(_name(chunk), True)
+        with saver() as save:
+            made += make(chunk, save)
+        if release is not None:
+            release()
     return made
+
+
+def _name(chunk: Sequence[Item]) -> str:
+    return digest([item.file for item in chunk])
+
+
+def _unlocked(name: str, wait: bool) -> Callable[[], None]:
+    return lambda: None
 
 
 @torch.no_grad()

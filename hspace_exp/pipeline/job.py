@@ -13,8 +13,7 @@ from hspace_exp.methods.base import LowFrequency, Method
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped
-from hspace_exp.pipeline.parallel import Helpers
-from hspace_exp.pipeline.seat import FOLDER
+from hspace_exp.pipeline.workers import Worker
 from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, learnt_together, prompts_of
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.subjects import Wordings, wordings
@@ -46,8 +45,7 @@ class Job:
             and ``frequency`` and ``applied`` (strength, branch, window, edit), which decide how they are used.
         placing: plain data that decides which image is asked for what.
         masks_file: picture of the attribute maps.
-        helpers: other processes of this run, each on a device of its own; None in one of them.
-        data_parallel: whether they take part in training.
+        worker: this process among those that share the run.
     """
 
     backbone: Backbone
@@ -68,8 +66,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     placing: Mapping[str, Any] = field(default_factory=dict)
     masks_file: str = "masks.png"
-    helpers: Helpers | None = field(default_factory=lambda: Helpers(Path(FOLDER)))
-    data_parallel: bool = False
+    worker: Worker = field(default_factory=lambda: Worker(Path()))
 
     @property
     def prompts(self) -> dict[str, ConceptPrompts]:

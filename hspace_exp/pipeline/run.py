@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,11 +22,9 @@ from hspace_exp.doctor.require import require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.items import write_judged
-from hspace_exp.evaluation.split import Split
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import quieten
@@ -33,11 +32,9 @@ from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.loading import fingerprint
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.pipeline.assist import Assistant
 from hspace_exp.pipeline.job import Job
-from hspace_exp.pipeline.parallel import Helpers, check_devices, helpers
-from hspace_exp.pipeline.seat import Seat, orders
 from hspace_exp.pipeline.stages import make_concepts, make_images, make_maps, make_positives, make_runs, trained
+from hspace_exp.pipeline.workers import Worker
 from hspace_exp.prompts.attributes import Attribute, judged_by, kept_by, prompts_of, targets, with_own_concept
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.plan import check_assignment, plan
@@ -70,47 +67,61 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     config = plain_config(cfg)
     check(config)
     check_assignment(config["protocol"]["assignment"], targets(Attribute.of(config["attribute"]).groups))
+    devices = config["trainer"].get("devices", 1)
+    worker = Worker.here(run_dir, devices)
+    if worker.rank:
+        _help(cfg, config, worker)
+        return None
     done = finished(run_dir, config)
     if done is not None:
         log.info("%s is done already: nothing to do", run_dir)
         return done
     require(config)
+    cfg, device = _on_device(cfg, config, worker)
+    with worker.leading(overrides, device):
+        return _run(cfg, config, worker, overrides)
+
+
+def _on_device(cfg: DictConfig, config: Mapping[str, Any], worker: Worker) -> tuple[DictConfig, torch.device]:
+    """The configuration with this process's own device, for which all is prepared."""
     quieten()
     cfg = cfg.copy()
-    device, devices = resolve_device(config["device"]), config["trainer"].get("devices", 1)
-    check_devices(devices, device)
+    device = worker.device(resolve_device(config["device"]), config["trainer"].get("devices", 1))
     cfg.device = str(device)
     Path(config["paths"]["cache"]).mkdir(parents=True, exist_ok=True)
-    seat = Seat.of_this_process(run_dir)
-    if seat is not None:
-        evaluator, job = _load(cfg, config, run_dir)
-        job = replace(job, helpers=None, make_trainer=partial(job.make_trainer, logger=False))
-        Assistant(job, seat, lambda split: _evaluated(evaluator, config, run_dir, split)).work(orders())
-        return None
-    with helpers(overrides, run_dir, devices, device) as others:
-        return _run(cfg, config, run_dir, overrides, others)
+    return cfg, device
 
 
-def _run(
-    cfg: DictConfig, config: Mapping[str, Any], run_dir: Path, overrides: Sequence[str], others: Helpers
-) -> RunRecord | None:
-    """All stages, with what help there is."""
+def _help(cfg: DictConfig, config: Mapping[str, Any], worker: Worker) -> None:
+    """Make a share of the images, in another rank than 0."""
+    cfg, _ = _on_device(cfg, config, worker)
+    job = replace(make_job(cfg, config, worker.run_dir), worker=worker)
+    while worker.wait_until_ready():
+        found = [trained(team) for team in job.teams] if job.method.training is not None else []
+        if None not in found:
+            concepts = {name: one for some in found if some for name, one in some.items()} if job.method.edits else None
+            make_images(job, concepts)
+            log.info("worker %d of %d: no images are left to make", worker.rank, worker.count)
+            return
+        time.sleep(1)  # what it waited for was left by an earlier run
+
+
+def _run(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides: Sequence[str]) -> RunRecord | None:
+    """All stages."""
+    run_dir = worker.run_dir
     seconds: dict[str, float] = {}
     with _timed("loading", seconds):
-        evaluator, job = _load(cfg, config, run_dir)
+        evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
+        job = replace(make_job(cfg, config, run_dir), worker=worker)
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
-    job = replace(job, helpers=others, make_trainer=partial(job.make_trainer, logger=logger or False))
+    job = replace(job, make_trainer=partial(job.make_trainer, logger=logger or False))
     try:
         _work(job, config["stages"], seconds)
         if evaluator is None:
             log.info("done with %s: %s", ", ".join(config["stages"]), run_dir)
             return None
         with _timed("evaluation", seconds):
-            split = None
-            if others:
-                wait = partial(others.wait, others.order("evaluation"), also_who_loads=False)
-                split = Split(Claims(others.folder / "evaluation"), wait=wait)
-            found = _evaluated(evaluator, config, run_dir, split)
+            found = _evaluated(evaluator, config, run_dir)
             if "maps" in job.method.needs and hasattr(evaluator, "mask_metrics"):
                 found = replace(found, metrics={**found.metrics, **_mask_metrics(evaluator, job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
@@ -123,19 +134,11 @@ def _run(
     return record
 
 
-def _load(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> tuple[Any, Job]:
-    """The evaluator, where one is needed, and the job."""
-    evaluator = instantiate(cfg.evaluator) if "evaluation" in config["stages"] else None
-    return evaluator, make_job(cfg, config, run_dir)
-
-
-def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path, split: Split | None = None) -> Evaluation:  # noqa: ANN401
-    """The evaluation of a run's images, or with ``split`` this process's part of it."""
-    pairs = read_manifest(run_dir / "manifest.csv")
-    attribute = Attribute.of(config["attribute"])
+def _evaluated(evaluator: Any, config: Mapping[str, Any], run_dir: Path) -> Evaluation:  # noqa: ANN401
+    """The evaluation of a run's images."""
+    attribute, pairs = Attribute.of(config["attribute"]), read_manifest(run_dir / "manifest.csv")
     asked = {"attribute": attribute.name, "texts": judged_by(attribute.groups), "parts": attribute.parts}
-    shared = {} if split is None else {"split": split}
-    found: Evaluation = evaluator(pairs, **asked, seed=config["seed"], **shared)
+    found: Evaluation = evaluator(pairs, **asked, seed=config["seed"])
     return found
 
 
@@ -203,7 +206,6 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
         run_dir=run_dir,
         cache=Path(config["paths"]["cache"]),
         make_trainer=make(cfg.trainer),
-        data_parallel=_together(config["trainer"].get("strategy", "auto"), backbone.small),
         settings={
             "training": config["method"]["training"],
             "mask": config["mask"],
@@ -219,11 +221,6 @@ def make_job(cfg: DictConfig, config: Mapping[str, Any], run_dir: Path) -> Job:
             **({"left_alone": sorted(left)} if left else {}),
         },
     )
-
-
-def _together(strategy: str, small: bool) -> bool:
-    """Whether the devices share the training of vectors: a small U-Net's steps are too short to be shared."""
-    return strategy == "ddp" or (strategy == "auto" and not small)
 
 
 def _prompts(items: Sequence[Any]) -> list[str]:

@@ -18,19 +18,16 @@ from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import claim, generate, take_originals
 from hspace_exp.generation.manifest import write_manifest
 from hspace_exp.io.atomic import save_png, write_json
-from hspace_exp.io.claims import Claims
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.images import load_images
-from hspace_exp.io.locks import alone
+from hspace_exp.io.locks import FOLDER, alone
 from hspace_exp.masks import ImageMaker
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.methods.added import make_edit
 from hspace_exp.methods.steering import Edit
 from hspace_exp.pipeline.job import Job
-from hspace_exp.pipeline.seat import FOLDER
 from hspace_exp.training import dataset
-from hspace_exp.training.data_parallel import Alone, Leader, Partners
 from hspace_exp.training.dataset import Positives
 from hspace_exp.training.loop import finished
 from hspace_exp.training.on_policy import RUNS
@@ -148,9 +145,8 @@ def make_task(
     positives: Mapping[str, Positives],
     maps: Mapping[str, Tensor] | None,
     runs: Mapping[tuple[str, str], Trajectories],
-    partners: Partners,
 ) -> Task:
-    """What is to be learnt, of what, and with whom."""
+    """What is to be learnt, and of what."""
     return Task(
         backbone=job.backbone,
         method=job.method.name,
@@ -168,7 +164,6 @@ def make_task(
             "images": job.training_images,
             "training": job.training_settings,
         },
-        partners=partners,
     )
 
 
@@ -181,10 +176,7 @@ def make_concepts(
     """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
     if job.method.training is None:
         raise UserError(f"method {job.method.name!r} has nothing to train")
-    partners: Partners = Alone()
-    if job.helpers and job.data_parallel:
-        partners = Leader(job.helpers, job.vectors_made_by, job.backbone.device)
-    concepts = job.method.training.learn(make_task(job, positives, maps, runs, partners))
+    concepts = job.method.training.learn(make_task(job, positives, maps, runs))
     for name, concept in concepts.items():
         concept.save(job.shared_concepts / f"{name}.safetensors")
     own = _leave(job, concepts)
@@ -213,20 +205,22 @@ def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:
     plain |= {"templates": job.placing["templates"]}
     cached = job.cache / digest(plain) / "images"
     edited, edit = job.run_dir / "images" / "edited", None if concepts is None else edit_of(job, concepts)
-    if job.helpers is None:
-        _make_pairs(job, cached, edited, edit, Claims(job.run_dir / FOLDER / "generation"))
-        return job.run_dir / "manifest.csv"
+    worker = job.worker
+    kinds: list[tuple[str, Path, Edit | None, Path | None]] = [("unedited", cached, None, cached.parent / FOLDER)]
     if edit is not None:
-        claim(edited, digest({**plain, **_edited_about(job), "placing": job.placing}))
-    with alone(cached.parent):
-        if job.helpers:
-            with job.helpers.working("generation") as claims:
-                _make_pairs(job, cached, edited, edit, claims)
-        _make(job, cached, "unedited images")
-    take_originals(job.items, cached, job.run_dir / "images" / "original")
-    if edit is not None:
-        _make(job, edited, "edited images", edit)
-    return write_manifest(job.run_dir, job.items, job.method.strengths(job.prompts), concepts is not None)
+        kinds.append(("edited", edited, edit, worker.folder / "edited" if worker.count > 1 else None))
+    if worker.rank == 0:
+        if edit is not None:
+            claim(edited, digest({**plain, **_edited_about(job), "placing": job.placing}))
+        worker.ready()
+    for wait in worker.passes:
+        make = partial(generate, job.backbone, job.sampling, job.items, image_seed=job.image_seed, wait=wait)
+        for kind, folder, how, locks in kinds:
+            make(folder, edit=how, lock=worker.locks(locks), description=f"{kind} images")
+    if worker.rank == 0:
+        take_originals(job.items, cached, job.run_dir / "images" / "original")
+        write_manifest(job.run_dir, job.items, job.method.strengths(job.prompts), concepts is not None)
+    return job.run_dir / "manifest.csv"
 
 
 def _edited_about(job: Job) -> dict[str, Any]:
@@ -238,15 +232,3 @@ def _edited_about(job: Job) -> dict[str, Any]:
     vectors = [team.vectors_made_by for team in job.teams]
     how["vectors"] = vectors[0] if len(vectors) == 1 else vectors
     return how
-
-
-def _make_pairs(job: Job, cached: Path, edited: Path, edit: Edit | None, claims: Claims) -> None:
-    """What this process takes of the images of both kinds."""
-    _make(job, cached, "unedited images", claims=Claims(claims.folder / "unedited"))
-    if edit is not None:
-        _make(job, edited, "edited images", edit, Claims(claims.folder / "edited"))
-
-
-def _make(job: Job, folder: Path, what: str, edit: Edit | None = None, claims: Claims | None = None) -> None:
-    seed = job.image_seed
-    generate(job.backbone, job.sampling, job.items, folder, image_seed=seed, edit=edit, description=what, claims=claims)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -15,11 +16,9 @@ from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Training
 from hspace_exp.prompts.subjects import wordings
-from hspace_exp.training.data_parallel import Alone, Lost, Partners
 from hspace_exp.training.module import ConceptModule, Steps
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
-from hspace_exp.training.process_group import Rank
 from hspace_exp.training.task import MakeTrainer, Task, passes
 
 log = logging.getLogger(__name__)
@@ -54,12 +53,10 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         task: with x+ (and maps), or with sampling runs, as ``training`` needs them.
         training: how.
     """
-    task.partners.call(training.batch_size)
     examples = _examples(task, training)
     steps = task.steps * training.pace
-    module = _fitted(task, training, examples, steps)
-    if module is None:
-        raise UserError(f"{task.method}: this process is not the one that leaves vectors")
+    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
+    _fit(module, steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
     names = module.names
     vectors = dict(zip(names, module.vectors.detach().cpu(), strict=True))
     presence: dict[str, Tensor] = {}
@@ -81,13 +78,6 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         )
     _forget(examples)
     return learnt
-
-
-def take_part(task: Task, training: Training) -> None:
-    """Do this process's part of the training of ``task.partners``, which leaves nothing here."""
-    examples = _examples(task, training)
-    _fitted(task, training, examples, task.steps * training.pace)
-    _forget(examples)
 
 
 def _forget(examples: NoisedImages | OnPolicyStates) -> None:
@@ -127,41 +117,12 @@ def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, in
     return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
 
 
-def _fitted(
-    task: Task, training: Training, examples: NoisedImages | OnPolicyStates, steps: int
-) -> ConceptModule | None:
-    """The module after ``steps``; None where this process turned out not to be needed.
-
-    Where a partner is lost on the way, training goes on here from the last checkpoint.
-    """
-    half_way = task.folder / ".checkpoints" / task.made_by
-    _last(half_way / CHECKPOINT)  # one that is damaged goes before others look
-
-    def fit(rank: Rank, partners: Partners) -> ConceptModule:
-        with partners.joined(rank) as options:
-            examples.take(rank.rows(training.batch_size))
-            names = list(task.prompts)
-            module = ConceptModule(task.backbone, training, names, examples, task.seed, rank.count)
-            _fit(module, steps, half_way, task.make_trainer, task.backbone.device, options)
-        return module
-
-    rank = task.partners.gather()
-    if rank is None:
-        return None
-    try:
-        return fit(rank, task.partners)
-    except Lost as lost:
-        log.warning("%s: training goes on in one process", lost)
-        return fit(Rank(), Alone())
-
-
 def _fit(
     module: ConceptModule,
     steps: int,
     half_way: Path,
     make_trainer: MakeTrainer,
     device: torch.device,
-    options: Mapping[str, Any],
 ) -> None:
     """Run the trainer to ``steps``, from the last checkpoint where there is one."""
     keep = ModelCheckpoint(
@@ -177,7 +138,8 @@ def _fit(
         default_root_dir=half_way,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{**options, "callbacks": [*options.get("callbacks", ()), keep]},
+        callbacks=[keep],
+        plugins=[LightningEnvironment()],  # one process trains, whatever started it beside others
     )
     checkpoint, done = _last(half_way / CHECKPOINT)
     if done:

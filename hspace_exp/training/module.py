@@ -21,10 +21,7 @@ class Examples(Protocol):
     """Where batches come from."""
 
     def draw(self, step: int) -> Noisy:
-        """The batch of one step: B rows of the first concept, then of the second, and so on.
-
-        Of several processes that train together each draws its part of every concept's rows.
-        """
+        """The batch of one step: B rows of the first concept, then of the second, and so on."""
 
 
 class ConceptModule(lightning.LightningModule):
@@ -41,7 +38,6 @@ class ConceptModule(lightning.LightningModule):
         names: Sequence[str],
         examples: Examples,
         seed: int = 0,
-        processes: int = 1,
     ) -> None:
         """Take what is learnt from.
 
@@ -51,11 +47,10 @@ class ConceptModule(lightning.LightningModule):
             names: of K concepts.
             examples: gives the batches.
             seed: of initial values.
-            processes: that train together, each with a part of the rows.
         """
         super().__init__()
         self.backbone, self.training_settings, self.examples = backbone, training, examples
-        self.names, self.seed, self.processes = tuple(names), seed, processes
+        self.names, self.seed = tuple(names), seed
         channels, height, width = backbone.h_shape
         channels = training.objective.parts * channels
         shape = (channels, height, width) if training.vector == "spatial" else (channels, 1, 1)
@@ -63,19 +58,15 @@ class ConceptModule(lightning.LightningModule):
         self.vectors = nn.Parameter(training.init_std * torch.stack(start))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Loss of one step, summed over concepts so that each has the gradient of its own mean.
-
-        The gradients of several processes are averaged: each counts its rows as the share of the batch that they are.
-        """
-        settings = self.training_settings
+        """Loss of one step, summed over concepts so that each has the gradient of its own mean."""
         batch = self.examples.draw(self.global_step)
         rows = len(batch.latents) // len(self.names)
         vectors = self.vectors.repeat_interleave(rows, dim=0)
-        losses = losses_of(settings.objective, self.backbone, vectors, batch)
-        losses = losses.view(len(self.names), rows).mean(1) * (rows * self.processes / settings.batch_size)
+        losses = losses_of(self.training_settings.objective, self.backbone, vectors, batch)
+        losses = losses.view(len(self.names), rows).mean(1)
         if self._logged:
             with torch.no_grad():
-                sizes, shown = self.vectors.square().mean((1, 2, 3)).sqrt(), self._of_all(losses)
+                sizes, shown = self.vectors.square().mean((1, 2, 3)).sqrt(), losses.detach().clone()
                 curves = {f"loss/{name}": loss for name, loss in zip(self.names, shown, strict=True)}
                 curves |= {f"vector_rms/{name}": size for name, size in zip(self.names, sizes, strict=True)}
             self.log_dict(curves)
@@ -86,15 +77,7 @@ class ConceptModule(lightning.LightningModule):
         """Whether the trainer writes this step's curves down; to hand it those of other steps takes milliseconds."""
         trainer: Any = self.trainer  # sets this attribute where type checkers do not look
         every = trainer.log_every_n_steps
-        wanted = trainer.loggers or self.processes > 1  # who only helps has no logger, but its part of the losses
-        return bool(wanted and every) and (self.global_step + 1) % every == 0
-
-    def _of_all(self, losses: Tensor) -> Tensor:
-        """The losses (K,) of the whole batch, from this process's part of them."""
-        whole = losses.detach().clone()
-        if self.processes > 1:
-            torch.distributed.all_reduce(whole)
-        return whole / self.processes
+        return bool(trainer.loggers and every) and (self.global_step + 1) % every == 0
 
     def configure_optimizers(self) -> Any:
         """The method's optimiser of the vectors, and its schedule of the learning rate, where it has one."""

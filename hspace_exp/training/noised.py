@@ -42,22 +42,16 @@ class NoisedImages:
         self.backbone, self.names, self.seed = backbone, tuple(prompts), seed
         self.latents, self.maps, self.batch_size = latents, maps, batch_size
         self.first, self.last = timesteps[0], min(timesteps[1], backbone.num_train_timesteps)
-        self.prompts = prompts
-        self.take(slice(0, batch_size))
-
-    def take(self, rows: slice) -> None:
-        """From now on draw these of the B rows of each concept only; other processes take the rest."""
-        self.taken, count = rows, rows.stop - rows.start
-        self.embeds = embeds_of(self.backbone, self.prompts, "neutral", count)
+        self.embeds = embeds_of(backbone, prompts, "neutral", batch_size)
         self.positive, self.words = (
-            embeds_of(self.backbone, self.prompts, kind, count)
-            if all(getattr(some, kind) for some in self.prompts.values())
+            embeds_of(backbone, prompts, kind, batch_size)
+            if all(getattr(some, kind) for some in prompts.values())
             else None
             for kind in ("positive", "words")
         )
 
     def draw(self, step: int) -> Noisy:
-        """The batch of one step, K x B rows, or of each B those taken."""
+        """The batch of one step, K x B rows."""
         rows, times, noises = [], [], []
         for name in self.names:
             random = generator("training", self.seed, name, step)
@@ -65,8 +59,8 @@ class NoisedImages:
             times.append(torch.randint(self.first, self.last, (self.batch_size,), generator=random))
             noises.append(torch.randn(self.batch_size, *self.latents.shape[2:], generator=random))
         device = self.backbone.device
-        row, t, noise = (torch.cat([some[self.taken] for some in drawn]) for drawn in (rows, times, noises))
-        concept = torch.arange(len(self.names)).repeat_interleave(len(row) // len(self.names))
+        row, t, noise = (torch.cat(drawn) for drawn in (rows, times, noises))
+        concept = torch.arange(len(self.names)).repeat_interleave(self.batch_size)
         clean, noise, t = self.latents[concept, row].to(device), noise.to(device), t.to(device)
         return Noisy(
             latents=self.backbone.add_noise(clean, noise, t),

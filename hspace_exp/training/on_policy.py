@@ -99,7 +99,6 @@ class OnPolicyStates:
         """
         self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
         self.teacher_guidance = teacher_guidance
-        self.take(slice(0, batch_size))
         worded = {name: wordings(some, subjects) for name, some in prompts.items()}
         neutral = list(dict.fromkeys(prompt for some in worded.values() for prompt in some.neutral))
         self.neutral = backbone.encode_prompts(neutral)
@@ -177,17 +176,13 @@ class OnPolicyStates:
         size = rows_without_gradient(self.backbone)
         yield from track([slice(start, start + size) for start in range(0, count, size)], description=what)
 
-    def take(self, rows: slice) -> None:
-        """From now on draw these of the B rows of each concept only; other processes take the rest."""
-        self.taken = rows
-
     def draw(self, step: int) -> Noisy:
-        """The batch of one step, K x B rows, or of each B those taken."""
+        """The batch of one step, K x B rows."""
         device, dtype = self.backbone.device, self.backbone.dtype
         chosen, first = [], 0
         for name, count in self.counts.items():
             random = generator("states", self.seed, name, step)
-            chosen.append(first + torch.randint(count, (self.batch_size,), generator=random)[self.taken])
+            chosen.append(first + torch.randint(count, (self.batch_size,), generator=random))
             first += count
         rows = torch.cat(chosen).to(self.used.device)
         states = self.used[rows]

@@ -13,7 +13,6 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import Concepts
-from hspace_exp.training.data_parallel import Alone, Partners
 from hspace_exp.training.trajectories import Trajectories
 
 MakeTrainer = Callable[..., lightning.Trainer]
@@ -37,7 +36,6 @@ class Task:
         made_by: digest of all that decides the vectors.
         hyperparameters: kept in the files.
         make_trainer: makes a ``lightning.Trainer``.
-        partners: processes that the steps of gradient descent are shared with.
     """
 
     backbone: Backbone
@@ -53,7 +51,6 @@ class Task:
     maps: Mapping[str, Tensor] | None = None
     runs: Mapping[tuple[str, str], Trajectories] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    partners: Partners = field(default_factory=Alone)
 
     def concept(self, name: str, vector: Tensor, presence: Tensor | None = None, **found: Any) -> Concept:  # noqa: ANN401
         """The concept file of a vector; ``found`` are further hyper-parameters."""

@@ -38,7 +38,7 @@ def refused(outcome: Any, *words: str) -> None:
         ("protocol.assignment=queen", ["unknown assignment", "balanced, random, female, male"]),
         ("device=gpu", ["auto, cpu, cuda"]),
         ("trainer.devices=0", ["trainer.devices", "at least 1"]),
-        ("trainer.strategy=dpp", ["unknown strategy (trainer.strategy) 'dpp'", "Did you mean 'ddp'", "auto, ddp, one"]),
+        ("trainer.strategy=ddp", ["trainer.strategy is gone", "trainer.devices"]),
         ("model.source=/nowhere/at/all", ["/nowhere/at/all", "does not exist"]),
         ("method.branch=all", ["method.branch", "conditional"]),
         ("method.strength=abc", ["method.strength=abc: expected a valid number"]),

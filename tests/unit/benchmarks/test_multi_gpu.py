@@ -20,7 +20,7 @@ def test_the_rehearsal_finds_the_same_on_two_processes(tmp_path: Path) -> None:
     assert multi_gpu.main(["--out", str(out), "--tiny"]) == 0
     sections = json.loads(out.read_text(encoding="utf-8"))["sections"]
     assert all(bar["held"] for section in sections.values() for bar in section["bars"])
-    assert len(sections["several_devices_job"]["bars"]) == 8
+    assert len(sections["several_devices_job"]["bars"]) == 4
     assert report.main([str(out), "--out", str(tmp_path / "p.md")]) == 0
 
 
@@ -36,7 +36,7 @@ def test_the_report_says_where_it_was_measured_and_draws_it_over_the_number_of_g
     found = Findings(status="done")
     found.bar("images on 2 devices, against 1", 1.9, 1.8)
     for count, seconds in ((1, 4.0), (2, 2.0)):
-        found.measure("images, all warm, GPUs", [seconds], images=8, steps=2, over="GPUs", x=count)
+        found.measure("further images, GPUs", [seconds], images=8, steps=2, over="GPUs", x=count)
     made = {"device": "2 × another", "versions": {}, "git": None, "started": "2026-01-01", "seconds": 1.0}
     found_there = {"made": {**made, "command": "c", "rehearsal": False}}
     file, page = tmp_path / "multi_gpu.json", tmp_path / "p.md"
@@ -45,7 +45,7 @@ def test_the_report_says_where_it_was_measured_and_draws_it_over_the_number_of_g
     text = page.read_text(encoding="utf-8")
     assert "| images on 2 devices, against 1 | 1.9 × | at least 1.8 × | held | 2 × another | `multi_gpu` |" in text
     assert "## Several GPUs: large images\n\n`multi_gpu`: 2 × another.\n" in text
-    assert "| 2 | images, all warm | 2000 | 250 | - |" in text
+    assert "| 2 | further images | 2000 | 250 | - |" in text
     assert "0.5 at 2" in (tmp_path / "p_growth.svg").read_text(encoding="utf-8")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,8 @@ from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.measure import Measure
 from hspace_exp.evaluation.metrics import Share
 from hspace_exp.evaluation.seen import subject_prompt
-from hspace_exp.evaluation.split import Split
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
-from hspace_exp.io.claims import Claims
 
 SIZE = 32
 GENDERS, SCENES = ("female", "male"), ("office", "forest", "beach")
@@ -291,24 +288,3 @@ def test_bad_input_is_one_clear_line(make_pairs: Maker) -> None:
 )
 def test_subject_prompts(profession: str, prompt: str) -> None:
     assert subject_prompt(profession) == prompt
-
-
-@pytest.mark.parametrize("damage", ["", "file", "helper"])
-def test_processes_that_share_the_batches_find_what_one_finds(make_pairs: Maker, tmp_path: Path, damage: str) -> None:
-    pairs = make_pairs(fail=2, move=3)
-    alone = run(pairs)
-    claims = Claims(tmp_path / "evaluation")
-    taken = [claims.takes(0), claims.takes(3)]  # by the process that gathers, below
-    helper = Split(claims, 1)
-    undrawn = partial(pytest.fail, "a helper needs no images of known truth")
-    assert run(pairs, split=helper, labelled=undrawn) == Evaluation({}, [])
-    assert helper.found.exists()
-    assert all(taken)
-    if damage:
-        helper.found.write_bytes(b"cut short") if damage == "file" else helper.found.unlink()
-    shown: list[int] = []
-    (claims.folder / "0").unlink()
-    (claims.folder / "3").unlink()
-    gathered = run(pairs, split=Split(claims, wait=lambda: shown.append(len(list(claims.folder.glob("[0-9]"))))))
-    assert shown == [4]  # batches taken before it waited
-    assert gathered == alone

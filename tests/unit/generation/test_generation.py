@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,6 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import claim, generate, sample_chunk
-from hspace_exp.io.claims import Claims
 from hspace_exp.methods.added import AddedVector
 from hspace_exp.methods.base import LowFrequency
 from hspace_exp.methods.frequency import haar_lowpass
@@ -38,13 +39,29 @@ def test_generation_resumes_with_the_very_same_images(tiny_backbone: Backbone, t
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
 
 
-def test_chunks_that_another_process_takes_are_left_to_it(tiny_backbone: Backbone, tmp_path: Path) -> None:
-    items, claims = plan(["nurse", "doctor"], TEMPLATES, 3, ["female", "male"]), Claims(tmp_path / "claims")
+def test_chunks_that_another_process_makes_are_left_to_it_or_made_when_it_is_gone(
+    tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    items = plan(["nurse", "doctor"], TEMPLATES, 3, ["female", "male"])
     change = edit(tiny_backbone, 3.0, LowFrequency(0.35, "original", haar_lowpass))
-    assert claims.takes(1)
-    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 4
-    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, claims=claims) == 0
-    assert generate(tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change) == 2
+    asked: list[tuple[str, bool]] = []
+    opened: list[str] = []
+
+    def lock(name: str, wait: bool) -> Callable[[], None] | None:
+        asked.append((name, wait))
+        if len(asked) == 2:  # the second of three chunks
+            return None
+        return lambda: opened.append(name)
+
+    make = partial(generate, tiny_backbone, SAMPLING, items, tmp_path / "a", edit=change, lock=lock)
+    assert make(wait=False) == 4
+    assert opened == [asked[0][0], asked[2][0]]
+    asked.clear()
+    opened.clear()
+    assert make() == 2
+    assert [wait for _, wait in asked] == [False, False, False, True]
+    assert asked[3][0] == asked[1][0]
+    assert sorted(opened) == sorted({name for name, _ in asked})
     generate(tiny_backbone, SAMPLING, items, tmp_path / "b", edit=change)
     for item in items:
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()

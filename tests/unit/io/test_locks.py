@@ -28,7 +28,7 @@ def test_the_second_waits_and_finds_what_the_first_made(tmp_path: Path, caplog: 
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == "in\n"
-        assert lock(tmp_path / FOLDER / "images", wait=False) is None
+        assert lock(tmp_path / FOLDER / "images") is None
         other.stdin.close()
         with alone(folder):
             assert (folder / "made").exists()
@@ -42,7 +42,7 @@ def test_an_error_inside_opens_the_lock(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), alone(tmp_path / "images"):
         raise KeyboardInterrupt
     with alone(tmp_path / "images"):
-        assert lock(tmp_path / FOLDER / "images", wait=False) is None
+        assert lock(tmp_path / FOLDER / "images") is None
 
 
 def test_where_there_can_be_no_lock_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

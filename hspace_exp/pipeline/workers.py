@@ -1,0 +1,178 @@
+"""Several processes of one command share a run: all make its images, rank 0 alone does everything else.
+
+They are started by the first one (``trainer.devices=N``), by torchrun or by srun, on one machine or on several that
+share the run's folder and the cache. They speak by files alone. A chunk of images belongs to whoever holds its lock,
+which the operating system opens when that process ends: a lost worker costs time, not the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.generation.generate import Lock
+from hspace_exp.io.cores import cores
+from hspace_exp.io.locks import lock
+
+log = logging.getLogger(__name__)
+
+FOLDER, READY, RANK_0 = ".workers", "ready", ".rank0.lock"
+# Where a process reads its rank, its rank on this machine, and how many there are: torchrun's names, and srun's.
+VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
+# Seconds that another rank waits for a rank 0 that is not at work, and that an unneeded one has to end.
+PATIENCE, GRACE = 120.0, 10.0
+_BETWEEN_LOOKS = 0.2
+_OWN = ("device=", "trainer.devices=", "logger=", "logger.", "hydra.run.dir=", "hydra/launcher=", "hydra.sweep")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of the processes that share a run.
+
+    Attributes:
+        run_dir: of the run, the same for all.
+        rank: 0 is the one that leaves the results.
+        local_rank: among those of its machine.
+        count: of all.
+        starts: whether this one starts the others.
+    """
+
+    run_dir: Path
+    rank: int = 0
+    local_rank: int = 0
+    count: int = 1
+    starts: bool = False
+
+    @classmethod
+    def here(cls, run_dir: Path, devices: int) -> Worker:
+        """This process, as torchrun, srun or the first process started it, or else as the first of ``devices``."""
+        for rank, local_rank, count in VARIABLES:
+            if int(os.environ.get(count, 1)) > 1:
+                return cls(run_dir, int(os.environ[rank]), int(os.environ[local_rank]), int(os.environ[count]))
+        return cls(run_dir, count=devices, starts=True)
+
+    def device(self, device: torch.device, devices: int) -> torch.device:
+        """The device of this process: the GPU of its local rank, where it is one of several.
+
+        Raises:
+            UserError: fewer GPUs are visible than ``trainer.devices``, or that is less than 1.
+        """
+        if devices < 1:
+            raise UserError(f"expected trainer.devices of at least 1, got {devices}")
+        if device.type != "cuda" or self.count == 1:
+            return device
+        if devices > torch.cuda.device_count():
+            raise UserError(f"trainer.devices={devices}, but {torch.cuda.device_count()} GPUs are visible")
+        if device.index not in (None, 0):
+            raise UserError(f"several processes start from the first GPU: leave device={device} out")
+        return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+
+    @property
+    def folder(self) -> Path:
+        """Of logs, of locks, and of the file by which rank 0 says that images can be made."""
+        return self.run_dir / FOLDER
+
+    @property
+    def passes(self) -> tuple[bool, ...]:
+        """For each time that chunks are gone through: whether to wait for those that others make."""
+        if self.count == 1:
+            return (True,)
+        return (False,) if self.rank else (False, True)
+
+    def locks(self, folder: Path | None) -> Lock | None:
+        """Locks of chunks, files in a folder; another rank gets none when rank 0 has ended."""
+        if folder is None:
+            return None
+
+        def locked(name: str, wait: bool) -> Callable[[], None] | None:
+            return lock(folder / name, wait) if self.rank == 0 or self.alive() else None
+
+        return locked
+
+    def ready(self) -> None:
+        """In rank 0: tell the others that all that images need is there."""
+        if self.count > 1:
+            (self.folder / READY).touch()
+
+    def alive(self) -> bool:
+        """Whether rank 0 is at work."""
+        release = lock(self.run_dir / RANK_0)
+        if release is not None:
+            release()
+        return release is None
+
+    def wait_until_ready(self) -> bool:
+        """In another rank: wait for all that images need; False where rank 0 has ended, or does not come."""
+        seen = time.monotonic()
+        while time.monotonic() - seen < PATIENCE:
+            if self.alive():
+                seen = time.monotonic()
+                if (self.folder / READY).exists():
+                    return True
+            time.sleep(_BETWEEN_LOOKS)
+        return False
+
+    @contextmanager
+    def leading(self, overrides: Sequence[str], device: torch.device) -> Iterator[None]:
+        """In rank 0: while the context is open the others help; ``starts``: they are started here.
+
+        Args:
+            overrides: of the command line.
+            device: of this process.
+        """
+        if self.count == 1:
+            yield
+            return
+        release = lock(self.run_dir / RANK_0, wait=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        others = self._start(overrides, device) if self.starts else []
+        try:
+            yield
+        finally:
+            for rank, process in enumerate(others, start=1):
+                _end(process, self.folder / f"{rank}.log")
+            for path in self.folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)  # locks; logs stay
+            if release is not None:
+                release()
+
+    def _start(self, overrides: Sequence[str], device: torch.device) -> list[subprocess.Popen[bytes]]:
+        own = [one for one in overrides if not one.lstrip("+~").startswith(_OWN)]
+        own += [f"device={device.type}", "trainer.devices=1", "logger=none", "hydra.output_subdir=null"]
+        command = [sys.executable, "-m", "hspace_exp", *own, f"hydra.run.dir='{self.run_dir.resolve()}'"]
+        environment = {**os.environ, "WORLD_SIZE": str(self.count)}
+        if device.type == "cpu":
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.count)))
+            torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+        others = []
+        for rank in range(1, self.count):
+            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            with (self.folder / f"{rank}.log").open("wb") as file:
+                others.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment))
+        return others
+
+
+def _end(process: subprocess.Popen[bytes], its_log: Path) -> None:
+    """End a process that is not needed any more, and say so where it had failed before."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    elif process.returncode:
+        log.warning("worker failed with code %d (%s): its share was made by others", process.returncode, its_log)
