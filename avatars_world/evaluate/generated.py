@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TO
 from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit
+from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import sample_latents
 
 STEPS = 20
@@ -36,7 +37,8 @@ def generate(
     for start in range(0, len(prompts), batch):
         texts = prompts[start : start + batch]
         noise = noise_of(backbone, texts, seeds[start : start + batch])
-        latents = sample_latents(backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS, edit=edit)
+        with nullcontext() if edit is None else edit_hspace(backbone.unet, edit):
+            latents = sample_latents(backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS)
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)
 

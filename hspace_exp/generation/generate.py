@@ -107,7 +107,7 @@ def sample_chunk(
     """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
     prompts, count = [item.prompt for item in chunk], len(chunk)
-    steering = Steering() if edit is None else edit(backbone, chunk, sampling.guidance(backbone) > 1)
+    steering = Steering() if edit is None else edit(backbone, chunk, backbone.guidance_scale > 1)
     own = list(steering.prompts or prompts)
     if steering.paired:
         noise, own = torch.cat([noise, noise]), prompts + own

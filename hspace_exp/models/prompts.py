@@ -58,10 +58,6 @@ class PromptEmbeds:
         """The chosen rows, in the order given."""
         return self._map(lambda x: x[rows])
 
-    def to(self, device: torch.device | str) -> PromptEmbeds:
-        """The same embeddings on another device."""
-        return self._map(lambda x: x.to(device))
-
     @staticmethod
     def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""

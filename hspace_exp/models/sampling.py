@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
-from hspace_exp.models.hspace import HEdit, edit_hspace
 
 StepHook = Callable[[int, Tensor, Tensor], None]
 # Share of the schedule that is done, in [0, 1) → the hooks of the step that comes.
@@ -29,11 +27,10 @@ def sample_latents(
     num_inference_steps: int,
     guidance_scale: float | None = None,
     scheduler: Any = None,
-    edit: HEdit | None = None,
     hooks: Hooks | None = None,
     on_step: StepHook | None = None,
 ) -> Tensor:
-    """Denoise ``noise`` under classifier-free guidance (Ho & Salimans, 2022), with h optionally edited.
+    """Denoise ``noise`` under classifier-free guidance (Ho & Salimans, 2022).
 
     Args:
         backbone: the frozen model.
@@ -42,8 +39,7 @@ def sample_latents(
         num_inference_steps: denoising steps.
         guidance_scale: 1 or less samples without guidance; None takes the backbone's own.
         scheduler: a diffusers scheduler without noise of its own; None takes a copy of the backbone's.
-        edit: what is done to h in every step; its ``guided`` must say whether guidance is on.
-        hooks: makes the context of each step instead, which may be another one every time.
+        hooks: makes the context of each step, in which the U-Net is edited; None leaves the U-Net alone.
         on_step: called with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
 
     Returns:
@@ -52,14 +48,6 @@ def sample_latents(
     scale = backbone.guidance_scale if guidance_scale is None else guidance_scale
     scheduler = copy.deepcopy(backbone.scheduler if scheduler is None else scheduler)
     scheduler.set_timesteps(num_inference_steps, device=backbone.device)
-    if edit is not None:
-        if hooks is not None:
-            raise UserError("expected an edit of all steps or hooks of each step, got both")
-        always = edit
-
-        def hooks(done: float) -> AbstractContextManager[object]:
-            return edit_hspace(backbone.unet, always)
-
     latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
     guided = scale > 1.0
     if guided:
@@ -86,17 +74,11 @@ class Sampling:
         num_inference_steps: steps.
         make_scheduler: the model's own scheduler → the one to use.
         chunk_size: images at once.
-        guidance_scale: None takes the model's own.
     """
 
     num_inference_steps: int
     make_scheduler: Callable[[Any], Any]
     chunk_size: int = 8
-    guidance_scale: float | None = None
-
-    def guidance(self, backbone: Backbone) -> float:
-        """The scale in use."""
-        return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
 
     def __call__(
         self,
@@ -112,7 +94,6 @@ class Sampling:
             noise,
             embeds,
             num_inference_steps=self.num_inference_steps,
-            guidance_scale=self.guidance_scale,
             scheduler=self.make_scheduler(backbone.scheduler),
             hooks=hooks,
             on_step=on_step,
@@ -129,5 +110,5 @@ class Sampling:
             "image_size": backbone.image_size,
             "scheduler": [type(scheduler).__name__, {k: str(v) for k, v in settings.items()}],
             "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance(backbone),
+            "guidance_scale": backbone.guidance_scale,
         }

@@ -64,7 +64,7 @@ def sample_block(
         noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for i in chunk])
         embeds = backbone.encode_prompts([prompt]).expand(len(chunk))
         tokens = backbone.word_mask(prompt, words).expand(len(chunk), -1)
-        guided = sampling.guidance(backbone) > 1
+        guided = backbone.guidance_scale > 1
         with record_cross_attention(backbone.unet, tokens, guided=guided) as record:
             found["latents"].append(sampling(backbone, noise, embeds).cpu())
         found["heatmaps"].append(record.heatmap().cpu())

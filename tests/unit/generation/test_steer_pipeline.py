@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def latents_of(pipe: Any, prompts: list[str] = PROMPTS, guidance_scale: float = 
 def ours(folder: Path, edit: HEdit | None = None, guidance_scale: float = 6.0, **more: Any) -> Tensor:
     backbone = load_backbone(folder, device="cpu")
     noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(3))
-    settings = {"num_inference_steps": STEPS, "guidance_scale": guidance_scale, "edit": edit, **more}
-    return sample_latents(backbone, noise, backbone.encode_prompts(PROMPTS), **settings)
+    settings = {"num_inference_steps": STEPS, "guidance_scale": guidance_scale, **more}
+    with nullcontext() if edit is None else edit_hspace(backbone.unet, edit):
+        return sample_latents(backbone, noise, backbone.encode_prompts(PROMPTS), **settings)
 
 
 def close(found: Tensor, expected: Tensor) -> None:
