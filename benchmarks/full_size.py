@@ -38,9 +38,9 @@ from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json
+from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.pipeline import run as main_job
 from hspace_exp.results.provenance import describe_device, git_state, versions
-from hspace_exp.training.on_policy import OnPolicy
 
 GIB = 2**30
 ROWS, CONCEPTS = 16, 4  # rows that are trained at once; concepts of focused: those asked for, and those that it keeps

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from hspace_exp.io.seeding import generator
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy
 from hspace_exp.models.split import encode
 from hspace_exp.training.noised import NoisedImages
 
@@ -41,4 +41,4 @@ class KeptBatches:
 def _kept(examples: NoisedImages, batch: Noisy, taught: bool) -> Noisy:
     backbone = examples.backbone
     encoded = encode(backbone, batch.latents, batch.timesteps, batch.embeds)
-    return replace(batch, encoded=encoded, teacher=batch.wanted(backbone, "score_matching") if taught else None)
+    return replace(batch, encoded=encoded, teacher=batch.model_target(backbone) if taught else None)

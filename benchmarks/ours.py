@@ -15,8 +15,9 @@ from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.models import NEUTRAL, POSITIVE
-from hspace_exp.methods.base import Training
-from hspace_exp.methods.objectives import Denoising, ScoreMatching
+from hspace_exp.methods.learning import Training
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule, Examples, Steps

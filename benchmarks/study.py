@@ -24,12 +24,11 @@ from benchmarks.result_files import read
 from hspace_exp.config.checks import check
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
-from hspace_exp.methods.base import Training
 from hspace_exp.methods.focused import Focus
+from hspace_exp.methods.learning import RUNS, Training
 from hspace_exp.pipeline.run import plain_config
 from hspace_exp.prompts.attributes import Attribute, kept_by, prompts_of
 from hspace_exp.training.loop import evaluations
-from hspace_exp.training.on_policy import RUNS
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {"sd15": "sd14", "sd21": "sd21", "sdxl": "sdxl"}  # and whose shape is measured
@@ -91,7 +90,7 @@ def count(protocol: str, seeds: int = 1) -> Counts:
                 along = 2 if _paired(method, config) else 1
                 found.passes["edited"] += times * along * made * steps
             if isinstance(method.training, Training):
-                optimizer = size["training_steps"] * method.training.pace
+                optimizer = size["training_steps"] * method.training.steps_multiplier
                 backward, forward = _evaluations(method.training, optimizer, size["training_images"] * steps)
                 found.rows += times * backward * len(learnt)
                 found.passes["teachers"] += times * (forward - backward) * len(learnt) // 2  # no guidance

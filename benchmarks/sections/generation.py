@@ -15,9 +15,8 @@ from benchmarks.bench import Bench
 from benchmarks.findings import AT_MOST
 from benchmarks.reference_inference import ReleasedInference
 from hspace_exp.errors import UserError
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler

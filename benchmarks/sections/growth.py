@@ -14,9 +14,8 @@ from benchmarks.bench import Bench
 from benchmarks.sections.generation import STRENGTH, WEIGHT, edited, native
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.generation.generate import generate
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.plan import plan

@@ -9,7 +9,7 @@ import torch
 from benchmarks import faster, models, ours
 from benchmarks.bench import Bench
 from benchmarks.references import ReleasedStep
-from hspace_exp.methods.base import Training
+from hspace_exp.methods.learning import Training
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.training.on_policy import OnPolicyStates
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import faster, models, ours
 from benchmarks.bench import Bench
 from benchmarks.kept import KeptBatches
-from hspace_exp.methods.base import Training
+from hspace_exp.methods.learning import Training
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.training.module import ConceptModule, Examples
 

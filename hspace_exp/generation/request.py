@@ -24,7 +24,6 @@ from hspace_exp.generation.manifest import read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
-from hspace_exp.methods.added import make_edit
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.steering import strength_of
 from hspace_exp.models.backbone import Backbone
@@ -101,7 +100,7 @@ def answer(overrides: Sequence[str]) -> None:
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
     amounts = strengths(concepts, list(prompts), plain["strength"], method.strength_of)
     method = replace(method, strength=amounts, calibration={})
-    edit = make_edit(method, instantiate(cfg.frequency, _convert_="all"), prompts, keep, concepts)
+    edit = method.apply(prompts, concepts, keep, instantiate(cfg.frequency, _convert_="all"))
     sampling = Sampling(plain["num_inference_steps"], instantiate(cfg.scheduler, _convert_="all"), plain["chunk_size"])
     backbone: Backbone = instantiate(cfg.model, _convert_="all")
     check_prompts(backbone.encode_prompts, [plain["prompt"]])

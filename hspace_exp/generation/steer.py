@@ -15,8 +15,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import fft_lowpass, haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.steering import Window
 from hspace_exp.models.hspace import HEdit, edit_hspace
 

@@ -25,6 +25,8 @@ _NOT_DIGESTED = frozenset(
 # The batch that a vector is trained with is a hyper-parameter like the learning rate: it changes the vector.
 _OWN_MODULES = ("hspace_exp.", "avatars_world.")
 _BATCH_MATTERS = frozenset({"method", "training"})
+# Keys that earlier configurations, which records hold, call otherwise.
+_RENAMED = {"pace": "steps_multiplier"}
 
 
 def canonical_json(value: object) -> str:
@@ -58,7 +60,7 @@ def essential(value: object, *, batch_matters: bool = False) -> object:
     """What ``config_digest`` looks at: ``value`` without what it leaves out."""
     if isinstance(value, Mapping):
         return {
-            str(name): _class_name(inner)
+            _RENAMED.get(str(name), str(name)): _class_name(inner)
             if name == "_target_"
             else essential(inner, batch_matters=batch_matters or name in _BATCH_MATTERS)
             for name, inner in value.items()

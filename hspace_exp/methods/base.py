@@ -1,148 +1,59 @@
-"""What a method is: how its vectors are trained, and how they enter h at inference."""
+"""What a method is: how its vectors are found, and how they enter h at inference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from torch import Tensor
+from functools import partial
+from typing import Protocol
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.methods.objectives import Objective
-from hspace_exp.methods.steering import Edit, Window, strength_of
+from hspace_exp.methods.frequency import LowFrequency
+from hspace_exp.methods.steering import AddedVector, Edit, Steering, Window, strength_of
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.prompts.attributes import Concepts
-from hspace_exp.training.on_policy import OnPolicy
-from hspace_exp.training.task import Learner, Task
-
-KINDS = ("spatial", "channel")
-SOURCES = ("original", "current")
-DECAYS = ("none", "cosine")
+from hspace_exp.prompts.plan import Item
+from hspace_exp.training.task import Learner
 
 
 @dataclass(frozen=True)
-class LowFrequency:
-    """lambda * LL(h) at inference, Shokrolahi et al. (2026).
+class Application:
+    """What is applied, and the method's settings of how: all that an edit knows beside a batch.
 
     Attributes:
-        weight: lambda; 0 switches the term off.
-        source: ``original`` takes LL of the unedited run of the same seed, which is then run along; ``current`` of h.
-        transform: LL, a function of (B, C, H, W).
-        branch: ``both`` halves of guidance, or the ``conditional`` one alone, where guidance multiplies the term; None:
-            as the vector.
+        prompts: concept that can be asked for → its prompts.
+        concepts: these, where the method learns any; those of one attribute exclude each other.
+        strength: s, one number or one a concept.
+        branch: ``both`` halves of guidance or the ``conditional`` one.
+        kept: other attribute → its concepts, which are to stay as the unedited image shows them.
+        frequency: the low-frequency term.
+        window: the steps in which vectors act.
     """
 
-    weight: float = 0.0
-    source: str = "current"
-    transform: Callable[[Tensor], Tensor] | None = None
-    branch: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.source not in SOURCES:
-            raise unknown("source of the low frequencies", self.source, SOURCES)
-        if self.branch is not None and self.branch not in BRANCHES:
-            raise unknown("branch of the low frequencies", self.branch, BRANCHES)
-        if self.weight and self.transform is None:
-            raise UserError(f"frequency.weight is {self.weight} but there is no transform: use frequency=haar or none")
+    prompts: Concepts
+    concepts: Mapping[str, Concept]
+    strength: float | Mapping[str, float]
+    branch: str
+    kept: Mapping[str, Mapping[str, Concept]] = field(default_factory=dict)
+    frequency: LowFrequency = field(default_factory=LowFrequency)
+    window: Window = field(default_factory=Window)
 
 
-@dataclass(frozen=True)
-class Training:
-    """How vectors are trained.
-
-    Attributes:
-        objective: the loss.
-        optimizer: makes an optimiser for a list of parameters.
-        vector: ``spatial`` (C, H, W) or ``channel`` (C, 1, 1).
-        init_std: standard deviation of the initial values; 0 starts at zero.
-        batch_size: rows a concept and step.
-        timesteps: drawn uniformly from [first, last).
-        decay: of the learning rate over the steps: ``none`` or ``cosine`` (to zero).
-        pace: optimiser steps for each step of the budget: more where a batch is smaller than others'.
-        on_policy: learn from states of the model's own sampling runs instead of from noised images of the attribute.
-        presence: also measure the mean h of images that show the concept, which ``focused`` reads; needs ``on_policy``
-            with the positive run.
-    """
-
-    objective: Objective
-    optimizer: Callable[[list[Any]], Any]
-    vector: str = "spatial"
-    init_std: float = 0.0
-    batch_size: int = 8
-    timesteps: Sequence[int] = field(default=(0, 1000))
-    decay: str = "none"
-    on_policy: OnPolicy | None = None
-    presence: bool = False
-    pace: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.vector not in KINDS:
-            raise unknown("kind of vector", self.vector, KINDS)
-        if self.decay not in DECAYS:
-            raise unknown("decay of the learning rate", self.decay, DECAYS)
-        if self.presence and (self.on_policy is None or "positive" not in self.on_policy.runs):
-            raise UserError("method.training.presence needs on_policy with the run positive")
-        if self.on_policy is not None and self.objective.needs_maps:
-            raise UserError("states on policy have no attribute maps: use another objective, or on_policy=null")
-        if self.on_policy is None and self.objective.parts > 1:
-            raise UserError("an objective of several vectors learns from states on policy: name on_policy")
-        if self.batch_size < 1 or self.pace < 1:
-            given = f"{self.batch_size} and {self.pace}"
-            raise UserError(f"expected method.training.batch_size and pace of at least 1, got {given}")
-        if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] < self.timesteps[1]:
-            raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What is learnt from, see ``Learner``."""
-        if self.on_policy is not None:
-            return frozenset(self.on_policy.runs)
-        return frozenset({"images", "maps"} if self.objective.needs_maps else {"images"})
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """Of ``on_policy``."""
-        return () if self.on_policy is None else self.on_policy.subjects
-
-    def learn(self, task: Task) -> dict[str, Concept]:
-        """Train the vectors of ``task``."""
-        from hspace_exp.training.loop import train  # which knows this class
-
-        return train(task, self)
-
-
-class MakeEdit(Protocol):
-    """Makes a method's edit where it is more than s * v; what ``method.edit`` of the configuration makes."""
+class Editor(Protocol):
+    """An edit that is more than s * v: the class that ``method.edit`` of the configuration names."""
 
     @property
     def keeps(self) -> bool:
-        """Whether it holds fast the attribute's ``keep`` groups, whose vectors are then learnt, too."""
+        """Whether the attribute's ``keep`` groups are held, whose vectors are then learnt, too."""
 
     @property
     def composes(self) -> bool:
         """Whether an image can be asked for several concepts at once, one a group."""
 
-    def make(
-        self,
-        method: Method,
-        prompts: Concepts,
-        concepts: Mapping[str, Concept],
-        others: Mapping[str, Mapping[str, Concept]],
-        frequency: LowFrequency,
-    ) -> Edit:
-        """The edit.
-
-        Args:
-            method: whose strength, branch and window hold.
-            prompts: of the concepts that can be asked for.
-            concepts: these, where the method learns any.
-            others: the groups to keep, where ``keeps``.
-            frequency: the low-frequency term.
-        """
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``; ``guided`` says whether batches are laid out [unconditional; conditional]."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +74,7 @@ class Method:
     strength: float | Mapping[str, float]
     branch: str
     training: Learner | None = None
-    edit: MakeEdit | None = None
+    edit: Editor | None = None
     window: Sequence[float] = (0.0, 1.0)
     calibration: Mapping[str, float] = field(default_factory=dict)
 
@@ -174,6 +85,29 @@ class Method:
         if len(self.window) != 2:
             raise UserError(f"expected method.window [start, stop], got {list(self.window)}")
         Window(*self.window)
+
+    def apply(
+        self,
+        prompts: Concepts,
+        concepts: Mapping[str, Concept],
+        keep: Mapping[str, Concepts] | None = None,
+        frequency: LowFrequency | None = None,
+    ) -> Edit:
+        """The edit of images that are asked for some concepts.
+
+        Args:
+            prompts: concept that can be asked for → its prompts.
+            concepts: the vectors of these and of those in ``keep``.
+            keep: other attribute → its concepts, which are to stay, where the method ``keeps``.
+            frequency: the low-frequency term; None: none.
+        """
+        own = {name: concepts[name] for name in prompts if name in concepts}
+        kept = {group: {name: concepts[name] for name in some} for group, some in (keep or {}).items()}
+        low, window = frequency or LowFrequency(), Window(*self.window)
+        strengths = self.strengths(own)
+        if self.edit is None:
+            return AddedVector({name: one.vector for name, one in own.items()}, strengths, self.branch, low, window)
+        return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window))
 
     def strength_of(self, name: str) -> float:
         """The strength of one concept, calibrated."""

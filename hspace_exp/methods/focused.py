@@ -1,10 +1,18 @@
-"""Our own edit: the vector acts where the attribute shows, only where it is needed, and all else is held."""
+"""Our own edit: the vector acts where the attribute shows, only where it is needed, and all else is held.
+
+    h' = h + (1 - (1 - hold) G) (h_0 - h) + G a (s v + keep sum_c p_c(h_0) v_c)
+
+h_0 is the h of the unedited run of the same noise, G the gate (``AttentionGate``), a the adaptive strength
+(``adaptive_strength``), p the probabilities of ``Presence``, and c the concepts of the other attributes. The gate, the
+additions and what an unedited run leaves behind are made here; ``HEdit`` puts them together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,35 +20,132 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.foresight import ForesightEdit
-from hspace_exp.methods.need import Asks, asking
-from hspace_exp.methods.steering import Edit, Steering, Strength, Window
+from hspace_exp.methods.base import Application
+from hspace_exp.methods.steering import SampleRows, Steering, Strength, check_targets, targets_of, within
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
-from hspace_exp.prompts.attributes import Concepts
+from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
 from hspace_exp.prompts.plan import Item
+
+LEAST_STRENGTH = 0.1  # with a smaller adaptive strength an image counts as showing its target
+
+# h_0 (B, C, H, W) float32 → the adaptive strength a (B,) in [0, 1], and what is added inside the gate (B, C, H, W).
+Additions = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def adaptive_strength(probability: Tensor) -> Tensor:
+    """A = min(1, 2 (1 - p)): what shows its target already needs no edit, what shows it by half or less all of it.
+
+    Args:
+        probability: p of the target in [0, 1], any shape.
+    """
+    return (2 * (1 - probability)).clamp(max=1)
+
+
+def kept_addition(probabilities: Tensor, vectors: Tensor, keep: float, strength: Tensor) -> Tensor:
+    """Keep a sum_c p_c v_c, (B, C, H, W): what asks the other attributes of a person to stay as h_0 shows them.
+
+    Args:
+        probabilities: (B, K) p of the concepts of one attribute, rows sum to 1.
+        vectors: (K, C, H, W) v of each.
+        keep: factor of all.
+        strength: (B,) adaptive strength a of what is asked for: where nothing is edited, nothing needs to be kept.
+    """
+    return torch.einsum("bk,kchw->bchw", keep * strength[:, None] * probabilities, vectors)
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Probabilities of the concepts of a group, which exclude each other, from h.
+
+    For two concepts with vectors v and means m of h where each is shown, (v_1 - v_2) . (h - (m_1 + m_2) / 2), scaled to
+    1 at m_1 and -1 at m_2, is a linear readout; a concept's score is its least readout against the others, as what is
+    shown wins against each of them, and the probabilities are a softmax of ``sharpness`` times the scores. (The mean
+    readout is no score: of three concepts on a line the middle one has the mean readout 1 at either end, too.)
+
+    Attributes:
+        vectors: (K, C, H, W).
+        means: (K, C, H, W).
+        sharpness: 2 gives a probability of .98 at a class mean of two.
+    """
+
+    vectors: Tensor
+    means: Tensor
+    sharpness: float = 2.0
+
+    @classmethod
+    def of(cls, concepts: Sequence[Concept], device: torch.device, sharpness: float = 2.0) -> Presence:
+        """From concept files that hold ``presence``."""
+        means = []
+        for concept in concepts:
+            if concept.presence is None:
+                raise UserError(
+                    f"concept {concept.name!r} was trained without presence, which this edit reads: "
+                    "train it with method=focused"
+                )
+            means.append(concept.presence)
+        if len(concepts) < 2:
+            names = ", ".join(concept.name for concept in concepts) or "none"
+            raise UserError(f"presence compares at least two concepts of a group, got {names}")
+        vectors = torch.stack([concept.vector for concept in concepts])
+        return cls(vectors.to(device), torch.stack(means).to(device), sharpness)
+
+    def scores(self, h: Tensor) -> Tensor:
+        """(B, K) least readouts of h (B, C, H, W): 1 where it is like the concept's mean, -1 where like another's."""
+        columns = []
+        for k in range(len(self.vectors)):
+            readouts = [self._readout(k, other, h) for other in range(len(self.vectors)) if other != k]
+            columns.append(torch.stack(readouts).amin(0))
+        return torch.stack(columns, dim=1)
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """(B, K) probabilities, rows sum to 1."""
+        return (self.sharpness * self.scores(h)).softmax(dim=1)
+
+    def _readout(self, one: int, other: int, h: Tensor) -> Tensor:
+        direction = self.vectors[one] - self.vectors[other]
+        middle, half = (self.means[one] + self.means[other]) / 2, (self.means[one] - self.means[other]) / 2
+        length = (direction * half).sum()
+        return ((h - middle) * direction).flatten(1).sum(1) / length
+
+
+@dataclass(frozen=True)
+class UneditedRun:
+    """What an unedited run of B samples left behind.
+
+    Attributes:
+        latents: (B, C', H', W') its end.
+        states: h of every step, (B or 2 B, C, H, W) as the batch is laid out.
+        gate: (B, 1, H, W) in [0, 1], or None: open everywhere.
+    """
+
+    latents: Tensor
+    states: Sequence[Tensor]
+    gate: Tensor | None
+
+    @property
+    def last(self) -> Tensor:
+        """(B, C, H, W) float32 h of the last step, the conditional half."""
+        return self.states[-1][-len(self.latents) :].float()
 
 
 @dataclass(frozen=True)
 class Focus:
-    """The parts of the focused edit, each a switch.
+    """The parts of the focused edit, each a switch; the module says the formula.
 
-    With h_0 the h of the unedited run of the same noise, which goes along in the batch, and G the soft gate that its
-    cross-attention gives: h' = h + (1 - (1 - hold) G) (h_0 - h) + G need (s v + keep sum_c p_c(h_0) v_c).
+    What an image will present is decided late, so an edit that goes along with the unedited run guesses in its first
+    steps whether it is needed. With ``foresight`` the unedited run ends first. Its last h tells what is there, its
+    attention where, and images that show their target already are left alone to the bit.
 
     Attributes:
         gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
         hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
-        adaptive: need = min(1, 2 (1 - p_target(h_0))): what shows the target already needs no edit; else need = 1, as
-            for a concept that is alone in its attribute.
-        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where there is
-            need of an edit at all; 0: not at all. Of a composition the largest need counts.
-        sharpness: of the probability p of the target, see ``Presence``: a low one edits where h is not sure.
+        adaptive: strength by need, see ``adaptive_strength``; else a = 1, as for a concept alone in its attribute.
+        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where an edit is
+            needed at all; 0: not at all. Of a composition the largest adaptive strength counts.
+        sharpness: of the probability of the target, see ``Presence``: a low one edits where h is not sure.
         keep_sharpness: of the probabilities of what is kept: a high one holds what h shows, a low one mixes.
-        foresight: the unedited run comes first and its last h says what is needed, see ``ForesightEdit``; else it goes
-            along, and every step's h says it anew.
+        foresight: the unedited run comes first; else it goes along, and every step's h says anew what is needed.
         release: with foresight, h is free inside the gate after the method's window.
     """
 
@@ -62,129 +167,190 @@ class Focus:
 
     @property
     def keeps(self) -> bool:
-        """Whether other attributes are held fast."""
+        """Whether other attributes are held."""
         return self.keep > 0
 
     @property
     def composes(self) -> bool:
-        """Vectors add up, each with the need of its own attribute; the gate opens for the words of all."""
+        """Vectors add up, each with the adaptive strength of its own attribute; the gate opens for the words of all."""
         return True
 
-    def make(
-        self,
-        method: Method,
-        prompts: Concepts,
-        concepts: Mapping[str, Concept],
-        others: Mapping[str, Mapping[str, Concept]],
-        frequency: LowFrequency,
-    ) -> Edit:
-        """The edit, see ``MakeEdit``."""
-        words = {name: (some.positive, some.words) for name, some in prompts.items()}
-        strengths, window = method.strengths(prompts), Window(*method.window)
-        along = FocusedEdit(concepts, others, words, strengths, method.branch, self, frequency, window)
-        if not self.foresight:
-            return along
-        return ForesightEdit(along.asking, along.open_gate, method.branch, self.hold, self.release, window, frequency)
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``, see ``Editor``: beside their unedited runs, or after them."""
+        if self.foresight:
+            return self._after(application, backbone, items, guided)
+        return self._beside(application, backbone, items, guided)
 
+    def open_gate(self, application: Application, backbone: Backbone, rows: range) -> AttentionGate | None:
+        """A gate that reads these rows of the batch: the unedited runs' conditional ones."""
+        if self.gate is None:
+            return None
+        pairs = list(dict.fromkeys((some.positive, some.words) for some in application.prompts.values()))
+        embeds = backbone.encode_prompts([prompt for prompt, _ in pairs])
+        tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
+        read = torch.arange(rows.start, rows.stop, device=backbone.device)
+        _, height, width = backbone.h_shape
+        return AttentionGate(embeds.encoder_hidden_states, tokens, read, (height, width), self.gate)
 
-@dataclass(frozen=True)
-class FocusedEdit:
-    """A batch's focused edit.
+    def additions(self, application: Application, items: Sequence[Item], device: torch.device) -> Additions:
+        """A (s v + keep sum_c p_c v_c) of each item, as a function of h_0.
 
-    Attributes:
-        concepts: that can be asked for, by name; those of one attribute exclude each other.
-        others: groups of further concepts, each a mapping by name, for ``focus.keep``.
-        words: concept → its positive prompt and the words in it that carry the attribute, for the gate.
-        strength: s, one number or one a concept.
-        branch: ``both`` halves of guidance or the ``conditional`` one.
-        focus: the parts.
-        frequency: a low-frequency term on top.
-        window: the steps in which vectors are added; the gate opens and h is held in all steps.
-    """
+        Raises:
+            UserError: an item asks for a concept that is none of the application's.
+        """
+        check_targets(items, application.concepts)
+        parts = [
+            self._of_attribute(within(items, some), some, application.strength, device)
+            for some in by_attribute(application.concepts)
+        ]
+        kept = application.kept.values() if self.keep else ()
+        groups = [Presence.of(list(group.values()), device, self.keep_sharpness) for group in kept]
 
-    concepts: Mapping[str, Concept]
-    others: Mapping[str, Mapping[str, Concept]]
-    words: Mapping[str, tuple[str, str]]
-    strength: Strength
-    branch: str
-    focus: Focus = field(default_factory=Focus)
-    frequency: LowFrequency = field(default_factory=LowFrequency)
-    window: Window = field(default_factory=Window)
+        def of(h_0: Tensor) -> tuple[Tensor, Tensor]:
+            found = [part(h_0) for part in parts]
+            total = torch.stack([addition for _, addition in found]).sum(0)
+            strength = torch.stack([some for some, _ in found]).amax(0)
+            for group in groups:
+                vectors = group.vectors.expand(-1, *h_0.shape[1:])
+                total = total + kept_addition(group(h_0), vectors, self.keep, strength)
+            return strength, total
 
-    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``; their unedited runs go along."""
-        count, device = len(items), backbone.device
-        gate = self.open_gate(backbone, count, 2 * count if guided else 0)
+        return of
+
+    def _of_attribute(
+        self, items: Sequence[Item], concepts: Mapping[str, Concept], strength: Strength, device: torch.device
+    ) -> Additions:
+        """A s v of one attribute's concepts."""
+        vectors = {name: concept.vector for name, concept in concepts.items()}
+        asked = targets_of(items, vectors, strength, device)
+        names = list(concepts)
+        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        concerned = torch.tensor([float(bool(name)) for name in asked.names], device=device)
+        presence = None
+        if self.adaptive and len(concepts) > 1:  # a concept alone has nothing to be told from
+            presence = Presence.of(list(concepts.values()), device, self.sharpness)
+
+        def of(h_0: Tensor) -> tuple[Tensor, Tensor]:
+            needed = concerned
+            if presence is not None:
+                shown = presence(h_0).gather(1, index[:, None])[:, 0]
+                needed = concerned * adaptive_strength(shown)
+            scale = (needed * asked.strength)[:, None, None, None]
+            return needed, scale * asked.vectors.expand(-1, *h_0.shape[1:])
+
+        return of
+
+    def _beside(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """The unedited runs go along as the first half of the batch; the gate opens and h is held in all steps."""
+        count, device, frequency = len(items), backbone.device, application.frequency
+        first = 2 * count if guided else 0
+        gate = self.open_gate(application, backbone, range(first, first + count))
+        additions = self.additions(application, items, device)
         steered = torch.tensor([0.0] * count + [float(bool(item.target)) for item in items], device=device)
-        common: dict[str, Any] = {
-            "guided": guided,
-            "branch": self.branch,
-            "gate": None if gate is None else gate_of_pairs(gate),
-            "hold": self.focus.hold,
-            "original_index": torch.arange(count, device=device).repeat(2),
-            "lowpass_weight": self.frequency.weight * steered,
-            "lowpass": self.frequency.transform if self.frequency.weight else None,
-            "lowpass_branch": self.frequency.branch,
-        }
-        inside = HEdit(vector=self._fields(items, device), strength=steered, **common)
-        outside = HEdit(**common)
 
-        def hooks(done: float) -> AbstractContextManager[object]:
-            return _entered(backbone, gate, inside if done in self.window else outside)
+        def added(h: Tensor) -> Tensor:
+            _, total = additions(h[:count].float())
+            return torch.cat([torch.zeros_like(total), total])
+
+        held: dict[str, Any] = {
+            "guided": guided,
+            "branch": application.branch,
+            "gate": None if gate is None else partial(_twice, gate),
+            "hold": self.hold,
+            "original_index": torch.arange(count, device=device).repeat(2),
+            "lowpass_weight": frequency.weight * steered,
+            "lowpass": frequency.transform if frequency.weight else None,
+            "lowpass_branch": frequency.branch,
+        }
+        inside, outside = HEdit(vector=added, strength=steered, **held), HEdit(**held)
+
+        @contextmanager
+        def hooks(done: float) -> Iterator[None]:
+            edit = inside if done in application.window else outside
+            with seen_by(gate, backbone), edit_hspace(backbone.unet, edit):
+                yield
 
         return Steering(hooks, paired=True)
 
-    def open_gate(self, backbone: Backbone, count: int, first: int) -> AttentionGate | None:
-        """A gate that reads ``count`` rows of the batch, from row ``first`` on: the unedited runs' conditional ones."""
-        if self.focus.gate is None:
-            return None
-        pairs = list(dict.fromkeys(self.words.values()))
-        embeds = backbone.encode_prompts([prompt for prompt, _ in pairs])
-        tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
-        rows = torch.arange(first, first + count, device=backbone.device)
-        _, height, width = backbone.h_shape
-        return AttentionGate(embeds.encoder_hidden_states, tokens, rows, (height, width), self.focus.gate)
+    def _after(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """The unedited runs come first; those that need an edit are sampled once more."""
+        additions = self.additions(application, items, backbone.device)
 
-    def asking(self, items: Sequence[Item], device: torch.device) -> Asks:
-        """What is added to each sample, as a function of h_0."""
-        focus = self.focus
-        return asking(
-            items,
-            self.concepts,
-            self.others,
-            self.strength,
-            device,
-            adaptive=focus.adaptive,
-            keep=focus.keep,
-            sharpness=focus.sharpness,
-            keep_sharpness=focus.keep_sharpness,
+        def conduct(sample: SampleRows) -> Tensor:
+            first = len(items) if guided else 0
+            gate = self.open_gate(application, backbone, range(first, first + len(items)))
+            unedited = run_unedited(backbone, gate, sample)
+            strength, total = additions(unedited.last)
+            latents = unedited.latents.clone()
+            rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
+            if len(rows):
+                latents[rows] = self._edited(application, backbone, guided, sample, unedited, total, rows)
+            return latents
+
+        return Steering(conduct=conduct)
+
+    def _edited(
+        self,
+        application: Application,
+        backbone: Backbone,
+        guided: bool,
+        sample: SampleRows,
+        unedited: UneditedRun,
+        total: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
+        """Latents of the edited run of ``rows``."""
+        of_batch = torch.cat([rows, rows + len(unedited.latents)]) if guided else rows
+        states, frequency = unedited.states, application.frequency
+        inside = HEdit(
+            vector=total[rows],
+            gate=None if unedited.gate is None else unedited.gate[rows],
+            hold=self.hold,
+            original=states[0][of_batch],
+            guided=guided,
+            branch=application.branch,
+            lowpass=frequency.transform if frequency.weight else None,
+            lowpass_weight=frequency.weight,
+            lowpass_branch=frequency.branch,
         )
+        free = 0.0 if self.release and self.hold is not None else self.hold
+        outside = replace(inside, vector=None, hold=free)
 
-    def _fields(self, items: Sequence[Item], device: torch.device) -> Any:  # noqa: ANN401 (a function of h)
-        """What is added to each sample, as a function of the conditional half of h (2 B, C, H, W)."""
-        asks = self.asking(items, device)
+        def hooks(done: float) -> AbstractContextManager[object]:
+            edit = inside if done in application.window else outside
+            return edit_hspace(backbone.unet, replace(edit, original=states[round(done * len(states))][of_batch]))
 
-        def added(h: Tensor) -> Tensor:
-            _, total = asks(h[: len(items)].float())
-            return torch.cat([torch.zeros_like(total), total])
-
-        return added
+        return sample(hooks, rows)
 
 
-def gate_of_pairs(gate: AttentionGate) -> Any:  # noqa: ANN401 (a function without arguments)
-    """One gate for an unedited run and the edited one beside it."""
+def run_unedited(backbone: Backbone, gate: AttentionGate | None, sample: SampleRows) -> UneditedRun:
+    """Sample a batch without any edit, and note its h and what ``gate`` sees."""
+    states: list[Tensor] = []
 
-    def both() -> Tensor:
-        opened = gate()
-        return torch.cat([opened, opened])
+    @contextmanager
+    def hooks(done: float) -> Iterator[None]:
+        with seen_by(gate, backbone), record_hspace(backbone.unet) as of_step:
+            yield
+        states.extend(of_step)
 
-    return both
+    latents = sample(hooks)
+    return UneditedRun(latents, states, None if gate is None else gate())
 
 
-@contextmanager
-def _entered(backbone: Backbone, gate: AttentionGate | None, edit: HEdit) -> Iterator[None]:
-    with ExitStack() as hooks:
-        if gate is not None:
-            hooks.enter_context(open_attention_gate(backbone.unet, gate))
-        hooks.enter_context(edit_hspace(backbone.unet, edit))
-        yield
+def _twice(gate: AttentionGate) -> Tensor:
+    """One gate for the unedited runs and the edited ones beside them."""
+    opened = gate()
+    return torch.cat([opened, opened])
+
+
+def seen_by(gate: AttentionGate | None, backbone: Backbone) -> AbstractContextManager[object]:
+    """Let a gate, where there is one, look at every forward pass inside the context."""
+    return nullcontext() if gate is None else open_attention_gate(backbone.unet, gate)
+
+
+def by_attribute(concepts: Mapping[str, Concept]) -> list[dict[str, Concept]]:
+    """Concepts that exclude each other, in an order that only the names of their attributes decide."""
+    found: dict[str, dict[str, Concept]] = {}
+    for name, concept in concepts.items():
+        found.setdefault(concept.attribute, {})[name] = concept
+    return [found[attribute] for attribute in sorted(found)]

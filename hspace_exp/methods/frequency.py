@@ -1,12 +1,18 @@
-"""Low-pass filters of h: pure functions on (B, C, H, W) tensors that stay on their device."""
+"""The low-frequency term lambda * LL(h), and low-pass filters LL of h: pure functions that stay on their device."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.models.hspace import BRANCHES
+
+SOURCES = ("original", "current")
 
 
 def haar_lowpass(h: Tensor, levels: int = 1) -> Tensor:
@@ -49,3 +55,30 @@ def fft_lowpass(h: Tensor, cutoff: float = 0.5) -> Tensor:
     columns = torch.fft.rfftfreq(width, d=0.5, device=h.device)
     keep = (rows[:, None] ** 2 + columns[None, :] ** 2).sqrt() <= cutoff + 1e-6
     return torch.fft.irfft2(torch.fft.rfft2(h.float()) * keep, s=(height, width)).to(h.dtype)
+
+
+@dataclass(frozen=True)
+class LowFrequency:
+    """lambda * LL(h) at inference, Shokrolahi et al. (2026).
+
+    Attributes:
+        weight: lambda; 0 switches the term off.
+        source: ``original`` takes LL of the unedited run of the same seed, which is then run along; ``current`` of h.
+        transform: LL, a function of (B, C, H, W).
+        branch: ``both`` halves of guidance, or the ``conditional`` one alone, where guidance multiplies the term; None:
+            as the vector.
+    """
+
+    weight: float = 0.0
+    source: str = "current"
+    transform: Callable[[Tensor], Tensor] | None = None
+    branch: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.source not in SOURCES:
+            raise unknown("source of the low frequencies", self.source, SOURCES)
+        if self.branch is not None and self.branch not in BRANCHES:
+            raise unknown("branch of the low frequencies", self.branch, BRANCHES)
+        if self.weight and self.transform is None:
+            raise UserError(f"frequency.weight is {self.weight} but there is no transform: use frequency=haar or none")

@@ -1,29 +1,201 @@
-"""A classifier on h guides sampling: its gradient is added to h in every step."""
+"""h-guidance: a linear classifier on h guides sampling, its gradient is added to h (Parihar et al., CVPR 2024)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.added import low_frequencies
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.h_classifier import LinearClassifier
-from hspace_exp.methods.steering import Steering, Strength, Window, no_hooks, targets_of
+from hspace_exp.methods.base import Application
+from hspace_exp.methods.steering import Steering, low_frequencies, no_hooks, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
-from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
+from hspace_exp.training.h_states import exclusive, h_of_runs, neutral_of, runs_within
+from hspace_exp.training.task import Task, passes
+
+log = logging.getLogger(__name__)
+
+_HELD_OUT = 4  # every so many-th run is kept for the accuracy
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """log p(k | h, t) = log_softmax_k((<w_k, h> / scale_t + bias_kt) / temperature).
+
+    Attributes:
+        weights: (K, C, H, W) w.
+        scale: (T,) of h at each of T evenly spaced shares of the schedule, the first one at its start.
+        bias: (K, T).
+        temperature: above 1 probabilities are milder than the training data make them.
+    """
+
+    weights: Tensor
+    scale: Tensor
+    bias: Tensor
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
+        """From concept files."""
+        for concept in concepts:
+            if "classifier" not in concept.hyperparameters:
+                raise UserError(
+                    f"concept {concept.name!r} is no class of a classifier: train it with method=h_guidance"
+                )
+        parts = [concept.hyperparameters["classifier"] for concept in concepts]
+        weights = torch.stack([concept.vector for concept in concepts])
+        bias = torch.tensor([part["bias"] for part in parts])
+        return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device), temperature)
+
+    def at(self, done: float) -> int:
+        """Which of the T noise levels the step after the share ``done`` of the schedule has, or comes closest to."""
+        return min(round(done * len(self.scale)), len(self.scale) - 1)
+
+    def log_probabilities(self, h: Tensor, level: int) -> Tensor:
+        """(B, K) of h (B, C, H, W) at a noise level."""
+        products = torch.einsum("bchw,kchw->bk", h, self.weights)
+        return ((products / self.scale[level] + self.bias[:, level]) / self.temperature).log_softmax(1)
+
+    def gradient(self, h: Tensor, level: int, target: Tensor) -> Tensor:
+        """(B, C, H, W) gradient of log p(target | h, t) by h: (w_y - sum_k p_k w_k) / (scale_t * temperature).
+
+        Args:
+            h: (B, C, H, W).
+            level: of noise.
+            target: (B,) classes y.
+        """
+        mean = torch.einsum("bk,kchw->bchw", self.log_probabilities(h, level).exp(), self.weights)
+        return (self.weights[target] - mean) / (self.scale[level] * self.temperature)
+
+
+@dataclass(frozen=True)
+class HClassifier:
+    """Learns the classifier that h-guidance follows, from runs that show each concept; no gradient through the U-Net.
+
+    After Parihar et al., "Balancing Act" (CVPR 2024). From the paper and its released code: a linear layer on h, the
+    timestep known to it (there one layer a step), trained on h of images of known attribute. Our reading: the images
+    are the positive runs' own states, seen under the neutral prompt so that the text does not tell the answer; as one
+    vector serves all timesteps, all steps share w, and h is centred and scaled in each; ridge and L-BFGS, so that the
+    result is the one minimum. The file of a concept holds its w, and in ``classifier`` the scale and bias of each step.
+
+    Attributes:
+        ridge: half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one.
+        states: of each concept's runs, at most.
+        iterations: of L-BFGS, at most.
+    """
+
+    ridge: float = 1e-3
+    states: int = 4096
+    iterations: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.ridge <= 0:
+            raise UserError(f"expected a ridge above 0, got {self.ridge}: without it there is no one solution")
+        if self.states < 2 or self.iterations < 1:
+            given = f"{self.states} and {self.iterations}"
+            raise UserError(f"expected states of at least 2 and iterations of at least 1, got {given}")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Runs that show the concepts."""
+        return frozenset({"positive"})
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """None: learnt from the concepts' own prompts."""
+        return ()
+
+    def learn(self, task: Task) -> dict[str, Concept]:
+        """One classifier for each attribute."""
+        learnt: dict[str, Concept] = {}
+        for names in exclusive(task).values():
+            neutral = neutral_of(task.prompts, names)
+            h = []
+            for name in names:
+                runs = task.runs[name, "positive"]
+                h.append(h_of_runs(task.backbone, runs, neutral, runs_within(self.states, runs), f"h of {name!r}"))
+            classes = torch.stack(h)
+            held_out = torch.arange(classes.shape[1]) % _HELD_OUT == _HELD_OUT - 1
+            classifier = fit(classes[:, ~held_out], self.ridge, self.iterations)
+            right = accuracy(classifier, classes[:, held_out]) if held_out.any() else None
+            log.info("classifier of %s: %s right on runs held out", ", ".join(names), right)
+            for k, name in enumerate(names):
+                levels = {"scale": classifier.scale.tolist(), "bias": classifier.bias[k].tolist()}
+                cost = passes(classes.shape[1] * classes.shape[2])
+                noted = {"classifier": levels, "accuracy_held_out": right, "unet_evaluations": cost}
+                learnt[name] = task.concept(name, classifier.weights[k], None, **noted)
+        return learnt
+
+
+def fit(h: Tensor, ridge: float, iterations: int) -> LinearClassifier:
+    """The classifier of least cross-entropy + ridge / 2 ||w||^2.
+
+    Args:
+        h: (K, N, T, C, H, W) of N runs that show each of K classes, at T noise levels.
+        ridge: see ``HClassifier``.
+        iterations: of L-BFGS, at most.
+    """
+    classes, _, levels = h.shape[:3]
+    size = h[0, 0, 0].numel()
+    centre = h.mean((0, 1))
+    centred = h - centre
+    scale = centred.square().mean((0, 1, 3, 4, 5)).sqrt()
+    rows = (centred / (scale * size**0.5)[:, None, None, None]).flatten(3).flatten(0, 2)
+    target = torch.arange(classes).repeat_interleave(len(rows) // classes)
+    weights, bias = torch.zeros(classes, size, requires_grad=True), torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights, bias],
+        max_iter=iterations,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(rows @ weights.T + bias, target) + ridge / 2 * weights.square().sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    found = weights.detach() / size**0.5
+    offset = found @ centre.flatten(1).T / scale
+    shape = (classes, *h.shape[3:])
+    return LinearClassifier(found.reshape(shape), scale, bias.detach()[:, None].expand(-1, levels) - offset)
+
+
+def accuracy(classifier: LinearClassifier, h: Tensor) -> float:
+    """Share of states (K, N, T, C, H, W) whose class is the likeliest."""
+    right = [
+        classifier.log_probabilities(h[k, :, level], level).argmax(1) == k
+        for k in range(h.shape[0])
+        for level in range(h.shape[2])
+    ]
+    return round(torch.cat(right).double().mean().item(), 4)
 
 
 @dataclass(frozen=True)
 class HGuidance:
-    """Settings beside the method's strength, branch and window.
+    """h' = h + s * r_t^2 * grad_h log p(y | h, t), r_t the usual distance of h from its mean at that noise level.
+
+    So s is the step in coordinates in which h has length one.
+
+    After Parihar et al., "Balancing Act" (CVPR 2024). From the paper and its released code: gradients of a classifier
+    on h with respect to h, added to h in every step to both halves of guidance, each half with its own; for a batch
+    whose predicted classes should follow a distribution, or for a class that each sample is given. Here every image
+    has its target, so it is the form by sample. Our reading: the gradient is that of log p, which fades as the class is
+    reached (for samples the released code follows the logit, for batches tempered probabilities, as here), and r_t,
+    with which s means the same at all steps and for all models.
 
     Attributes:
         temperature: of the probabilities; 8 as released. A classifier of thousands of dimensions is soon sure of
@@ -39,7 +211,7 @@ class HGuidance:
 
     @property
     def keeps(self) -> bool:
-        """Nothing is held fast."""
+        """Nothing is held."""
         return False
 
     @property
@@ -47,75 +219,35 @@ class HGuidance:
         """The classes of one classifier exclude each other."""
         return False
 
-    def make(
-        self,
-        method: Method,
-        prompts: Concepts,
-        concepts: Mapping[str, Concept],
-        others: Mapping[str, Mapping[str, Concept]],
-        frequency: LowFrequency,
-    ) -> HGuidanceEdit:
-        """The edit, see ``MakeEdit``."""
-        window = Window(*method.window)
-        return HGuidanceEdit(concepts, method.strengths(concepts), method.branch, frequency, window, self.temperature)
-
-
-@dataclass(frozen=True)
-class HGuidanceEdit:
-    """h' = h + s * r_t^2 * grad_h log p(y | h, t), r_t the usual distance of h from its mean at that noise level.
-
-    So s is the step in coordinates in which h has length one.
-
-    After Parihar et al., "Balancing Act" (CVPR 2024). From the paper and its released code: gradients of a classifier
-    on h with respect to h, added to h in every step to both halves of guidance, each half with its own; for a batch
-    whose predicted classes should follow a distribution, or for a class that each sample is given. Here every image
-    has its target, so it is the form by sample. Our reading: the gradient is that of log p, which fades as the class is
-    reached (for samples the released code follows the logit, for batches tempered probabilities, as here), and r_t,
-    with which s means the same at all steps and for all models.
-
-    Attributes:
-        concepts: the classes, by name.
-        strength: s, one number or one a concept.
-        branch: ``both`` halves of guidance or the ``conditional`` one.
-        frequency: the low-frequency term.
-        window: the steps in which the edit acts.
-        temperature: see ``HGuidance``.
-    """
-
-    concepts: Mapping[str, Concept]
-    strength: Strength
-    branch: str
-    frequency: LowFrequency = field(default_factory=LowFrequency)
-    window: Window = field(default_factory=Window)
-    temperature: float = 1.0
-
-    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``."""
-        classifier = LinearClassifier.of(list(self.concepts.values()), backbone.device, self.temperature)
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``, see ``Editor``; the concepts are the classes."""
+        a, device = application, backbone.device
+        classifier = LinearClassifier.of(list(a.concepts.values()), device, self.temperature)
         square = classifier.scale.square() * classifier.weights[0].numel()  # r_t^2
-        names = list(self.concepts)
-        vectors = {name: concept.vector for name, concept in self.concepts.items()}
-        asked = targets_of(items, vectors, self.strength, backbone.device)
-        target = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=backbone.device)
-        term = low_frequencies(self.frequency, self.branch, self.window, backbone, items, guided)
+        names = list(a.concepts)
+        vectors = {name: concept.vector for name, concept in a.concepts.items()}
+        asked = targets_of(items, vectors, a.strength, device)
+        target = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
+        term = low_frequencies(a.frequency, a.branch, a.window, backbone, items, guided)
         samples = (2 if term.paired else 1) * len(items)
-        rows = own_rows(len(items), samples, guided, self.branch).to(backbone.device)
+        rows = own_rows(len(items), samples, guided, a.branch).to(device)
+        repeats = len(rows) // len(items)
 
-        def pushed(level: int) -> Callable[[Tensor], Tensor]:
-            def push(h: Tensor) -> Tensor:
-                size = asked.strength * square[level]
-                own, repeats = h[rows].float(), len(rows) // len(items)
-                step = size.repeat(repeats)[:, None, None, None] * classifier.gradient(
-                    own, level, target.repeat(repeats)
-                )
-                return h.index_add(0, rows, step.to(h.dtype))
+        def step(level: int) -> Callable[[Tensor], Tensor]:
+            def add(h: Tensor) -> Tensor:
+                size = (asked.strength * square[level]).repeat(repeats)[:, None, None, None]
+                addition = size * classifier.gradient(h[rows].float(), level, target.repeat(repeats))
+                return h.index_add(0, rows, addition.to(h.dtype))
 
-            return push
+            return add
+
+        @contextmanager
+        def inside(done: float) -> Iterator[None]:
+            with edit_hspace(backbone.unet, step(classifier.at(done))), term.hooks(done):
+                yield
 
         def hooks(done: float) -> AbstractContextManager[object]:
-            if done not in self.window:
-                return no_hooks(done)
-            return _entered(edit_hspace(backbone.unet, pushed(classifier.at(done))), term.hooks(done))
+            return inside(done) if done in a.window else no_hooks(done)
 
         return Steering(hooks, term.paired)
 
@@ -133,11 +265,3 @@ def own_rows(count: int, samples: int, guided: bool, branch: str) -> Tensor:
     if not guided:
         return last
     return torch.cat([last, last + samples]) if branch == "both" else last + samples
-
-
-@contextmanager
-def _entered(*contexts: AbstractContextManager[object]) -> Iterator[None]:
-    with ExitStack() as hooks:
-        for context in contexts:
-            hooks.enter_context(context)
-        yield

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from hspace_exp.concepts.concept import Concept
-from hspace_exp.methods.added import low_frequencies
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.steering import Steering, Window, check_targets
+from hspace_exp.methods.base import Application
+from hspace_exp.methods.steering import Steering, check_targets, low_frequencies
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
@@ -17,11 +15,15 @@ from hspace_exp.prompts.wording import with_word
 
 @dataclass(frozen=True)
 class AttributeWord:
-    """Settings: there are none; the words are those of the attribute."""
+    """A batch's prompts with the attribute's word ("a photo of a female nurse"), from the same noise.
+
+    The word holds for all steps; a low-frequency term acts in the method's window. There are no settings: the words are
+    those of the attribute.
+    """
 
     @property
     def keeps(self) -> bool:
-        """Nothing is held fast."""
+        """Nothing is held."""
         return False
 
     @property
@@ -29,43 +31,22 @@ class AttributeWord:
         """Several words can stand before a profession."""
         return True
 
-    def make(
-        self,
-        method: Method,
-        prompts: Concepts,
-        concepts: Mapping[str, Concept],
-        others: Mapping[str, Mapping[str, Concept]],
-        frequency: LowFrequency,
-    ) -> AttributeWordEdit:
-        """The edit, see ``MakeEdit``; ``adjective`` of a concept, or else its ``words``, go into the prompt."""
-        words = {name: some.adjective or some.words for name, some in prompts.items()}
-        return AttributeWordEdit(words, method.branch, frequency, Window(*method.window))
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``, see ``Editor``."""
+        a = application
+        term = low_frequencies(a.frequency, a.branch, a.window, backbone, items, guided)
+        return replace(term, prompts=[prompt_with_words(item, a.prompts) for item in items])
 
 
-@dataclass(frozen=True)
-class AttributeWordEdit:
-    """A batch's prompts with the attribute word, from the same noise.
+def prompt_with_words(item: Item, prompts: Concepts) -> str:
+    """The item's prompt with the words of its target; the first part's stands next to the profession.
 
-    Attributes:
-        words: concept → the word that stands before the profession.
-        branch: of the low-frequency term, where it names none of its own.
-        frequency: the low-frequency term.
-        window: the steps in which that term acts; the prompt holds for all.
+    Args:
+        item: with its ``target``.
+        prompts: concept → its prompts, of which the ``adjective``, or else the ``words``, are taken.
     """
-
-    words: Mapping[str, str]
-    branch: str
-    frequency: LowFrequency = field(default_factory=LowFrequency)
-    window: Window = field(default_factory=Window)
-
-    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``."""
-        term = low_frequencies(self.frequency, self.branch, self.window, backbone, items, guided)
-        return replace(term, prompts=[self.prompt(item) for item in items])
-
-    def prompt(self, item: Item) -> str:
-        """The item's prompt with the words of its target; the first part's stands next to the profession."""
-        check_targets([item], self.words)
-        if not item.target:
-            return item.prompt
-        return with_word(item.prompt, item.profession, " ".join(self.words[name] for name in reversed(item.parts)))
+    check_targets([item], prompts)
+    if not item.target:
+        return item.prompt
+    words = [prompts[name].adjective or prompts[name].words for name in reversed(item.parts)]
+    return with_word(item.prompt, item.profession, " ".join(words))

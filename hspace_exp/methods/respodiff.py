@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.losses import denoising_loss
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy, denoising_loss
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
@@ -47,8 +46,8 @@ class ConceptAndNeutral:
             raise UserError(f"expected weight and rate of at least 0, got {self.weight} and {self.rate}")
 
     @property
-    def taught(self) -> bool:
-        """By the frozen model."""
+    def targets_from_model(self) -> bool:
+        """The target of c is the frozen model's prediction."""
         return True
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
@@ -56,8 +55,8 @@ class ConceptAndNeutral:
         concept, neutral = self._split(vectors, 1)
         with torch.no_grad():
             kept = batch.predict(backbone, HEdit())
-        wanted = batch.wanted(backbone, "score_matching")
-        brings = denoising_loss(batch.predict(backbone, HEdit(vector=concept)), wanted)
+        guided = batch.model_target(backbone)
+        brings = denoising_loss(batch.predict(backbone, HEdit(vector=concept)), guided)
         keeps = denoising_loss(batch.predict(backbone, HEdit(vector=concept.detach() + neutral)), kept)
         return brings + self.weight * keeps
 

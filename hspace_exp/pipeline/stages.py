@@ -24,13 +24,12 @@ from hspace_exp.io.locks import FOLDER, alone
 from hspace_exp.masks import ImageMaker
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
-from hspace_exp.methods.added import make_edit
+from hspace_exp.methods.learning import RUNS
 from hspace_exp.methods.steering import Edit
 from hspace_exp.pipeline.job import Job
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
 from hspace_exp.training.loop import finished
-from hspace_exp.training.on_policy import RUNS
 from hspace_exp.training.task import Task
 from hspace_exp.training.trajectories import Trajectories, sample_trajectories
 
@@ -188,7 +187,7 @@ def edit_of(job: Job, concepts: Mapping[str, Concept]) -> Edit:
     """How the method's concepts enter h."""
     for concept in concepts.values():
         concept.check(job.backbone)
-    return make_edit(job.method, job.frequency, job.prompts, job.keep, concepts)
+    return job.method.apply(job.prompts, concepts, job.keep, job.frequency)
 
 
 def make_images(job: Job, concepts: Mapping[str, Concept] | None) -> Path:

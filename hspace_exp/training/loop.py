@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import Training
+from hspace_exp.methods.learning import Training
 from hspace_exp.prompts.subjects import wordings
 from hspace_exp.training.module import ConceptModule, Steps
 from hspace_exp.training.noised import NoisedImages
@@ -54,7 +54,7 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
         training: how.
     """
     examples = _examples(task, training)
-    steps = task.steps * training.pace
+    steps = task.steps * training.steps_multiplier
     module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
     _fit(module, steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
     names = module.names
@@ -113,7 +113,7 @@ def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, in
     """
     rows = steps * training.batch_size
     without, with_gradient = training.objective.passes
-    teacher = 1 if training.objective.taught and training.on_policy is None else 0
+    teacher = 1 if training.objective.targets_from_model and training.on_policy is None else 0
     return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
-from hspace_exp.methods.base import Training
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy, Training
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.training.rows_at_once import losses_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.io.seeding import generator
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.prompts.attributes import Concepts

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.split import Encoded, encode
@@ -20,36 +19,8 @@ from hspace_exp.prompts.subjects import Wordings, wordings
 from hspace_exp.training.rows_at_once import rows_without_gradient
 from hspace_exp.training.trajectories import Trajectories
 
-RUNS = ("neutral", "positive")
 # The share of free memory that the first halves may take: the rest is for the training step.
 KEPT_SHARE = 1 / 3
-
-
-@dataclass(frozen=True)
-class OnPolicy:
-    """Settings: which runs states come from.
-
-    Attributes:
-        runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
-        subjects: of these prompts, in turn, see ``wordings``: what else than a person is to show the concept, e.g. some
-            professions. Empty: the concept's own prompts.
-        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
-            and at most a third of what a GPU has free.
-        teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
-    """
-
-    runs: Sequence[str] = RUNS
-    subjects: Sequence[str] = ()
-    kept_bytes: int = 4 * 2**30
-    teacher_guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse unknown runs."""
-        for run in self.runs:
-            if run not in RUNS:
-                raise unknown("run (method.training.on_policy.runs)", run, RUNS)
-        if not self.runs:
-            raise UserError(f"method.training.on_policy.runs is empty: name at least one of {', '.join(RUNS)}")
 
 
 class OnPolicyStates:

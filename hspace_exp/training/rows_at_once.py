@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy
 from hspace_exp.models.backbone import Backbone
 
 _WITHOUT_GRADIENT, _OF_A_SMALL_UNET_ON_A_GPU = 64, 512

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hspace_exp.methods.h_guidance import HGuidanceEdit
+from hspace_exp.methods.base import Application
+from hspace_exp.methods.h_guidance import HGuidance
 from hspace_exp.methods.steering import Steering
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "h_space_comparison" / "choose_strength.py"
@@ -25,13 +26,13 @@ def test_strengths_are_tried_on_validation_images_with_the_methods_own_edit(
     assert cli(*training).code == 0
     options = ["--strengths", "0", "5", "--images", "2", "--device", "cpu", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(run_dir), *options, "--set", "method.branch=conditional"])
-    honest, seen = HGuidanceEdit.__call__, []
+    honest, seen = HGuidance.steer, []
 
-    def spied(self: HGuidanceEdit, *given: Any) -> Steering:
-        seen.append((tuple(dict(self.strength).items()), self.branch))
-        return honest(self, *given)
+    def spied(self: HGuidance, application: Application, *given: Any) -> Steering:
+        seen.append((tuple(dict(application.strength).items()), application.branch))  # type: ignore[call-overload]
+        return honest(self, application, *given)
 
-    monkeypatch.setattr(HGuidanceEdit, "__call__", spied)
+    monkeypatch.setattr(HGuidance, "steer", spied)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     found = json.loads(out.read_text())
     assert (found["method"], found["image_seed"], found["set"]) == ("h_guidance", 1, ["method.branch=conditional"])

@@ -17,7 +17,7 @@ from PIL import Image
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
-from hspace_exp.methods.objectives import Localised
+from hspace_exp.methods.lwim import Localised
 from hspace_exp.results.record import differences, read_record
 
 Cli = Callable[..., Any]

@@ -12,10 +12,11 @@ from benchmarks.reference_inference import ReleasedInference, low_frequencies
 from benchmarks.references import DiscoveringStep, Loop, ReleasedStep
 from benchmarks.sections.generation import edited, plain_pipeline
 from hspace_exp.errors import UserError
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import haar_lowpass
-from hspace_exp.methods.objectives import Denoising, Noisy, ScoreMatching
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.learning import Noisy
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.sdid import Denoising
+from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import Backbone
 
 STEPS = 2

@@ -9,9 +9,8 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import claim, generate, sample_chunk
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler

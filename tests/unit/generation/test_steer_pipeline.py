@@ -17,8 +17,7 @@ from torch import Tensor
 
 from hspace_exp import Concept, steer
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.frequency import fft_lowpass, haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.steering import Window
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace

@@ -11,15 +11,16 @@ from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.seeding import initial_noise
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.frequency import haar_lowpass
-from hspace_exp.methods.prompt import AttributeWord, AttributeWordEdit
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.prompt import AttributeWord, prompt_with_words
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item, plan
 
+METHOD = Method("prompt", 1.0, "both", edit=AttributeWord())
 SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=4)
 PROMPTS = {
     "female": ConceptPrompts(positive="a photo of a woman", neutral="", words="woman", adjective="female"),
@@ -34,10 +35,9 @@ def test_every_template_takes_every_word(name: str, attribute: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"prompts={name}", f"attribute={attribute}"])
     concepts = {str(k): ConceptPrompts.of(v) for k, v in config.attribute.concepts.items()}
-    edit = AttributeWord().make(Method("prompt", 1.0, "both", edit=AttributeWord()), concepts, {}, {}, LowFrequency())
     templates = list(config.prompts.templates)
     for item in plan(list(config.prompts.professions), templates, len(templates), list(concepts)):
-        words, before = edit.prompt(item).split(), item.prompt.split()
+        words, before = prompt_with_words(item, concepts).split(), item.prompt.split()
         assert len(words) == len(before) + 1
         for article, noun in pairwise(words):
             if article in ("a", "an"):
@@ -45,16 +45,15 @@ def test_every_template_takes_every_word(name: str, attribute: str) -> None:
 
 
 def test_gender_takes_its_adjective_and_others_their_words() -> None:
-    edit = AttributeWord().make(Method("prompt", 1.0, "both", edit=AttributeWord()), PROMPTS, {}, {}, LowFrequency())
-    assert edit.words == {"female": "female", "old": "old"}
-    assert edit.prompt(Item("a photo of a nurse", "nurse", 0, "")) == "a photo of a nurse"
+    found = [prompt_with_words(Item("a photo of a nurse", "nurse", 0, name), PROMPTS) for name in ("female", "old", "")]
+    assert found == ["a photo of a female nurse", "a photo of an old nurse", "a photo of a nurse"]
     with pytest.raises(UserError, match="Did you mean 'old'"):
-        edit.prompt(Item("a photo of a nurse", "nurse", 0, "olt"))
+        prompt_with_words(Item("a photo of a nurse", "nurse", 0, "olt"), PROMPTS)
 
 
 def test_images_are_those_of_the_worded_prompt_from_the_same_noise(tiny_backbone: Backbone) -> None:
     item = Item("a photo of a nurse", "nurse", 3, "old")
-    edit = AttributeWordEdit({"old": "old"}, "both")
+    edit = METHOD.apply(PROMPTS, {})
     edited = sample_chunk(tiny_backbone, SAMPLING, [item, Item(item.prompt, "nurse", 4)], 0, edit)
     plain = sample_chunk(tiny_backbone, SAMPLING, [item, Item(item.prompt, "nurse", 4)], 0, None)
     noise = initial_noise(item.prompt, item.seed_index, tiny_backbone.latent_shape, 0)[None]
@@ -69,7 +68,7 @@ def test_low_frequencies_of_the_unedited_run_can_be_added(tiny_backbone: Backbon
     item = Item("a photo of a nurse", "nurse", 3, "old")
     term = LowFrequency(0.5, "original", haar_lowpass)
     without, with_term = (
-        sample_chunk(tiny_backbone, SAMPLING, [item], 0, AttributeWordEdit({"old": "old"}, "both", frequency))
+        sample_chunk(tiny_backbone, SAMPLING, [item], 0, METHOD.apply(PROMPTS, {}, frequency=frequency))
         for frequency in (LowFrequency(), term)
     )
     assert (without - with_term).abs().max() > 1e-3

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.focused import Focus, FocusedEdit
+from hspace_exp.methods.base import Application, Method
+from hspace_exp.methods.focused import Focus, Presence
+from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.h_guidance import HGuidance
-from hspace_exp.methods.presence import Presence
-from hspace_exp.methods.prompt import AttributeWord, AttributeWordEdit
-from hspace_exp.methods.steering import Edit, targets_of, within
+from hspace_exp.methods.prompt import AttributeWord, prompt_with_words
+from hspace_exp.methods.steering import AddedVector, Edit, targets_of, within
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 GROUPS = {"gender": ("female", "male"), "skin_tone": ("light", "dark")}
-WORDS = {
-    "female": ("a photo of a woman", "woman"),
-    "male": ("a photo of a man", "man"),
-    "light": ("a photo of a light skinned person", "light"),
-    "dark": ("a photo of a dark skinned person", "dark"),
+PROMPTS = {
+    "female": ConceptPrompts("a photo of a woman", words="woman", adjective="female"),
+    "male": ConceptPrompts("a photo of a man", words="man", adjective="male"),
+    "light": ConceptPrompts("a photo of a light skinned person", words="light"),
+    "dark": ConceptPrompts("a photo of a dark skinned person", words="dark", adjective="dark-skinned"),
+    "old": ConceptPrompts("a photo of an old person", words="old"),
 }
 
 
@@ -51,11 +54,14 @@ def added(backbone: Backbone, strength: float | dict[str, float], *groups: str) 
     return AddedVector(vectors, strength, "conditional")
 
 
-def focused(backbone: Backbone, strength: float | dict[str, float], *groups: str, **parts: object) -> FocusedEdit:
+def application(backbone: Backbone, strength: float | dict[str, float], *groups: str) -> Application:
     own = concepts(backbone, *groups)
-    words = {name: WORDS[name] for name in own}
+    return Application({name: PROMPTS[name] for name in own}, own, strength, "conditional")
+
+
+def focused(backbone: Backbone, strength: float | dict[str, float], *groups: str, **parts: object) -> Edit:
     focus = Focus(**{"gate": None, "keep": 0.0, **parts})  # type: ignore[arg-type]
-    return FocusedEdit(own, {}, words, strength, "conditional", focus)
+    return partial(focus.steer, application(backbone, strength, *groups))
 
 
 def images(backbone: Backbone, edit: Edit | None, *targets: str) -> torch.Tensor:
@@ -101,32 +107,31 @@ def test_within_leaves_one_part() -> None:
 
 
 def test_each_part_of_a_focused_composition_has_the_need_of_its_own_attribute(tiny_backbone: Backbone) -> None:
-    edit = focused(tiny_backbone, 2.0, "gender", "skin_tone", hold=None)
     wanted = items("female+dark", "male+light")
-    h = torch.randn(4, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(5))
+    h = torch.randn(2, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(5))
     own = concepts(tiny_backbone, "gender", "skin_tone")
     expected = torch.zeros(2, *tiny_backbone.h_shape)
     for names in GROUPS.values():
-        there = Presence.of([own[name] for name in names], torch.device("cpu"))(h[:2])
+        there = Presence.of([own[name] for name in names], torch.device("cpu"))(h)
         for row, item in enumerate(wanted):
             name = next(name for name in item.parts if name in names)
             need = min(1.0, 2 * (1 - there[row, names.index(name)].item()))
             expected[row] += need * 2.0 * own[name].vector
-    found = edit._fields(wanted, torch.device("cpu"))(h)
-    torch.testing.assert_close(found[2:], expected)
-    assert found[:2].abs().max() == 0
+    of = application(tiny_backbone, 2.0, "gender", "skin_tone")
+    _, found = Focus(keep=0.0).additions(of, wanted, torch.device("cpu"))(h)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_gate_of_a_focused_composition_looks_for_the_words_of_all_groups(tiny_backbone: Backbone) -> None:
-    gate = focused(tiny_backbone, 1.0, "gender", "skin_tone", gate=0.3).open_gate(tiny_backbone, 1, 2)
+    of = application(tiny_backbone, 1.0, "gender", "skin_tone")
+    gate = Focus(gate=0.3).open_gate(of, tiny_backbone, range(2, 3))
     assert gate is not None
     assert len(gate.states) == 4
 
 
 def test_words_of_a_composition_stand_before_the_profession() -> None:
-    edit = AttributeWordEdit({"female": "female", "old": "old", "dark": "dark-skinned"}, "both")
-    assert edit.prompt(items("female+dark")[0]) == "a photo of a dark-skinned female nurse"
-    assert edit.prompt(items("female+old")[0]) == "a photo of an old female nurse"
+    found = [prompt_with_words(items(target)[0], PROMPTS) for target in ("female+dark", "female+old")]
+    assert found == ["a photo of a dark-skinned female nurse", "a photo of an old female nurse"]
 
 
 def test_methods_say_whether_they_compose() -> None:
@@ -139,10 +144,8 @@ def test_methods_say_whether_they_compose() -> None:
 
 
 def test_low_frequencies_of_a_composition_without_vectors(tiny_backbone: Backbone) -> None:
-    words = {"female": "female", "dark": "dark"}
-    frequency = LowFrequency(0.5, "current", lambda h: h)
-    edit = AttributeWordEdit(words, "both", frequency)
-    without = AttributeWordEdit(words, "both")
-    shown = [images(tiny_backbone, one, "female+dark", "") for one in (edit, without)]
+    method = Method("prompt", 1.0, "both", edit=AttributeWord())
+    terms = (LowFrequency(0.5, "current", lambda h: h), None)
+    shown = [images(tiny_backbone, method.apply(PROMPTS, {}, frequency=term), "female+dark", "") for term in terms]
     assert (shown[0][0] - shown[1][0]).abs().max() > 1e-4
     torch.testing.assert_close(shown[0][1], shown[1][1], rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -8,11 +9,9 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
-from hspace_exp.methods.added import AddedVector
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.focused import Focus, FocusedEdit
-from hspace_exp.methods.presence import Presence
-from hspace_exp.methods.steering import Window, strength_of, targets_of
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.focused import Focus, Presence
+from hspace_exp.methods.steering import AddedVector, Edit, Window, strength_of, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
@@ -42,13 +41,12 @@ def concepts(backbone: Backbone, *names: str) -> dict[str, Concept]:
     return made
 
 
-def focused(backbone: Backbone, strength: float = 3.0, window: Window | None = None, **parts: object) -> FocusedEdit:
+def focused(backbone: Backbone, strength: float = 3.0, window: tuple[float, float] = (0, 1), **parts: object) -> Edit:
     off: dict[str, object] = {"gate": None, "hold": None, "adaptive": False, "keep": 0.0}
     focus = Focus(**{**off, **parts})  # type: ignore[arg-type]
-    others = {"age": concepts(backbone, "young", "old")}
-    own = concepts(backbone, "female", "male")
-    words = {name: (some.positive, some.words) for name, some in PROMPTS.items()}
-    return FocusedEdit(own, others, words, strength, "conditional", focus, LowFrequency(), window or Window())
+    method = Method("focused", strength, "conditional", edit=focus, window=window)
+    keep = {"age": dict.fromkeys(("young", "old"), ConceptPrompts())}
+    return method.apply(PROMPTS, concepts(backbone, "female", "male", "young", "old"), keep)
 
 
 def images(backbone: Backbone, edit: object) -> torch.Tensor:
@@ -78,17 +76,18 @@ def test_strength_zero_changes_nothing_even_when_h_is_held(tiny_backbone: Backbo
 
 
 def test_a_fully_held_h_with_a_shut_window_is_the_unedited_run(tiny_backbone: Backbone) -> None:
-    late = focused(tiny_backbone, window=Window(0.99, 1.0), hold=1.0)
+    late = focused(tiny_backbone, window=(0.99, 1.0), hold=1.0)
     torch.testing.assert_close(images(tiny_backbone, late), images(tiny_backbone, None), rtol=1e-4, atol=1e-4)
 
 
 def test_methods_make_the_edit_with_their_own_strength_and_window(tiny_backbone: Backbone) -> None:
     method = Method("focused", {"female": 2.0, "male": 1.0}, "both", edit=Focus(), window=(0.25, 0.75))
     own = concepts(tiny_backbone, "female", "male")
-    edit = Focus().make(method, PROMPTS, own, {}, LowFrequency())
-    assert edit.strength == {"female": 2.0, "male": 1.0}
-    assert (edit.window.start, edit.window.stop, edit.branch) == (0.25, 0.75, "both")
-    assert edit.words["male"] == ("a photo of a man", "man")
+    edit = method.apply(PROMPTS, own)
+    assert isinstance(edit, partial)
+    (application,) = edit.args
+    assert application.strength == {"female": 2.0, "male": 1.0}
+    assert (application.window, application.branch) == (Window(0.25, 0.75), "both")
 
 
 def test_windows() -> None:

@@ -6,10 +6,9 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
-from hspace_exp.methods.base import LowFrequency, Method
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
-from hspace_exp.methods.foresight import ForesightEdit
-from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
@@ -42,8 +41,8 @@ def edit(
     backbone: Backbone, strength: float = 4.0, frequency: LowFrequency | None = None, stop: float = 1.0, **parts: object
 ) -> Edit:
     focus = Focus(**{"foresight": True, "release": True, "adaptive": False, "keep": 0.0, **parts})  # type: ignore[arg-type]
-    method = Method("focused", strength, "conditional", window=(0.0, stop))
-    return focus.make(method, PROMPTS, concepts(backbone), {}, frequency or LowFrequency())
+    method = Method("focused", strength, "conditional", edit=focus, window=(0.0, stop))
+    return method.apply(PROMPTS, concepts(backbone), frequency=frequency)
 
 
 def images(backbone: Backbone, steered: Edit | None, *targets: str) -> torch.Tensor:
@@ -104,6 +103,5 @@ def test_wrong_settings_and_targets_are_told(tiny_backbone: Backbone) -> None:
     with pytest.raises(UserError, match="release needs foresight"):
         Focus(release=True)
     steered = edit(tiny_backbone)
-    assert isinstance(steered, ForesightEdit)
     with pytest.raises(UserError, match="Did you mean 'female'"):
         images(tiny_backbone, steered, "femal")

@@ -8,16 +8,15 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
-from hspace_exp.methods.added import low_frequencies
-from hspace_exp.methods.base import LowFrequency, Method
-from hspace_exp.methods.frequency import haar_lowpass
-from hspace_exp.methods.h_classifier import LinearClassifier
-from hspace_exp.methods.h_guidance import HGuidance, HGuidanceEdit, own_rows
-from hspace_exp.methods.steering import Window
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier, own_rows
+from hspace_exp.methods.steering import Edit, Window, low_frequencies
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 
 SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
@@ -33,6 +32,18 @@ def concepts(tiny_backbone: Backbone) -> dict[str, Concept]:
         shape = tiny_backbone.h_shape
         made[name] = Concept(vector, name, "gender", "tiny", "r", shape, "h_guidance", hyperparameters=levels)
     return made
+
+
+def guidance(
+    concepts: dict[str, Concept],
+    strength: float,
+    branch: str,
+    temperature: float = 1.0,
+    frequency: LowFrequency | None = None,
+    window: tuple[float, float] = (0.0, 1.0),
+) -> Edit:
+    method = Method("h_guidance", strength, branch, edit=HGuidance(temperature), window=window)
+    return method.apply(dict.fromkeys(concepts, ConceptPrompts()), concepts, frequency=frequency)
 
 
 def h_of_a_step(backbone: Backbone, edit: object, done: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,7 +62,7 @@ def h_of_a_step(backbone: Backbone, edit: object, done: float) -> tuple[torch.Te
 def test_every_half_takes_a_step_along_its_own_gradient(
     tiny_backbone: Backbone, concepts: dict[str, Concept], branch: str
 ) -> None:
-    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, branch, temperature=2.0), 1 / 3)
+    before, after = h_of_a_step(tiny_backbone, guidance(concepts, 0.03, branch, 2.0), 1 / 3)
     classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device, 2.0)
     size = 0.03 * 2.0**2 * 16 * 4 * 4
     h = before[[0, 2]].clone().requires_grad_()
@@ -66,14 +77,14 @@ def test_every_half_takes_a_step_along_its_own_gradient(
 def test_the_likelihood_of_the_target_grows(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
     classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
     before, after = (
-        classifier.log_probabilities(h, 0) for h in h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.01, "both"), 0)
+        classifier.log_probabilities(h, 0) for h in h_of_a_step(tiny_backbone, guidance(concepts, 0.01, "both"), 0)
     )
     assert (after[[0, 2], 1] > before[[0, 2], 1]).all()
 
 
 def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
     term = LowFrequency(0.5, "original", haar_lowpass)
-    before, after = h_of_a_step(tiny_backbone, HGuidanceEdit(concepts, 0.03, "conditional", term), 0.0)
+    before, after = h_of_a_step(tiny_backbone, guidance(concepts, 0.03, "conditional", frequency=term), 0.0)
     alone = low_frequencies(term, "conditional", Window(), tiny_backbone, ITEMS, True)
     assert alone.paired
     # rows: unconditional of unedited and edited samples, then the conditional ones
@@ -87,12 +98,12 @@ def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Co
 def test_outside_the_window_nothing_happens_and_strength_zero_is_the_unedited_model(
     tiny_backbone: Backbone, concepts: dict[str, Concept]
 ) -> None:
-    late = HGuidanceEdit(concepts, 0.03, "both", window=Window(0.5, 1.0))(tiny_backbone, ITEMS, True)
+    late = guidance(concepts, 0.03, "both", window=(0.5, 1.0))(tiny_backbone, ITEMS, True)
     assert isinstance(late.hooks(0.0), nullcontext)
     plain = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, None)
-    zero = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.0, "both"))
+    zero = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, guidance(concepts, 0.0, "both"))
     torch.testing.assert_close(zero, plain)
-    moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, HGuidanceEdit(concepts, 0.1, "both"))
+    moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, guidance(concepts, 0.1, "both"))
     assert (moved[0] - plain[0]).abs().max() > 1e-3
     torch.testing.assert_close(moved[1], plain[1], rtol=1e-4, atol=1e-4)
 
@@ -104,12 +115,16 @@ def test_rows_of_the_edited_samples() -> None:
     assert own_rows(2, 2, False, "conditional").tolist() == [0, 1]
 
 
-def test_the_method_gives_its_own_settings(concepts: dict[str, Concept]) -> None:
-    method = Method("h_guidance", {"female": 2.0, "male": 1.0}, "both", edit=HGuidance(), window=(0.2, 0.8))
-    edit = HGuidance().make(method, {}, concepts, {}, LowFrequency())
-    assert edit.strength == {"female": 2.0, "male": 1.0}
-    assert (edit.window.start, edit.window.stop) == (0.2, 0.8)
-    assert edit.temperature == 8.0
-    assert not method.keeps
+def test_each_concept_has_its_own_strength(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
+    moved = []
+    for strength in ({"female": 9.0, "male": 0.02}, 0.02):
+        before, after = h_of_a_step(tiny_backbone, guidance(concepts, strength, "both"), 0.0)  # type: ignore[arg-type]
+        moved.append(after - before)
+    assert torch.equal(moved[0], moved[1])  # a male nurse is asked for
+
+
+def test_settings() -> None:
+    assert HGuidance().temperature == 8.0
+    assert not Method("h_guidance", 1.0, "both", edit=HGuidance()).keeps
     with pytest.raises(UserError, match="temperature"):
         HGuidance(0.0)

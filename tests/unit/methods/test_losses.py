@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.losses import attenuation, attribute_weight, denoising_loss
+from hspace_exp.methods.learning import denoising_loss
+from hspace_exp.methods.lwim import W, m
 
 
 def test_denoising_loss_is_the_weighted_mean_square_of_each_row() -> None:
@@ -21,24 +22,24 @@ def test_denoising_loss_is_the_weighted_mean_square_of_each_row() -> None:
 
 def test_an_empty_map_leaves_the_plain_loss() -> None:
     prediction, target = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    weight = attribute_weight(torch.zeros(2, 1, 8, 8), 0.4)
+    weight = W(torch.zeros(2, 1, 8, 8), 0.4)
     assert torch.equal(denoising_loss(prediction, target, weight), denoising_loss(prediction, target))
 
 
 def test_weight_is_one_plus_beta_times_the_map() -> None:
-    torch.testing.assert_close(attribute_weight(torch.tensor([0.0, 0.5, 1.0]), 0.4), torch.tensor([1.0, 1.2, 1.4]))
+    torch.testing.assert_close(W(torch.tensor([0.0, 0.5, 1.0]), 0.4), torch.tensor([1.0, 1.2, 1.4]))
     with pytest.raises(UserError, match="beta"):
-        attribute_weight(torch.zeros(1), -0.1)
+        W(torch.zeros(1), -0.1)
 
 
 @given(st.floats(0.5, 50))
 def test_attenuation_goes_from_one_to_zero_and_is_symmetric(sharpness: float) -> None:
     x = torch.linspace(0, 1, 21, dtype=torch.float64)
-    m = attenuation(x, sharpness)
-    assert m[0].item() == pytest.approx(1, abs=1e-9)
-    assert m[-1].item() == pytest.approx(0, abs=1e-9)
-    assert (m.diff() <= 0).all()
-    torch.testing.assert_close(m + m.flip(0), torch.ones(21, dtype=torch.float64))
+    found = m(x, sharpness)
+    assert found[0].item() == pytest.approx(1, abs=1e-9)
+    assert found[-1].item() == pytest.approx(0, abs=1e-9)
+    assert (found.diff() <= 0).all()
+    torch.testing.assert_close(found + found.flip(0), torch.ones(21, dtype=torch.float64))
 
 
 def test_attenuation_follows_its_formula() -> None:
@@ -46,6 +47,6 @@ def test_attenuation_follows_its_formula() -> None:
         return 1 / (1 + np.exp(-x))
 
     expected = 1 - (logistic(10 * (0.3 - 0.5)) - logistic(-5)) / (logistic(5) - logistic(-5))
-    assert attenuation(torch.tensor([0.3], dtype=torch.float64), 10.0).item() == pytest.approx(expected)
+    assert m(torch.tensor([0.3], dtype=torch.float64), 10.0).item() == pytest.approx(expected)
     with pytest.raises(UserError, match="sharpness"):
-        attenuation(torch.zeros(1), 0)
+        m(torch.zeros(1), 0)

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import LowFrequency, Method, Training
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
-from hspace_exp.methods.frequency import haar_lowpass
-from hspace_exp.methods.objectives import Denoising, Localised, ScoreMatching
-from hspace_exp.training.on_policy import OnPolicy
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.learning import OnPolicy, Training
+from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.sdid import Denoising
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 

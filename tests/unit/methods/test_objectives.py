@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.objectives import Denoising, Localised, Noisy, ScoreMatching
+from hspace_exp.methods.learning import Noisy
+from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import Training
-from hspace_exp.methods.objectives import Noisy
+from hspace_exp.methods.learning import Noisy, OnPolicy, Training
 from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
@@ -15,7 +14,7 @@ from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule
-from hspace_exp.training.on_policy import OnPolicy, OnPolicyStates
+from hspace_exp.training.on_policy import OnPolicyStates
 from hspace_exp.training.trajectories import Trajectories, in_turn, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"

@@ -12,9 +12,12 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.digest import config_digest
-from hspace_exp.methods.base import LowFrequency
-from hspace_exp.methods.focused import Focus, FocusedEdit
-from hspace_exp.methods.objectives import Localised, Noisy, ScoreMatching
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.focused import Focus
+from hspace_exp.methods.learning import Noisy
+from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.steering import Edit
 from hspace_exp.models import backbone as backbones
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone, load_backbone
@@ -23,6 +26,7 @@ from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
+from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 
 PROMPT, WORDS = "a photo of a woman", "woman"
@@ -79,13 +83,13 @@ def learnt(backbone: Backbone, objective: Any, batch: Noisy) -> tuple[torch.Tens
     return losses.detach(), vectors.grad
 
 
-def focused(backbone: Backbone) -> FocusedEdit:
+def focused(backbone: Backbone) -> Edit:
     random = torch.Generator().manual_seed(1)
     vector, presence = (torch.randn(backbone.h_shape, generator=random) for _ in range(2))
     own = Concept(vector, "female", "gender", "m", "r", backbone.h_shape, "focused", presence=presence)
     focus = Focus(gate=0.5, hold=0.5, adaptive=False, keep=0.0)
-    words = {"female": (PROMPT, WORDS)}
-    return FocusedEdit({"female": own}, {}, words, 3.0, "conditional", focus, LowFrequency())
+    method = Method("focused", 3.0, "conditional", edit=focus)
+    return method.apply({"female": ConceptPrompts(PROMPT, words=WORDS)}, {"female": own})
 
 
 def test_predictions_edits_and_halves_are_those_of_plain_blocks(tiny_backbone: Backbone, graphs: Graphs) -> None:

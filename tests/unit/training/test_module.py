@@ -9,8 +9,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from hspace_exp.methods.base import Training
-from hspace_exp.methods.objectives import Denoising
+from hspace_exp.methods.learning import Training
+from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule, Steps

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hspace_exp.methods.objectives import Denoising, Localised, ScoreMatching
+from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts

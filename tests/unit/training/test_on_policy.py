@@ -8,7 +8,7 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import initial_noise
-from hspace_exp.methods.objectives import ScoreMatching
+from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.hspace import record_hspace

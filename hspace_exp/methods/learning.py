@@ -1,0 +1,231 @@
+"""How vectors are trained: the settings, what an objective is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.prompts import PromptEmbeds
+from hspace_exp.models.split import Encoded, decode
+from hspace_exp.training.task import Task
+
+KINDS = ("spatial", "channel")
+DECAYS = ("none", "cosine")
+RUNS = ("neutral", "positive")
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Noisy latents under the neutral prompt, B rows.
+
+    Attributes:
+        latents: (B, C, H, W) z_t.
+        timesteps: (B,) t.
+        embeds: of the neutral prompts.
+        target: (B, C, H, W) what the U-Net was trained to predict there; None where the noise is not known.
+        maps: (B, 1, S, S) attribute maps in [0, 1], where the objective needs them.
+        positive: of the prompts with the attribute.
+        words: of the attribute's words alone.
+        encoded: the first half of the U-Net at the latents, where it is kept.
+        teacher: (B, C, H, W) the frozen model's prediction under ``positive``, where it is kept.
+    """
+
+    latents: Tensor
+    timesteps: Tensor
+    embeds: PromptEmbeds
+    target: Tensor | None = None
+    maps: Tensor | None = None
+    positive: PromptEmbeds | None = None
+    words: PromptEmbeds | None = None
+    encoded: Encoded | None = None
+    teacher: Tensor | None = None
+
+    def rows(self, part: slice) -> Noisy:
+        """Some of the rows."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: _rows(some, part) for name, some in own.items() if some is not None})
+
+    def predict(self, backbone: Backbone, edit: HEdit) -> Tensor:
+        """The U-Net's prediction (B, C, H, W) with h edited."""
+        if self.encoded is not None:
+            return decode(backbone, self.encoded, edit(self.encoded.h), self.embeds)
+        with edit_hspace(backbone.unet, edit):
+            return backbone.predict(self.latents, self.timesteps, self.embeds)
+
+    def training_target(self) -> Tensor:
+        """What the U-Net was trained to predict here (B, C, H, W): the noise, or v."""
+        if self.target is None:
+            raise UserError("the loss reconstruction needs noised images: use score_matching with states on policy")
+        return self.target
+
+    def model_target(self, backbone: Backbone) -> Tensor:
+        """The frozen model's own prediction under ``positive`` (B, C, H, W)."""
+        if self.teacher is not None:
+            return self.teacher
+        if self.positive is None:
+            raise UserError("the loss score_matching needs the prompts with the attribute")
+        with torch.no_grad():
+            return backbone.predict(self.latents, self.timesteps, self.positive)
+
+
+def _rows(some: Tensor | PromptEmbeds | Encoded, part: slice) -> Any:
+    return some[part] if isinstance(some, Tensor) else some.index(part)
+
+
+class Objective(Protocol):
+    """Turns vectors and a noisy batch into one loss a row: the class that ``method.training.objective`` names.
+
+    Attributes:
+        needs_maps: whether batches need attribute maps.
+        parts: vectors that a concept is learnt as, P; they are joined along the channels.
+        passes: U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart.
+    """
+
+    needs_maps: ClassVar[bool]
+    parts: ClassVar[int]
+    passes: ClassVar[tuple[int, int]]
+
+    @property
+    def targets_from_model(self) -> bool:
+        """Whether the target is the frozen model's own prediction, see ``Noisy.model_target``."""
+
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
+
+    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """What is added at inference, (C, ...), of trained parts (P C, ...), and what is worth noting of them."""
+
+
+class OneVector:
+    """What objectives of a single vector a concept have in common; one of your own starts from here."""
+
+    needs_maps: ClassVar[bool] = False
+    parts: ClassVar[int] = 1
+    passes: ClassVar[tuple[int, int]] = (0, 1)
+
+    @property
+    def targets_from_model(self) -> bool:
+        """The target is the noise, which is known."""
+        return False
+
+    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The vector as it is."""
+        return trained, {}
+
+
+def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of W (target - prediction)^2 over each row.
+
+    Implements the loss of SDID (Li et al., 2024) for W = 1, and L_w of Shokrolahi et al. (2026) with a spatial W.
+
+    Args:
+        prediction: (B, C, H, W) output of the U-Net.
+        target: (B, C, H, W) what it should be: the noise, or v.
+        weight: (B, 1, H, W) non-negative; None is 1 everywhere.
+
+    Returns:
+        (B,) losses.
+    """
+    squared = (target - prediction).square()
+    return (squared if weight is None else weight * squared).mean((1, 2, 3))
+
+
+@dataclass(frozen=True)
+class OnPolicy:
+    """Settings: which runs states come from.
+
+    Attributes:
+        runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
+        subjects: of these prompts, in turn, see ``wordings``: what else than a person is to show the concept, e.g. some
+            professions. Empty: the concept's own prompts.
+        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
+            and at most a third of what a GPU has free.
+        teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
+    """
+
+    runs: Sequence[str] = RUNS
+    subjects: Sequence[str] = ()
+    kept_bytes: int = 4 * 2**30
+    teacher_guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse unknown runs."""
+        for run in self.runs:
+            if run not in RUNS:
+                raise unknown("run (method.training.on_policy.runs)", run, RUNS)
+        if not self.runs:
+            raise UserError(f"method.training.on_policy.runs is empty: name at least one of {', '.join(RUNS)}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How vectors are trained.
+
+    Attributes:
+        objective: the loss.
+        optimizer: makes an optimiser for a list of parameters.
+        vector: ``spatial`` (C, H, W) or ``channel`` (C, 1, 1).
+        init_std: standard deviation of the initial values; 0 starts at zero.
+        batch_size: rows a concept and step.
+        timesteps: drawn uniformly from [first, last).
+        decay: of the learning rate over the steps: ``none`` or ``cosine`` (to zero).
+        steps_multiplier: optimiser steps for each step of the budget: more where a batch is smaller than others'.
+        on_policy: learn from states of the model's own sampling runs instead of from noised images of the attribute.
+        presence: also measure the mean h of images that show the concept, which ``focused`` reads; needs ``on_policy``
+            with the positive run.
+    """
+
+    objective: Objective
+    optimizer: Callable[[list[Any]], Any]
+    vector: str = "spatial"
+    init_std: float = 0.0
+    batch_size: int = 8
+    timesteps: Sequence[int] = field(default=(0, 1000))
+    decay: str = "none"
+    on_policy: OnPolicy | None = None
+    presence: bool = False
+    steps_multiplier: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.vector not in KINDS:
+            raise unknown("kind of vector", self.vector, KINDS)
+        if self.decay not in DECAYS:
+            raise unknown("decay of the learning rate", self.decay, DECAYS)
+        if self.presence and (self.on_policy is None or "positive" not in self.on_policy.runs):
+            raise UserError("method.training.presence needs on_policy with the run positive")
+        if self.on_policy is not None and self.objective.needs_maps:
+            raise UserError("states on policy have no attribute maps: use another objective, or on_policy=null")
+        if self.on_policy is None and self.objective.parts > 1:
+            raise UserError("an objective of several vectors learns from states on policy: name on_policy")
+        if self.batch_size < 1 or self.steps_multiplier < 1:
+            given = f"{self.batch_size} and {self.steps_multiplier}"
+            raise UserError(f"expected method.training.batch_size and steps_multiplier of at least 1, got {given}")
+        if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] < self.timesteps[1]:
+            raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What is learnt from, see ``Learner``."""
+        if self.on_policy is not None:
+            return frozenset(self.on_policy.runs)
+        return frozenset({"images", "maps"} if self.objective.needs_maps else {"images"})
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Of ``on_policy``."""
+        return () if self.on_policy is None else self.on_policy.subjects
+
+    def learn(self, task: Task) -> dict[str, Concept]:
+        """Train the vectors of ``task``."""
+        from hspace_exp.training.loop import train  # which knows this class
+
+        return train(task, self)

@@ -1,0 +1,138 @@
+"""Learning Where It Matters: the vector is learnt where the attribute shows (Shokrolahi, Kang & Kim, TMLR 2026).
+
+What the paper leaves open is read here as ``Localised`` and the formulas below say. At inference
+h' = h + s * v + lambda * LL(h), see ``AddedVector`` and ``LowFrequency``; chi, m and W act in training only.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.methods.frequency import haar_lowpass
+from hspace_exp.methods.learning import Noisy, OneVector, denoising_loss
+from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit
+
+LOSSES = ("reconstruction", "score_matching")
+SOURCES = ("map", "margin")
+
+# LL(h): the low band of the one-level Haar transform of h.
+low_frequency = haar_lowpass
+
+
+def W(maps: Tensor, beta: float) -> Tensor:
+    """W = 1 + beta * map, in [1, 1 + beta]: the weight of L_w.
+
+    Args:
+        maps: attribute maps in [0, 1], any shape.
+        beta: at least 0; 0.4 in the paper.
+    """
+    if beta < 0:
+        raise UserError(f"expected beta of at least 0, got {beta}")
+    return 1 + beta * maps
+
+
+def m(maps: Tensor, sharpness: float) -> Tensor:
+    """The inverted, sigmoid-modulated map by which h is attenuated: 1 where the map is 0, and 0 where it is 1.
+
+    1 - (s(k (x - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2)), s the logistic function; the paper leaves k open.
+
+    Args:
+        maps: attribute maps in [0, 1], any shape.
+        sharpness: k > 0; small values make m linear, large ones a step at 1/2.
+    """
+    if sharpness <= 0:
+        raise UserError(f"expected a sharpness above 0, got {sharpness}")
+    low, high = torch.sigmoid(torch.tensor([-sharpness / 2, sharpness / 2], dtype=maps.dtype, device=maps.device))
+    return 1 - (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
+
+
+def chi(batch: Noisy, maps: Tensor, source: str, threshold: float) -> Tensor | AttentionMargin:
+    """What cross-attention's output is multiplied by, pixel by pixel: 1 away from the attribute, 0 where it shows.
+
+    Args:
+        batch: gives the neutral prompt's tokens and the attribute's words.
+        maps: (B, 1, S, S) attribute maps in [0, 1].
+        source: ``map``: chi = 1 - map. ``margin``: chi = [a_psi / (a_psi + a_T) >= tau], where a_psi and a_T are what a
+            content token of the prompt and of the attribute's words gets from one joint softmax, see
+            ``AttentionMargin``.
+        threshold: tau; 0.5 in the paper.
+    """
+    if source == "map":
+        return 1 - maps
+    if batch.words is None:
+        raise ValueError("the margin of attention needs the attribute's words")
+    return AttentionMargin(
+        batch.embeds.content_mask, batch.words.encoder_hidden_states, batch.words.content_mask, threshold
+    )
+
+
+def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float) -> Tensor:
+    """L_w = mean of W (target - prediction)^2 over each row.
+
+    Args:
+        prediction: (B, C, H, W) output of the U-Net.
+        target: (B, C, H, W).
+        maps: (B, 1, S, S) attribute maps in [0, 1]; brought to (H, W) by the largest value.
+        beta: of W.
+
+    Returns:
+        (B,) losses.
+    """
+    height, width = target.shape[-2:]
+    return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta))
+
+
+@dataclass(frozen=True)
+class Localised(OneVector):
+    """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026).
+
+    Attributes:
+        beta: of W; 0: W = 1.
+        sharpness: k of m; None keeps h as it is (m = 1).
+        scope: cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1).
+        source: of chi, ``map`` or ``margin``.
+        threshold: tau of the margin.
+        loss: ``reconstruction`` as in the paper, or ``score_matching``.
+    """
+
+    beta: float = 0.4
+    sharpness: float | None = 10.0
+    scope: str | None = "final"
+    source: str = "map"
+    threshold: float = 0.5
+    loss: str = "reconstruction"
+    needs_maps: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names."""
+        if self.source not in SOURCES:
+            raise unknown("source of chi", self.source, SOURCES)
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES)
+
+    @property
+    def targets_from_model(self) -> bool:
+        """Where the loss is ``score_matching``."""
+        return self.loss == "score_matching"
+
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,)."""
+        if batch.maps is None:
+            raise ValueError("Localised needs attribute maps")
+        target = batch.model_target(backbone) if self.targets_from_model else batch.training_target()
+        at_h = max_pool_map(batch.maps, backbone.h_shape[1:])
+        attenuation = None if self.sharpness is None else m(at_h, self.sharpness)
+        with ExitStack() as hooks:
+            if self.scope is not None:
+                keep = chi(batch, batch.maps, self.source, self.threshold)
+                hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
+            prediction = batch.predict(backbone, HEdit(vector=vectors, attenuation=attenuation))
+        return L_w(prediction, target, batch.maps, self.beta)
