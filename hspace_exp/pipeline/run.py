@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
-from hspace_exp.doctor.require import require
+from hspace_exp.doctor.needs import needs_of, require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.items import write_judged
@@ -76,7 +76,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     if done is not None:
         log.info("%s is done already: nothing to do", run_dir)
         return done
-    require(config)
+    require(needs_of(config))
     cfg, device = _on_device(cfg, config, worker)
     with worker.leading(overrides, device):
         return _run(cfg, config, worker, overrides)

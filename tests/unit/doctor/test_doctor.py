@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.doctor.__main__ import main
-from hspace_exp.doctor.text import show
+from hspace_exp.doctor.__main__ import main, show
 
 
 @pytest.fixture(autouse=True)

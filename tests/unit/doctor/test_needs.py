@@ -10,9 +10,9 @@ from hydra import initialize_config_dir
 
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
-from hspace_exp.doctor import require as requiring
+from hspace_exp.doctor import needs as requiring
 from hspace_exp.doctor.__main__ import needs
-from hspace_exp.doctor.needs import Need
+from hspace_exp.doctor.needs import Need, require
 from hspace_exp.errors import UserError
 
 
@@ -68,11 +68,9 @@ def test_the_embedded_world_shows_no_race() -> None:
 def test_a_missing_file_within_reach_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     far, near = (Need(name, None, f"get {name}", f"http://{name}") for name in ("far", "near"))
     monkeypatch.setattr(requiring, "answers", lambda url: "near" in url)
-    monkeypatch.setattr(requiring, "needs_of", lambda config: [near])
-    requiring.require({})
-    monkeypatch.setattr(requiring, "needs_of", lambda config: [near, far])
+    require([near])
     with pytest.raises(UserError, match=r"http://far does not answer\. far: get far\. Or use model=avatars") as caught:
-        requiring.require({})
+        require([near, far])
     assert "near" not in str(caught.value)
 
 
@@ -80,8 +78,7 @@ def test_a_silent_hub_is_not_asked_again_where_all_is_here(monkeypatch: pytest.M
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     here = Need("model", "/here", "", "http://127.0.0.1:9")
-    monkeypatch.setattr(requiring, "needs_of", lambda config: [here])
-    requiring.require({})
+    require([here])
     from huggingface_hub import constants
 
     assert constants.HF_HUB_OFFLINE
