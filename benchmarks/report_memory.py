@@ -13,7 +13,7 @@ CARDS = {"sdxl": 24.0, "sd": 8.0}
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
 TEXT = """Peaks in GiB of tensors; in brackets what PyTorch had taken from the GPU up to then, with freed blocks, which
 it gives back before it fails. All runs share a process. The CUDA context, some 0.5 GiB, comes on top. *Foretold* is
-`hspace_exp/models/memory.py`, the context counted, as it was when this was measured. *Fits* compares the tensors of the
+`benchmarks/memory.py`, the context counted, as it was when this was measured. *Fits* compares the tensors of the
 largest stage plus 0.5 GiB with 8 GiB (Stable Diffusion 1.x, 2.x) or 24 GiB (XL); only a run with `--limit-gib` proves
 it, as blocks that no tensor fits into count there, too.
 """
