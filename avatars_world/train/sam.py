@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from avatars_world.small_sam import SMALL_SAM, decode_masks
 from avatars_world.train.batches import disturb, draw_batch
 from avatars_world.train.data import Layers
 from avatars_world.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.io.atomic import write_json
-from hspace_exp.masks.small_sam import SMALL_SAM, build_small_sam, decode_masks
+from hspace_exp.masks.small_sam import build_small_sam
 
 WHOLE_PERSON = 0.75
 
@@ -82,7 +83,7 @@ def train_sam(
 
     device = layers.device
     torch.manual_seed(3)
-    sam = build_small_sam()
+    sam = build_small_sam(SMALL_SAM)
     folder = out / "sam"
     resume(sam, folder / "model.safetensors")
     sam.to(device).train()

@@ -76,11 +76,10 @@ def check_images(images: Tensor) -> None:
         raise UserError(f"expected uint8 images of shape (B, S, S, 3), got {images.dtype} {tuple(images.shape)}")
 
 
-def require(value: Tensor | None, images: Tensor, what: str, instead: str) -> Tensor:
-    """The maps that a provider needs, or one line saying what to do without them."""
-    if value is None:
-        raise UserError(f"this mask provider needs {what}, got none: {instead}")
-    value = value[:, None] if value.ndim == 3 else value
-    if value.ndim != 4 or value.shape[:2] != (images.shape[0], 1):
-        raise UserError(f"expected {what} of shape ({images.shape[0]}, 1, h, w), got {tuple(value.shape)}")
-    return value.to(images.device, torch.float32)
+def check_heatmaps(heatmaps: Tensor | None, images: Tensor, kind: str | None) -> Tensor:
+    """The (B, 1, h, w) float32 heat that a provider needs, or one line saying what to do without it."""
+    if heatmaps is None:
+        raise UserError(f"this mask provider needs {kind} heatmaps, got none: make them with masks.heat")
+    if heatmaps.ndim != 4 or heatmaps.shape[:2] != (images.shape[0], 1):
+        raise UserError(f"expected {kind} heatmaps of shape ({images.shape[0]}, 1, h, w), got {tuple(heatmaps.shape)}")
+    return heatmaps.to(images.device, torch.float32)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks import check_heat, check_images, require
+from hspace_exp.masks import check_heat, check_heatmaps, check_images
 
 
 def normalise(heatmaps: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class AttentionMasks:
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) in [0, 1]."""
         check_images(images)
-        heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")
+        heatmaps = check_heatmaps(heatmaps, images, self.heat)
         height, width = images.shape[1:3]
         maps = normalise(upsample(heatmaps, (height, width)))
         return maps if self.threshold is None else (maps >= self.threshold).float()

@@ -8,7 +8,7 @@ attributes are still undecided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -79,20 +79,16 @@ def difference_heatmaps(
     Returns:
         (N, 1, H, W) float32 on the CPU, >= 0.
     """
-    indices = _checked(latents, indices, shares, repeats)
     found = []
-    for start in range(0, len(latents), batch_size):
-        some = latents[start : start + batch_size].to(backbone.device, torch.float32)
-        prompts = [backbone.encode_prompts([p]).expand(len(some)) for p in (positive, neutral)]
+    for some, keys in _batches(backbone, latents, indices, shares, repeats, batch_size):
+        prompts = PromptEmbeds.cat([backbone.encode_prompts([p]).expand(len(some)) for p in (positive, neutral)])
         heat = some.new_zeros(len(some), 1, *some.shape[2:])
         for share in shares:
             at_share = torch.zeros_like(heat)
             for repeat in range(repeats):
-                keys = indices[start : start + len(some)]
                 z_t, t = noised(backbone, some, share, repeat, positive, image_seed, keys)
                 z_t, t = torch.cat([z_t, z_t]), torch.cat([t, t])
-                noise = backbone.noise_prediction(backbone.predict(z_t, t, PromptEmbeds.cat(prompts)), z_t, t)
-                with_attribute, without = noise.chunk(2)
+                with_attribute, without = backbone.noise_prediction(backbone.predict(z_t, t, prompts), z_t, t).chunk(2)
                 at_share += (with_attribute - without).abs().mean(1, keepdim=True)
             heat += mean_one(at_share)
         found.append((heat / len(shares)).cpu())
@@ -109,7 +105,6 @@ def attention_heatmaps(
     *,
     indices: Sequence[int] | None = None,
     shares: Sequence[float] = EVERYWHERE,
-    repeats: int = 1,
     batch_size: int = 16,
 ) -> Tensor:
     """Attention that ``words`` of ``positive`` get, mean over heads, layers and evenly spaced timesteps.
@@ -120,18 +115,13 @@ def attention_heatmaps(
     Returns:
         (N, 1, h, w) float32 on the CPU at the finest resolution with cross-attention, in [0, 1].
     """
-    indices = _checked(latents, indices, shares, repeats)
     found = []
-    for start in range(0, len(latents), batch_size):
-        some = latents[start : start + batch_size].to(backbone.device, torch.float32)
+    for some, keys in _batches(backbone, latents, indices, shares, 1, batch_size):
         embeds = backbone.encode_prompts([positive]).expand(len(some))
         tokens = backbone.word_mask(positive, words).expand(len(some), -1)
         with record_cross_attention(backbone.unet, tokens) as record:
             for share in shares:
-                for repeat in range(repeats):
-                    keys = indices[start : start + len(some)]
-                    z_t, t = noised(backbone, some, share, repeat, positive, image_seed, keys)
-                    backbone.predict(z_t, t, embeds)
+                backbone.predict(*noised(backbone, some, share, 0, positive, image_seed, keys), embeds)
         found.append(record.heatmap().cpu())
     return torch.cat(found)
 
@@ -145,16 +135,25 @@ def heatmaps(
     indices: Sequence[int] | None = None,
 ) -> Tensor:
     """Heat of a kind that a provider asks for, of images of the concept with these ``prompts``."""
-    if kind == "difference":
+    if check_heat(kind) == "difference":
         return difference_heatmaps(backbone, latents, prompts.positive, prompts.neutral, image_seed, indices=indices)
-    check_heat(kind)
     return attention_heatmaps(backbone, latents, prompts.positive, prompts.words, image_seed, indices=indices)
 
 
-def _checked(latents: Tensor, indices: Sequence[int] | None, shares: Sequence[float], repeats: int) -> Sequence[int]:
+def _batches(
+    backbone: Backbone,
+    latents: Tensor,
+    indices: Sequence[int] | None,
+    shares: Sequence[float],
+    repeats: int,
+    batch_size: int,
+) -> Iterator[tuple[Tensor, Sequence[int]]]:
+    """Latents on the device and the indices of their images, after a look at the arguments."""
     indices = range(len(latents)) if indices is None else indices
     if len(indices) != len(latents):
         raise UserError(f"expected one index an image, got {len(indices)} for {len(latents)}")
     if not shares or not all(0 <= share < 1 for share in shares) or repeats < 1:
         raise UserError(f"expected shares of the schedule in [0, 1) and repeats >= 1, got {list(shares)}, {repeats}")
-    return indices
+    for start in range(0, len(latents), batch_size):
+        some = latents[start : start + batch_size].to(backbone.device, torch.float32)
+        yield some, indices[start : start + len(some)]

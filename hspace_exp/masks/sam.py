@@ -11,10 +11,11 @@ import torch
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
+from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks import check_heat, check_images, require
+from hspace_exp.masks import check_heat, check_heatmaps, check_images
 from hspace_exp.masks.attention import normalise, upsample
 from hspace_exp.masks.checkpoints import published_checkpoint
 from hspace_exp.masks.small_sam import load_small_sam
@@ -29,12 +30,7 @@ def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
     hot = heat[:, 0] >= threshold
     if not hot.flatten(1).any(1).all():
         raise UserError(f"no pixel reaches the heat threshold {threshold}: lower it")
-    boxes = []
-    for axis in (1, 2):  # columns that hold a hot pixel, then rows
-        line = hot.any(axis)
-        boxes.append((line.int().argmax(1), line.shape[1] - 1 - line.flip(1).int().argmax(1)))
-    (x0, x1), (y0, y1) = boxes
-    return torch.stack([x0, y0, x1, y1], dim=1).float()
+    return masks_to_boxes(hot).float()
 
 
 def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
@@ -176,7 +172,7 @@ class SamMasks:
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) of zeros and ones."""
         check_images(images)
-        heatmaps = require(heatmaps, images, f"{self.heat} heatmaps", "make them with masks.heat")
+        heatmaps = check_heatmaps(heatmaps, images, self.heat)
         height, width = images.shape[1:3]
         heat = normalise(upsample(heatmaps, (height, width)))
         boxes = None if self.box_threshold is None else heat_boxes(heat, self.box_threshold)
