@@ -60,7 +60,7 @@ def test_a_wheel_in_a_bare_environment_runs_the_default_experiment(python: Path,
         (["tables", "run"], "Success"),
         (["report", "run", "--out", "report.html"], ""),
         (["concepts", "show", concepts[0]], "h"),
-        (["doctor", "+experiment=gender_fairness"], ""),
+        (["doctor", "method=lwim"], ""),
         (["evaluate", "images=run", "out=again", "labelled=36"], "Success"),
         (["generate", "--help"], "concept"),
     ):
