@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,17 +60,9 @@ def generate(
     Returns:
         the number of images made.
     """
-
-    def make(chunk: Sequence[Item], save: Callable[[Sequence[Path], Tensor], None]) -> int:
-        absent = set(missing([folder / item.file for item in chunk]))
-        if absent:
-            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
-            rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
-            save([folder / chunk[row].file for row in rows], images[rows])
-        return len(absent)
-
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
     lock = lock or _unlocked
+    make = partial(_make_missing, backbone, sampling, folder, image_seed, edit)
     made, left, held = 0, [], []
     with saver() as save:
         for chunk in track(chunks, description=description):
@@ -77,7 +70,7 @@ def generate(
             if release is None:
                 left.append(chunk)
                 continue
-            made += make(chunk, save)
+            made += make(save, chunk)
             held.append(release)
             if len(held) > 1:  # the images of the last chunk are still being written
                 held.pop(0)()
@@ -86,10 +79,28 @@ def generate(
     for chunk in left if wait else ():
         release = lock(_name(chunk), True)
         with saver() as save:
-            made += make(chunk, save)
+            made += make(save, chunk)
         if release is not None:
             release()
     return made
+
+
+def _make_missing(
+    backbone: Backbone,
+    sampling: Sampling,
+    folder: Path,
+    image_seed: int,
+    edit: Edit | None,
+    save: Callable[[Sequence[Path], Tensor], None],
+    chunk: Sequence[Item],
+) -> int:
+    """Sample a chunk where ``folder`` lacks one of its images, and save those; returns how many."""
+    absent = set(missing([folder / item.file for item in chunk]))
+    if absent:
+        images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+        rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+        save([folder / chunk[row].file for row in rows], images[rows])
+    return len(absent)
 
 
 def _name(chunk: Sequence[Item]) -> str:
