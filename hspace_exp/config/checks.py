@@ -29,9 +29,9 @@ def check(config: Mapping[str, Any]) -> None:
     for stage in config["stages"]:
         if stage not in STAGES:
             raise unknown("stage", stage, STAGES)
+    check_targets(config)
     _check_counts(config)
     _check_words(config)
-    check_targets(config)
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
@@ -43,6 +43,10 @@ def _check_counts(config: Mapping[str, Any]) -> None:
             raise UserError(f"expected {name} of at least 1, got {value}")
     if config["seed"] < 0 or protocol["image_seed"] < 0:
         raise UserError(f"expected seeds of at least 0, got {min(config['seed'], protocol['image_seed'])}")
+    optimizer = (config["method"].get("training") or {}).get("optimizer") or {}
+    rate = optimizer.get("lr")
+    if isinstance(rate, int | float) and rate <= 0:
+        raise UserError(f"expected method.training.optimizer.lr above 0, got {rate}")
 
 
 def _check_words(config: Mapping[str, Any]) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from hspace_exp.avatars import EMBEDDED
+
 _LONGEST_NAME = 120
-_EMBEDDED = Path(__file__).resolve().parents[1] / "avatars" / "weights"
 
 
 @dataclass
@@ -142,7 +142,7 @@ class Config:
 def register() -> None:
     """Make the schema and the resolvers of conf/ known to Hydra: ``embedded`` is a folder of the embedded model."""
     ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("embedded", lambda part="": str(_EMBEDDED / part), replace=True)
+    OmegaConf.register_new_resolver("embedded", lambda part="": str(EMBEDDED / part), replace=True)
     OmegaConf.register_new_resolver("deviations", _deviations, replace=True)
 
 

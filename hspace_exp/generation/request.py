@@ -17,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
+from hspace_exp.config.targets import check_targets
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip
@@ -85,6 +86,7 @@ def answer(overrides: Sequence[str]) -> None:
     quieten()
     cfg.device = str(resolve_device(cfg.device))
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    check_targets(plain)
     places = listed(plain["concepts"])
     concepts = load_concepts(places)
     one_by_one = [] if any(Path(place).is_dir() for place in places) else [*concepts]

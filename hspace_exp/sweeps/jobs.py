@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.config.command_line import KNOWN, one_line
+from hspace_exp.io.locks import lock
 from hspace_exp.sweeps.ledger import DONE, FAILED, Note, Sweep
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 _ARRAY = "SLURM_ARRAY_JOB_ID"
 _PAUSE_S = 10.0  # Slurm's controller is shared
 
-# Lasts as long as this process, however that ends; its jobs follow each other on one device.
-_held: dict[Path, FileLock] = {}
+# Locks of devices, which last as long as this process, however that ends; its jobs follow each other on one.
+_held: dict[Path, Callable[[], None]] = {}
 
 
 def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> None:
@@ -81,13 +81,10 @@ def claim(folder: Path, count: int, number: int) -> int:
         path = folder / f"{platform.node()}-device{index}.lock"
         if path in _held:
             return index
-        lock = FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        _held[path] = lock
-        return index
+        release = lock(path)
+        if release is not None:
+            _held[path] = release
+            return index
     return number % count
 
 

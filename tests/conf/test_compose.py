@@ -177,6 +177,7 @@ def test_files_are_short(file: Path) -> None:
         (["method.strength=abc"], ["method.strength=abc: expected a valid number"]),
         (["method.training.batch_size=2.5"], ["method.training.batch_size=2.5: expected a valid integer"]),
         (["method.training.optimizer.lr=fast"], ["method.training.optimizer.lr=fast: expected a valid number"]),
+        (["method.training.optimizer.lr=-0.1"], ["method.training.optimizer.lr above 0, got -0.1"]),
         (["method.training.timesteps=[0,x]"], ["method.training.timesteps=", "expected a valid integer"]),
     ],
 )

@@ -126,6 +126,10 @@ def test_files_named_one_by_one_are_all_asked_for(place: Place) -> None:
         (["prompt=a doctor", "concepts={concepts}", "ask=gender", "method=original"], "edits nothing"),
         (["prompt=a doctor", "concepts={concepts}", "ask=gender", "sseeds=3"], "Did you mean 'seeds'"),
         (["prompt=a doctor", "concepts=/nowhere.safetensors"], "no concept file"),
+        (
+            ["prompt=a doctor", "concepts={concepts}", "model.guidance_scale=x"],
+            "guidance_scale=x: expected a valid",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(
