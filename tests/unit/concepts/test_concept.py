@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.concepts.concept import Concept, load_concept, load_concepts
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 
@@ -112,3 +112,20 @@ def test_bad_files_are_named_with_the_reason(tmp_path: Path) -> None:
     save_file({"vector": torch.zeros(16, 3, 3)}, path, make().metadata())
     with pytest.raises(UserError, match=r"female\.safetensors: concept 'female' has shape"):
         load_concept(path)
+
+
+def test_files_and_folders_are_read_by_name(tmp_path: Path) -> None:
+    for name in ("male", "female", "old"):
+        make(name=name).save(tmp_path / "concepts" / f"{name}.safetensors")
+    old = (tmp_path / "concepts" / "old.safetensors").rename(tmp_path / "old.safetensors")
+    assert list(load_concepts([old, tmp_path / "concepts"])) == ["old", "female", "male"]
+    for places, message in (
+        ([], "name concept files"),
+        ([old, old], "two of"),
+        ([tmp_path / "none"], "no concept file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_concepts(places)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no concept files"):
+        load_concepts([tmp_path / "empty"])
