@@ -52,7 +52,7 @@ def estimate(layout: Layout, *, rows: int = 16, chunk: int = 8, runs: int = 2, c
 
     Args:
         layout: its shapes.
-        rows: of a training batch that are in memory at a time: concepts times images of each, or ``rows_at_once``.
+        rows: of a training batch that are in memory at a time: concepts times images of each, or ``micro_batch_size``.
         chunk: images sampled at once.
         runs: of each image, 2 where an unedited one runs beside the edited one; guidance doubles them again.
         checkpointing: see ``load_backbone``.

@@ -18,12 +18,12 @@ from benchmarks.models import NEUTRAL, POSITIVE
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
+from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule, Examples, Steps
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates
-from hspace_exp.training.trajectories import Trajectories
 
 PROMPTS = ConceptPrompts(POSITIVE, NEUTRAL, "woman")
 IMAGES = 16

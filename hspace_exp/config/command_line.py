@@ -27,7 +27,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 # Keys of earlier versions → what to do now.
-GONE = {"trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images"}
+GONE = {
+    "trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images",
+    "model.rows_at_once": "its name is model.micro_batch_size now",
+    "method.training.pace": "its name is method.training.steps_multiplier now",
+}
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 # Launchers of Hydra that other packages bring → the extra of this project that installs them.

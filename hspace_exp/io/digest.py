@@ -19,7 +19,7 @@ _NOT_DIGESTED = frozenset(
         *("hydra", "paths", "run_dir", "cache_dir", "output_dir", "root_dir", "default_root_dir", "save_dir"),
         *("logger", "callbacks", "enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
         *("device", "devices", "accelerator", "strategy", "num_nodes", "num_workers", "workers", "threads"),
-        *("batch_size", "chunk_size", "rows_at_once", "compile"),
+        *("batch_size", "chunk_size", "micro_batch_size", "rows_at_once", "compile"),
     }
 )
 # The batch that a vector is trained with is a hyper-parameter like the learning rate: it changes the vector.

@@ -10,12 +10,13 @@ from typing import Protocol
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
+from hspace_exp.methods.learning import Training
 from hspace_exp.methods.steering import AddedVector, Edit, Steering, Window, strength_of
+from hspace_exp.methods.task import Learner
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
-from hspace_exp.training.task import Learner
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Method:
     name: str
     strength: float | Mapping[str, float]
     branch: str
-    training: Learner | None = None
+    training: Training | Learner | None = None
     edit: Editor | None = None
     window: Sequence[float] = (0.0, 1.0)
     calibration: Mapping[str, float] = field(default_factory=dict)

@@ -15,11 +15,10 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Application
 from hspace_exp.methods.steering import Steering, low_frequencies, no_hooks, targets_of
+from hspace_exp.methods.task import Task, exclusive, h_of_runs, neutral_of, passes, runs_within
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.prompts.plan import Item
-from hspace_exp.training.h_states import exclusive, h_of_runs, neutral_of, runs_within
-from hspace_exp.training.task import Task, passes
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,11 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.split import Encoded, decode
-from hspace_exp.training.task import Task
 
 KINDS = ("spatial", "channel")
 DECAYS = ("none", "cosine")
@@ -223,9 +221,3 @@ class Training:
     def subjects(self) -> Sequence[str]:
         """Of ``on_policy``."""
         return () if self.on_policy is None else self.on_policy.subjects
-
-    def learn(self, task: Task) -> dict[str, Concept]:
-        """Train the vectors of ``task``."""
-        from hspace_exp.training.loop import train  # which knows this class
-
-        return train(task, self)

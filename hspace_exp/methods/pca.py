@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.training.h_states import exclusive, h_of_runs, neutral_of, runs_within
-from hspace_exp.training.task import Task, passes
+from hspace_exp.methods.task import Task, exclusive, h_of_runs, neutral_of, passes, runs_within
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,8 @@ __all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
+# Rows of a pass without gradients, and of a small U-Net's on a GPU.
+ROWS, ROWS_OF_SMALL_UNET = 64, 512
 # The VAE works on at most so many pixels at once, in float32, but on one image at least: some 4 GB for one of 1,024 px,
 # 2 GB for two of 512 px. More at once would be no faster, and more than the U-Net takes.
 VAE_PIXELS = 2**19
@@ -53,7 +55,7 @@ class Backbone:
         image_size: side of the images, in pixels.
         latent_shape: (C, H, W) of the latents.
         guidance_scale: the scale that the model is meant to be sampled with.
-        rows_at_once: that training differentiates at a time; None: a whole batch.
+        micro_batch_size: that training differentiates at a time; None: a whole batch.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Backbone:
         guidance_scale: float | None = None,
         image_size: int | None = None,
         checkpointing: bool = False,
-        rows_at_once: int | None = None,
+        micro_batch_size: int | None = None,
     ) -> None:
         """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
         if family not in GUIDANCE_SCALES:
@@ -82,9 +84,9 @@ class Backbone:
         self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
         self.prompt_encoder = prompt_encoder
         self.family, self.name, self.revision = family, name, revision
-        if rows_at_once is not None and rows_at_once < 1:
-            raise UserError(f"expected model.rows_at_once of at least 1, or null, got {rows_at_once}")
-        self.rows_at_once = rows_at_once
+        if micro_batch_size is not None and micro_batch_size < 1:
+            raise UserError(f"expected model.micro_batch_size of at least 1, or null, got {micro_batch_size}")
+        self.micro_batch_size = micro_batch_size
         for module in (self.unet, self.vae, *prompt_encoder.text_encoders):
             freeze(module)
         if checkpointing:
@@ -119,6 +121,13 @@ class Backbone:
     def small(self) -> bool:
         """Whether a GPU is done with a few rows before the next kernel is launched, so that many should go together."""
         return sum(p.numel() for p in self.unet.parameters()) < SMALL_UNET
+
+    @property
+    def rows_without_gradient(self) -> int:
+        """Rows of a pass that keeps no activations; with ``micro_batch_size`` at most twice as many as that."""
+        many = self.small and self.device.type != "cpu"
+        usual = ROWS_OF_SMALL_UNET if many else ROWS
+        return usual if self.micro_batch_size is None else min(usual, 2 * self.micro_batch_size)
 
     def to(self, device: torch.device | str) -> Backbone:
         """Move every part; cached prompts are forgotten."""
@@ -219,7 +228,7 @@ def load_backbone(
     image_size: int | None = None,
     checkpointing: bool = False,
     compile: bool = False,
-    rows_at_once: int | None = None,
+    micro_batch_size: int | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
@@ -236,7 +245,7 @@ def load_backbone(
         image_size: side of the images in pixels; the U-Net's native one by default.
         checkpointing: whether training computes activations behind h twice instead of keeping them.
         compile: whether the U-Net's blocks are compiled, see ``compile_blocks``.
-        rows_at_once: of a training batch, whose memory they bound, see ``losses_of``; None: all.
+        micro_batch_size: of a training batch, whose memory they bound, see ``losses_of``; None: all.
 
     Raises:
         UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -252,7 +261,7 @@ def load_backbone(
         guidance_scale=guidance_scale,
         image_size=image_size,
         checkpointing=checkpointing,
-        rows_at_once=rows_at_once,
+        micro_batch_size=micro_batch_size,
     ).to(where)
     if compile:
         _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row

@@ -12,6 +12,7 @@ from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.learning import RUNS
+from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped
@@ -19,7 +20,6 @@ from hspace_exp.pipeline.workers import Worker
 from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, learnt_together, prompts_of
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.subjects import Wordings, wordings
-from hspace_exp.training.task import MakeTrainer
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.methods.learning import RUNS
 from hspace_exp.methods.steering import Edit
+from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.pipeline.job import Job
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
-from hspace_exp.training.loop import finished
-from hspace_exp.training.task import Task
-from hspace_exp.training.trajectories import Trajectories, sample_trajectories
+from hspace_exp.training.loop import finished, learn
+from hspace_exp.training.trajectories import sample_trajectories
 
 # Masks shown of each concept.
 PICTURED = 24
@@ -175,7 +175,7 @@ def make_concepts(
     """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
     if job.method.training is None:
         raise UserError(f"method {job.method.name!r} has nothing to train")
-    concepts = job.method.training.learn(make_task(job, positives, maps, runs))
+    concepts = learn(make_task(job, positives, maps, runs), job.method.training)
     for name, concept in concepts.items():
         concept.save(job.shared_concepts / f"{name}.safetensors")
     own = _leave(job, concepts)

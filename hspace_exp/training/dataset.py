@@ -19,10 +19,11 @@ from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.masks import MaskProvider
+from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.training.trajectories import Trajectories, in_turn
+from hspace_exp.training.trajectories import in_turn
 
 log = logging.getLogger(__name__)
 

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Training
+from hspace_exp.methods.task import Learner, Task, passes
 from hspace_exp.prompts.subjects import wordings
-from hspace_exp.training.module import ConceptModule, Steps
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
-from hspace_exp.training.task import MakeTrainer, Task, passes
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +43,11 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
     return found
 
 
+def learn(task: Task, learner: Training | Learner) -> dict[str, Concept]:
+    """The concepts of a task, by gradient descent or in the learner's own way; none is saved yet."""
+    return train(task, learner) if isinstance(learner, Training) else learner.learn(task)
+
+
 def train(task: Task, training: Training) -> dict[str, Concept]:
     """Train the vectors of a task by gradient descent; resumes from its last checkpoint.
 
@@ -55,35 +57,21 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
     """
     examples = _examples(task, training)
     steps = task.steps * training.steps_multiplier
-    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
-    _fit(module, steps, task.folder / ".checkpoints" / task.made_by, task.make_trainer, task.backbone.device)
-    names = module.names
-    vectors = dict(zip(names, module.vectors.detach().cpu(), strict=True))
-    presence: dict[str, Tensor] = {}
-    if training.presence:
-        presence = {
-            name: presence_of(
-                task.backbone, task.runs[name, "positive"], wordings(task.prompts[name], training.subjects).neutral
-            )
-            for name in names
-        }
+    vectors = _fitted(task, training, examples, steps)
     learnt = {}
-    for name in names:
+    for name, vector in zip(task.prompts, vectors, strict=True):
         before = examples.passes(name) if isinstance(examples, OnPolicyStates) else 0
-        shown = task.runs[name, "positive"].timesteps.numel() if training.presence else 0
-        vector, noted = training.objective.found(vectors[name])
-        cost = evaluations(training, steps, before + shown)
-        learnt[name] = task.concept(
-            name, vector, presence.get(name), **noted, optimizer_steps=steps, unet_evaluations=cost
-        )
-    _forget(examples)
-    return learnt
-
-
-def _forget(examples: NoisedImages | OnPolicyStates) -> None:
-    """Give back gigabytes that the images need now, while Lightning may hold the module for longer."""
+        presence = None
+        if training.presence:
+            shown = task.runs[name, "positive"]
+            before += shown.timesteps.numel()
+            presence = presence_of(task.backbone, shown, wordings(task.prompts[name], training.subjects).neutral)
+        found, noted = training.objective.found(vector)
+        cost = evaluations(training, steps, before)
+        learnt[name] = task.concept(name, found, presence, **noted, optimizer_steps=steps, unet_evaluations=cost)
     if isinstance(examples, OnPolicyStates):
-        examples.forget()
+        examples.forget()  # gigabytes that the images need now, while Lightning may hold the module for longer
+    return learnt
 
 
 def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
@@ -117,31 +105,29 @@ def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, in
     return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
 
 
-def _fit(
-    module: ConceptModule,
-    steps: int,
-    half_way: Path,
-    make_trainer: MakeTrainer,
-    device: torch.device,
-) -> None:
-    """Run the trainer to ``steps``, from the last checkpoint where there is one."""
-    keep = ModelCheckpoint(
-        half_way,
-        filename="training",
-        every_n_train_steps=max(_LEAST_STEPS, steps // CHECKPOINTS),
-        enable_version_counter=False,
-    )
-    trainer = make_trainer(
+def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicyStates, steps: int) -> Tensor:
+    """Vectors (K, ...) on the CPU after ``steps``, from the last checkpoint where there is one."""
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from hspace_exp.training.module import ConceptModule, Steps
+
+    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
+    folder, device = task.folder / ".checkpoints" / task.made_by, task.backbone.device
+    every = max(_LEAST_STEPS, steps // CHECKPOINTS)
+    trainer = task.make_trainer(
         max_steps=steps,
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=[device.index or 0] if device.type == "cuda" else 1,
-        default_root_dir=half_way,
+        default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[keep],
+        callbacks=[
+            ModelCheckpoint(folder, filename="training", every_n_train_steps=every, enable_version_counter=False)
+        ],
         plugins=[LightningEnvironment()],  # one process trains, whatever started it beside others
     )
-    checkpoint, done = _last(half_way / CHECKPOINT)
+    checkpoint, done = _last(folder / CHECKPOINT)
     if done:
         log.info("training goes on from step %d of %d", done, steps)
     try:
@@ -151,6 +137,7 @@ def _fit(
     module.to(device)
     if trainer.global_step < steps:
         raise UserError(f"training stopped at step {trainer.global_step} of {steps}: run the same command again")
+    return module.vectors.detach().cpu()
 
 
 def _last(path: Path) -> tuple[Path | None, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import lightning
@@ -13,7 +13,6 @@ from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
 from hspace_exp.methods.learning import Noisy, Training
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.training.rows_at_once import losses_of
 
 
 class Examples(Protocol):
@@ -86,6 +85,34 @@ class ConceptModule(lightning.LightningModule):
         total = max(1, self.trainer.max_steps)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def losses_of(
+    objective: Callable[[Backbone, Tensor, Noisy], Tensor], backbone: Backbone, vectors: Tensor, batch: Noisy
+) -> Tensor:
+    """Losses (B,) of a batch, of which at most ``backbone.micro_batch_size`` rows are in memory at a time.
+
+    A row's loss depends on that row's vector alone. So each part's gradient is taken as soon as its losses are there,
+    its activations are freed, and the gradient is handed on when the whole is differentiated.
+
+    Args:
+        objective: gives one loss a row.
+        backbone: the frozen model.
+        vectors: (B, ...), one a row; gradients flow to them.
+        batch: of B rows.
+    """
+    rows, most = len(vectors), backbone.micro_batch_size
+    if most is None or rows <= most or not (torch.is_grad_enabled() and vectors.requires_grad):
+        return objective(backbone, vectors, batch)
+    losses, gradients = [], []
+    for start in range(0, rows, most):
+        part = slice(start, start + most)
+        own = vectors[part].detach().requires_grad_()
+        found = objective(backbone, own, batch.rows(part))
+        gradients.append(torch.autograd.grad(found.sum(), own)[0])
+        losses.append(found.detach())
+    handed_on = torch.cat(gradients) * (vectors - vectors.detach())  # zero, with these gradients
+    return torch.cat(losses) + handed_on.flatten(1).sum(1)
 
 
 class Steps:

@@ -11,13 +11,12 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
 from hspace_exp.methods.learning import Noisy
+from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.split import Encoded, encode
 from hspace_exp.prompts.attributes import Concepts
-from hspace_exp.prompts.subjects import Wordings, wordings
-from hspace_exp.training.rows_at_once import rows_without_gradient
-from hspace_exp.training.trajectories import Trajectories
+from hspace_exp.prompts.subjects import wordings
 
 # The share of free memory that the first halves may take: the rest is for the training step.
 KEPT_SHARE = 1 / 3
@@ -32,7 +31,7 @@ class OnPolicyStates:
     Attributes:
         latents: (S, C, H, W) states.
         times: (S,) their timesteps.
-        spoken: (S,) the number of each state's neutral prompt in ``neutral``.
+        prompt: (S,) the number of each state's neutral prompt in ``neutral``.
         neutral: embeddings of the neutral prompts.
         counts: states that each concept uses.
         used: (N,) which they are, one concept after the other.
@@ -70,44 +69,51 @@ class OnPolicyStates:
         """
         self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
         self.teacher_guidance = teacher_guidance
-        worded = {name: wordings(some, subjects) for name, some in prompts.items()}
-        neutral = list(dict.fromkeys(prompt for some in worded.values() for prompt in some.neutral))
-        self.neutral = backbone.encode_prompts(neutral)
+        self.wordings = {name: wordings(some, subjects) for name, some in prompts.items()}
+        prompts_in_use = dict.fromkeys(prompt for some in self.wordings.values() for prompt in some.neutral)
+        self.neutral = backbone.encode_prompts(list(prompts_in_use))
+        pairs = self._gather(runs, timesteps, list(prompts_in_use))
+        self.teacher = self._teacher(pairs)
+        self.encoded = self._kept(kept_bytes)
+        if self.encoded is not None:
+            for kind in ("latents", "times", "prompt", "used", "teacher"):
+                setattr(self, kind, getattr(self, kind).to(backbone.device))
+
+    def _gather(
+        self, runs: Mapping[str, Sequence[Trajectories]], timesteps: Sequence[int], neutral: list[str]
+    ) -> Tensor:
+        """Collect the states, those of a shared run once; returns which pair of its prompts each is of."""
         shared: dict[tuple[int, tuple[str, ...]], tuple[Tensor, Tensor]] = {}  # of a run: its states and their pairs
-        latents, times, spoken, used, pairs = (list[Tensor]() for _ in range(5))
+        latents, times, prompt, used, pairs = (list[Tensor]() for _ in range(5))
         self.counts: dict[str, int] = {}
         for name in self.names:
+            own = self.wordings[name].neutral
             count = 0
             for run in runs[name]:
-                key = id(run), worded[name].neutral
+                key = id(run), own
                 if key not in shared:
-                    own, t, pair = _states(run, timesteps, len(worded[name].neutral))
+                    states, t, pair = _states(run, timesteps, len(own))
                     first = sum(len(some) for some in times)
                     shared[key] = torch.arange(first, first + len(t)), pair
-                    latents.append(own)
+                    latents.append(states)
                     times.append(t)
-                    spoken.append(torch.tensor([neutral.index(prompt) for prompt in worded[name].neutral])[pair])
+                    prompt.append(torch.tensor([neutral.index(one) for one in own])[pair])
                 used.append(shared[key][0])
                 pairs.append(shared[key][1])
                 count += len(used[-1])
             if not count:
                 raise UserError(f"no step of the sampling runs is in timesteps {list(timesteps)}: widen them")
             self.counts[name] = count
-        self.latents, self.times, self.spoken = torch.cat(latents), torch.cat(times), torch.cat(spoken)
-        self.used = torch.cat(used)
-        self.teacher = self._taught(worded, torch.cat(pairs))
-        self.encoded = self._kept(kept_bytes)
-        if self.encoded is not None:
-            for kind in ("latents", "times", "spoken", "used", "teacher"):
-                setattr(self, kind, getattr(self, kind).to(backbone.device))
+        self.latents, self.times, self.prompt, self.used = map(torch.cat, (latents, times, prompt, used))
+        return torch.cat(pairs)
 
-    def _taught(self, worded: Mapping[str, Wordings], pairs: Tensor) -> Tensor:
+    def _teacher(self, pairs: Tensor) -> Tensor:
         """The frozen model's prediction under the positive prompts at all states, guided where that is asked for."""
-        device, taught = self.backbone.device, []
+        device, predicted = self.backbone.device, []
         unconditional, first = self.backbone.encode_prompts([""]), 0
         with torch.no_grad():
             for name, count in self.counts.items():
-                positive = self.backbone.encode_prompts(list(worded[name].positive))
+                positive = self.backbone.encode_prompts(list(self.wordings[name].positive))
                 for rows in self._parts(count, f"teacher of {name!r}"):
                     states = self.used[first : first + count][rows]
                     latents, t = self.latents[states], self.times[states].to(device)
@@ -116,9 +122,9 @@ class OnPolicyStates:
                     if self.teacher_guidance != 1:
                         plain = self.backbone.predict(latents, t, unconditional.expand(len(latents)))
                         output = plain + self.teacher_guidance * (output - plain)
-                    taught.append(output.cpu())
+                    predicted.append(output.cpu())
                 first += count
-        return torch.cat(taught)
+        return torch.cat(predicted)
 
     def passes(self, name: str) -> int:
         """U-Net passes of one row, whole or half, that were made for a concept before training; shared ones count."""
@@ -132,7 +138,7 @@ class OnPolicyStates:
 
     def _encode(self, rows: slice) -> Encoded:
         device = self.backbone.device
-        embeds = self.neutral.index(self.spoken[rows].to(device))
+        embeds = self.neutral.index(self.prompt[rows].to(device))
         return encode(self.backbone, self.latents[rows], self.times[rows].to(device), embeds).to(device, torch.half)
 
     def _kept(self, kept_bytes: int) -> Encoded | None:
@@ -144,7 +150,7 @@ class OnPolicyStates:
 
     def _parts(self, count: int, what: str) -> Iterator[slice]:
         """Rows that are passed at once."""
-        size = rows_without_gradient(self.backbone)
+        size = self.backbone.rows_without_gradient
         yield from track([slice(start, start + size) for start in range(0, count, size)], description=what)
 
     def draw(self, step: int) -> Noisy:
@@ -160,7 +166,7 @@ class OnPolicyStates:
         return Noisy(
             latents=self.latents[states].to(device),
             timesteps=self.times[states].to(device),
-            embeds=self.neutral.index(self.spoken[states].to(device)),
+            embeds=self.neutral.index(self.prompt[states].to(device)),
             encoded=None if self.encoded is None else self.encoded.rows(states, device, dtype),
             teacher=self.teacher[rows].to(device),
         )
@@ -191,7 +197,7 @@ def presence_of(backbone: Backbone, runs: Trajectories, neutral: Sequence[str]) 
     total, count = torch.zeros(backbone.h_shape, dtype=torch.float64), 0
     latents, times = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1)
     embeds, pairs = backbone.encode_prompts(list(neutral)), _pairs(runs, len(neutral)).to(backbone.device)
-    rows = rows_without_gradient(backbone)
+    rows = backbone.rows_without_gradient
     for some, t, of in zip(latents.split(rows), times.split(rows), pairs.split(rows), strict=True):
         h = encode(backbone, some, t.to(backbone.device), embeds.index(of)).h
         total, count = total + h.double().sum(0).cpu(), count + len(some)

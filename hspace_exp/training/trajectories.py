@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,19 +10,6 @@ from torch import Tensor
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """N sampling runs of one prompt, or of several in turn.
-
-    Attributes:
-        latents: (N, T, C, H, W) float32 model inputs, before each of T steps.
-        timesteps: (N, T) long.
-    """
-
-    latents: Tensor
-    timesteps: Tensor
 
 
 def in_turn(prompts: Sequence[str], indices: Sequence[int]) -> list[tuple[str, int]]:

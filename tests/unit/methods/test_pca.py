@@ -9,11 +9,10 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.pca import PrincipalComponents, by_timestep, principal_components, separation
+from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts
-from hspace_exp.training.task import Task
-from hspace_exp.training.trajectories import Trajectories
 
 NEUTRAL = "a photo of a person"
 PROMPTS = {name: ConceptPrompts(f"a photo of a {name}", NEUTRAL, name) for name in ("woman", "man")}

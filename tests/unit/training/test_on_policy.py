@@ -9,6 +9,7 @@ import torch
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.methods.score_matching import ScoreMatching
+from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.hspace import record_hspace
@@ -18,7 +19,7 @@ from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.subjects import wordings
 from hspace_exp.training.dataset import trajectories
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
-from hspace_exp.training.trajectories import Trajectories, in_turn, sample_trajectories
+from hspace_exp.training.trajectories import in_turn, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
 PROMPTS = {"female": ConceptPrompts(positive=POSITIVE, neutral=NEUTRAL, words="woman", adjective="female")}
@@ -124,7 +125,7 @@ def test_nothing_is_known_of_the_free_memory_of_a_cpu() -> None:
 
 def test_passes_take_as_many_rows_as_the_model_allows(tiny_backbone: Backbone) -> None:
     whole = states(tiny_backbone)
-    tiny_backbone.rows_at_once = 4
+    tiny_backbone.micro_batch_size = 4
     with record_hspace(tiny_backbone.unet) as seen:
         parts = states(tiny_backbone)
     assert max(len(h) for h in seen) == 8

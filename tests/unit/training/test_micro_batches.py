@@ -19,7 +19,7 @@ from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.split import encode
-from hspace_exp.training.rows_at_once import losses_of, rows_without_gradient
+from hspace_exp.training.module import losses_of
 
 
 def noisy(backbone: Backbone, rows: int) -> Noisy:
@@ -42,7 +42,7 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(
     start = torch.randn(5, *backbone.h_shape, generator=torch.Generator().manual_seed(1))
     found = []
     for most in (None, 5, 2):
-        backbone.rows_at_once = most
+        backbone.micro_batch_size = most
         vectors = start.clone().requires_grad_()
         with record_hspace(backbone.unet) as seen:
             losses = losses_of(objective, backbone, vectors, batch)  # type: ignore[arg-type]
@@ -60,14 +60,14 @@ def test_parts_of_kept_halves(tiny_backbone: Backbone) -> None:
     kept = replace(batch, encoded=encode(tiny_backbone, batch.latents, batch.timesteps, batch.embeds))
     vectors = torch.ones(4, *tiny_backbone.h_shape, requires_grad=True)
     whole = Denoising()(tiny_backbone, vectors, kept)
-    tiny_backbone.rows_at_once = 3
+    tiny_backbone.micro_batch_size = 3
     torch.testing.assert_close(losses_of(Denoising(), tiny_backbone, vectors, kept), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_memory_of_activations_is_that_of_a_part(tiny_backbone: Backbone) -> None:
     kept = {}
     for most in (None, 1):
-        tiny_backbone.rows_at_once, now = most, [0, 0]
+        tiny_backbone.micro_batch_size, now = most, [0, 0]
 
         class Held:
             def __init__(self, tensor: torch.Tensor, now: list[int] = now) -> None:
@@ -90,13 +90,13 @@ def test_memory_of_activations_is_that_of_a_part(tiny_backbone: Backbone) -> Non
     [("cpu", True, None, 64), ("cuda", False, None, 64), ("cuda", True, None, 512), ("cuda", True, 4, 8)],
 )
 def test_a_gpu_gets_many_rows_of_a_small_unet(device: str, small: bool, most: int | None, rows: int) -> None:
-    backbone = SimpleNamespace(device=torch.device(device), small=small, rows_at_once=most)
-    assert rows_without_gradient(cast(Backbone, backbone)) == rows
+    backbone = SimpleNamespace(device=torch.device(device), small=small, micro_batch_size=most)
+    assert Backbone.rows_without_gradient.fget(cast(Backbone, backbone)) == rows  # type: ignore[attr-defined]
 
 
 def test_the_option_is_checked_bounds_other_passes_too_and_is_not_digested(tiny_folder: Path) -> None:
-    assert rows_without_gradient(load_backbone(tiny_folder, device="cpu")) == 64
-    assert rows_without_gradient(load_backbone(tiny_folder, device="cpu", rows_at_once=3)) == 6
-    with pytest.raises(UserError, match=r"expected model\.rows_at_once of at least 1"):
-        load_backbone(tiny_folder, device="cpu", rows_at_once=0)
-    assert config_digest({"model": {"name": "m", "rows_at_once": 4}}) == config_digest({"model": {"name": "m"}})
+    assert load_backbone(tiny_folder, device="cpu").rows_without_gradient == 64
+    assert load_backbone(tiny_folder, device="cpu", micro_batch_size=3).rows_without_gradient == 6
+    with pytest.raises(UserError, match=r"expected model\.micro_batch_size of at least 1"):
+        load_backbone(tiny_folder, device="cpu", micro_batch_size=0)
+    assert config_digest({"model": {"name": "m", "micro_batch_size": 4}}) == config_digest({"model": {"name": "m"}})
