@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
-import threading
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,30 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_UMASK = threading.Lock()
-
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data``; readers see the old file or the new one, never a part. Missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    """Which bits new files go without: it can only be read by setting it, one thread at a time."""
-    with _UMASK:
-        umask = os.umask(0)
-        os.umask(umask)
-    return umask
 
 
 def write_text(path: str | Path, text: str) -> None:
