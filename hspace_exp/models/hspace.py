@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -191,8 +191,8 @@ def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
         yield recorded
 
 
-class _Reached(Exception):
-    """Raised at the middle block, to end a forward pass that is only made to read h's shape."""
+class Reached(Exception):
+    """Raised behind the middle block, to end a forward pass whose second half is not wanted."""
 
 
 def read_h_shape(unet: nn.Module, forward: Callable[[], object]) -> tuple[int, int, int]:
@@ -201,12 +201,9 @@ def read_h_shape(unet: nn.Module, forward: Callable[[], object]) -> tuple[int, i
 
     def read(h: Tensor) -> None:
         shape.extend(h.shape[1:])
-        raise _Reached
+        raise Reached
 
-    try:
-        with torch.no_grad(), edit_hspace(unet, read):
-            forward()
-    except _Reached:
-        pass
+    with torch.no_grad(), edit_hspace(unet, read), suppress(Reached):
+        forward()
     channels, height, width = shape
     return channels, height, width

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import Reached
 from hspace_exp.models.prompts import PromptEmbeds
 
 
@@ -54,10 +55,6 @@ class Encoded:
         return Encoded(h, tuple(torch.cat(same) for same in skips), embedding)
 
 
-class _Reached(Exception):
-    """Raised behind the middle block: the second half is not wanted."""
-
-
 @torch.no_grad()
 def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Encoded:
     """Run the U-Net as far as h, without any edit.
@@ -85,14 +82,14 @@ def first_half(unet: Any, forward: Callable[[], object]) -> Encoded:  # noqa: AN
 
     def middle(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:  # noqa: ANN401
         found["h"], found["embedding"] = output, args[1] if len(args) > 1 else kwargs["temb"]
-        raise _Reached
+        raise Reached
 
     with ExitStack() as hooks:
         hooks.callback(unet.conv_in.register_forward_hook(first).remove)
         for block in unet.down_blocks:
             hooks.callback(block.register_forward_hook(down).remove)
         hooks.callback(unet.mid_block.register_forward_hook(middle, with_kwargs=True).remove)
-        with suppress(_Reached):
+        with suppress(Reached):
             forward()
     return Encoded(found["h"], tuple(skips), found["embedding"])
 
