@@ -65,11 +65,11 @@ def _choose_device(sweep: Sweep, cfg: DictConfig, number: int) -> None:
 
     count = torch.cuda.device_count()
     if count > 1:
-        cfg.device = f"cuda:{claim(sweep.folder, count, number)}"
+        cfg.device = f"cuda:{take_device(sweep.folder, count, number)}"
         log.info("on %s of %d", cfg.device, count)
 
 
-def claim(folder: Path, count: int, number: int) -> int:
+def take_device(folder: Path, count: int, number: int) -> int:
     """Index of the device that this process has to itself, as far as there are enough.
 
     Args:

@@ -16,10 +16,10 @@ from hspace_exp.sweeps.jobs import let_go_of_ray, run_job, stopped, wait_for_arr
 from hspace_exp.sweeps.ledger import Note, sweep_of
 
 ROOT = Path(__file__).parents[3]
-# Claims one of two devices, says which, and keeps it until its input ends.
-CLAIM = (
-    "import sys; from pathlib import Path; from hspace_exp.sweeps.jobs import claim; "
-    "print(claim(Path(sys.argv[1]), 2, 5), flush=True); sys.stdin.read()"
+# Takes one of two devices, says which, and keeps it until its input ends.
+TAKE = (
+    "import sys; from pathlib import Path; from hspace_exp.sweeps.jobs import take_device; "
+    "print(take_device(Path(sys.argv[1]), 2, 5), flush=True); sys.stdin.read()"
 )
 
 
@@ -29,9 +29,9 @@ def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def other(folder: Path) -> subprocess.Popen[str]:
-    """Another process that claims a device."""
+    """Another process that takes a device."""
     return subprocess.Popen(
-        [sys.executable, "-c", CLAIM, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", TAKE, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -39,8 +39,8 @@ def test_processes_get_a_device_each_and_keep_it(tmp_path: Path) -> None:
     first = other(tmp_path)
     assert first.stdout is not None
     assert first.stdout.readline() == "0\n"
-    assert jobs.claim(tmp_path, 2, 0) == 1
-    assert jobs.claim(tmp_path, 2, 8) == 1  # the next job of this process
+    assert jobs.take_device(tmp_path, 2, 0) == 1
+    assert jobs.take_device(tmp_path, 2, 8) == 1  # the next job of this process
     third = other(tmp_path)
     assert third.communicate("")[0] == "1\n"  # job 5 of 2 devices that are taken
     first.kill()
