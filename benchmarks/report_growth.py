@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 from benchmarks.markdown import table
-from hspace_exp.results.report.chart import COLOURS, Point, line_chart
 
 OVERS = ("batch", "image size", "concepts", "professions", "GPUs")
-NAMESPACE = "http://www.w3.org/2000/svg"
-STYLE = (
-    "<style>text{font:12px system-ui,sans-serif;fill:#1b1b1f}.axis{fill:none;stroke:#5c5c66}"
-    ".rule{fill:none;stroke:#d7d7de}</style>"
-)
-_WIDTH, _HEIGHT, _HEAD = 420, 240, 22
 
 
 def growing(measures: Sequence[Mapping[str, Any]], over: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -46,37 +43,32 @@ def growth_tables(measures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def growth_plot(measures: Sequence[Mapping[str, Any]]) -> str:
-    """An SVG file; empty without readings.
+    """An SVG file whose description tells the numbers; empty without readings.
 
     Time is that of an image as a share of the first reading's, so that unlike things fit one picture; memory is in GiB.
     """
     columns = [(over, own) for over in OVERS if (own := growing(measures, over))]
     if not columns:
         return ""
-    parts = []
-    for column, (over, own) in enumerate(columns):
-        times = {name: [Point(m["x"], _each(m) / _each(some[0])) for m in some] for name, some in own.items()}
-        memory = {
-            name: [Point(m["x"], m["peak_gib"]) for m in some if "peak_gib" in m]
-            for name, some in own.items()
-            if any("peak_gib" in m for m in some)
-        }
-        left = column * _WIDTH
-        for row, (what, lines) in enumerate((("time an image, share of the first", times), ("peak GiB", memory))):
-            if lines:
-                chart = line_chart(f"{what} against {over}", over, what, lines)
-                top = _HEAD + row * _HEIGHT
-                place = f'<svg x="{left}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}"'
-                parts.append(chart.replace("<svg", place, 1))
-        parts += [
-            f'<text x="{left + 70 + 150 * i}" y="15" style="fill:{COLOURS[i % len(COLOURS)]}">{name}</text>'
-            for i, name in enumerate(own)
-        ]
-    width, height = len(columns) * _WIDTH, _HEAD + 2 * _HEIGHT
-    return (
-        f'<svg xmlns="{NAMESPACE}" viewBox="0 0 {width} {height}">{STYLE}'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
-    )
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9}):
+        figure = Figure((3.8 * len(columns), 5.2), layout="constrained")
+        panels = figure.subplots(2, len(columns), squeeze=False)
+        words = []
+        for (time, memory), (over, own) in zip(panels.T, columns, strict=True):
+            for name, some in own.items():
+                shares = {m["x"]: _each(m) / _each(some[0]) for m in some}
+                peaks = {m["x"]: m["peak_gib"] for m in some if "peak_gib" in m}
+                for panel, curve in ((time, shares), (memory, peaks)):
+                    if curve:
+                        panel.plot(list(curve), list(curve.values()), "o-", label=name)
+                        told = ", ".join(f"{y:.3g} at {x:g}" for x, y in curve.items())
+                        words.append(f"{'GiB' if panel is memory else 'time'}, {name}, {over}: {told}")
+            time.set(xlabel=over, ylabel="time an image, share of the first")
+            memory.set(xlabel=over, ylabel="peak GiB")
+            time.legend(frameon=False)
+        data = io.StringIO()
+        figure.savefig(data, format="svg", metadata={"Date": None, "Description": "; ".join(words)})
+    return data.getvalue()
 
 
 def _each(measure: Mapping[str, Any]) -> float:

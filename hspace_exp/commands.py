@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": "hspace_exp.evaluation.__main__",
     "compare": "hspace_exp.evaluation.compare",
     "tables": "hspace_exp.results.tables.__main__",
-    "report": "hspace_exp.results.report.__main__",
+    "report": "hspace_exp.results.report",
     "concepts": "hspace_exp.concepts.__main__",
     "doctor": "hspace_exp.doctor.__main__",
     "reproduce": "hspace_exp.reproduce.__main__",

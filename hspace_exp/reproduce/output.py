@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from hspace_exp.io.atomic import write_bytes, write_text
+from hspace_exp.results.figures import charts, strips
 from hspace_exp.results.record import FILE_NAME
-from hspace_exp.results.report.collect import collect
-from hspace_exp.results.report.figures import drawings, pictures
+from hspace_exp.results.runs import collect
 from hspace_exp.results.tables.build import make_table
 from hspace_exp.results.tables.formats import render
 from hspace_exp.results.tables.records import by_table
@@ -29,7 +29,7 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
 
     Args:
         runs: their folders.
-        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….svg`` and ``.png``, and a
+        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….png`` and ``.pdf``, and a
             ``README.md`` that shows them.
 
     Returns:
@@ -56,17 +56,20 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
             written.append(path)
         ids = {id(record) for _, record in group}
         mine = [run for run in collected if id(run.record) in ids]
-        for kind, svg in drawings(mine, group).items():
-            path = folder / "figures" / f"{name}_{kind}.svg"
-            write_text(path, svg)
-            figures.append(path)
-        for kind, image in pictures(mine, group).items():
-            path = folder / "figures" / f"{name}_{kind}.png"
+        for kind, chart in charts(mine, group).items():
+            for ending in ("png", "pdf"):
+                path = folder / "figures" / f"{name}_{kind}.{ending}"
+                write_bytes(path, chart.encoded(ending))
+                figures.append(path)
+        image = strips(mine, group)
+        if image is not None:
+            path = folder / "figures" / f"{name}_strips.png"
             write_bytes(path, _small_png(image))
             figures.append(path)
         written += figures
         index += [f"## {table.title}", "", " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS), ""]
-        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in figures]
+        shown = [path for path in figures if path.suffix == ".png"]
+        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
     write_text(folder / "README.md", "\n".join(index))
     return [*written, folder / "README.md"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import netrc
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from torch import Tensor
 
 from hspace_exp.errors import unknown
 
@@ -31,7 +33,33 @@ def wandb_logger(
         group: of runs that belong together; within it, runs are told apart by their method, the job type.
     """
     job_type = config.get("method", {}).get("name")
-    return WandbLogger(experiment=wandb_run(folder, name, project, mode, group, job_type, config))
+    return _WandbLogger(folder, wandb_run(folder, name, project, mode, group, job_type, config))
+
+
+class _WandbLogger(WandbLogger):
+    """Logs to Weights & Biases, and to ``metrics.csv``, from which reports draw the loss."""
+
+    def __init__(self, folder: Path, run: Any) -> None:
+        """Log to ``run`` and into ``folder``."""
+        super().__init__(experiment=run)
+        self._file = csv_logger(folder, "", {})
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log to both."""
+        super().log_metrics(metrics, step)
+        numbers: Any = {name: value for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
+        if numbers:  # and not an image
+            self._file.log_metrics(numbers, step)
+
+    def save(self) -> None:
+        """Write what is not written yet."""
+        super().save()
+        self._file.save()
+
+    def finalize(self, status: str) -> None:
+        """End with ``status``."""
+        super().finalize(status)
+        self._file.finalize(status)
 
 
 def wandb_run(
@@ -65,7 +93,11 @@ def wandb_run(
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> Logger:
     """Log to ``folder``/metrics.csv."""
-    return CSVLogger(folder, name="", version="")
+    logger = CSVLogger(folder, name="", version="")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Experiment logs directory")  # only metrics.csv is replaced
+        _ = logger.experiment
+    return logger
 
 
 def no_logger(folder: Path, name: str, config: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
         assert f"| sdid, strength {strength} " in text
         assert f"| focused, strength {strength} " in text
     figures = {path.name for path in (folder / "figures").iterdir()}
-    assert {"age_fairness_professions.svg", "age_fairness_cosines.svg", "strength_sweep_strength.svg"} <= figures
+    assert {"age_fairness_professions.pdf", "age_fairness_cosines.png", "strength_sweep_strength.pdf"} <= figures
     shown = re.findall(r"\]\((.+?)\)", (folder / "README.md").read_text())
     assert {Path(link).name for link in shown} == {path.name for path in folder.rglob("*.*")} - {"README.md"}
     with Image.open(folder / "figures" / "strength_sweep_strips.png") as strips:

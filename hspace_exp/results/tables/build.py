@@ -124,7 +124,7 @@ def _mean(bounds: Sequence[float | None]) -> float | None:
 
 def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], originals: set[str]) -> list[Cell]:
     metrics = {label: values.get(shown.metric) for label, values in merged.items()}
-    texts = {label: "" if m is None else _number(m, shown.decimals) for label, m in metrics.items()}
+    texts = {label: "" if m is None else _text(m, shown.decimals) for label, m in metrics.items()}
     rivals = {
         label: float(texts[label])
         for label, m in metrics.items()
@@ -140,17 +140,26 @@ def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], origi
     ]
 
 
-def _number(metric: MetricValue, decimals: int) -> str:
+def number(value: float, decimals: int) -> str:
+    """With so many digits after the point, and no minus before a zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def _text(metric: MetricValue, decimals: int) -> str:
     if metric.value is None:
         return "∞" if metric.note.startswith("infinite") else ""
-    return f"{round(metric.value, decimals) + 0.0:.{decimals}f}"
+    return number(metric.value, decimals)
+
+
+def interval(low: float | None, high: float | None, decimals: int) -> str:
+    """Bounds as "low, high"; "" where there are none, and no upper bound is infinity."""
+    if low is None:
+        return ""
+    return f"{number(low, decimals)}, {'∞' if high is None else number(high, decimals)}"
 
 
 def _interval(metric: MetricValue | None, decimals: int) -> str:
-    if metric is None or metric.value is None or metric.ci_low is None:
-        return ""
-    high = "∞" if metric.ci_high is None else f"{round(metric.ci_high, decimals) + 0.0:.{decimals}f}"
-    return f"{round(metric.ci_low, decimals) + 0.0:.{decimals}f}, {high}"
+    return "" if metric is None or metric.value is None else interval(metric.ci_low, metric.ci_high, decimals)
 
 
 def _arrow(metric: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> str:

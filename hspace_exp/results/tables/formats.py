@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from tabulate import tabulate
 
@@ -78,11 +79,11 @@ def _tex(text: str) -> str:
 
 def page(tables: Sequence[Table]) -> str:
     """A self-contained HTML page."""
-    return template("tables.html.j2").render(tables=tables)
+    return rendered("tables.html.j2", tables=tables)
 
 
-def template(name: str) -> Template:
-    """A template of this package; what it shows is escaped, and text between backquotes becomes code."""
+def rendered(name: str, **values: Any) -> str:
+    """A page of this package's template ``name``; ``values`` are escaped, and the filter ``code`` marks `code`."""
     folder = Path(__file__).parents[1] / "templates"
     pages = Environment(
         loader=FileSystemLoader(folder),
@@ -93,7 +94,7 @@ def template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     pages.filters["code"] = _code
-    return pages.get_template(name)
+    return pages.get_template(name).render(values).lstrip()
 
 
 def _code(text: str) -> Markup:

@@ -5,3 +5,9 @@ for (const pair of document.querySelectorAll(".pair.movable")) {
   pair.classList.add("live");
   move();
 }
+const unfold = () => {
+  const run = document.getElementById(location.hash.slice(1))?.closest("details");
+  if (run) run.open = true;
+};
+addEventListener("hashchange", unfold);
+unfold();

@@ -124,12 +124,12 @@ def test_growth_is_a_table_for_each_thing_and_a_plot() -> None:
     ]
     text = growth_tables(measures)
     assert "| 4 | training step | 200 | 50 | - |" in text
-    assert growth_plot(measures).count("<polyline") == 2
+    assert growth_plot(measures).count("time, training step") == 2
     assert "0.5 at 4" in growth_plot(measures)
     ElementTree.fromstring(growth_plot(measures))
     for measure in measures:
         measure["peak_gib"] = 2.0
-    assert growth_plot(measures).count("<polyline") == 4
+    assert growth_plot(measures).count("GiB, training step, ") == 2
     assert growth_plot([]) == ""
 
 

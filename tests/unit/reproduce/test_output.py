@@ -34,13 +34,14 @@ def test_every_experiment_has_its_files_and_an_index_shows_them(tmp_path: Path) 
     assert {path.relative_to(out).as_posix() for path in written} == {
         "README.md",
         *(f"{name}.{ending}" for name in ("age", "gender") for ending in ("md", "tex", "html")),
-        "figures/age_bars.svg",
+        "figures/age_bars.pdf",
+        "figures/age_bars.png",
         "figures/age_strips.png",
         "figures/gender_strips.png",
     }
     index = (out / "README.md").read_text()
     assert "[tex](age.tex)" in index
-    assert "![age bars](figures/age_bars.svg)" in index
+    assert "![age bars](figures/age_bars.png)" in index
     with Image.open(out / "figures" / "age_strips.png") as picture:
         assert picture.mode == "P"
 

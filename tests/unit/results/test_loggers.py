@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.results.loggers import csv_logger, has_key, log_results, no_logger, wandb_logger
+from hspace_exp.io.atomic import save_png
+from hspace_exp.results.loggers import close, csv_logger, has_key, log_results, no_logger, wandb_logger
 
 
 def test_a_key_is_found_in_the_environment_or_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,3 +42,21 @@ def test_none_logs_nothing(tmp_path: Path) -> None:
 def test_unknown_modes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'offline'"):
         wandb_logger(tmp_path, "x", {}, project="p", mode="ofline")
+
+
+def test_wandb_runs_keep_their_curves_in_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "run.log").write_text("what was there before\n")
+    logger = wandb_logger(tmp_path, "x", {"method": {"name": "sdid"}}, project="p")
+    assert logger is not None
+    logger.log_metrics({"loss/female": 0.5}, 9)
+    log_results(logger, {"fid": 1.5}, picture(tmp_path / "grid.png"))
+    close(logger)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [(row["loss/female"], row["metrics/fid"]) for row in rows] == [("0.5", ""), ("", "1.5")]
+
+
+def picture(path: Path) -> Path:
+    """A small image file."""
+    save_png(path, np.zeros((8, 8, 3), np.uint8))
+    return path

@@ -1,0 +1,271 @@
+"""Figures of one table's runs by matplotlib: PNG and PDF files, and SVG for pages."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hspace_exp.evaluation.concept_geometry import concept_cosines
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.generation.grid import strip
+from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import Run
+from hspace_exp.results.tables.build import merge_seeds
+from hspace_exp.results.tables.columns import column
+from hspace_exp.results.tables.records import Found, by_row
+from hspace_exp.results.tables.variants import by_strength
+
+COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
+STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")
+UNEDITED = "original"
+MOST_ROWS = 24
+MOST_BARS = 9  # a profession
+STRIP = 900  # pixels
+# Okabe and Ito's palette: told apart without red-green vision.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "font.size": 9,
+    "grid.color": "#d7d7de",
+    "savefig.dpi": 100,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "hspace_exp",  # the same figure, the same file
+}
+_UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+Rows = Mapping[str, Sequence[RunRecord]]
+Merged = Mapping[str, Mapping[str, MetricValue]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, and in ``words`` the numbers that it shows."""
+
+    figure: Figure
+    words: str
+
+    def encoded(self, form: str) -> bytes:
+        """The file: png, pdf or svg."""
+        data = io.BytesIO()
+        with mpl.rc_context(_STYLE):
+            self.figure.savefig(data, format=form, metadata=_UNDATED[form])
+        if form == "png":  # a third of the bytes, and no difference that the eye would find
+            picture = Image.open(data).convert("RGB").quantize(64)
+            data = io.BytesIO()
+            picture.save(data, format="PNG", optimize=True)
+        return data.getvalue()
+
+
+def charts(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, Chart]:
+    """Charts by kind.
+
+    ``strength``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
+    what images of each profession present, before and after; ``cosines``: of each method's vectors.
+
+    Args:
+        runs: of one table.
+        found: their records, as tables take them.
+    """
+    rows = by_row(found)
+    merged = {label: merge_seeds(records) for label, records in rows.items()}
+    made = {
+        "strength": _strengths(rows, merged),
+        "bars": _compared(merged),
+        "professions": _professions(rows),
+        "cosines": _cosines(runs),
+    }
+    return {kind: chart for kind, chart in made.items() if chart is not None}
+
+
+def strips(runs: Sequence[Run], found: Sequence[Found]) -> np.ndarray | None:
+    """The same images under every row of the table, where the runs' folders still hold them; (H, W, 3) uint8."""
+    pairs = {id(run.record): run.pairs for run in runs}
+    rows = {label: pairs[id(records[0])] for label, records in list(by_row(found).items())[:MOST_ROWS]}
+    rows = {label: mine for label, mine in rows.items() if mine}
+    return strip(rows, width=STRIP) if rows else None
+
+
+def losses(run: Run) -> Chart | None:
+    """Training loss of each concept by step; None where the run logged none."""
+    curves = run.losses()
+    if not curves:
+        return None
+    with _panels(1, (6.4, 3.0)) as (figure, (axes,)):
+        for name, curve in curves.items():
+            axes.plot(list(curve), list(curve.values()), label=name)
+        axes.set(
+            xlabel="step", ylabel="training loss", yscale="log" if min(map(_least, curves.values())) > 0 else "linear"
+        )
+        figure.legend(loc="outside upper center", ncols=min(len(curves), 7), frameon=False)
+    ends = {name: [*curve.values()] for name, curve in curves.items()}
+    told = "; ".join(f"{name}: {c[0]:.3g} at first, {c[-1]:.3g} at last" for name, c in ends.items())
+    return Chart(figure, f"Training loss by step. {told}")
+
+
+def _least(curve: Mapping[int, float]) -> float:
+    return min(curve.values())
+
+
+@contextmanager
+def _panels(count: int, size: tuple[float, float], columns: int = 2) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of ``count`` panels in rows of ``columns``, each of ``size`` in inches."""
+    across = min(columns, count)
+    down = -(-count // across)
+    with mpl.rc_context(_STYLE):
+        figure = Figure((size[0] * across, size[1] * down), layout="constrained")
+        axes = list(figure.subplots(down, across, squeeze=False).flat)
+        for unused in axes[count:]:
+            unused.set_axis_off()
+        yield figure, axes[:count]
+
+
+def _strengths(rows: Rows, merged: Merged) -> Chart | None:
+    """A panel a metric; the unedited model is strength 0 in numbers that need no unedited images to compare with."""
+    lines = {metric: found for metric in STRENGTHS if (found := _lines(rows, merged, metric))}
+    if not lines:
+        return None
+    methods = list(dict.fromkeys(method for found in lines.values() for method in found))
+    told = []
+    with _panels(len(lines), (4.2, 2.6)) as (figure, axes):
+        for panel, (metric, found) in zip(axes, lines.items(), strict=True):
+            heading = column(metric).heading
+            for method, points in found.items():
+                values = np.array([m.value for m in points.values()], np.float64)
+                panel.errorbar(
+                    list(points), values, _reach(points.values()), fmt="o-", ms=4, capsize=2, label=method,
+                    color=COLOURS[methods.index(method) % len(COLOURS)],
+                )  # fmt: skip
+                words = ", ".join(f"{v:.3g} at {s:g}" for s, v in zip(points, values, strict=True))
+                told.append(f"{heading}, {method}: {words}")
+            panel.set(xlabel="strength", title=heading)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return Chart(figure, f"Numbers by strength. {'; '.join(told)}")
+
+
+def _lines(rows: Rows, merged: Merged, metric: str) -> dict[str, dict[float, MetricValue]]:
+    originals = [label for label, records in rows.items() if records[0].method == UNEDITED]
+    start = merged[originals[0]].get(metric) if originals else None
+    zero = {}
+    if start is not None and start.value is not None and not column(metric).beside_original and metric != "success":
+        zero = {0.0: start}
+    return {m: {**zero, **points} for m, points in by_strength(rows, merged, metric).items() if len(points) > 1}
+
+
+def _reach(values: Iterable[MetricValue]) -> np.ndarray:
+    """How far intervals reach below and above their values, (2, N); 0 where there is none."""
+    reach = []
+    for m in values:
+        value = m.value or 0.0
+        low, high = (value if end is None else end for end in (m.ci_low, m.ci_high))
+        reach.append((max(value - low, 0.0), max(high - value, 0.0)))
+    return np.array(reach).T
+
+
+def _compared(merged: Merged) -> Chart | None:
+    """A panel a metric, a bar a row."""
+    shown = {}
+    for metric in COMPARED:
+        bars = {label: m for label, v in merged.items() if (m := v.get(metric)) is not None and m.value is not None}
+        if len(bars) > 1:
+            shown[metric] = bars
+    if not shown:
+        return None
+    most = max(map(len, shown.values()))
+    told = []
+    longest = max(map(len, merged))
+    with _panels(len(shown), (3.2 + 0.07 * longest, 0.6 + 0.22 * most)) as (figure, axes):
+        for panel, (metric, bars) in zip(axes, shown.items(), strict=True):
+            better = next(iter(bars.values())).higher_is_better
+            heading = f"{column(metric).heading}{'' if better is None else ' ↑' if better else ' ↓'}"
+            values = [m.value or 0.0 for m in bars.values()]
+            panel.barh(list(bars), values, xerr=_reach(bars.values()), capsize=2, height=0.7, color=COLOURS[0])
+            panel.set(title=heading)
+            panel.margins(y=0.02)
+            panel.invert_yaxis()
+            panel.grid(visible=False, axis="y")
+            told.append(f"{heading}: {', '.join(f'{label} {v:.3g}' for label, v in zip(bars, values, strict=True))}")
+    return Chart(figure, "; ".join(told))
+
+
+def _professions(rows: Rows) -> Chart | None:
+    """Of two classes the share of the first, of more the deviation ratio: before (``original``) and after."""
+    if UNEDITED not in rows or not 1 < len(rows) <= MOST_BARS:
+        return None
+    values = list(dict.fromkeys(v for row in rows[UNEDITED][0].per_profession for v in row.get("counts", {})))
+    if len(values) < 2:
+        return None
+    shares = {label: _shares(records, values[0] if len(values) == 2 else None) for label, records in rows.items()}
+    names = sorted(shares[UNEDITED], key=lambda name: shares[UNEDITED][name])
+    what = f"share of {values[0]}" if len(values) == 2 else "deviation ratio"
+    told, height = [], 0.8 / len(shares)
+    with _panels(1, (6.4, 0.9 + 0.1 * len(names) * (len(shares) + 1))) as (figure, (axes,)):
+        for i, (label, mine) in enumerate(shares.items()):
+            places = np.arange(len(names)) + (i + 0.5) * height - 0.4
+            axes.barh(places, [mine.get(name, np.nan) for name in names], height=height, label=label)
+            told.append(f"{label}: {', '.join(f'{n} {mine[n]:.2f}' for n in names if n in mine)}")
+        axes.set_yticks(range(len(names)), names)
+        axes.margins(y=0.01)
+        axes.set(title=f"Each profession's {what}, in the eyes of the judge")
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return Chart(figure, f"Each profession's {what}. {'; '.join(told)}")
+
+
+def _shares(records: Sequence[RunRecord], value: str | None) -> dict[str, float]:
+    """Profession → share of the images judged ``value``, all seeds together, or without it the mean deviation ratio."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(str(row["profession"]) for record in records for row in record.per_profession):
+        mine = [row for record in records for row in record.per_profession if row["profession"] == name]
+        if value is None:
+            ratios = [row["deviation_ratio"] for row in mine if row.get("deviation_ratio") is not None]
+            if ratios:
+                found[name] = sum(ratios) / len(ratios)
+            continue
+        counts = sum((Counter(row.get("counts", {})) for row in mine), Counter[str]())
+        if counts.total():
+            found[name] = counts[value] / counts.total()
+    return found
+
+
+def _cosines(runs: Sequence[Run]) -> Chart | None:
+    """One matrix a method: its first run with two concepts or more."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for run in runs:
+        if len(run.concepts()) > 1 and run.record.method not in found:
+            found[run.record.method] = concept_cosines(run.concepts())
+    if not found:
+        return None
+    told = []
+    most = max(map(len, found.values()))
+    with _panels(len(found), (1.0 + 0.45 * most, 0.8 + 0.45 * most), columns=3) as (figure, axes):
+        for panel, (method, matrix) in zip(axes, found.items(), strict=True):
+            names = list(matrix)
+            panel.imshow([[matrix[a][b] for b in names] for a in names], cmap="RdBu", vmin=-1, vmax=1)
+            panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
+            panel.set_yticks(range(len(names)), names)
+            panel.set(title=f"Cosines: {method}")
+            panel.grid(visible=False)
+            for r, a in enumerate(names):
+                for c, b in enumerate(names):
+                    ink = "white" if abs(matrix[a][b]) > 0.6 else "black"
+                    panel.text(c, r, f"{matrix[a][b]:.2f}", ha="center", va="center", color=ink, fontsize=8)
+                    if r < c:
+                        told.append(f"{method}, {a} and {b}: {matrix[a][b]:.2f}")
+    return Chart(figure, f"Cosines between vectors. {'; '.join(told)}")

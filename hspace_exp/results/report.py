@@ -1,0 +1,260 @@
+"""``python -m hspace_exp report outputs/…``: one HTML page about a run or a folder of runs."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import write_text
+from hspace_exp.results.tables.build import interval, make_table, number
+from hspace_exp.results.tables.columns import column
+from hspace_exp.results.tables.formats import rendered
+from hspace_exp.results.tables.records import Found, by_table
+
+if TYPE_CHECKING:  # imports torch, which --help does without
+    from hspace_exp.results.figures import Chart
+    from hspace_exp.results.runs import Run
+
+INTERRUPTED = 130
+HEADLINES = ("deviation_ratio", "success", "clip_alignment", "background_ssim", "scene_kept", "entanglement", "fid")
+BUDGET = 8_000_000  # bytes of images as text; the page is promised to stay below 10 MB
+PAIRS = 24  # of a run
+WIDE = 1600  # pixels of a picture of maps
+SMALL = 150_000  # bytes up to which a chart is SVG
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 2 for wrong input, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m hspace_exp report", description=__doc__)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run's folder or any folder above")
+    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first PATH)")
+    parser.add_argument("--title", help="of the page (default: the first PATH)")
+    options = parser.parse_args(arguments)
+    paths = [Path(path) for path in options.paths]
+    first = paths[0] if paths[0].is_dir() else paths[0].parent
+    out = Path(options.out) if options.out else first / "report.html"
+    try:
+        from hspace_exp.results.runs import collect
+
+        text = page(*collect(paths), options.title or f"Report of {first}")
+        write_text(out, text)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot use {error.filename or out}: {error.strerror}; choose another file", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
+    return 0
+
+
+def page(runs: Sequence[Run], found: Sequence[Found], title: str) -> str:
+    """The report of runs.
+
+    Args:
+        runs: from `collect`.
+        found: their records, as tables take them.
+        title: of the page.
+    """
+    from hspace_exp.results.figures import COLOURS, charts
+
+    groups = []
+    for heading, group in by_table(found).items():
+        records = {id(record) for _, record in group}
+        mine = [run for run in runs if id(run.record) in records]
+        shown = charts(mine, group)
+        groups.append(
+            {
+                "table": make_table(heading, group),
+                "charts": [_chart(shown[kind]) for kind in ("strength", "bars") if kind in shown],
+                "runs": [_run(run, BUDGET // len(runs)) for run in mine],
+            }
+        )
+    return rendered(
+        "report.html.j2",
+        title=title,
+        groups=groups,
+        colours=COLOURS,
+        methods=list(dict.fromkeys(run.record.method for run in runs)),
+        images=sum(len(run.pairs) for run in runs),
+        runs=len(runs),
+    )
+
+
+def _run(run: Run, budget: int) -> dict[str, Any]:
+    """What the template shows of one run; its pictures are of ``budget`` bytes at most."""
+    from hspace_exp.evaluation.concept_geometry import concept_cosines
+    from hspace_exp.results.figures import losses
+
+    record, details = run.record, run.record.details
+    maps = list(_maps(run, budget // 2))  # few and telling, so pairs get what they leave
+    pairs = list(_pairs(run, budget - sum(len(one.get("uri", "")) for one in maps)))
+    curve = losses(run)
+    return {
+        "label": run.label,
+        "edited": run.edited,
+        "cards": list(_cards(run)),
+        "professions": _professions(run),
+        "images": len(run.pairs),
+        "pairs": pairs,
+        "maps": maps,
+        "losses": None if curve is None else _chart(curve),
+        "matrices": [
+            _matrix("Cosines between the concepts' vectors", "Concept", concept_cosines(run.concepts()))
+            if len(run.concepts()) > 1
+            else None,
+            _matrix(
+                "Asked for (rows) against changed (columns): shares of images",
+                "Asked for",
+                details["entanglement_matrix"],
+            )
+            if details.get("entanglement_matrix")
+            else None,
+        ],
+        "confusion": details.get("confusion"),
+        "metrics": [_metric(name, metric) for name, metric in record.metrics.items()],
+        "config": json.dumps(record.config, indent=1, sort_keys=True, ensure_ascii=False),
+        "provenance": _provenance(run),
+    }
+
+
+def _chart(chart: Chart) -> dict[str, str]:
+    kind, data = "svg+xml", chart.encoded("svg")
+    if len(data) > SMALL:
+        kind, data = "png", chart.encoded("png")
+    return {"uri": f"data:image/{kind};base64,{base64.b64encode(data).decode()}", "words": chart.words}
+
+
+def _cards(run: Run) -> Iterator[dict[str, str]]:
+    """The few numbers that say how a run went."""
+    for name in HEADLINES:
+        metric = run.record.metrics.get(name)
+        if metric is None or metric.value is None:
+            continue
+        shown = column(name, metric)
+        better = {None: "", True: ", more is better", False: ", less is better"}[metric.higher_is_better]
+        yield {
+            "heading": shown.heading + better,
+            "value": number(metric.value, shown.decimals),
+            "interval": interval(metric.ci_low, metric.ci_high, shown.decimals),
+        }
+
+
+def _metric(name: str, metric: Any) -> list[str]:
+    """A row of the table of all metrics."""
+    digits = column(name, metric).decimals + 1
+    return [
+        name,
+        "–" if metric.value is None else number(metric.value, digits),
+        interval(metric.ci_low, metric.ci_high, digits),
+        interval(metric.ci_low_professions, metric.ci_high_professions, digits),
+        str(metric.n),
+        metric.note,
+    ]
+
+
+def _professions(run: Run) -> dict[str, Any]:
+    """Classes that each profession's images show, before and after; {} where no class was judged."""
+    rows = run.record.per_profession
+    values = list(dict.fromkeys(value for row in rows for value in row.get("counts", {})))
+    if not values:
+        return {}
+    before: dict[str, Counter[str]] = {}
+    for pair in run.pairs:
+        seen = run.seen(pair)
+        if seen is not None and run.edited:
+            before.setdefault(pair.profession, Counter())[seen[0]] += 1
+    return {
+        "values": values,
+        "before": before,
+        "rows": [
+            {
+                "name": row["profession"],
+                "stacks": [
+                    *([before.get(row["profession"], Counter())] if before else []),
+                    row.get("counts", {}),
+                ],
+                "truth": (row.get("truth") or {}).get(values[0]),
+                "numbers": [_shown(row.get(name), 2) for name in ("deviation_ratio", "success")],
+            }
+            for row in rows
+        ],
+    }
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "–" if value is None else number(value, digits)
+
+
+def _matrix(title: str, corner: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    body = [[label or "(nothing)", *(_shown(row.get(name), 3) for name in names)] for label, row in rows.items()]
+    return {"title": title, "headings": [corner, *names], "rows": body}
+
+
+def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:
+    """The run's pictures of attribute maps, one a group of concepts that was learnt apart."""
+    for path in (run.folder / "masks.png", *sorted(run.folder.glob("masks_*.png"))):
+        if not path.exists():
+            continue
+        group = path.stem.removeprefix("masks").removeprefix("_")
+        picture = _image(path, "Attribute maps of training images" + (f": {group}" if group else ""), WIDE)
+        if len(picture["uri"]) > budget:
+            yield {"words": picture["words"], "missing": path.name}
+            continue
+        budget -= len(picture["uri"])
+        yield picture
+
+
+def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
+    """Pairs of images, as many as the budget of bytes allows."""
+    from hspace_exp.results.runs import chosen
+
+    for pair in chosen(run.pairs, PAIRS):
+        seen = run.seen(pair)
+        name = f"{pair.profession}, seed {pair.seed_index}"
+        shown: dict[str, Any] = {
+            "name": name,
+            "profession": pair.profession,
+            "seed": pair.seed_index,
+            "target": pair.target,
+            "judged": seen,
+            "before": _image(pair.original, f"{name}, before") if run.edited else None,
+            "after": _image(pair.edited, f"{name}, {'after' if run.edited else 'unedited'}"),
+        }
+        budget -= len(shown["after"]["uri"]) + (len(shown["before"]["uri"]) if shown["before"] else 0)
+        if budget < 0:
+            return
+        yield shown
+
+
+def _image(path: Path, words: str, side: int | None = None) -> dict[str, Any]:
+    from hspace_exp.results.runs import SIDE, data_uri
+
+    uri, width, height = data_uri(path, side or SIDE)
+    return {"uri": uri, "width": width, "height": height, "words": words}
+
+
+def _provenance(run: Run) -> list[list[str]]:
+    record = run.record
+    git = record.git or {}
+    commit = f"{git.get('commit', 'unknown')}{' with local changes' if git.get('dirty') else ''}"
+    facts = {"Folder": str(run.folder), "Command": record.command, "Configuration digest": record.config_digest}
+    facts |= {"Commit": commit, "Device": record.device}
+    facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
+    facts |= {f"Version of {name}": version for name, version in record.versions.items()}
+    return [[name, fact] for name, fact in facts.items()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Runs as reports and figures take them: records, the files beside them, and which images are shown."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.items import FILE_NAME as JUDGED
+from hspace_exp.evaluation.items import IDENTITY, read_judged
+from hspace_exp.generation.manifest import Pair, read_manifest
+from hspace_exp.results.record import RunRecord
+from hspace_exp.results.tables.records import Found, find_records
+from hspace_exp.results.tables.variants import strength_of
+
+MANIFEST, CURVES = "manifest.csv", "metrics.csv"
+LOSS = "loss/"
+SIDE, QUALITY = 256, 88  # of images in pages
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        folder: where it is.
+        record: its numbers.
+        pairs: its images; empty where they are gone.
+        judged: rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
+    """
+
+    folder: Path
+    record: RunRecord
+    pairs: tuple[Pair, ...]
+    judged: Mapping[tuple[str, ...], Mapping[str, str]]
+
+    @property
+    def edited(self) -> bool:
+        """Whether images have unedited partners."""
+        return any(pair.original != pair.edited for pair in self.pairs)
+
+    @property
+    def label(self) -> str:
+        """Method and seed, and the strength where it is known."""
+        strength = strength_of(self.record)
+        shown = "" if strength is None else f", strength {strength:g}"
+        return f"{self.record.method}{shown}, seed {self.record.seed}"
+
+    def losses(self) -> dict[str, dict[int, float]]:
+        """Concept → step → training loss, where the run trained vectors and logged them in ``metrics.csv``."""
+        path = self.folder / CURVES
+        if not path.is_file():
+            return {}
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        names = [name for name in (rows[0] if rows else {}) if name.startswith(LOSS)]
+        curves = {
+            n.removeprefix(LOSS): {int(r["step"]): float(r[n]) for r in rows if r[n] and r["step"]} for n in names
+        }
+        return {name: curve for name, curve in curves.items() if len(curve) > 1}
+
+    def concepts(self) -> list[Path]:
+        """Its vectors' files."""
+        return sorted((self.folder / "concepts").glob("*.safetensors"))
+
+    def seen(self, pair: Pair) -> tuple[str, str] | None:
+        """What the first judge saw before and after, or None where that is not written down."""
+        row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target))
+        if row is None:
+            return None
+        ends = [f".{self.record.attribute}.{moment}" for moment in ("before", "after")]
+        found = [next((row[name] for name in row if name.endswith(end)), "") for end in ends]
+        return (found[0], found[1]) if all(found) else None
+
+
+def collect(paths: Sequence[Path]) -> tuple[list[Run], list[Found]]:
+    """All runs in and below ``paths``, and their records as tables take them.
+
+    Raises:
+        UserError: there is none, or a file is not whole.
+    """
+    found = find_records(paths)
+    return [_run(path, record) for path, record in found], found
+
+
+def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most ``count`` pairs, professions in turn, so that all of them are seen before one is seen twice."""
+    queues: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        queues.setdefault(pair.profession, []).append(pair)
+    picked: list[Pair] = []
+    for turn in range(max(map(len, queues.values()), default=0)):
+        # Targets alternate along seeds and professions: shifted starts keep one target from being shown alone.
+        picked += [queue[(turn + i) % len(queue)] for i, queue in enumerate(queues.values()) if turn < len(queue)]
+    return picked[:count]
+
+
+def data_uri(path: Path, side: int = SIDE) -> tuple[str, int, int]:
+    """A JPEG of the image as a ``data:`` address, with its width and height.
+
+    Args:
+        path: an image file.
+        side: longest side in pixels; larger images are made smaller.
+
+    Raises:
+        UserError: it is no whole image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, format="JPEG", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}", image.width, image.height
+
+
+def _run(path: Path, record: RunRecord) -> Run:
+    folder = path.parent
+    pairs: list[Pair] = []
+    if (folder / MANIFEST).exists():
+        pairs = [pair for pair in read_manifest(folder / MANIFEST) if pair.original.exists() and pair.edited.exists()]
+    rows = read_judged(folder) if (folder / JUDGED).exists() else []
+    if rows and len(rows) < len(pairs):
+        raise UserError(f"{folder / JUDGED} lists {len(rows)} of {len(pairs)} images: evaluate the run again")
+    return Run(folder, record, tuple(pairs), {tuple(row[name] for name in IDENTITY): row for row in rows})

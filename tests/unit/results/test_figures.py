@@ -1,0 +1,139 @@
+"""Figures from records and from what runs left."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.generation.grid import GAP, LINE
+from hspace_exp.generation.manifest import COLUMNS
+from hspace_exp.io.atomic import save_png
+from hspace_exp.results.figures import Chart, charts, losses, strips
+from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import collect
+
+
+def run(
+    folder: Path, method: str, female: int, strength: float = 1.0, values: tuple[str, str] = ("female", "male")
+) -> None:
+    """A record of two professions with four images each, of which one is there."""
+    metrics = {
+        "success": MetricValue(strength / 4, None, None, 8, True),
+        "deviation_ratio": MetricValue(0.5, 0.4, 0.6, 8, False),
+    }
+    rows: list[dict[str, Any]] = [
+        {"profession": "nurse", "counts": {values[0]: 4 - female, values[1]: female}, "deviation_ratio": 0.5},
+        {"profession": "cook", "counts": {values[0]: female, values[1]: 4 - female}, "deviation_ratio": 0.25},
+    ]
+    config = {"method": {"name": method, "strength": strength}}
+    RunRecord("x", method, "avatars", "gender", 0, metrics, rows, config, {}, None, "CPU", {}).write(folder)
+    lines = [",".join(COLUMNS)]
+    for i, name in enumerate(("nurse", "cook")):
+        files = [f"images/{kind}/{i}.png" for kind in ("original", "original" if method == "original" else "edited")]
+        for file, grey in zip(files, (10, 20), strict=False):
+            save_png(folder / file, np.full((8, 8, 3), 10 if "original" in file else grey, np.uint8))
+        lines.append(",".join(["a photo", name, "0", "" if method == "original" else values[0], "1", *files]))
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def panel(chart: Chart, title: str) -> Axes:
+    """The panel whose title starts so."""
+    (found,) = (axes for axes in chart.figure.axes if axes.get_title().startswith(title))
+    return found
+
+
+def bars(axes: Axes) -> list[float]:
+    """Lengths of the bars."""
+    return [round(patch.get_width(), 6) for patch in axes.patches]  # type: ignore[attr-defined]
+
+
+def test_a_bar_a_row_of_the_table(tmp_path: Path) -> None:
+    run(tmp_path / "a", "original", 0, strength=0.0)
+    run(tmp_path / "b", "sdid", 2, strength=2.0)
+    chart = charts(*collect([tmp_path]))["bars"]
+    assert bars(panel(chart, "Success ↑")) == [0.0, 0.5]
+    assert bars(panel(chart, "Deviation ratio ↓")) == [0.5, 0.5]
+    assert [text.get_text() for text in panel(chart, "Success").get_yticklabels()] == ["original", "sdid"]
+    assert chart.words == "Success ↑: original 0, sdid 0.5; Deviation ratio ↓: original 0.5, sdid 0.5"
+    (ends,) = panel(chart, "Deviation").collections[0].get_segments()[:1]  # type: ignore[attr-defined]
+    assert ends[:, 0] == pytest.approx([0.4, 0.6])
+
+
+def test_professions_before_and_after(tmp_path: Path) -> None:
+    run(tmp_path / "a", "original", 0)
+    run(tmp_path / "b", "sdid", 2)
+    runs, found = collect([tmp_path])
+    figures = charts(runs, found)
+    assert set(figures) == {"bars", "professions"}
+    shown = figures["professions"]
+    assert bars(panel(shown, "Each profession's share of female")) == [0.0, 1.0, 0.5, 0.5]
+    assert shown.words.endswith("original: cook 0.00, nurse 1.00; sdid: cook 0.50, nurse 0.50")  # by what was before
+    picture = strips(runs, found)
+    assert picture is not None
+    assert picture.shape[0] == LINE + 8 + GAP + 8 + LINE
+
+
+def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) -> None:
+    for i, strength in enumerate((1.0, 2.0, 3.0)):
+        run(tmp_path / str(i), "sdid", 2, strength)
+    figures = charts(*collect([tmp_path]))
+    assert set(figures) == {"bars", "strength"}
+    (line,) = panel(figures["strength"], "Success").lines[:1]
+    assert line.get_xydata().tolist() == [[1, 0.25], [2, 0.5], [3, 0.75]]  # type: ignore[union-attr]
+    assert "Success, sdid: 0.25 at 1, 0.5 at 2, 0.75 at 3" in figures["strength"].words
+
+
+def test_the_unedited_model_is_strength_0_where_it_is_no_comparison_with_itself(tmp_path: Path) -> None:
+    run(tmp_path / "o", "original", 0)
+    for i, strength in enumerate((1.0, 2.0)):
+        run(tmp_path / str(i), "sdid", 2, strength)
+    chart = charts(*collect([tmp_path]))["strength"]
+    assert list(panel(chart, "Deviation ratio").lines[0].get_xdata()) == [0, 1, 2]
+    assert list(panel(chart, "Success").lines[0].get_xdata()) == [1, 2]
+
+
+def test_cosines_of_vectors_are_told_in_words(tmp_path: Path) -> None:
+    run(tmp_path / "a", "sdid", 2)
+    for name, sign in {"female": 1.0, "male": -1.0}.items():
+        vector = sign * torch.tensor([1.0, 0.0]).reshape(2, 1, 1)
+        concept = Concept(vector, name, "gender", "tiny", "abc", (2, 4, 4), "sdid")
+        concept.save(tmp_path / "a" / "concepts" / f"{name}.safetensors")
+    chart = charts(*collect([tmp_path]))["cosines"]
+    assert chart.words == "Cosines between vectors. sdid, female and male: -1.00"
+
+
+def test_images_that_are_gone_are_left_out(tmp_path: Path) -> None:
+    run(tmp_path / "a", "sdid", 2)
+    (tmp_path / "a" / "manifest.csv").unlink()
+    runs, found = collect([tmp_path])
+    assert strips(runs, found) is None
+    assert charts(runs, found) == {}
+
+
+def test_losses_are_drawn_where_the_run_logged_them(tmp_path: Path) -> None:
+    run(tmp_path / "a", "sdid", 2)
+    (one,), _ = collect([tmp_path])
+    assert losses(one) is None
+    rows = ["loss/female,metrics/fid,step", "0.5,,9", "0.25,,19", ",1.5,"]
+    (tmp_path / "a" / "metrics.csv").write_text("\n".join(rows) + "\n")
+    chart = losses(one)
+    assert chart is not None
+    assert chart.figure.axes[0].lines[0].get_xydata().tolist() == [[9, 0.5], [19, 0.25]]  # type: ignore[union-attr]
+    assert chart.words == "Training loss by step. female: 0.5 at first, 0.25 at last"
+
+
+def test_files_are_the_same_each_time_and_text_stays_text(tmp_path: Path) -> None:
+    for i, method in enumerate(("sdid", "lwim")):
+        run(tmp_path / str(i), method, 2)
+    files = [charts(*collect([tmp_path]))["bars"].encoded(form) for form in ("png", "pdf", "svg") for _ in range(2)]
+    assert files[0::2] == files[1::2]
+    assert [files[i][:4] for i in (0, 2)] == [b"\x89PNG", b"%PDF"]
+    assert "lwim" in "".join(ET.fromstring(files[4]).itertext())
