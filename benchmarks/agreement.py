@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.evaluation.items import read_judged
+from hspace_exp.evaluation.judged_csv import read_judged
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.results.record import read_record

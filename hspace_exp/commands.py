@@ -14,8 +14,8 @@ from hspace_exp.errors import unknown
 # What is after "python -m hspace_exp" → the module whose ``main(arguments)`` it is.
 COMMANDS = {
     "generate": "hspace_exp.generation.__main__",
-    "evaluate": "hspace_exp.evaluation.__main__",
-    "compare": "hspace_exp.evaluation.compare",
+    "evaluate": "hspace_exp.results.evaluate",
+    "compare": "hspace_exp.results.compare",
     "tables": "hspace_exp.results.tables.__main__",
     "report": "hspace_exp.results.report",
     "concepts": "hspace_exp.concepts.__main__",

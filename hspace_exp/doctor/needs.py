@@ -194,7 +194,7 @@ KINDS: dict[str, Callable[[Node], Need | None]] = {
     "PhotoEvaluator": _open_clip,
     "SamMasks": _segment_anything,
     "InceptionFeatures": _inception,
-    "Lpips": lambda node: _torchvision("LPIPS", _LPIPS.get(str(node.get("backbone", "alex")), "alexnet")),
+    "BackgroundLpips": lambda node: _torchvision("LPIPS", _LPIPS.get(str(node.get("backbone", "alex")), "alexnet")),
     "PersonSegmenter": lambda node: _torchvision("person masks", str(node["network"]), node.get("weights")),
     "EfficientNetFeatures": _efficientnet,
 }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hspace_exp.errors import unknown
-from hspace_exp.evaluation.functional.corrected import confusion_matrix
-from hspace_exp.evaluation.image_metric import item_keys
+from hspace_exp.evaluation.functional.fairness import confusion_matrix
 from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.metrics import Share
+from hspace_exp.evaluation.metrics.base import share_of
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import as_float
 
@@ -64,12 +63,32 @@ def judge_accuracy(
     judge: Judge, attribute: str, labelled: Labelled, *, batch_size: int = 32, repeats: int = 1000, seed: int = 0
 ) -> Accuracy:
     """Judge labelled images."""
-    metric = Share(repeats=repeats, seed=seed)
     values = judge.attributes[attribute]
-    for value in labelled.values:
+    judged = torch.cat([judge.judge(as_float(images))[attribute].cpu() for images in labelled.images.split(batch_size)])
+    names = [f"labelled {i}" for i in range(len(judged))]
+    return accuracy_of(names, judged, labelled.values, judge.name, attribute, values, repeats=repeats, seed=seed)
+
+
+def accuracy_of(
+    names: Sequence[str],
+    judged: Tensor,
+    truth: Sequence[str],
+    judge: str,
+    attribute: str,
+    values: tuple[str, ...],
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> Accuracy:
+    """Compare (N,) judged classes, negative where unclear, with the true values of images with these names.
+
+    Raises:
+        UserError: a true value is none that the judge knows.
+    """
+    for value in truth:
         if value not in values:
             raise unknown(attribute, value, values)
-    truth = torch.tensor([values.index(value) for value in labelled.values], dtype=torch.int64)
-    judged = torch.cat([judge.judge(as_float(images))[attribute].cpu() for images in labelled.images.split(batch_size)])
-    metric.update(item_keys([f"labelled {i}" for i in range(len(truth))]), judged == truth)
-    return Accuracy(metric.result(), confusion_matrix(truth, judged, len(values)), judge.name, attribute, values)
+    classes = torch.tensor([values.index(value) for value in truth], dtype=torch.int64)
+    found = share_of(names, judged == classes, repeats=repeats, seed=seed)
+    shown = replace(found, heading="Judge accuracy", digits=3)
+    return Accuracy(shown, confusion_matrix(classes, judged, len(values)), judge, attribute, values)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.change import cosine_matrix
 
 
 def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -36,3 +37,16 @@ def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
         name: {other: round(value, 4) for other, value in zip(names, row, strict=True)}
         for name, row in zip(names, cosines, strict=True)
     }
+
+
+def cosine_matrix(vectors: Tensor) -> Tensor:
+    """Cosines of (K, N) vectors with one another; (K, K) float64 in [-1, 1].
+
+    Raises:
+        UserError: a vector is zero, and so has no direction.
+    """
+    rows = vectors.double()
+    if bool((rows.norm(dim=1) == 0).any()):
+        raise UserError("a zero vector has no direction to compare")
+    unit = F.normalize(rows, dim=1)
+    return (unit @ unit.T).clamp(-1, 1)

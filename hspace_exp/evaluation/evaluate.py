@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
-from hspace_exp.evaluation.class_metrics import ClassBalance, CorrectedDeviationRatio
-from hspace_exp.evaluation.composition_measures import CompositionJudge, composition_measures
-from hspace_exp.evaluation.fairness_measures import (
-    agreement_measure,
-    bias_measure,
-    corrected_measure,
-    fairness_measures,
-    intersection_measure,
-    parity_measures,
-    unclear_measure,
-)
-from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, OpenClipFeatures
-from hspace_exp.evaluation.image_metric import Resampling
-from hspace_exp.evaluation.items import Row, entanglement_matrix, judged_rows, with_numbers
-from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.measure import Measure
-from hspace_exp.evaluation.measures import DISTRIBUTIONS, content_measures, distribution_measures
-from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
-from hspace_exp.evaluation.seen import Looker, PersonMasks
-from hspace_exp.evaluation.space_measures import background_measures, perceptual_measures, subject_measures
+from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, JudgedBatch, Observers
+from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, shown_counts, with_numbers
+from hspace_exp.evaluation.judges import CompositionJudge, Judge
+from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
+from hspace_exp.evaluation.metrics.preservation import SCENE
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.progress import track
+
+# profession → value → P(value | profession).
+Truth = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -43,34 +32,42 @@ class Evaluation:
         metrics: each number with its interval and N.
         per_profession: one row a profession, in alphabetical order.
         details: the judge's confusion matrix and what changed beside what was asked for; plain data.
-        items: one row an image, for ``judged.csv``.
+        rows: one an image, for ``judged.csv``.
     """
 
     metrics: dict[str, MetricValue]
     per_profession: list[dict[str, Any]]
     details: dict[str, Any] = field(default_factory=dict)
-    items: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class View:
+    """A metric in the eyes of one judge, of the attribute or of one part of a composition."""
+
+    metric: ImageMetric
+    judge: str
+    part: str = ""
+
+    def update(self, judged: Mapping[str, JudgedBatch]) -> None:
+        """Show it a batch."""
+        batch = judged[self.judge]
+        self.metric.update(batch.of_part(self.part) if self.part else batch)
 
 
 def evaluate(
     pairs: Sequence[Pair],
+    metrics: Mapping[str, ImageMetric],
+    observers: Observers,
     *,
     attribute: str,
     parts: Sequence[str] = (),
-    judge: Judge,
-    clip: ImageTextModel,
-    features: ImageFeatures | None = None,
-    second_judge: Judge | None = None,
-    person_masks: PersonMasks | None = None,
-    perceptual: PerceptualDistance | None = None,
-    truth: Mapping[str, Mapping[str, float]] | None = None,
-    labelled: Callable[[], Labelled] | None = None,
-    intersections: Sequence[Sequence[str]] = (),
-    extra: Mapping[str, Measure] | None = None,
+    truth: Truth | None = None,
+    labelled: Labelled | None = None,
+    unknown_fields: Collection[str] = (),
     batch_size: int = 32,
     repeats: int = 1000,
     seed: int = 0,
-    device: str | torch.device = "cpu",
 ) -> Evaluation:
     """Measure pairs of unedited and edited images; the unedited model is a pair of one file with itself.
 
@@ -78,105 +75,62 @@ def evaluate(
 
     Args:
         pairs: what to measure; each (profession, prompt, seed index, target) once.
-        attribute: what was steered; both judges must know it, or
-        parts: the attributes that it is a composition of, which both must know.
-        judge: decides what an image presents.
-        clip: image-text model for alignment. Give ``judge`` the same `SharedClip` and images are embedded once.
-        features: features for ``fid`` and ``kid``; None takes those of ``clip``.
-        second_judge: repeats the fairness metrics, named with its name as suffix.
-        person_masks: finds the person; None leaves the metrics of backgrounds and subjects out.
-        perceptual: compares backgrounds and subjects beside PSNR and SSIM; None takes the distance of ``features``.
-        truth: P(value | profession) of the data, for ``bias_amplification``; None leaves it out.
-        labelled: gives images of known truth, for ``classifier_accuracy`` of ``judge`` and
-            ``deviation_ratio_corrected``; None leaves them out.
-        intersections: attributes whose combinations get a deviation ratio of their own, e.g. gender and skin tone.
-        extra: further measures by name.
+        metrics: by name, which stay as they are: copies of them accumulate. What a metric needs and nobody knows leaves
+            it out. Of a second judge and of parts of a composition names get a suffix, e.g. ``success_gender_probe``.
+        observers: judges and features.
+        attribute: what was steered; all judges must know it, or
+        parts: the attributes that it is a composition of, which all must know.
+        truth: P(value | profession) of the data; None where unknown.
+        labelled: images of known truth, for ``classifier_accuracy`` of the first judge; None leaves it out.
+        unknown_fields: what is not known of these images, e.g. "before" where they have no unedited partners.
         batch_size: pairs at once.
         repeats: bootstrap resamples; 0 leaves the intervals out.
         seed: varies the resampling.
-        device: where images are compared.
 
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
     if parts:
-        judge = CompositionJudge(judge, attribute, parts)
-        second_judge = None if second_judge is None else CompositionJudge(second_judge, attribute, parts)
-    values, professions = _check(pairs, attribute, judge, second_judge)
-    options: Resampling = {"repeats": repeats, "seed": seed}
-    measures = fairness_measures(judge.name, attribute, professions, len(values), "", **options)
-    measures |= parity_measures(judge.name, attribute, len(values), **options)
-    if judge.margin > 0:
-        measures["unclear"] = unclear_measure(judge.name, attribute, **options)
-    for names in intersections:
-        sizes = tuple(len(judge.attributes[name]) for name in names)
-        measures[f"deviation_ratio_{'_x_'.join(names)}"] = intersection_measure(judge.name, names, sizes, **options)
-    corrected = CorrectedDeviationRatio(torch.zeros(len(values), len(values)), **options)
+        observers = replace(
+            observers, judges=tuple(CompositionJudge(judge, attribute, parts) for judge in observers.judges)
+        )
+    judge = observers.judges[0]
+    professions = _check(pairs, attribute, observers.judges)
+    values = judge.attributes[attribute]
+    table = _truth_table(truth, professions, values)
+    setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
+    known = _known(observers, attribute, parts, setting).difference(unknown_fields)
+    views = dict(_views(metrics, known, observers.judges, parts, setting))
+    needed = {need for view in views.values() for need in view.metric.needs}
+    look = BatchJudge(observers, attribute, parts, professions, needed)
+    rows: list[Row] = []
+    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
+        batch = pairs[start : start + batch_size]
+        judged = look(batch)
+        for view in views.values():
+            view.update(judged)
+        rows += judged_rows(batch, judged, observers.judges)
+    found = {name: _result(view, judge.name) for name, view in views.items()}
+    details: dict[str, Any] = {}
+    if "before" in known:
+        details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
-        measures["deviation_ratio_corrected"] = corrected_measure(judge.name, attribute, corrected)
-    if truth is not None and any(profession in truth for profession in professions):
-        nothing = dict.fromkeys(values, float("nan"))
-        rows = [[truth.get(p, nothing)[value] for value in values] for p in professions]
-        table = torch.tensor(rows, dtype=torch.float64)
-        measures["bias_amplification"] = bias_measure(judge.name, attribute, table, **options)
-    others = tuple(name for name in judge.attributes if name not in (attribute, *parts))
-    measures |= content_measures(judge.name, others, **options)
-    measures |= distribution_measures(device, **options)
-    judges = [judge]
-    if second_judge is not None:
-        judges.append(second_judge)
-        suffix = f"_{second_judge.name}"
-        measures |= fairness_measures(second_judge.name, attribute, professions, len(values), suffix, **options)
-        measures["judge_agreement"] = agreement_measure(judge.name, second_judge.name, attribute, **options)
-    for one in judges:
-        if isinstance(one, CompositionJudge):
-            suffix = "" if one is judge else f"_{one.name}"
-            measures |= composition_measures(one, professions, suffix, **options)
-    measures |= extra or {}
-    features = OpenClipFeatures(clip) if features is None else features
-    if person_masks is not None:
-        measures |= background_measures(judge.name, attribute, **options) | subject_measures(**options)
-        measures |= perceptual_measures(perceptual or FeatureDistance(features), **options)
-    look = Looker(values, professions, judges, clip, features, person_masks, device)
-    batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
-
-    def show(batch: Sequence[Pair]) -> list[Row]:
-        seen = look(batch)
-        for measure in measures.values():
-            arguments = measure.observe(seen)
-            if arguments is not None:
-                measure.metric.update(*arguments)
-        return judged_rows(batch, seen, judges)
-
-    items = [row for batch in track(batches, description="evaluate images") for row in show(batch)]
-    accuracy = None
-    if labelled is not None:
-        accuracy = judge_accuracy(judge, attribute, labelled(), batch_size=batch_size, **options)
-        corrected.confusion.copy_(accuracy.confusion[:, : len(values)])
-    metrics = {name: measure.metric.result() for name, measure in measures.items()}
-    for name in DISTRIBUTIONS:
-        notes = filter(None, (f"{features.name} features", metrics[name].note))
-        metrics[name] = replace(metrics[name], note=", ".join(notes))
-    matrix = entanglement_matrix(items, judge.name, without=[attribute] if parts else ())
-    details: dict[str, Any] = {"entanglement_matrix": matrix}
-    if accuracy is not None:
-        metrics["classifier_accuracy"] = accuracy.metric
+        accuracy = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, repeats=repeats, seed=seed)
+        found["classifier_accuracy"] = accuracy.metric
         details["confusion"] = accuracy.to_json()
-    return Evaluation(
-        metrics, _rows(measures, professions, values, truth), details, with_numbers(items, pairs, measures)
-    )
+    copies = {name: view.metric for name, view in views.items()}
+    counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
+    return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
 
 
-def _check(
-    pairs: Sequence[Pair], attribute: str, judge: Judge, second_judge: Judge | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tuple[str, ...]:
     if not pairs:
         raise UserError("nothing to evaluate: expected at least one pair of images, got none")
-    for one in (judge, second_judge):
-        if one is not None and attribute not in one.attributes:
-            raise unknown(f"attribute of the judge {one.name!r}", attribute, one.attributes)
-    values = judge.attributes[attribute]
-    if second_judge is not None and second_judge.attributes[attribute] != values:
+    for judge in judges:
+        if attribute not in judge.attributes:
+            raise unknown(f"attribute of the judge {judge.name!r}", attribute, judge.attributes)
+    values = judges[0].attributes[attribute]
+    if any(judge.attributes[attribute] != values for judge in judges):
         raise UserError(f"both judges must know the same values of {attribute} in the same order: {', '.join(values)}")
     names: set[str] = set()
     for pair in pairs:
@@ -187,27 +141,76 @@ def _check(
                 f"{pair.prompt!r} with seed index {pair.seed_index} is listed twice: evaluate one strength at a time"
             )
         names.add(pair.name)
-    return values, tuple(sorted({pair.profession for pair in pairs}))
+    return tuple(sorted({pair.profession for pair in pairs}))
+
+
+def _truth_table(truth: Truth | None, professions: Sequence[str], values: Sequence[str]) -> Tensor | None:
+    if truth is None or not any(profession in truth for profession in professions):
+        return None
+    nothing = dict.fromkeys(values, float("nan"))
+    rows = [[truth.get(profession, nothing)[value] for value in values] for profession in professions]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _known(observers: Observers, attribute: str, parts: Sequence[str], setting: Setting) -> set[str]:
+    """What of ``OPTIONAL`` there is."""
+    judge = observers.judges[0]
+    others = [name for name in judge.attributes if name not in (attribute, *parts)]
+    there = {
+        "background": observers.person_masks is not None,
+        "truth": setting.truth is not None,
+        "margin": judge.margin > 0,
+        "scene": SCENE in others,
+        "others": bool(others),
+        "parts": bool(parts),
+    }
+    return {name for name in OPTIONAL if there.get(name, True)}
+
+
+def _views(
+    metrics: Mapping[str, ImageMetric],
+    known: Collection[str],
+    judges: Sequence[Judge],
+    parts: Sequence[str],
+    setting: Setting,
+) -> Iterator[tuple[str, View]]:
+    """Each metric that can be worked out, and the same of the second judge and of parts where it is given of them."""
+    for name, metric in metrics.items():
+        for need in metric.needs:
+            if need not in OPTIONAL:
+                raise unknown(f"need of the metric {name!r}", need, OPTIONAL)
+        if not set(metric.needs) <= set(known):
+            continue
+        for judge in judges if metric.of_each_judge else judges[:1]:
+            suffix = "" if judge is judges[0] else f"_{judge.name}"
+            yield f"{name}{suffix}", View(metric.prepared(setting), judge.name)
+            for part in parts if metric.of_each_part else ():
+                own = replace(setting, values=judge.attributes[part], truth=None)
+                yield f"{name}_{part}{suffix}", View(metric.prepared(own), judge.name, part)
+
+
+def _result(view: View, first: str) -> MetricValue:
+    """The metric's number; its heading names the part and the second judge."""
+    found = view.metric.result()
+    names = [view.part.replace("_", " ")] * bool(view.part) + [view.judge] * (view.judge != first)
+    return replace(found, heading=f"{found.heading} ({', '.join(names)})") if found.heading and names else found
 
 
 def _rows(
-    measures: Mapping[str, Measure],
-    professions: tuple[str, ...],
-    values: tuple[str, ...],
-    truth: Mapping[str, Mapping[str, float]] | None,
+    metrics: Mapping[str, ImageMetric],
+    professions: Sequence[str],
+    counts: Mapping[str, Mapping[str, int]],
+    truth: Truth | None,
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    counter = measures["deviation_ratio"].metric
-    counts = counter.group_counts() if isinstance(counter, ClassBalance) else {}
-    for group, profession in enumerate(professions):
-        shown = counts.get(group, [0] * len(values))  # none where no image of the profession is clear
-        row: dict[str, Any] = {"profession": profession, "n": sum(shown)}
-        row["counts"] = dict(zip(values, shown, strict=True))
+    for profession in professions:
+        shown = counts[profession]
+        row: dict[str, Any] = {"profession": profession, "n": sum(shown.values()), "counts": dict(shown)}
         if truth is not None and profession in truth:
-            row["truth"] = {value: truth[profession][value] for value in values}
+            row["truth"] = {value: truth[profession][value] for value in shown}
         rows.append(row)
-    for name, measure in measures.items():
-        if measure.per_profession:
-            for group, value in measure.metric.by_group():
+    for name, metric in metrics.items():
+        if metric.by_profession:
+            for group, value in metric.by_group():
                 rows[group][name] = value
     return rows

@@ -1,10 +1,10 @@
-"""Ready-made evaluations: which judges, features and masks look at the images of which world."""
+"""Ready-made evaluations: which judges, features, masks and metrics look at the images of which world."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
+from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, with_wordings
+from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
-from hspace_exp.evaluation.perceptual import FeatureDistance, PerceptualDistance
-from hspace_exp.evaluation.seen import PersonMasks
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
@@ -38,8 +38,34 @@ PORTRAIT_POINTS = ((0.5, 0.42), (0.5, 0.7), (0.5, 0.92))
 # Images whose attention still fits a CPU's cache.
 CACHED = 8
 
-# Combinations that are judged beside the attribute itself.
-INTERSECTIONS = (("gender", "skin_tone"),)
+# attribute → value → text, of attributes that a judge does not know by itself.
+Texts = Mapping[str, Mapping[str, str]]
+
+
+class Evaluator(Protocol):
+    """Measures the images of runs. An evaluator of one's own is any class with these two."""
+
+    distribution_features: ImageFeatures
+
+    def __call__(
+        self,
+        pairs: Sequence[Pair],
+        attribute: str,
+        seed: int = 0,
+        parts: Sequence[str] = (),
+        texts: Texts | None = None,
+        unknown_fields: Collection[str] = (),
+    ) -> Evaluation:
+        """Measure pairs of images.
+
+        Args:
+            pairs: to measure.
+            attribute: what was steered.
+            seed: varies the resampling.
+            parts: the attributes that it is a composition of.
+            texts: attribute → value → text, to judge attributes by that the judge does not know.
+            unknown_fields: see ``evaluate``.
+        """
 
 
 def sam_person_masks(folder: Path, device: str) -> PersonMasks:
@@ -68,11 +94,11 @@ class AvatarEvaluator:
     def __init__(
         self,
         weights: str | Path,
+        metrics: Mapping[str, ImageMetric],
         *,
-        labelled: int = 216,
+        labelled: int = COUNT,
         margin: float = 0.0,
         features: ImageFeatures | None = None,
-        perceptual: PerceptualDistance | None = None,
         repeats: int = 1000,
         device: str = "cpu",
         batch_size: int | None = None,
@@ -81,10 +107,10 @@ class AvatarEvaluator:
 
         Args:
             weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
+            metrics: by name; those of conf/metric.
             labelled: renders of known truth for ``classifier_accuracy``, at most 216; 0 leaves it out.
             margin: lead in cosine below which an image is unclear to the zero-shot judge.
             features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
-            perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of OpenCLIP features.
             repeats: bootstrap resamples.
             device: where models run.
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
@@ -96,11 +122,10 @@ class AvatarEvaluator:
         folder = Path(weights)
         self.clip = SharedClip(load_open_clip(folder / "clip", device))
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
-        self.perceptual: PerceptualDistance = perceptual or FeatureDistance(OpenClipFeatures(self.clip))
         self.judge = ZeroShotJudge(self.clip, judge_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), PROBED, device=device)
         self.person_masks = sam_person_masks(folder / "sam", device)
-        self.labelled, self.repeats, self.device = labelled, repeats, device
+        self.metrics, self.labelled, self.repeats, self.device = metrics, labelled, repeats, device
         self.batch_size = batch_size or (32 if torch.device(device).type == "cpu" else 128)
 
     def mask_metrics(
@@ -115,37 +140,25 @@ class AvatarEvaluator:
         attribute: str,
         seed: int = 0,
         parts: Sequence[str] = (),
-        texts: Mapping[str, Mapping[str, str]] | None = None,
+        texts: Texts | None = None,
+        unknown_fields: Collection[str] = (),
     ) -> Evaluation:
-        """Measure pairs of images.
-
-        Args:
-            pairs: to measure.
-            attribute: what was steered.
-            seed: varies the resampling.
-            parts: the attributes that it is a composition of.
-            texts: attribute → value → text, to judge attributes by that the world does not know; of such there is
-                neither a second judge nor a truth.
-        """
+        """Measure pairs of images, see `Evaluator`; of attributes of one's own there is neither probe nor truth."""
         names = list(parts or [attribute])
-        known = is_labelled(names)
+        known, judge = is_labelled(names), self.judge.knowing(texts or {})
+        judges = (judge, self.probe) if known else (judge,)
         return evaluate(
             pairs,
+            self.metrics,
+            Observers(judges, self.clip, self.distribution_features, self.person_masks, self.device),
             attribute=attribute,
             parts=parts,
-            judge=self.judge.knowing(texts or {}),
-            clip=self.clip,
-            features=self.distribution_features,
-            perceptual=self.perceptual,
-            second_judge=self.probe if known else None,
-            person_masks=self.person_masks,
             truth=world_truth(*names) if set(names) <= set(SKEWED) else None,
-            labelled=partial(labelled_renders, names, self.labelled) if self.labelled and known else None,
-            intersections=INTERSECTIONS,
+            labelled=labelled_renders(names, self.labelled) if self.labelled and known else None,
+            unknown_fields=unknown_fields,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,
-            device=self.device,
         )
 
 
@@ -156,12 +169,12 @@ class PhotoEvaluator:
         self,
         model: str,
         weights: str,
+        metrics: Mapping[str, ImageMetric],
         *,
         wordings: Sequence[str] = (PLAIN + "{}",),
         margin: float = 0.0,
         features: ImageFeatures | None = None,
         person_masks: PersonMasks | None = None,
-        perceptual: PerceptualDistance | None = None,
         cache_dir: str | Path | None = None,
         repeats: int = 1000,
         device: str = "cpu",
@@ -172,11 +185,11 @@ class PhotoEvaluator:
         Args:
             model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
             weights: OpenCLIP's name of the weights, or a local file.
+            metrics: by name; those of conf/metric.
             wordings: of the judge's texts; several make a prompt ensemble.
             margin: lead in cosine below which an image is unclear.
             features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
             person_masks: finds persons, e.g. `PersonSegmenter`; None leaves backgrounds out.
-            perceptual: of backgrounds and subjects, e.g. `Lpips`; None takes the distance of ``features``.
             cache_dir: keeps image features, by what is in the image; None keeps none.
             repeats: bootstrap resamples.
             device: where the model runs.
@@ -188,7 +201,7 @@ class PhotoEvaluator:
             self.cached = CachedClip(clip, Path(cache_dir) / "image_features" / weights_hash(clip.model))
         self.clip = SharedClip(self.cached or clip)
         self.judge = ZeroShotJudge(self.clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
-        self.wordings, self.person_masks, self.perceptual = wordings, person_masks, perceptual
+        self.wordings, self.person_masks, self.metrics = wordings, person_masks, metrics
         self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
         self.repeats, self.device, self.batch_size = repeats, device, batch_size
 
@@ -198,30 +211,21 @@ class PhotoEvaluator:
         attribute: str,
         seed: int = 0,
         parts: Sequence[str] = (),
-        texts: Mapping[str, Mapping[str, str]] | None = None,
+        texts: Texts | None = None,
+        unknown_fields: Collection[str] = (),
     ) -> Evaluation:
-        """Measure pairs of images.
-
-        Args:
-            pairs: to measure.
-            attribute: what was steered.
-            seed: varies the resampling.
-            parts: the attributes that it is a composition of.
-            texts: attribute → value → text, to judge attributes by that are none of ``PHOTO_TEXTS``.
-        """
+        """Measure pairs of images, see `Evaluator`."""
+        judge = self.judge.knowing(with_wordings(texts or {}, self.wordings))
         found = evaluate(
             pairs,
+            self.metrics,
+            Observers((judge,), self.clip, self.distribution_features, self.person_masks, self.device),
             attribute=attribute,
             parts=parts,
-            judge=self.judge.knowing(with_wordings(texts or {}, self.wordings)),
-            clip=self.clip,
-            features=self.distribution_features,
-            person_masks=self.person_masks,
-            perceptual=self.perceptual,
+            unknown_fields=unknown_fields,
             batch_size=self.batch_size,
             repeats=self.repeats,
             seed=seed,
-            device=self.device,
         )
         if self.cached is not None:
             self.cached.save()

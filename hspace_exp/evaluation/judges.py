@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import ImageTextModel
+from hspace_exp.evaluation.functional.fairness import intersect
+from hspace_exp.prompts.attributes import combinations
 
 # Texts for photographs; "race" as papers on this benchmark word it.
 PHOTO_TEXTS: Mapping[str, Mapping[str, str]] = {
@@ -154,3 +156,26 @@ class ProbeJudge:
             images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         with torch.no_grad():
             return {attribute: logits.argmax(1).cpu() for attribute, logits in self.probe(images).items()}
+
+
+class CompositionJudge:
+    """A judge that also names the combination of several attributes' values, e.g. "female+dark", as one attribute.
+
+    An image is unclear in the combination where it is in any part.
+    """
+
+    def __init__(self, judge: Judge, name: str, parts: Sequence[str]) -> None:
+        """Take the judge, the new attribute's name and the attributes that it combines."""
+        for part in parts:
+            if part not in judge.attributes:
+                raise unknown(f"attribute of the judge {judge.name!r}", part, judge.attributes)
+        self.inner, self.name, self.margin = judge, judge.name, judge.margin
+        self.composition, self.parts = name, tuple(parts)
+        values = tuple(combinations({part: judge.attributes[part] for part in parts}))
+        self.attributes: Mapping[str, tuple[str, ...]] = {**judge.attributes, name: values}
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Classify (B, 3, H, W) images in [0, 1]."""
+        found = dict(self.inner.judge(images))
+        sizes = tuple(len(self.attributes[part]) for part in self.parts)
+        return {**found, self.composition: intersect(torch.stack([found[part] for part in self.parts]), sizes)}

@@ -6,21 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.features import ImageFeatures
 from hspace_exp.evaluation.functional.bootstrap import interval
 from hspace_exp.evaluation.functional.distribution import (
-    CMMD_SCALE,
-    biased_kernel_distance,
     frechet_distance,
-    gaussian_kernel,
     kernel_distance_of,
 )
-from hspace_exp.evaluation.functional.manifold import covered, density, inside
-from hspace_exp.evaluation.image_metric import DECIMALS
+from hspace_exp.evaluation.metrics.base import DECIMALS
+from hspace_exp.evaluation.metrics.distribution import FeatureDistance, FrechetDistance, KernelDistance
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import generator
@@ -37,20 +33,9 @@ def features_of(files: Sequence[Path], features: ImageFeatures, batch_size: int 
     return torch.cat([features(as_float(load_images(batch))).cpu() for batch in batches])
 
 
-def _cmmd(x: Tensor, y: Tensor) -> Tensor:
-    x, y = F.normalize(x.double(), dim=1), F.normalize(y.double(), dim=1)
-    kernels = gaussian_kernel(x, x), gaussian_kernel(y, y), gaussian_kernel(x, y)
-    return CMMD_SCALE * biased_kernel_distance(*kernels, x.new_ones(len(x)), y.new_ones(len(y)))
-
-
-DISTANCES: dict[str, tuple[Statistic, bool]] = {
-    "fid": (frechet_distance, False),
-    "kid": (kernel_distance_of, False),
-    "cmmd": (_cmmd, False),
-    "precision": (lambda x, y: inside(x, y, 3).double().mean(), True),
-    "recall": (lambda x, y: inside(y, x, 3).double().mean(), True),
-    "density": (lambda x, y: density(x, y, 5).mean(), True),
-    "coverage": (lambda x, y: covered(x, y, 5).double().mean(), True),
+DISTANCES: dict[str, tuple[type[FeatureDistance], Statistic]] = {
+    "fid": (FrechetDistance, frechet_distance),
+    "kid": (KernelDistance, kernel_distance_of),
 }
 
 
@@ -76,13 +61,22 @@ def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, se
     random, found = generator("sets", seed, len(x), len(y)), {}
     halves = [(_half(x, random), _half(y, random)) for _ in range(min(repeats, REPEATS))]
     enough = min(len(x), len(y)) >= 2 * FEWEST and len(halves) > 1
-    for metric, (statistic, more_is_better) in DISTANCES.items():
+    for distance, (metric, statistic) in DISTANCES.items():
         value, low, high = float(statistic(x, y)), None, None
         if enough:
             spread = torch.stack([statistic(a, b) for a, b in halves])
             low, high = (round(bound, DECIMALS) for bound in interval(value, spread))
         note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
-        found[metric] = MetricValue(round(value, DECIMALS), low, high, len(x), more_is_better, note)
+        found[distance] = MetricValue(
+            round(value, DECIMALS),
+            low,
+            high,
+            len(x),
+            metric.higher_is_better,
+            note,
+            heading=metric.heading,
+            digits=metric.digits,
+        )
     return found
 
 

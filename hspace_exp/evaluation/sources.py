@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.seen import subject_prompt
+from hspace_exp.evaluation.judged import subject_prompt
 from hspace_exp.generation.manifest import COLUMNS, Pair, read_manifest
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})

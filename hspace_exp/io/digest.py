@@ -27,6 +27,7 @@ _OWN_MODULES = ("hspace_exp.", "avatars_world.")
 _BATCH_MATTERS = frozenset({"method", "training"})
 # Keys that earlier configurations, which records hold, call otherwise.
 _RENAMED = {"pace": "steps_multiplier"}
+_OWN_METRICS = "hspace_exp.evaluation.metrics."
 
 
 def canonical_json(value: object) -> str:
@@ -51,9 +52,20 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
     Left out, wherever they stand: the nodes and values named in ``_NOT_DIGESTED`` (paths, loggers, devices, batch
     sizes, compilation; but not the batch size inside ``method`` or ``training``, which is a hyper-parameter). Absolute
-    paths count by their last name only, so that the same weights in another checkout are the same model.
+    paths count by their last name only, so that the same weights in another checkout are the same model. Metrics of the
+    package do not count, as more of them make no other run (`hspace_exp.results.write.finished` asks for those that a
+    record lacks); a metric of one's own does.
     """
-    return digest(essential(config))
+    return digest(essential(_without_own_metrics(config)))
+
+
+def _without_own_metrics(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    evaluator = config.get("evaluator")
+    if not isinstance(evaluator, Mapping) or "metrics" not in evaluator:
+        return config
+    foreign = {n: m for n, m in evaluator["metrics"].items() if not str(m["_target_"]).startswith(_OWN_METRICS)}
+    rest = {name: value for name, value in evaluator.items() if name != "metrics"}
+    return {**config, "evaluator": {**rest, "metrics": foreign} if foreign else rest}
 
 
 def essential(value: object, *, batch_matters: bool = False) -> object:

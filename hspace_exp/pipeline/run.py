@@ -21,7 +21,7 @@ from hspace_exp.config.checks import check
 from hspace_exp.doctor.needs import needs_of, require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
-from hspace_exp.evaluation.items import write_judged
+from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
@@ -125,7 +125,7 @@ def _run(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides: 
             if "maps" in job.method.needs and hasattr(evaluator, "mask_metrics"):
                 found = replace(found, metrics={**found.metrics, **_mask_metrics(evaluator, job)})
         record = record_of(config, found, seconds, describe_device(job.backbone.device), overrides)
-        write_judged(run_dir, found.items)
+        write_judged(run_dir, found.rows)
         table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
         log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
     finally:

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.items import FILE_NAME as JUDGED
-from hspace_exp.evaluation.items import IDENTITY, read_judged
+from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
+from hspace_exp.evaluation.judged_csv import IDENTITY, read_judged
 from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.records import Found, find_records

@@ -36,6 +36,8 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     else:
         if config_digest(record.config) != config_digest(config):
             log.warning("%s holds the results of another configuration: they are replaced", run_dir)
+        elif lacking := _metrics(config) - _metrics(record.config, config):
+            log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
         elif all((run_dir / name).exists() for name in RESULTS):
             pairs = read_manifest(run_dir / "manifest.csv")
             if not missing(dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))):
@@ -43,6 +45,12 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     for name in RESULTS:
         (run_dir / name).unlink(missing_ok=True)
     return None
+
+
+def _metrics(config: Mapping[str, Any], default: Mapping[str, Any] | None = None) -> set[str]:
+    """Names of the metrics that a configuration asks for; records of version 0.1 name none, and hold the default's."""
+    evaluator = config.get("evaluator") or {}
+    return set(evaluator["metrics"]) if "metrics" in evaluator else _metrics(default) if default else set()
 
 
 def record_of(

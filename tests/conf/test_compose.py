@@ -21,8 +21,9 @@ from hspace_exp.prompts.attributes import with_own_concept
 from hspace_exp.prompts.plan import plan
 
 FILES = sorted(CONF.rglob("*.yaml"))
-ADDED = ("experiment", "vary")  # groups that have no default: +group=choice
+ADDED = ("experiment", "vary", "metric")  # groups that have no default: +group=choice
 CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name not in ADDED]
+METRICS = [f.stem for f in (CONF / "metric").glob("*.yaml")]
 EXPERIMENTS = [f.stem for f in (CONF / "experiment").glob("*.yaml")]
 
 
@@ -48,6 +49,13 @@ def test_every_choice_composes_and_binds(group: str, name: str) -> None:
     check(config)
     if "name" in config[group]:
         assert config[group]["name"] == name  # run folders and records say what was chosen
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_added_and_is_named_as_its_file(name: str) -> None:
+    config = plain(f"+metric@evaluator.metrics={name}")
+    check(config)
+    assert name == "standard" or name in config["evaluator"]["metrics"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 
-# The published scale of CMMD; see ``gaussian_kernel``.
-CMMD_SCALE = 1000.0
-
 
 def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     """Fréchet distance between Gaussians fitted to two sets of features (FID with Inception features).
@@ -91,35 +88,6 @@ def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tens
         return _quadratic(weights, within) / (total - squares) - 2 * _quadratic(weights, xy) / total
 
     return distance
-
-
-def gaussian_kernel(x: Tensor, y: Tensor, sigma: float = 10.0) -> Tensor:
-    """k(a, b) = exp(-|a - b|² / 2σ²); (N, D) and (M, D) to (N, M) float64.
-
-    σ = 10 on unit vectors is the choice of CMMD, Jayasumana et al., "Rethinking FID" (CVPR 2024), section 4.
-    """
-    x, y = x.double(), y.double()
-    squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)
-    return torch.exp(-squares.clamp(min=0) / (2 * sigma**2))
-
-
-def biased_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor, weight_x: Tensor, weight_y: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of weighted sets, the minimum-variance estimator (pairs of one image count).
-
-    Implements eq. (5) of Gretton et al., "A Kernel Two-Sample Test" (JMLR 2012), squared; the arguments are those of
-    ``kernel_distance``.
-
-    Returns:
-        scalar float64, >= 0; 0 for equal sets.
-    """
-    a, b = weight_x.double() / weight_x.sum(), weight_y.double() / weight_y.sum()
-    return a @ xx @ a + b @ yy @ b - 2 * (a @ xy @ b)
-
-
-def paired_biased_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tensor], Tensor]:
-    """``biased_kernel_distance`` of pairs; as ``paired_kernel_distance``."""
-    all_pairs = xx + yy - 2 * xy
-    return lambda weights: _quadratic(weights, all_pairs) / weights.sum(-1) ** 2
 
 
 def _quadratic(weights: Tensor, kernel: Tensor) -> Tensor:

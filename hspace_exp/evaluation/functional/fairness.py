@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
+
+TAIL = 1e-12
 
 
 def class_counts(classes: Tensor, groups: Tensor, num_groups: int, num_classes: int) -> Tensor:
@@ -57,15 +63,15 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
 
     Implements the mean bias amplification of Zhao et al., "Men also like shopping" (EMNLP 2017), with the
     world's known probabilities as the training distribution: for each profession the change of the share of every
-    class that the data over-represents (more than 1/C), summed over those classes, averaged over professions.
+    class that the data over-represents (more than 1/C), summed over those classes; the mean over professions is theirs.
 
     Args:
         counts: (..., G, C) images of each profession that show each class, at least one in each row.
         truth: (G, C) probabilities in the data; rows sum to one.
 
     Returns:
-        (...) float64 in [-1, 1]: 0 repeats the data, positive exaggerates its majorities, negative evens them out.
-        For two classes and a perfectly even model it is the mean of 1/2 - max(p, 1 - p).
+        (..., G) float64 in [-1, 1]: 0 repeats the data, positive exaggerates its majorities, negative evens them out.
+        For two classes and a perfectly even model it is 1/2 - max(p, 1 - p).
     """
     if counts.shape[-2:] != truth.shape:
         raise UserError(f"expected truth of shape {tuple(counts.shape[-2:])}, got {tuple(truth.shape)}")
@@ -76,4 +82,101 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
     if bool((total == 0).any()):
         raise UserError("bias amplification needs at least one image in each group, got an empty group")
     majority = truth > 1 / counts.shape[-1]
-    return ((counts / total.double() - truth) * majority).sum(-1).mean(-1)
+    return ((counts / total.double() - truth) * majority).sum(-1)
+
+
+def intersect(classes: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Number combinations of classes, e.g. of gender and skin tone.
+
+    Args:
+        classes: (K, N) class of each of N images for each of K attributes.
+        sizes: how many classes each attribute has.
+
+    Returns:
+        (N,) int64 in 0 … Π sizes - 1; the last attribute varies fastest. -1 where any attribute has class -1 (unclear).
+    """
+    if len(classes) != len(sizes) or not sizes:
+        raise UserError(f"expected classes of {len(sizes)} attributes, got {len(classes)}")
+    joint = torch.zeros_like(classes[0])
+    for one, size in zip(classes, sizes, strict=True):
+        joint = joint * size + one
+    return torch.where((classes < 0).any(0), -1, joint)
+
+
+def part_of(joint: Tensor, part: int, sizes: tuple[int, ...]) -> Tensor:
+    """The class of one attribute in combinations that `intersect` numbered.
+
+    Args:
+        joint: (N,) int64, negative where there is none.
+        part: which attribute.
+        sizes: how many classes each attribute has.
+
+    Returns:
+        (N,) int64; negative where ``joint`` is.
+    """
+    later = math.prod(sizes[part + 1 :])
+    return torch.where(joint < 0, joint, joint.div(later, rounding_mode="floor") % sizes[part])
+
+
+def confusion_matrix(truth: Tensor, judged: Tensor, num_classes: int) -> Tensor:
+    """How often each true class was judged as which.
+
+    Args:
+        truth: (N,) true class, 0 … C - 1.
+        judged: (N,) judged class, 0 … C - 1, or -1 for unclear.
+        num_classes: C.
+
+    Returns:
+        (C, C + 1) int64: rows are true classes, columns judged ones, the last column holds the unclear.
+    """
+    if truth.shape != judged.shape:
+        raise UserError(f"expected one judgement a label, got {tuple(judged.shape)} and {tuple(truth.shape)}")
+    columns = torch.where(judged < 0, num_classes, judged)
+    flat = torch.bincount(truth * (num_classes + 1) + columns, minlength=num_classes * (num_classes + 1))
+    return flat.view(num_classes, num_classes + 1)
+
+
+@lru_cache(maxsize=4096)
+def deviation_ratio_floor(images: int, classes: int) -> float:
+    """Expected deviation ratio of one group whose images each draw their class evenly and independently.
+
+    Exact: E[max_c |N_c - N/C|] is the sum over thresholds t of P(max > t), and P(all N_c within t of N/C) is N! / C^N
+    times the coefficient of x^N in (Σ_k x^k / k!)^C, k from N/C - t to N/C + t. Scaled by the Poisson distribution of
+    mean N/C, all factors are probabilities. For two classes and large N it is about √(2 / πN).
+
+    Args:
+        images: N of the group, at least 1.
+        classes: C, at least 2.
+
+    Returns:
+        the expectation, in (0, 1].
+    """
+    if images < 1 or classes < 2:
+        raise UserError(f"a noise floor needs at least 1 image and 2 classes, got {images} and {classes}")
+    mean = images / classes
+    counts = np.arange(images + 1)
+    logs = counts * math.log(mean) - mean - np.array([math.lgamma(k + 1) for k in counts])
+    poisson = np.exp(logs)
+    total = math.exp(images * math.log(images) - images - math.lgamma(images + 1))
+    distances = np.abs(counts - mean)
+    # Integer counts put every distance a whole number above one of two offsets; equal ones differ by rounding alone.
+    levels = np.unique(np.round(distances, 9))
+    expected, below = 0.0, 0.0
+    for level in levels:
+        inside = _all_within(poisson, distances <= level + 1e-6, classes, images) / total
+        expected += level * max(inside - below, 0.0)
+        below = max(below, inside)
+        if below > 1 - TAIL:
+            break
+    return expected / images / (1 - 1 / classes)
+
+
+def _all_within(poisson: np.ndarray, inside: np.ndarray, classes: int, images: int) -> float:
+    """Probability that ``classes`` Poisson counts all lie ``inside`` and sum to ``images``."""
+    first = int(np.argmax(inside))
+    window = poisson[first : first + int(inside.sum())]
+    product = np.ones(1)
+    for _ in range(classes):
+        product = np.convolve(product, window)
+    index = images - classes * first
+    return float(product[index]) if 0 <= index < len(product) else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import linregress, spearmanr
 
 from hspace_exp.errors import UserError
 
@@ -43,12 +43,7 @@ def linearity(strengths: Sequence[float], effects: Sequence[float]) -> Line:
         raise UserError(f"expected one effect a strength, got {y.shape} and {x.shape}")
     if len(np.unique(x)) < 2:
         raise UserError(f"a line needs at least 2 strengths, got {sorted(set(x.tolist()))}")
-    dx, dy = x - x.mean(), y - y.mean()
-    slope = float((dx * dy).sum() / (dx**2).sum())
-    intercept = float(y.mean() - slope * x.mean())
-    total = float((dy**2).sum())
-    if total <= 1e-24:
-        return Line(slope, intercept, None, None)
-    left = float(((dy - slope * dx) ** 2).sum())
-    ranks = np.corrcoef(rankdata(x), rankdata(y))[0, 1]
-    return Line(slope, intercept, max(0.0, 1 - left / total), float(ranks))
+    if np.ptp(y) <= 1e-12:
+        return Line(0.0, float(y.mean()), None, None)
+    line = linregress(x, y)
+    return Line(float(line.slope), float(line.intercept), float(line.rvalue) ** 2, float(spearmanr(x, y).statistic))

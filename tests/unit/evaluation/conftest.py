@@ -4,13 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
+from hspace_exp.config.command_line import CONF
+from hspace_exp.config.schema import register
+from hspace_exp.evaluation.judged import JudgedBatch, item_keys
+from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
+
+
+@pytest.fixture(scope="session")
+def standard_metrics() -> dict[str, ImageMetric]:
+    """The metrics of conf/metric/standard.yaml."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return dict(instantiate(compose("config").evaluator.metrics, _convert_="all"))
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., JudgedBatch]:
+    """A batch of images about gender; what is not given is as simple as can be."""
+
+    def make(count: int, **fields: Any) -> JudgedBatch:
+        images = fields.pop("original", torch.zeros(count, 3, 2, 2))
+        none, classes = torch.full((count,), -1), fields.pop("classes", None)
+        seen = {} if classes is None else {"gender": classes}
+        plain = {"keys": item_keys([f"image {i}" for i in range(count)]), "groups": torch.zeros_like(none)}
+        plain |= {"targets": none, "original": images, "edited": images, "attribute": "gender", "parts": {}}
+        return JudgedBatch(**{**plain, "others": (), "before": seen, "after": seen, **fields})
+
+    return make
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.concept_geometry import concept_cosines
+from hspace_exp.evaluation.concept_geometry import concept_cosines, cosine_matrix
 
 
 def save(folder: Path, name: str, vector: Tensor, h_shape: tuple[int, int, int] = (2, 2, 2)) -> Path:
@@ -42,3 +44,10 @@ def test_names_and_models_are_told_apart(tmp_path: Path) -> None:
         concept_cosines([files[0], save(tmp_path, "big", torch.ones(2, 1, 1), (2, 4, 4))])
     with pytest.raises(UserError, match="at least one concept file"):
         concept_cosines([])
+
+
+def test_cosines_agree_with_scipy() -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 30))
+    assert np.allclose(cosine_matrix(torch.from_numpy(vectors)).numpy(), 1 - cdist(vectors, vectors, "cosine"))
+    with pytest.raises(UserError, match="zero vector"):
+        cosine_matrix(torch.zeros(2, 3))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
-from hspace_exp.evaluation.measure import Measure
-from hspace_exp.evaluation.metrics import Share
-from hspace_exp.evaluation.seen import subject_prompt
+from hspace_exp.evaluation.features import OpenClipFeatures
+from hspace_exp.evaluation.judged import JudgedBatch, Observers, subject_prompt
+from hspace_exp.evaluation.metrics.base import ImageMetric, Share
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 
@@ -111,41 +112,64 @@ def make_pairs(tmp_path: Path) -> Maker:
     return make
 
 
-def run(pairs: Sequence[Pair], **changes: object) -> Evaluation:
+Run = Callable[..., Evaluation]
+
+
+@pytest.fixture
+def run(standard_metrics: Mapping[str, ImageMetric]) -> Run:
     """Evaluate with everything there is."""
     labelled = Labelled(torch.from_numpy(np.stack([picture(g, "beach", 0) for g in GENDERS * 3])), GENDERS * 3)
-    options: dict[str, object] = {
-        "attribute": "gender", "judge": PixelJudge(), "clip": ColourClip(), "second_judge": PixelJudge("probe"),
-        "person_masks": persons, "truth": TRUTH, "labelled": lambda: labelled, "repeats": 40, "batch_size": 5,
-    }  # fmt: skip
-    return evaluate(pairs, **{**options, **changes})  # type: ignore[arg-type]
+
+    def run(pairs: Sequence[Pair], **changes: Any) -> Evaluation:
+        clip = ColourClip()
+        judges = changes.pop("judges", (PixelJudge(), PixelJudge("probe")))
+        observers = Observers(judges, clip, OpenClipFeatures(clip), changes.pop("person_masks", persons))
+        metrics = {**standard_metrics, **changes.pop("extra", {})}
+        options = {"attribute": "gender", "truth": TRUTH, "labelled": labelled, "repeats": 40, "batch_size": 5}
+        return evaluate(pairs, metrics, observers, **{**options, **changes})
+
+    return run
 
 
-def test_a_perfect_edit(make_pairs: Maker) -> None:
+class Reddish(Share):
+    """Share of images with a red place."""
+
+    heading, digits, by_profession = "Reddish", 1, True
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """Whether each has one."""
+        return batch.edited[:, 0].amax((1, 2)) > 0.5
+
+
+class Mistaken(Share):
+    """Needs what nobody knows."""
+
+    needs = ("befor",)
+
+
+def test_a_perfect_edit(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs())
     assert set(found.metrics) >= CONTRACT
     value = {name: metric.value for name, metric in found.metrics.items()}
     assert value["deviation_ratio"] == value["deviation_ratio_probe"] == 0
     assert value["success"] == value["success_worst"] == value["flipped"] == value["scene_kept"] == 1
-    assert value["entanglement"] == value["entanglement_scene"] == 0
+    assert value["entanglement"] == 0
     assert value["bias_amplification"] == pytest.approx((0.5 - 0.9 + 0.5 - 0.98) / 2)
-    assert value["classifier_accuracy"] == value["judge_agreement"] == 1
+    assert value["classifier_accuracy"] == 1
     assert value["background_psnr"] is None
     assert found.metrics["background_psnr"].note.startswith("infinite")
     assert value["background_ssim"] == 1
-    assert value["change_inside"] == 1
-    assert value["background_feature_distance"] == pytest.approx(0, abs=1e-6)
-    assert value["subject_feature_distance"] > 0
     assert found.metrics["fid"].note == "openclip features, 16 images bias it upwards: compare at equal N only"
     assert found.metrics["kid"].note == "openclip features"
     assert {name: m.n for name, m in found.metrics.items() if m.n != 16} == {
-        "flipped": 8, "flipped_probe": 8, "classifier_accuracy": 6, "change_inside": 8,
-        "background_psnr_flipped": 8, "background_ssim_flipped": 8,
-        "background_psnr_unflipped": 8, "background_ssim_unflipped": 8,
+        "flipped": 8, "flipped_probe": 8, "classifier_accuracy": 6,
     }  # fmt: skip
+    headings = [found.metrics[name].heading for name in ("success", "success_probe", "classifier_accuracy", "fid")]
+    assert headings == ["Success", "Success (probe)", "Judge accuracy", "FID"]
+    assert (found.metrics["fid"].digits, found.metrics["success"].digits) == (2, 3)
 
 
-def test_the_unedited_model(make_pairs: Maker) -> None:
+def test_the_unedited_model(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs(edit=False))
     value = {name: metric.value for name, metric in found.metrics.items()}
     assert value["deviation_ratio"] == 1
@@ -153,13 +177,9 @@ def test_the_unedited_model(make_pairs: Maker) -> None:
     assert value["flipped"] == value["fid"] == value["entanglement"] == 0
     assert value["bias_amplification"] == pytest.approx((0.1 + 0.02) / 2)
     assert value["background_psnr"] is None
-    assert value["background_feature_distance"] == 0
-    assert (value["change_inside"], value["subject_psnr"]) == (None, None)
-    assert value["background_psnr_flipped"] is None
-    assert found.metrics["background_psnr_flipped"].n == 0
 
 
-def test_failures_and_moves_are_counted(make_pairs: Maker) -> None:
+def test_failures_and_moves_are_counted(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs(fail=2, move=4))
     value = {name: metric.value for name, metric in found.metrics.items()}
     assert value["success"] == 0.75
@@ -173,13 +193,13 @@ def test_failures_and_moves_are_counted(make_pairs: Maker) -> None:
     assert value["background_psnr"] == pytest.approx(-10 * np.log10(mean_square), abs=1e-4)
 
 
-def test_order_and_batch_size_change_nothing(make_pairs: Maker) -> None:
+def test_order_and_batch_size_change_nothing(make_pairs: Maker, run: Run) -> None:
     pairs = make_pairs(fail=3, move=2)
     shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
     assert run(shuffled, batch_size=3) == run(pairs, batch_size=16)
 
 
-def test_rows_of_professions(make_pairs: Maker) -> None:
+def test_rows_of_professions(make_pairs: Maker, run: Run) -> None:
     rows = run(make_pairs(fail=2)).per_profession
     assert [row["profession"] for row in rows] == ["carpenter", "nurse"]
     nurse = rows[1]
@@ -192,8 +212,8 @@ def test_rows_of_professions(make_pairs: Maker) -> None:
     json.dumps(rows, allow_nan=False)
 
 
-def test_what_is_not_given_is_left_out(make_pairs: Maker) -> None:
-    found = run(make_pairs(), second_judge=None, person_masks=None, truth=None, labelled=None, repeats=0)
+def test_what_is_not_given_is_left_out(make_pairs: Maker, run: Run) -> None:
+    found = run(make_pairs(), judges=(PixelJudge(),), person_masks=None, truth=None, labelled=None, repeats=0)
     assert CONTRACT - set(found.metrics) == {
         "background_psnr", "background_ssim", "bias_amplification", "classifier_accuracy",
     }  # fmt: skip
@@ -201,7 +221,7 @@ def test_what_is_not_given_is_left_out(make_pairs: Maker) -> None:
     assert found.metrics["success"].ci_low is None
 
 
-def test_bias_is_over_professions_of_known_truth(make_pairs: Maker) -> None:
+def test_bias_is_over_professions_of_known_truth(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs(edit=False), truth={"nurse": TRUTH["nurse"]})
     metric = found.metrics["bias_amplification"]
     assert metric.n == 8
@@ -210,36 +230,54 @@ def test_bias_is_over_professions_of_known_truth(make_pairs: Maker) -> None:
     assert "bias_amplification" not in run(make_pairs(), truth={"baker": {}}).metrics
 
 
-def test_images_without_target_do_not_count_for_success(make_pairs: Maker) -> None:
+def test_images_without_target_do_not_count_for_success(make_pairs: Maker, run: Run) -> None:
     pairs = [dataclasses.replace(p, target="") for p in make_pairs()]
     metric = run(pairs).metrics["success"]
     assert (metric.value, metric.n) == (None, 0)
 
 
-def test_second_judge_speaks_for_itself(make_pairs: Maker) -> None:
-    found = run(make_pairs(), second_judge=PixelJudge("probe", wrong=4), batch_size=16)
-    assert found.metrics["judge_agreement"].value == 0.75
+def test_second_judge_speaks_for_itself(make_pairs: Maker, run: Run) -> None:
+    found = run(make_pairs(), judges=(PixelJudge(), PixelJudge("probe", wrong=4)), batch_size=16)
     assert found.metrics["success_probe"].value == 0.75
     assert found.metrics["success"].value == 1
 
 
-def test_measures_can_be_added(make_pairs: Maker) -> None:
-    reddish = Measure(Share(repeats=20), lambda seen: (seen.keys, seen.edited[:, 0].amax((1, 2)) > 0.5), True)
-    found = run(make_pairs(), extra={"reddish": reddish})
-    assert found.metrics["reddish"].value == 0.5
+def test_a_metric_of_ones_own_is_one_class(make_pairs: Maker, run: Run) -> None:
+    found = run(make_pairs(), extra={"reddish": Reddish()})
+    shown = found.metrics["reddish"]
+    assert (shown.value, shown.heading, shown.digits) == (0.5, "Reddish", 1)
+    assert found.per_profession[0]["reddish"] == 0.5
+    assert {row["reddish"] for row in found.rows} == {0.0, 1.0}
+    with pytest.raises(UserError, match=r"unknown need of the metric 'mine' 'befor'\. Did you mean 'before'"):
+        run(make_pairs(), extra={"mine": Mistaken()})
 
 
-def test_unclear_images_are_counted_and_meet_no_request(make_pairs: Maker) -> None:
-    found = run(make_pairs(), judge=UnsureJudge(), batch_size=16, second_judge=None)
+def test_metrics_stay_as_they_are(make_pairs: Maker, run: Run) -> None:
+    mine = Reddish()
+    assert run(make_pairs(), extra={"reddish": mine}) == run(make_pairs(), extra={"reddish": mine})
+    assert mine.result().n == 0
+
+
+def test_what_is_not_known_of_images_leaves_metrics_out(make_pairs: Maker, run: Run) -> None:
+    found = run(make_pairs(), unknown_fields=("before", "background", "texts"))
+    assert set(found.metrics) == {
+        *(f"{name}{judge}" for name in ("deviation_ratio", "success", "success_worst") for judge in ("", "_probe")),
+        "bias_amplification", "classifier_accuracy",
+    }  # fmt: skip
+    assert "entanglement_matrix" not in found.details
+
+
+def test_unclear_images_are_counted_and_meet_no_request(make_pairs: Maker, run: Run) -> None:
+    found = run(make_pairs(), judges=(UnsureJudge(),), batch_size=16)
     assert found.metrics["unclear"].value == 0.25
     assert found.metrics["success"].value == 0.75
     assert found.metrics["deviation_ratio"].n == 12
-    assert {row["clip.gender.after"] for row in found.items} == {"female", "male", "unclear"}
+    assert {row["clip.gender.after"] for row in found.rows} == {"female", "male", "unclear"}
 
 
-def test_every_image_has_its_row(make_pairs: Maker) -> None:
+def test_every_image_has_its_row(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs(fail=2, move=4), batch_size=3)
-    rows = found.items
+    rows = found.rows
     assert [(row["profession"], row["seed_index"]) for row in rows] == sorted(
         (p, i) for p in ("carpenter", "nurse") for i in range(8)
     )
@@ -248,14 +286,6 @@ def test_every_image_has_its_row(make_pairs: Maker) -> None:
     assert found.details["entanglement_matrix"]["female"]["scene"] == 0.5
     assert found.details["confusion"]["counts"] == [[3, 0, 0], [0, 3, 0]]
     json.dumps(found.details, allow_nan=False)
-
-
-def test_a_perfect_judge_needs_no_correction_and_combinations_have_their_own_ratio(make_pairs: Maker) -> None:
-    found = run(make_pairs(fail=3), intersections=[("gender", "scene")])
-    value = {name: metric.value for name, metric in found.metrics.items()}
-    assert value["deviation_ratio_corrected"] == value["deviation_ratio"] == value["parity_gap"] > 0
-    assert value["total_variation"] == pytest.approx(value["deviation_ratio"] / 2)
-    assert 0 < value["deviation_ratio_gender_x_scene"] < 1
 
 
 def test_judge_accuracy_counts_errors() -> None:
@@ -267,7 +297,7 @@ def test_judge_accuracy_counts_errors() -> None:
         judge_accuracy(PixelJudge(), "gender", dataclasses.replace(labelled, values=["mal"] * 4))
 
 
-def test_bad_input_is_one_clear_line(make_pairs: Maker) -> None:
+def test_bad_input_is_one_clear_line(make_pairs: Maker, run: Run) -> None:
     pairs = make_pairs()
     with pytest.raises(UserError, match="nothing to evaluate"):
         run([])
@@ -280,7 +310,7 @@ def test_bad_input_is_one_clear_line(make_pairs: Maker) -> None:
     other = PixelJudge("probe")
     other.attributes = {"gender": GENDERS[::-1]}
     with pytest.raises(UserError, match="same values of gender"):
-        run(pairs, second_judge=other)
+        run(pairs, judges=(PixelJudge(), other))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.seen import subject_prompt
+from hspace_exp.evaluation.judged import subject_prompt
 from hspace_exp.evaluation.world import (
     MASKED,
     Renders,

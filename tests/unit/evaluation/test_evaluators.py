@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,11 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
+from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.generation.manifest import Pair
+
+Metrics = Mapping[str, ImageMetric]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +44,16 @@ def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
 
 
 def test_photographs_are_judged_and_their_features_kept(
-    tiny_weights: Path, pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path,
+    pairs: list[Pair],
+    standard_metrics: Metrics,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def make() -> PhotoEvaluator:
-        return PhotoEvaluator("hspace-tiny", str(tiny_weights), cache_dir=tmp_path, repeats=10, batch_size=4)
+        return PhotoEvaluator(
+            "hspace-tiny", str(tiny_weights), standard_metrics, cache_dir=tmp_path, repeats=10, batch_size=4
+        )
 
     found = make()(pairs, "gender")
     assert {"deviation_ratio", "clip_alignment", "fid", "kid"} <= set(found.metrics)
@@ -58,9 +67,16 @@ def test_photographs_are_judged_and_their_features_kept(
     assert make()(pairs, "gender") == found
 
 
-def test_a_wide_margin_makes_everything_unclear(tiny_weights: Path, pairs: list[Pair]) -> None:
+def test_a_wide_margin_makes_everything_unclear(
+    tiny_weights: Path, pairs: list[Pair], standard_metrics: Metrics
+) -> None:
     evaluator = PhotoEvaluator(
-        "hspace-tiny", str(tiny_weights), wordings=["a photo of {}", "a portrait of {}"], margin=2.0, repeats=0
+        "hspace-tiny",
+        str(tiny_weights),
+        standard_metrics,
+        wordings=["a photo of {}", "a portrait of {}"],
+        margin=2.0,
+        repeats=0,
     )
     found = evaluator(pairs, "gender").metrics
     assert (found["unclear"].value, found["success"].value) == (1, 0)
@@ -69,7 +85,7 @@ def test_a_wide_margin_makes_everything_unclear(tiny_weights: Path, pairs: list[
 
 def test_unknown_models_are_one_clear_line() -> None:
     with pytest.raises(UserError, match="cannot get OpenCLIP ViT-Z-9"):
-        PhotoEvaluator("ViT-Z-9", "nowhere")
+        PhotoEvaluator("ViT-Z-9", "nowhere", {})
 
 
 def middle(images: torch.Tensor) -> torch.Tensor:
@@ -79,33 +95,26 @@ def middle(images: torch.Tensor) -> torch.Tensor:
     return mask
 
 
-class MeanDifference:
-    """Mean absolute difference."""
-
-    name = "difference"
-
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """(B,)."""
-        return (a - b).abs().mean((1, 2, 3)).double().cpu()
-
-
-def test_photographs_have_backgrounds_where_persons_are_found(tiny_weights: Path, pairs: list[Pair]) -> None:
-    options = {"person_masks": middle, "perceptual": MeanDifference(), "repeats": 0}
-    found = PhotoEvaluator("hspace-tiny", str(tiny_weights), **options)(pairs, "gender").metrics  # type: ignore[arg-type]
-    assert {"background_psnr", "background_ssim", "background_difference", "change_inside"} <= set(found)
-    assert 0 < (found["background_difference"].value or 0) < 1
+def test_photographs_have_backgrounds_where_persons_are_found(
+    tiny_weights: Path, pairs: list[Pair], standard_metrics: Metrics
+) -> None:
+    evaluator = PhotoEvaluator("hspace-tiny", str(tiny_weights), standard_metrics, person_masks=middle, repeats=0)
+    found = evaluator(pairs, "gender").metrics
+    assert {"background_psnr", "background_ssim"} <= set(found)
+    assert 0 < (found["background_ssim"].value or 0) < 1
 
 
-def test_attributes_of_ones_own_are_judged_by_their_texts(tiny_weights: Path, pairs: list[Pair]) -> None:
+def test_attributes_of_ones_own_are_judged_by_their_texts(
+    tiny_weights: Path, pairs: list[Pair], standard_metrics: Metrics
+) -> None:
     smiling = {"smile": {"smiling": "a photo of a smiling person", "neutral": "a photo of a person"}}
     targets = [dataclasses.replace(pair, target="smiling") for pair in pairs]
-    evaluator = PhotoEvaluator(
-        "hspace-tiny", str(tiny_weights), wordings=["a photo of {}", "an image of {}"], repeats=0
-    )
+    wordings = ["a photo of {}", "an image of {}"]
+    evaluator = PhotoEvaluator("hspace-tiny", str(tiny_weights), standard_metrics, wordings=wordings, repeats=0)
     found = evaluator(targets, "smile", texts=smiling)
     assert set(found.per_profession[0]["counts"]) == {"smiling", "neutral"}
     assert found.metrics["success"].n == 6
-    assert {"entanglement_gender", "entanglement_age"} <= set(found.metrics)
+    assert set(found.details["entanglement_matrix"]["smiling"]) >= {"gender", "age"}
     with pytest.raises(UserError, match="unknown attribute of the judge 'clip' 'smile'"):
         evaluator(targets, "smile")
     known = evaluator(pairs, "gender", texts={"gender": {"x": "a", "y": "b"}})

@@ -66,12 +66,10 @@ def test_backgrounds_of_photographs(files: Path, pairs: list[Pair], monkeypatch:
         f"evaluator.person_masks.network={SEGMENTER}",
         f"evaluator.person_masks.weights={files / 'segmenter.pth'}",
         "+evaluator.person_masks.size=64",
-        "evaluator.perceptual.backbone=squeeze",
+        "evaluator.metrics.background_lpips.backbone=squeeze",
     )
-    named = {"background_psnr", "background_ssim", "background_lpips", "subject_lpips", "change_inside"}
-    assert named <= set(found.metrics)
+    assert {"background_psnr", "background_ssim", "background_lpips"} <= set(found.metrics)
     assert found.metrics["background_lpips"].n == 8
-    assert 0 <= (found.metrics["change_inside"].value or 0) <= 1
 
 
 def test_inception_distances_of_photographs(files: Path, pairs: list[Pair], inception_weights: Path) -> None:
@@ -79,7 +77,7 @@ def test_inception_distances_of_photographs(files: Path, pairs: list[Pair], ince
         files, pairs, "evaluator=photos_inception", f"evaluator.features.weights={inception_weights}"
     )
     assert evaluator.distribution_features.name == "inception"
-    for name in ("fid", "kid", "cmmd", "precision", "coverage"):
+    for name in ("fid", "kid"):
         assert found.metrics[name].n == 8
         assert found.metrics[name].note is not None
         assert found.metrics[name].note.startswith("inception features")

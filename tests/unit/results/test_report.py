@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.items import write_judged
+from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.sources import write_manifest
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair

@@ -9,9 +9,7 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.distribution import (
-    biased_kernel_distance,
     frechet_distance,
-    gaussian_kernel,
     kernel_distance,
     kernel_distance_of,
     polynomial_kernel,
@@ -106,19 +104,3 @@ def test_unbiased_kernel_distance_of_one_distribution_is_about_zero() -> None:
 def test_bad_shapes_are_refused(function: object, x: tuple[int, ...], y: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="at least 2 features"):
         function(torch.zeros(x), torch.zeros(y))  # type: ignore[operator]
-
-
-def test_gaussian_mmd_is_the_double_sum_over_all_pairs() -> None:
-    x, y = features(0, 9), features(1, 7)
-    kernels = gaussian_kernel(x, x, 2.0), gaussian_kernel(y, y, 2.0), gaussian_kernel(x, y, 2.0)
-    found = biased_kernel_distance(*kernels, torch.ones(9), torch.ones(7)).item()
-
-    def mean(a: torch.Tensor, b: torch.Tensor) -> float:
-        return float(np.mean([[np.exp(-((p - q) ** 2).sum() / 8) for q in b.numpy()] for p in a.numpy()]))
-
-    assert found == pytest.approx(mean(x, x) + mean(y, y) - 2 * mean(x, y))
-    weights = torch.tensor([2.0, 0, 1, 1, 1, 1, 1, 1, 1])
-    drawn = x[[0, 0, 2, 3, 4, 5, 6, 7, 8]]
-    assert biased_kernel_distance(*kernels, weights, torch.ones(7)).item() == pytest.approx(
-        mean(drawn, drawn) + mean(y, y) - 2 * mean(drawn, y)
-    )

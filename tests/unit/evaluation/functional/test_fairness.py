@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
     class_counts,
+    confusion_matrix,
     deviation_ratio,
+    deviation_ratio_floor,
     group_means,
+    intersect,
+    part_of,
 )
 
 COUNTS = st.integers(2, 5).flatmap(lambda c: st.lists(st.integers(0, 50), min_size=c, max_size=c)).filter(any)
@@ -72,19 +79,19 @@ def test_group_means_skip_absent_groups() -> None:
 
 def test_bias_amplification_follows_the_majority_of_the_data() -> None:
     truth = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)
-    assert bias_amplification(torch.tensor([[9, 1], [2, 8]]), truth).item() == pytest.approx(0)
-    assert bias_amplification(torch.tensor([[10, 0], [0, 10]]), truth).item() == pytest.approx(0.15)
-    assert bias_amplification(torch.tensor([[5, 5], [5, 5]]), truth).item() == pytest.approx(-0.35)
-    assert bias_amplification(torch.tensor([[0, 10], [10, 0]]), truth).item() == pytest.approx(-0.85)
+    assert bias_amplification(torch.tensor([[9, 1], [2, 8]]), truth).mean().item() == pytest.approx(0)
+    assert bias_amplification(torch.tensor([[10, 0], [0, 10]]), truth).mean().item() == pytest.approx(0.15)
+    assert bias_amplification(torch.tensor([[5, 5], [5, 5]]), truth).mean().item() == pytest.approx(-0.35)
+    assert bias_amplification(torch.tensor([[0, 10], [10, 0]]), truth).mean().item() == pytest.approx(-0.85)
 
 
 def test_bias_amplification_ignores_class_order_and_even_data() -> None:
     truth = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]], dtype=torch.float64)
     counts = torch.tensor([[7, 2, 1], [1, 1, 8]])
-    value = bias_amplification(counts, truth).item()
+    value = bias_amplification(counts, truth).mean().item()
     assert value == pytest.approx(((0.7 - 0.6) + (0.8 - 0.5)) / 2)
     order = [2, 0, 1]
-    assert bias_amplification(counts[:, order], truth[:, order]).item() == pytest.approx(value)
+    assert bias_amplification(counts[:, order], truth[:, order]).mean().item() == pytest.approx(value)
     assert bias_amplification(torch.tensor([[9, 1]]), torch.tensor([[0.5, 0.5]])).item() == 0
 
 
@@ -93,3 +100,59 @@ def test_truth_is_checked() -> None:
         bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.6]]))
     with pytest.raises(UserError, match="shape"):
         bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.25, 0.25]]))
+
+
+def test_confusion_counts_the_unclear_apart() -> None:
+    truth, judged = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, -1, 1, 1])
+    assert confusion_matrix(truth, judged, 2).tolist() == [[1, 1, 1], [0, 2, 0]]
+    with pytest.raises(UserError, match="one judgement a label"):
+        confusion_matrix(truth, judged[:2], 2)
+
+
+def test_intersection_numbers_combinations_and_keeps_the_unclear_apart() -> None:
+    gender, skin = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([0, 3, 0, 3, 2])
+    assert intersect(torch.stack([gender, skin]), (2, 4)).tolist() == [0, 3, 4, 7, -1]
+    with pytest.raises(UserError, match="2 attributes, got 1"):
+        intersect(gender[None], (2, 4))
+
+
+def test_numbers_of_combinations_and_back() -> None:
+    sizes = (2, 3, 4)
+    classes = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).T
+    joint = intersect(classes, sizes)
+    assert joint.tolist() == list(range(24))
+    for k in range(3):
+        assert torch.equal(part_of(joint, k, sizes), classes[k])
+    assert part_of(torch.tensor([-1, 5]), 1, sizes).tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize(("images", "expected"), [(25, 0.161), (100, 0.0796), (500, 0.0357)])
+def test_published_floors(images: int, expected: float) -> None:
+    assert deviation_ratio_floor(images, 2) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 16, 63])
+def test_two_classes_are_a_binomial_sum(images: int) -> None:
+    k = np.arange(images + 1)
+    expected = (binom.pmf(k, images, 0.5) * np.abs(2 * k / images - 1)).sum()
+    assert deviation_ratio_floor(images, 2) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(4, 3), (6, 3), (5, 4), (3, 5)])
+def test_all_outcomes_by_brute_force(images: int, classes: int) -> None:
+    total = 0.0
+    for outcome in itertools.product(range(classes), repeat=images):
+        shares = np.bincount(outcome, minlength=classes) / images
+        total += np.abs(shares - 1 / classes).max() / (1 - 1 / classes)
+    assert deviation_ratio_floor(images, classes) == pytest.approx(total / classes**images, abs=1e-9)
+
+
+def test_many_images_agree_with_simulation() -> None:
+    shares = np.random.default_rng(0).multinomial(300, [1 / 6] * 6, size=20_000) / 300
+    expected = (np.abs(shares - 1 / 6).max(1) / (5 / 6)).mean()
+    assert deviation_ratio_floor(300, 6) == pytest.approx(expected, abs=5e-4)
+
+
+def test_nothing_has_no_floor() -> None:
+    with pytest.raises(UserError, match="at least 1 image and 2 classes, got 0 and 2"):
+        deviation_ratio_floor(0, 2)

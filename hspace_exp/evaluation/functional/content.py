@@ -1,0 +1,63 @@
+"""What images show beside the attribute: their texts, what an edit left alone, and several things at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+
+
+def clip_alignment(image_features: Tensor, text_features: Tensor) -> Tensor:
+    """100 times the cosine between each image and its own text.
+
+    The CLIPScore of Hessel et al. (EMNLP 2021) without its rescaling by 2.5 and without cutting negative values off.
+
+    Args:
+        image_features: (N, D), any length.
+        text_features: (N, D), one row an image.
+
+    Returns:
+        (N,) float64 in [-100, 100].
+    """
+    if image_features.shape != text_features.shape:
+        raise UserError(
+            f"expected one text an image, got {tuple(image_features.shape)} and {tuple(text_features.shape)} features"
+        )
+    return 100 * F.cosine_similarity(image_features.double(), text_features.double(), dim=-1)
+
+
+def any_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
+    """Whether at least one attribute of an image changed: entanglement is the mean of this.
+
+    Args:
+        before: (N,) classes of the unedited images for each attribute that should have stayed; negative where unclear,
+            which is no change.
+        after: the same of the edited images.
+
+    Returns:
+        (N,) bool.
+    """
+    if not before or before.keys() != after.keys():
+        raise UserError(f"expected the same attributes before and after, got {sorted(before)} and {sorted(after)}")
+    changed = [(before[n] != after[n]) & (before[n] >= 0) & (after[n] >= 0) for n in before]
+    return torch.stack(changed).any(0)
+
+
+def joint_share(hits: Tensor) -> tuple[Tensor, Tensor]:
+    """Success of a composition.
+
+    Args:
+        hits: (N, K) bool, whether each of N images shows each of K things that were asked for at once.
+
+    Returns:
+        (K,) share of images that show each, and the scalar share that show all; float64. Where edits do not get in one
+        another's way, the latter is about the product of the former.
+    """
+    if hits.ndim != 2 or not len(hits):
+        raise UserError(f"expected (images, things asked for), got shape {tuple(hits.shape)}")
+    shown = hits.double()
+    return shown.mean(0), torch.prod(shown, 1).mean()

@@ -1,0 +1,206 @@
+"""A batch of images and everything that was found out about it, which metrics take what they need from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, SharedClip
+from hspace_exp.evaluation.functional.background import background_mask
+from hspace_exp.evaluation.functional.fairness import part_of
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.images import as_float, load_images
+from hspace_exp.io.seeding import seed_of
+
+# (B, H, W, 3) uint8 images → (B, 1, H, W) mask of the person, bool or in [0, 1].
+PersonMasks = Callable[[Tensor], Tensor]
+# attribute → (B,) classes, negative where unclear.
+Classes = Mapping[str, Tensor]
+T = TypeVar("T")
+
+NO_TARGET = -1
+
+# What metrics may need that not every evaluation knows.
+OPTIONAL = {
+    "before": "unedited partners of the images",
+    "background": "masks of persons in both images",
+    "texts": "prompts of the images, and features of images and texts",
+    "features": "features for distances between sets of images",
+    "truth": "probabilities of the values in the data",
+    "margin": "a judge that may call an image unclear",
+    "scene": "a judge that tells scenes apart",
+    "others": "a judge that knows other attributes",
+    "parts": "a composition of several attributes",
+}
+
+
+def item_keys(names: Sequence[str]) -> Tensor:
+    """(N,) int64 keys of images from what makes them unique, e.g. profession, prompt, seed index and target."""
+    return torch.tensor([seed_of(name) for name in names], dtype=torch.int64)
+
+
+def known(found: T | None) -> T:
+    """What a metric needs, and so what is there.
+
+    Raises:
+        UserError: it is not there, as the metric's ``needs`` do not name it.
+    """
+    if found is None:
+        raise UserError(f"a metric uses a field of the batch that its `needs` do not name: {', '.join(OPTIONAL)}")
+    return found
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    """One batch of pairs of images, as one judge sees it; B rows each.
+
+    Attributes:
+        keys: (B,) int64 keys of the images.
+        groups: (B,) number of the profession.
+        targets: (B,) class asked for, ``NO_TARGET`` where none was.
+        original: (B, 3, H, W) unedited images in [0, 1].
+        edited: (B, 3, H, W) edited images in [0, 1]; the very same tensor where nothing was edited.
+        attribute: what was steered.
+        parts: the attributes that it is a composition of → their number of values; else empty.
+        others: further attributes that the judge knows.
+        before: attribute → (B,) classes of the unedited images, negative where unclear.
+        after: the same of the edited images.
+        background: (B, 1, H, W) bool outside the persons of both, or None.
+        image: (B, D) image-text features of the edited images, or None.
+        prompt: (B, D) features of their prompts, or None.
+        subject: (B, D) features of the plain prompts of their professions, or None.
+        features_original: (B, F) features for Fréchet and kernel distances, or None.
+        features_edited: the same of the edited images.
+    """
+
+    keys: Tensor
+    groups: Tensor
+    targets: Tensor
+    original: Tensor
+    edited: Tensor
+    attribute: str
+    parts: Mapping[str, int]
+    others: tuple[str, ...]
+    before: Classes
+    after: Classes
+    background: Tensor | None = None
+    image: Tensor | None = None
+    prompt: Tensor | None = None
+    subject: Tensor | None = None
+    features_original: Tensor | None = None
+    features_edited: Tensor | None = None
+
+    @property
+    def classes(self) -> Tensor:
+        """(B,) classes of the attribute in the edited images."""
+        return self.after[self.attribute]
+
+    def of_part(self, part: str) -> JudgedBatch:
+        """The same batch, with one attribute of the composition as what was steered."""
+        names, sizes = list(self.parts), tuple(self.parts.values())
+        return replace(self, attribute=part, targets=part_of(self.targets, names.index(part), sizes))
+
+
+def subject_prompt(profession: str) -> str:
+    """The plain prompt of a profession, e.g. "a photo of an attendant"."""
+    name = profession.lower()
+    return f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+@dataclass(frozen=True)
+class Observers:
+    """What looks at images.
+
+    Attributes:
+        judges: classify images; the first decides, the second repeats the metrics of fairness. Give a zero-shot judge
+            the `SharedClip` that is ``clip``, and images are embedded once.
+        clip: for alignment with texts.
+        features: for Fréchet and kernel distances.
+        person_masks: finds persons; None leaves backgrounds out.
+        device: where images are compared.
+    """
+
+    judges: tuple[Judge, ...]
+    clip: ImageTextModel
+    features: ImageFeatures
+    person_masks: PersonMasks | None = None
+    device: str | torch.device = "cpu"
+
+
+class BatchJudge:
+    """Turns batches of pairs into what metrics see."""
+
+    def __init__(
+        self,
+        observers: Observers,
+        attribute: str,
+        parts: Sequence[str],
+        professions: Sequence[str],
+        needed: Collection[str],
+    ) -> None:
+        """Take what looks at images.
+
+        Args:
+            observers: with judges that know the attribute.
+            attribute: what was steered.
+            parts: the attributes that it is a composition of.
+            professions: names of the groups.
+            needed: names of ``OPTIONAL`` that some metric needs; nothing else of them is worked out.
+        """
+        judge = observers.judges[0]
+        self.observers, self.needed, self.device = observers, needed, torch.device(observers.device)
+        clip = observers.clip
+        self.texts = clip if isinstance(clip, SharedClip) else SharedClip(clip)
+        self.attribute, self.values, self.professions = attribute, judge.attributes[attribute], list(professions)
+        self.parts = {part: len(judge.attributes[part]) for part in parts}
+        self.others = tuple(name for name in judge.attributes if name not in (attribute, *parts))
+
+    def __call__(self, batch: Sequence[Pair]) -> dict[str, JudgedBatch]:
+        """Load the images of a batch and look at them; judge → what it sees. Images of one file are looked at once."""
+        unedited = all(pair.original == pair.edited for pair in batch)
+        pixels_before = load_images([pair.original for pair in batch])
+        pixels_after = pixels_before if unedited else load_images([pair.edited for pair in batch])
+        original = as_float(pixels_before.to(self.device))
+        before = {judge.name: judge.judge(original) for judge in self.observers.judges}
+        found: dict[str, Tensor | None] = {}
+        if "features" in self.needed:
+            found["features_original"] = found["features_edited"] = self.observers.features(original).cpu()
+        edited, after = original, before
+        if not unedited:
+            edited = as_float(pixels_after.to(self.device))
+            after = {judge.name: judge.judge(edited) for judge in self.observers.judges}
+            if "features" in self.needed:
+                found["features_edited"] = self.observers.features(edited).cpu()
+        if "texts" in self.needed:
+            found["image"] = self.observers.clip.encode_images(edited).cpu()
+            found["prompt"] = self.texts.encode_texts([pair.prompt for pair in batch]).cpu()
+            found["subject"] = self.texts.encode_texts([subject_prompt(pair.profession) for pair in batch]).cpu()
+        if "background" in self.needed:
+            found["background"] = self._background(pixels_before, pixels_after, unedited)
+        first = JudgedBatch(
+            keys=item_keys([pair.name for pair in batch]),
+            groups=torch.tensor([self.professions.index(pair.profession) for pair in batch]),
+            targets=torch.tensor([self.values.index(pair.target) if pair.target else NO_TARGET for pair in batch]),
+            original=original,
+            edited=edited,
+            attribute=self.attribute,
+            parts=self.parts,
+            others=self.others,
+            before={},
+            after={},
+            **found,
+        )
+        return {name: replace(first, before=before[name], after=after[name]) for name in before}
+
+    def _background(self, original: Tensor, edited: Tensor, unedited: bool) -> Tensor:
+        if unedited:  # nothing differs anywhere, so there is no need to know where the persons are
+            return torch.ones(len(original), 1, *original.shape[1:3], dtype=torch.bool, device=self.device)
+        masks = known(self.observers.person_masks)
+        before, after = (masks(images).to(self.device) for images in (original, edited))
+        return background_mask(before, after)

@@ -1,0 +1,119 @@
+"""What was found out about each image: ``judged.csv`` beside a record, from which methods are compared pair by pair."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.judged import JudgedBatch, item_keys
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.evaluation.metrics.base import ImageMetric
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.atomic import write_text
+
+FILE_NAME = "judged.csv"
+IDENTITY = ("profession", "prompt", "seed_index", "target")
+UNCLEAR = "unclear"
+
+Row = dict[str, Any]
+
+
+def judged_rows(batch: Sequence[Pair], judged: Mapping[str, JudgedBatch], judges: Sequence[Judge]) -> list[Row]:
+    """One row a pair: what it is, and what each judge saw, e.g. ``clip.gender.after``."""
+    rows: list[Row] = [{name: getattr(pair, name) for name in IDENTITY} for pair in batch]
+    for judge in judges:
+        for attribute, values in judge.attributes.items():
+            for moment in ("before", "after"):
+                found = getattr(judged[judge.name], moment)[attribute].tolist()
+                for row, index in zip(rows, found, strict=True):
+                    row[f"{judge.name}.{attribute}.{moment}"] = values[index] if index >= 0 else UNCLEAR
+    return rows
+
+
+def with_numbers(rows: Sequence[Row], pairs: Sequence[Pair], metrics: Mapping[str, ImageMetric]) -> list[Row]:
+    """The rows with each metric's number of each image ("" where it has none), in the order of ``IDENTITY``."""
+    every = {name: metric.by_image() for name, metric in metrics.items()}
+    found = {name: numbers for name, numbers in every.items() if numbers is not None}
+    keys = item_keys([pair.name for pair in pairs]).tolist()
+    full = [
+        row | {name: _rounded(numbers.get(key)) for name, numbers in found.items()}
+        for row, key in zip(rows, keys, strict=True)
+    ]
+    return sorted(full, key=lambda row: tuple(row[name] for name in IDENTITY))
+
+
+def shown_counts(rows: Sequence[Row], column: str, values: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Profession → value → number of images that clearly show it, by a judge's column such as ``clip.gender.after``."""
+    counts = {str(row["profession"]): dict.fromkeys(values, 0) for row in rows}
+    for row in rows:
+        if row[column] != UNCLEAR:
+            counts[row["profession"]][row[column]] += 1
+    return counts
+
+
+def write_judged(folder: str | Path, rows: Sequence[Row]) -> Path:
+    """Write ``judged.csv`` into ``folder``."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = Path(folder) / FILE_NAME
+    write_text(path, text.getvalue())
+    return path
+
+
+def read_judged(path: str | Path) -> list[dict[str, str]]:
+    """Read a ``judged.csv``, or the one in a run's folder; all values are text.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise UserError(f"no results of single images at {path}: evaluate the run again") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if not rows or any(name not in rows[0] for name in IDENTITY):
+        raise UserError(f"{path} lists no judged images: expected the columns {', '.join(IDENTITY)}, evaluate again")
+    return rows
+
+
+def entanglement_matrix(
+    rows: Sequence[Mapping[str, Any]], judge: str, without: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
+    """What was asked for against what changed.
+
+    Args:
+        rows: of `judged_rows`.
+        judge: in whose eyes.
+        without: attributes to leave out.
+
+    Returns:
+        target → attribute → share of the images asked for it whose attribute changed, of those clear before and after;
+        attributes that were never clear are left out. Images that nothing was asked of make the row "".
+    """
+    seen = [name.split(".")[1] for name in rows[0] if name.startswith(f"{judge}.") and name.endswith(".after")]
+    attributes = [name for name in seen if name not in without]
+    matrix: dict[str, dict[str, float]] = {}
+    for target in sorted({str(row["target"]) for row in rows}):
+        matrix[target] = {}
+        for name in attributes:
+            pairs = [
+                (row[f"{judge}.{name}.before"], row[f"{judge}.{name}.after"]) for row in rows if row["target"] == target
+            ]
+            clear = [before != after for before, after in pairs if UNCLEAR not in (before, after)]
+            if clear:
+                matrix[target][name] = round(sum(clear) / len(clear), 6)
+    return matrix
+
+
+def _rounded(number: float | None) -> float | str:
+    return "" if number is None else round(number, 6)

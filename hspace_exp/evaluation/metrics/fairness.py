@@ -1,0 +1,187 @@
+"""How evenly, and how obediently, images present an attribute in the eyes of a judge.
+
+A judge's class is negative where it is unclear: such an image meets no request and counts in no share of classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.fairness import (
+    bias_amplification,
+    class_counts,
+    deviation_ratio,
+    deviation_ratio_floor,
+    group_means,
+)
+from hspace_exp.evaluation.judged import NO_TARGET, JudgedBatch
+from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys, where
+
+
+class ClassBalance(ImageMetric):
+    """Base: a number of each group's counts of classes, averaged over groups."""
+
+    higher_is_better = False
+    stratified = True
+    by_profession = True
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """(B,) classes; unclear images do not count."""
+        return where(batch.classes >= 0, batch.classes)
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """(..., G, C) counts of the images of (G,) groups to (..., G) numbers."""
+        raise NotImplementedError
+
+    def counts(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """(G', C) images of each group that occurs and each class."""
+        present, member = groups.unique(return_inverse=True)
+        return class_counts(rows[:, 0].long(), member, len(present), len(self.setting.values))
+
+    def resampled_counts(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """(R, G', C) ``counts`` of each row of (R, N) indices; resamples keep the groups' sizes."""
+        present, member = groups.unique(return_inverse=True)
+        size = len(present) * len(self.setting.values)
+        cells = member * len(self.setting.values) + rows[:, 0].long()[indices]
+        cells += size * torch.arange(len(indices), device=cells.device)[:, None]
+        found = torch.bincount(cells.flatten(), minlength=size * len(indices))
+        return found.view(len(indices), len(present), len(self.setting.values))
+
+    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """Mean over groups."""
+        return self.formula(self.counts(rows, groups), groups.unique()).mean()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once."""
+        return self.formula(self.resampled_counts(rows, groups, indices), groups.unique()).mean(-1)
+
+    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Each group's own number; all weigh the same."""
+        present, names = groups.unique(), smallest_keys(groups, keys)
+        order = torch.stack([names[groups == group][0] for group in present]).argsort()
+        values = self.formula(self.counts(rows, groups), present)[order]
+        return values, torch.ones_like(values)
+
+
+class DeviationRatio(ClassBalance):
+    """Deviation ratio of each profession's classes, averaged over professions; see ``functional.fairness``."""
+
+    heading = "Deviation ratio"
+    bounds = (0.0, 1.0)
+    of_each_judge = True
+    of_each_part = True
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The deviation ratio."""
+        return deviation_ratio(counts)
+
+    def note(self, rows: Tensor, groups: Tensor) -> str:
+        """What evenly drawn classes would score with as many images."""
+        return f"classes drawn evenly at random would give {self.floor(rows, groups):.3f}"
+
+    def floor(self, rows: Tensor, groups: Tensor) -> float:
+        """Expected value if every image drew its class evenly."""
+        sizes = self.counts(rows, groups).sum(1).tolist()
+        return sum(deviation_ratio_floor(size, len(self.setting.values)) for size in sizes) / len(sizes)
+
+
+class BiasAmplification(ClassBalance):
+    """Change towards the majority of the data, over professions of known truth; see ``functional.fairness``.
+
+    No method is marked as best by it: far below zero is a reversed bias, not a better one.
+    """
+
+    heading = "Bias amplification"
+    bounds = (-1.0, 1.0)
+    needs = ("truth",)
+
+    @property
+    def truth(self) -> Tensor:
+        """(G, C) probabilities of the data."""
+        if self.setting.truth is None:
+            raise UserError("bias amplification needs the probabilities of the data")
+        return self.setting.truth
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """(B,) classes of professions of known truth."""
+        known = ~self.truth.isnan().any(1)[batch.groups]
+        return where(known & (batch.classes >= 0), batch.classes)
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The bias amplification of each group."""
+        return bias_amplification(counts, self.truth[groups])
+
+
+class Success(Share):
+    """Share of images that show what was asked for."""
+
+    heading = "Success"
+    stratified = True
+    by_profession = True
+    of_each_judge = True
+    of_each_part = True
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """Whether each image shows its target."""
+        return where(batch.targets != NO_TARGET, batch.classes == batch.targets)
+
+
+class WorstSuccess(Success):
+    """Success of the profession that fails most."""
+
+    heading = "Worst success"
+    by_profession = False
+
+    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
+        """The least of the groups' means."""
+        return group_means(rows[:, 0], groups).min()
+
+    def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """All at once; resamples keep the groups' sizes."""
+        _, member, sizes = groups.unique(return_inverse=True, return_counts=True)
+        sums = rows.new_zeros(len(indices), len(sizes))
+        sums.scatter_add_(1, member.expand_as(indices), rows[:, 0][indices])
+        return (sums / sizes).amin(1)
+
+    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing: a least value is no mean."""
+        return rows.new_zeros(0), rows.new_zeros(0)
+
+    def by_image(self) -> dict[int, float] | None:
+        """Nothing: it is the success of each image."""
+        return None
+
+    def note(self, rows: Tensor, groups: Tensor) -> str:
+        """Which professions it is of."""
+        means = group_means(rows[:, 0], groups)
+        names = [self.setting.professions[group] for group in groups.unique()[means == means.min()].tolist()]
+        return "worst: " + ", ".join(sorted(names))
+
+
+class Flipped(Success):
+    """Success among images whose unedited partner clearly shows another value than the one asked for."""
+
+    heading = "Flipped"
+    stratified = False
+    needs = ("before",)
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """Whether each image shows its target now."""
+        before = batch.before[batch.attribute]
+        other = (batch.targets != NO_TARGET) & (before != batch.targets) & (before >= 0)
+        return where(other, batch.classes == batch.targets)
+
+
+class Unclear(Share):
+    """Share of edited images in which the judge sees no class clearly; of judges with a margin."""
+
+    heading = "Unclear"
+    higher_is_better = False
+    by_profession = True
+    needs = ("margin",)
+
+    def observe(self, batch: JudgedBatch) -> Tensor:
+        """Whether each image is unclear."""
+        return batch.classes < 0

@@ -1,0 +1,232 @@
+"""``python -m hspace_exp compare first=… second=…``: do two runs differ by more than chance?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import permutation_test
+
+from hspace_exp.config.command_line import command
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.evaluation.functional.fairness import deviation_ratio
+from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
+from hspace_exp.io.seeding import seed_of
+from hspace_exp.results.record import RunRecord, read_record
+
+INTERRUPTED = 130
+RATIO = "deviation_ratio"
+SECOND = "probe"  # the embedded model's second judge
+STANDARD = (
+    RATIO,
+    f"{RATIO}_{SECOND}",
+    "success",
+    "clip_alignment",
+    "subject_alignment",
+    "background_ssim",
+    "scene_kept",
+    "entanglement",
+)
+
+# Permutations at once: many for speed, few enough for any memory.
+AT_ONCE = 200
+
+Row = Mapping[str, str]
+# (..., N) results of N images to (...) values.
+Statistic = Callable[..., np.ndarray]
+
+
+@dataclass
+class Arguments:
+    """What the command line may set, as ``key=value``."""
+
+    first: str = ""  # the folder of a run or of an evaluation
+    second: str = ""
+    metrics: str = ""  # a,b; the standard ones where none is named
+    repeats: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of two runs on the images that both judged.
+
+    Attributes:
+        metric: its name.
+        first: value of the first run.
+        second: value of the second run.
+        p: two-sided, of a paired permutation test.
+        n: images.
+    """
+
+    metric: str
+    first: float
+    second: float
+    p: float
+    n: int
+
+
+def compare(
+    first: Sequence[Row],
+    second: Sequence[Row],
+    attribute: str,
+    metrics: Sequence[str],
+    *,
+    values: Sequence[str] = (),
+    repeats: int,
+    seed: int = 0,
+) -> list[Difference]:
+    """Test every metric on the images that both runs judged.
+
+    Args:
+        first: rows of ``judged.csv``.
+        second: rows of the other run.
+        attribute: whose deviation ratio is compared.
+        metrics: names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
+            common image has are left out.
+        values: all values of the attribute, shown or not; those that are shown count anyway.
+        repeats: permutations.
+        seed: varies them.
+
+    Raises:
+        UserError: no image is in both, or a metric is in neither.
+    """
+    pairs = _common(first, second)
+    if repeats < 1:
+        raise UserError(f"expected at least 1 permutation, got {repeats}")
+    found = []
+    for name in metrics:
+        a, b, statistic = (
+            _ratio(pairs, attribute, values, _judge(name)) if name.startswith(RATIO) else _numbers(pairs, name)
+        )
+        if len(a):
+            p = _p_value(a, b, statistic, repeats, seed_of("permutation", seed, name))
+            found.append(Difference(name, float(statistic(a)), float(statistic(b)), p, len(a)))
+    return found
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values of several tests at once, corrected by Holm's step-down method (1979); in the order given."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    corrected, least = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = least
+    return corrected
+
+
+def _p_value(a: np.ndarray, b: np.ndarray, statistic: Statistic, repeats: int, seed: int) -> float:
+    """Two-sided p of a paired permutation test of statistic(a) - statistic(b), by SciPy.
+
+    If both runs were the same, it would not matter which of them a result came from: each image's pair of results is
+    swapped with probability ½ (Good, "Permutation, Parametric and Bootstrap Tests", 2005, chapter 3).
+    """
+    if (a == b).all():
+        return 1.0  # SciPy would compare rounding errors
+
+    def difference(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+        return statistic(np.moveaxis(x, axis, -1)) - statistic(np.moveaxis(y, axis, -1))
+
+    options = {"permutation_type": "samples", "vectorized": True, "n_resamples": repeats, "batch": AT_ONCE}
+    return float(permutation_test((a, b), difference, **options, rng=np.random.default_rng(seed)).pvalue)
+
+
+def run(a: Arguments) -> list[Difference]:
+    """Compare two runs and print a table."""
+    if not a.first or not a.second:
+        raise UserError("say which runs to compare: first=<folder> second=<folder>")
+    folders = Path(a.first), Path(a.second)
+    records = [read_record(folder) for folder in folders]
+    attributes = [record.attribute for record in records]
+    if attributes[0] != attributes[1]:
+        raise UserError(f"these runs are about different attributes: {attributes[0]} and {attributes[1]}")
+    _check_protocols(*records)
+    rows = [read_judged(folder) for folder in folders]
+    wanted = (
+        a.metrics.split(",")
+        if a.metrics
+        else [name for name in STANDARD if all(_there(name, attributes[0], r[0]) for r in rows)]
+    )
+    known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
+    found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=a.repeats, seed=a.seed)
+    corrected = holm([one.p for one in found])
+    print(
+        "| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    )
+    for one, adjusted in zip(found, corrected, strict=True):
+        values = f"{one.first:.4f} | {one.second:.4f} | {one.first - one.second:+.4f}"
+        print(f"| {one.metric} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
+    print(f"\nPaired permutation test, {a.repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
+    return found
+
+
+def _check_protocols(first: RunRecord, second: RunRecord) -> None:
+    """Images evaluated from elsewhere have no protocol."""
+    one, other = (record.config.get("protocol", {}) for record in (first, second))
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    if one and other and keys:
+        raise UserError(f"these runs are of different protocols ({', '.join(keys)}): compare runs of one protocol")
+
+
+def _judge(name: str) -> str:
+    """Whose judgement a deviation ratio is of; "" for the first judge's."""
+    return name.removeprefix(RATIO).removeprefix("_")
+
+
+def _there(name: str, attribute: str, row: Row) -> bool:
+    """Whether a standard metric can be had."""
+    return name == RATIO or name in row or (name.startswith(RATIO) and f"{_judge(name)}.{attribute}.after" in row)
+
+
+def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Rows of the same image: by what was asked for as well, unless one run (the unedited model) asks for nothing."""
+    columns = IDENTITY if all(row["target"] for row in (*first, *second)) else IDENTITY[:-1]
+    others = {tuple(row[c] for c in columns): row for row in second}
+    pairs = [(row, others[key]) for row in first if (key := tuple(row[c] for c in columns)) in others]
+    if not pairs:
+        raise UserError("no image is in both runs: compare runs of the same professions, prompts and seeds")
+    return pairs
+
+
+def _numbers(pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[np.ndarray, np.ndarray, Statistic]:
+    if any(name not in row for row in pairs[0]):
+        columns = [n for n in pairs[0][0] if n in pairs[0][1] and n not in IDENTITY and "." not in n]
+        raise unknown("metric", name, [RATIO, *columns])
+    both = [(float(a[name]), float(b[name])) for a, b in pairs if a[name] and b[name]]
+    values = np.array(both, np.float64).reshape(-1, 2)
+    return values[:, 0], values[:, 1], lambda numbers: numbers.mean(-1)
+
+
+def _ratio(
+    pairs: Sequence[tuple[Row, Row]], attribute: str, known: Sequence[str], judge: str
+) -> tuple[np.ndarray, np.ndarray, Statistic]:
+    column = next((name for name in pairs[0][0] if name.endswith(f"{judge}.{attribute}.after")), None)
+    if column is None:
+        raise UserError(f"no {judge or 'judge'} judged {attribute} in these runs: evaluate them again")
+    clear = [(a, b) for a, b in pairs if UNCLEAR not in (a[column], b[column])]
+    values = sorted({*known, *(row[column] for pair in clear for row in pair)})
+    professions = sorted({a["profession"] for a, _ in clear})
+    member = np.array([[a["profession"] == profession for profession in professions] for a, _ in clear], np.float64)
+    classes = np.array([[values.index(row[column]) for row in pair] for pair in clear]).reshape(-1, 2)
+
+    def statistic(shown: np.ndarray) -> np.ndarray:
+        counts = np.stack([(shown == c) @ member for c in range(max(len(values), 2))], axis=-1)
+        return deviation_ratio(torch.from_numpy(counts)).mean(-1).numpy()
+
+    return classes[:, 0], classes[:, 1], statistic
+
+
+def main(argv: list[str]) -> int:
+    """Parse ``key=value`` arguments and compare; returns the exit code: 2 for wrong input, 130 when interrupted."""
+    try:
+        return command(argv, Arguments, run, str(__doc__))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""``python -m hspace_exp evaluate images=…``: score images made elsewhere with the code that scores runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from hspace_exp.config.command_line import CONF, command, importing, one_line
+from hspace_exp.config.schema import register
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.results.provenance import describe_device, git_state, versions
+from hspace_exp.results.record import RunRecord, read_record
+
+if TYPE_CHECKING:
+    from hspace_exp.evaluation.evaluators import Evaluator
+
+INTERRUPTED = 130
+EXPERIMENT = "evaluate"
+JUDGES = ("avatars", "photos")
+ABOUT = """Score images made elsewhere with the code that scores runs.
+
+  python -m hspace_exp evaluate images=FOLDER                      one subfolder a profession
+  python -m hspace_exp evaluate images=FOLDER reference=FOLDER     the same file names: pairs; others: two sets
+  python -m hspace_exp evaluate images=TABLE.csv                   a column image, more where known: profession,
+                                                                   prompt, target, truth, original
+  python -m hspace_exp evaluate images=outputs/…/seed=0            a finished run again
+
+attribute: e.g. gender; gender+skin_tone judges both at once, with targets such as female+dark.
+judge: avatars (the embedded world) or photos (an OpenCLIP model; model= and weights= say which).
+persons: a segmentation network, e.g. deeplabv3_resnet50, that finds the person in photos, for metrics of backgrounds.
+"""
+
+
+@dataclass
+class Arguments:
+    """What the command line may set, as ``key=value``."""
+
+    images: str = ""
+    reference: str = ""
+    attribute: str = "gender"
+    judge: str = "avatars"
+    out: str = ""  # a folder; outputs/evaluate/<name>/<attribute> where none is named
+    name: str = ""  # stands in tables; the images' folder where none is given
+    model: str = "ViT-B-32"
+    weights: str = "laion2b_s34b_b79k"
+    margin: float = 0.0
+    persons: str = ""
+    person_weights: str = ""  # torchvision's file; fetched where none is named
+    labelled: int = 216
+    cache: str = "cache"
+    device: str = "auto"
+    repeats: int = 1000
+    batch: int = 32
+    seed: int = 0
+
+
+def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
+    """Evaluate and leave ``record.json``, ``judged.csv``, ``manifest.csv``, pictures and a table.
+
+    Raises:
+        UserError: an argument or a file is wrong.
+    """
+    if not a.images:
+        raise UserError("say what to evaluate: images=<folder, manifest or run>")
+    if a.judge not in JUDGES:
+        raise unknown("judge", a.judge, JUDGES)
+    images = Path(a.images)
+    name = a.name or (images.stem if images.is_file() else images.resolve().name)
+    out = Path(a.out) if a.out else Path("outputs/evaluate") / name / a.attribute
+    if is_foreign(out):
+        raise UserError(f"{out} holds the record of another command: choose another folder with out=…")
+    with importing():
+        from hspace_exp.evaluation.score import score
+    from hspace_exp.evaluation.judged_csv import write_judged
+    from hspace_exp.evaluation.sources import find_source, write_manifest
+    from hspace_exp.models.devices import resolve_device
+    from hspace_exp.results.write import write_results
+
+    source = find_source(images, Path(a.reference) if a.reference else None)
+    started = time.monotonic()
+    evaluator = make_evaluator(a)
+    found = score(source, evaluator, a.attribute, seed=a.seed, repeats=a.repeats)
+    record = RunRecord(
+        experiment=EXPERIMENT,
+        method=name,
+        model="images",
+        attribute=a.attribute,
+        seed=a.seed,
+        metrics=found.metrics,
+        per_profession=found.per_profession,
+        config={**{k: v for k, v in asdict(a).items() if k not in ("out", "cache", "batch")}, "name": name},
+        versions=versions(),
+        git=git_state(),
+        device=describe_device(resolve_device(a.device)),
+        seconds={"evaluation": round(time.monotonic() - started, 2)},
+        command=shlex.join(["python", "-m", "hspace_exp", "evaluate", *words]),
+        details=found.details,
+    )
+    write_manifest(out, source.pairs)
+    write_judged(out, found.rows)
+    print(f"{out}\n{write_results(record, source.pairs, out)}")
+    return record
+
+
+def make_evaluator(a: Arguments) -> Evaluator:
+    """The judge that was asked for: that of conf/evaluator, with its metrics."""
+    from hspace_exp.models.devices import resolve_device
+
+    register()
+    device = str(resolve_device(a.device))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", [f"evaluator={a.judge}", f"device={device}"])
+    node: Any = OmegaConf.to_container(composed.evaluator, resolve=True)
+    node |= {"margin": a.margin, "repeats": a.repeats, "batch_size": a.batch}
+    if a.judge == "avatars":
+        node |= {"labelled": a.labelled}
+    else:
+        node |= {"model": a.model, "weights": a.weights, "cache_dir": a.cache}
+        segmenter = "hspace_exp.evaluation.person_segmenter.PersonSegmenter"
+        masks = {"_target_": segmenter, "network": a.persons, "weights": a.person_weights or None, "device": device}
+        node["person_masks"] = masks if a.persons else None
+    try:
+        evaluator: Evaluator = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise UserError(one_line(error)) from error
+    return evaluator
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether the folder holds the record of a run, which must not be overwritten."""
+    try:
+        return read_record(folder).experiment != EXPERIMENT
+    except UserError:
+        return (folder / "record.json").exists()
+
+
+def main(argv: list[str]) -> int:
+    """Parse ``key=value`` arguments and evaluate; returns the exit code: 2 for wrong input, 130 when interrupted."""
+    try:
+        return command(argv, Arguments, lambda a: run(a, argv), ABOUT)
+    except OSError as error:
+        print(f"error: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""Alignment with texts, what an edit left alone, and compositions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional.content import any_changed, clip_alignment, joint_share
+
+RNG = np.random.default_rng(0)
+
+
+def test_is_one_hundred_times_the_cosine() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 7)), rng.normal(size=(5, 7))
+    expected = [100 * x @ y / np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(a, b, strict=True)]
+    found = clip_alignment(torch.from_numpy(a), torch.from_numpy(b))
+    np.testing.assert_allclose(found.numpy(), expected)
+    assert torch.allclose(clip_alignment(torch.from_numpy(a) * 9, torch.from_numpy(b)), found)
+
+
+def test_needs_one_text_an_image() -> None:
+    with pytest.raises(UserError, match="one text an image"):
+        clip_alignment(torch.ones(2, 3), torch.ones(1, 3))
+
+
+def test_any_attribute_counts() -> None:
+    before = {"age": torch.tensor([0, 0, 1, 1]), "scene": torch.tensor([3, 4, 5, 6])}
+    after = {"age": torch.tensor([0, 1, 1, 0]), "scene": torch.tensor([3, 4, 9, 9])}
+    assert any_changed(before, after).tolist() == [False, True, True, True]
+    assert not any_changed(before, before).any()
+
+
+@pytest.mark.parametrize("after", [{}, {"age": torch.zeros(1)}])
+def test_attributes_must_match(after: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(UserError, match="same attributes"):
+        any_changed({"scene": torch.zeros(1)} if after else {}, after)
+
+
+def test_compositions_need_everything_at_once() -> None:
+    each, everything = joint_share(torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]]).bool())
+    assert each.tolist() == [0.75, 0.75]
+    assert everything.item() == 0.5
+    independent = torch.from_numpy(RNG.random((20_000, 2)) < [0.8, 0.6])
+    assert joint_share(independent)[1].item() == pytest.approx(0.48, abs=0.02)
+    with pytest.raises(UserError, match="images, things asked for"):
+        joint_share(torch.tensor([True]))

@@ -1,0 +1,120 @@
+"""The command that scores images made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation, evaluate
+from hspace_exp.evaluation.features import OpenClipFeatures
+from hspace_exp.evaluation.judged import Observers
+from hspace_exp.evaluation.metrics.base import ImageMetric
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.atomic import save_png
+from hspace_exp.results.evaluate import Arguments, is_foreign, main, run
+from hspace_exp.results.record import read_record
+
+
+class RedJudge:
+    """A red image is a man."""
+
+    name, margin = "clip", 0.0
+    attributes: Mapping[str, tuple[str, ...]] = {"gender": ("female", "male")}
+
+    def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Classify."""
+        return {"gender": (images[:, 0].mean((1, 2)) > 0.5).long()}
+
+
+class ColourClip:
+    """Embeds images by their mean colour."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3)."""
+        return torch.nn.functional.normalize(images.mean((2, 3)) + 0.01, dim=-1)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(T, 3)."""
+        return torch.nn.functional.normalize(torch.ones(len(texts), 3), dim=-1)
+
+
+class TinyEvaluator:
+    """The judge above."""
+
+    def __init__(self, metrics: Mapping[str, ImageMetric], **_: object) -> None:
+        """Take the metrics, and ignore what real ones need."""
+        clip = ColourClip()
+        self.metrics, self.distribution_features = metrics, OpenClipFeatures(clip)
+        self.observers = Observers((RedJudge(),), clip, self.distribution_features)
+
+    def __call__(self, pairs: Sequence[Pair], attribute: str, **options: Any) -> Evaluation:
+        """Evaluate."""
+        return evaluate(pairs, self.metrics, self.observers, attribute=attribute, repeats=20, **options)
+
+
+def make(folder: Path, reds: Sequence[int]) -> Path:
+    """Images of nurses, with these red levels."""
+    for i, red in enumerate(reds):
+        image = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        image[..., 0] = red
+        save_png(folder / f"nurse/{i}.png", image)
+    return folder
+
+
+def test_the_command_leaves_a_record_that_tables_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hspace_exp.evaluation.evaluators.AvatarEvaluator", TinyEvaluator)
+    images, out = make(tmp_path / "mine", [0, 255] * 4), tmp_path / "out"
+    assert main([f"images={images}", f"out={out}", "device=cpu"]) == 0
+    assert "| mine " in capsys.readouterr().out
+    record = read_record(out)
+    assert (record.experiment, record.method, record.attribute) == ("evaluate", "mine", "gender")
+    assert record.command == f"python -m hspace_exp evaluate images={images} out={out} device=cpu"
+    assert (out / "judged.csv").exists()
+    assert (out / "manifest.csv").exists()
+    assert not is_foreign(out)
+    assert main([f"images={out}", f"out={tmp_path / 'again'}", "device=cpu", "name=mine"]) == 0
+    assert read_record(tmp_path / "again").metrics == record.metrics
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say what to evaluate: images="),
+        (["images=x", "judge=avatar"], "unknown judge 'avatar'. Did you mean 'avatars'?"),
+        (["imags=x"], "imags"),
+        (["images=/nowhere"], "no such file or folder"),
+    ],
+)
+def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"images={make(tmp_path, [0])}", "judge=photos", "persons=deeplab"]) == 2
+    assert "unknown segmentation network 'deeplab'. Choices: lraspp" in capsys.readouterr().err
+
+
+def test_records_of_runs_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"schema": 99}')
+    with pytest.raises(UserError, match="choose another folder"):
+        run(Arguments(images="x", out=str(tmp_path)))
+
+
+def test_an_interruption_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hspace_exp.evaluation.sources.find_source", interrupt)
+    assert main(["images=x"]) == 130
