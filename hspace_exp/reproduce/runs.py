@@ -85,7 +85,7 @@ def planned(
 def plan_run(overrides: Sequence[str]) -> Planned:
     """The run that ``python -m hspace_exp`` would make of some overrides."""
     with importing():
-        from hspace_exp.pipeline.run import plain_config  # imports torch, which --help does without
+        from hspace_exp.pipeline.parts import plain_config  # imports torch, which --help does without
 
     cfg, folder = composed(overrides)
     return Planned(tuple(overrides), folder, plain_config(cfg))
