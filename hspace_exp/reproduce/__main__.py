@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
-import logging
 import os
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,7 @@ from pathlib import Path
 from hspace_exp.config.command_line import KNOWN, one_line
 from hspace_exp.errors import UserError
 from hspace_exp.io.cores import cores
-from hspace_exp.reproduce.lists import LISTS, sweeps
-from hspace_exp.reproduce.pool import VISIBLE, work
-from hspace_exp.reproduce.runs import Planned, planned
+from hspace_exp.reproduce.runs import LISTS, Planned, overrides_of, planned, sweeps
 
 FAILED, WRONG, LEFT, INTERRUPTED = 1, 2, 75, 130
 EPILOG = """
@@ -24,6 +22,8 @@ Further arguments are overrides that every run gets, e.g. protocol.image_seed=1 
 Runs that are done are skipped, so the same command goes on where it was stopped. Exit codes: 1 where a run failed, 2
 for wrong input, 75 where time was up before all was done.
 """
+
+Sweeps = list[tuple[list[str], list[Planned]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="avatars", help="choice of conf/model (default: avatars, the embedded one)")
     add("--experiments", default="", metavar="A,B", help="only these")
     add("--methods", default="", metavar="A,B", help="only these, where an experiment compares methods")
-    add("--jobs", type=int, default=1, metavar="N", help="runs side by side, over all GPUs (default: 1)")
+    add("--jobs", type=int, default=1, metavar="N", help="runs of a sweep side by side, over all GPUs (default: 1)")
     add("--max-seconds", type=float, default=0, metavar="S", help="stop after this time; the tables come then, too")
     add("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="of tables (default: tables)")
     add("--list", action="store_true", help="only say what would run, and what is done")
@@ -67,14 +67,14 @@ def _reproduce(options: argparse.Namespace) -> int:
     if options.jobs < 1 or options.max_seconds < 0:
         given = f"{options.jobs} and {options.max_seconds:g}"
         raise UserError(f"expected --jobs of at least 1 and --max-seconds of at least 0, got {given}")
-    runs = _runs(options)
-    left = [run for run in runs if not run.done]
-    print(f"{len(runs)} runs, {len(runs) - len(left)} of them done", flush=True)
+    found = _planned(options)
+    runs = list({run.folder: run for _, some in found for run in some}.values())
+    print(f"{len(runs)} runs, {sum(run.done for run in runs)} of them done", flush=True)
     if options.list:
-        for run in runs:
-            print(f"{'done' if run not in left else 'to do'}: python -m hspace_exp {' '.join(run.overrides)}")
+        for overrides, some in found:
+            print(f"{sum(run.done for run in some)} of {len(some)} done: python -m hspace_exp -m {' '.join(overrides)}")
         return 0
-    failed = {} if options.tables_only else _work(left, options.jobs, options.max_seconds, started)
+    in_time = options.tables_only or _run(found, options.jobs, options.max_seconds)
     done = [run for run in runs if run.done]
     if done:
         from hspace_exp.reproduce.output import copy_records, write_tables
@@ -85,49 +85,66 @@ def _reproduce(options: argparse.Namespace) -> int:
             copy_records(sources, options.records)
         print(f"{len(written)} files of tables and figures in {folder}")
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
-    for name, error in failed.items():
-        print(f"failed: {name}: {error}", file=sys.stderr)
-    return FAILED if failed else 0 if len(done) == len(runs) or options.tables_only else LEFT
+    if options.tables_only or len(done) == len(runs):
+        return 0
+    if not in_time:
+        return LEFT
+    for run in runs:
+        if run not in done:
+            print(f"failed: {run.name}: see {run.folder / 'run.log'}", file=sys.stderr)
+    return FAILED
 
 
-def _runs(options: argparse.Namespace) -> list[Planned]:
+def _planned(options: argparse.Namespace) -> Sweeps:
+    """Each sweep's overrides and runs."""
     methods = tuple(filter(None, options.methods.split(",")))
     experiments = tuple(filter(None, options.experiments.split(",")))
-    found: dict[Path, Planned] = {}
-    for sweep in sweeps(options.protocol, options.model, experiments):
-        for run in planned(sweep, options.protocol, options.model, methods, options.overrides):
-            found.setdefault(run.folder, run)
+    chosen = sweeps(options.protocol, options.model, experiments)
+    asked = [overrides_of(sweep, options.protocol, options.model, methods, options.overrides) for sweep in chosen]
+    found = [(overrides, planned(overrides)) for overrides in asked if overrides]
     if not found:
         raise UserError(f"no run is left with methods {', '.join(methods)}: name others")
-    return list(found.values())
+    return found
 
 
-def _work(left: Sequence[Planned], jobs: int, max_seconds: float, started: float) -> dict[str, str]:
-    """Make runs and tell of each; returns the errors of those that failed."""
-    from hspace_exp.reproduce.shared import tasks_of
+def _run(found: Sweeps, jobs: int, max_seconds: float) -> bool:
+    """Make what is not done, by Hydra's multirun, one sweep after another; whether that ended before time was up."""
+    from hspace_exp.__main__ import main as multirun
 
-    failed: dict[str, str] = {}
+    launcher = []
     if jobs > 1:
+        launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
-    with tempfile.TemporaryDirectory(prefix="hspace_exp_") as scratch:
-        tasks = tasks_of(left, Path(scratch), side_by_side=jobs > 1)
-        budget = max(1.0, max_seconds - (time.monotonic() - started)) if max_seconds else 0
-        for i, done in enumerate(work(tasks, jobs, budget, gpus() if jobs > 1 else ()), start=1):
-            state = f"failed: {done.error}; see {done.task.log}" if done.error else f"{done.seconds:.0f} s"
-            print(f"[{i}/{len(tasks)}] {done.task.name}: {state}", flush=True)
-            if done.error and not done.task.makes:
-                failed[done.task.name] = done.error
-    return failed
+    up = threading.Event()
 
+    def stop() -> None:
+        up.set()
+        _thread.interrupt_main()
 
-def gpus() -> list[str]:
-    """The GPUs that are seen, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch  # late: --help does without
-
-    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    return named or [str(k) for k in range(torch.cuda.device_count())]
+    timer = threading.Timer(max_seconds, stop) if max_seconds else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    given = sys.argv
+    try:
+        for overrides, runs in found:
+            if all(run.done for run in runs):
+                continue
+            sys.argv = [given[0], "-m", *overrides, *launcher]
+            if multirun() == INTERRUPTED:
+                if up.is_set():
+                    return False
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if not up.is_set():
+            raise
+        return False
+    finally:
+        sys.argv = given
+        if timer is not None:
+            timer.cancel()
+    return True
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     sys.exit(main())

@@ -1,11 +1,10 @@
-"""From sweeps to single runs, with the folder of each and whether it is done."""
+"""Which runs the tables of each protocol are made of, the folder of each, and whether it is done."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,35 @@ from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.config.command_line import CONF, importing
 from hspace_exp.config.schema import register
-from hspace_exp.errors import UserError
-from hspace_exp.io.atomic import write_text
+from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import config_digest
-from hspace_exp.reproduce.lists import Sweep
 from hspace_exp.results.record import FILE_NAME, read_record
 
-log = logging.getLogger(__name__)
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness")  # what only the embedded model draws
+PHOTOS_ONLY = ("race_fairness",)
 
-UNEDITED = "original"
+
+@dataclass(frozen=True)
+class Sweep:
+    """One multirun.
+
+    Attributes:
+        experiment: name of its file in conf/experiment.
+        values: key → comma-separated values, beside or instead of those in the experiment's file.
+        seeds: of training.
+        protocol: name of a smaller protocol for this experiment; "" for the one that is asked for.
+    """
+
+    experiment: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run.
+    """One run of a sweep: where it leaves its results, and its resolved configuration."""
 
-    Attributes:
-        overrides: what ``python -m hspace_exp`` would be given.
-        folder: where that would leave its results.
-        config: resolved.
-    """
-
-    overrides: tuple[str, ...]
     folder: Path
     config: Mapping[str, Any]
 
@@ -57,10 +63,92 @@ class Planned:
             return False
 
 
-def planned(
+def _each(protocol: str = "", *left_out: str) -> tuple[Sweep, ...]:
+    """The experiments that compare settings; where one value changes at a time, a sweep a value."""
+    tau, beta = "method.training.objective.threshold", "method.training.objective.beta"
+    found = (
+        Sweep("h_space_comparison"),
+        Sweep("component_ablation"),
+        Sweep("sensitivity", {tau: "0.3,0.5,0.7"}),
+        Sweep("sensitivity", {tau: "0.5", beta: "0.2,0.6"}),
+        Sweep("sensitivity", {tau: "0.5", "frequency.weight": "0.2,0.5"}),
+        Sweep("frequency_cutoff", {"frequency": "none,haar,fft"}),
+        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.transform.levels": "2,3"}),
+        Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
+        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
+        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
+        Sweep("strength_sweep"),
+        Sweep("scene_consistency"),
+        Sweep("scheduler_swap"),
+        Sweep("intersectional_fairness"),
+        Sweep("composition"),
+    )
+    return tuple(Sweep(s.experiment, s.values, protocol=protocol) for s in found if s.experiment not in left_out)
+
+
+def _fairness(*attributes: str, methods: str = "original,sdid,lwim,focused") -> tuple[Sweep, ...]:
+    return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
+
+
+LISTS: dict[str, tuple[Sweep, ...]] = {
+    # A few runs of every table: does everything work?
+    "smoke": (
+        *_fairness("gender"),
+        *_fairness("age", methods="original,focused"),
+        *_fairness("skin_tone", "race", methods="original,sdid"),
+        Sweep("h_space_comparison"),
+        Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
+        Sweep("sensitivity", {"method.training.objective.threshold": "0.5", "frequency.weight": "0.35,0.5"}),
+        Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
+        Sweep("strength_sweep", {"method": "sdid,focused", "method.strength": "1.0,2.0,3.0"}),
+        Sweep("scene_consistency", {"method": "original,focused"}),
+        Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,swapped"}),
+        Sweep("intersectional_fairness", {"method": "original,sdid"}),
+        Sweep(
+            "composition", {"method": "focused", "method.strength.female": "0.0,2.5", "method.strength.young": "2.5"}
+        ),
+    ),
+    "demo": (*_fairness("gender", "age", "skin_tone", "race"), *_each()),
+    # Comparisons of methods at full size; sweeps of one value, of which there are many, on demo's professions.
+    "full": (
+        *_fairness("gender", methods="original"),
+        Sweep("gender_fairness", {"method": "sdid,lwim,focused"}, seeds=(0, 1, 2)),
+        *_fairness("age", "skin_tone", "race", methods="original,sdid,focused"),
+        Sweep("h_space_comparison"),
+        *_each("demo", "h_space_comparison"),
+    ),
+    "paper": (*_fairness("gender", "age", "skin_tone", "race"), *_each()),
+}
+
+
+def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:
+    """The sweeps of a protocol that a model can run.
+
+    Args:
+        protocol: a key of ``LISTS``.
+        model: ``avatars`` is the embedded one.
+        experiments: only these; empty for all.
+
+    Raises:
+        UserError: the protocol or an experiment is unknown, or has nothing to measure on this model.
+    """
+    if protocol not in LISTS:
+        raise unknown("protocol", protocol, LISTS)
+    left_out = PHOTOS_ONLY if model == "avatars" else WORLD_ONLY
+    known = list(dict.fromkeys(sweep.experiment for sweep in LISTS[protocol]))
+    for name in experiments:
+        if name not in known:
+            raise unknown("experiment", name, known)
+        if name in left_out:
+            raise UserError(f"experiment {name} has nothing to measure on model={model}: choose another model")
+    chosen = experiments or [name for name in known if name not in left_out]
+    return [sweep for sweep in LISTS[protocol] if sweep.experiment in chosen]
+
+
+def overrides_of(
     sweep: Sweep, protocol: str, model: str, methods: Sequence[str] = (), more: Sequence[str] = ()
-) -> list[Planned]:
-    """The runs of a sweep, in the order in which Hydra's multirun would make them.
+) -> list[str] | None:
+    """What ``python -m hspace_exp -m`` is given for a sweep; None where none of its methods is asked for.
 
     Args:
         sweep: what is swept.
@@ -69,63 +157,43 @@ def planned(
         methods: only these; empty for all.
         more: overrides that every run gets.
     """
+    values = {**_own_values(sweep.experiment), **sweep.values}
+    if methods and "method" in values:
+        left = [name for name in values["method"].replace(" ", "").split(",") if name in methods]
+        if not left:
+            return None
+        values["method"] = ",".join(left)
     fixed = [f"+experiment={sweep.experiment}", f"model={model}", f"protocol={sweep.protocol or protocol}", *more]
     if not any(text.startswith("logger=") for text in more):
         fixed.append("logger=none")
+    seeds = ",".join(map(str, sweep.seeds))
+    return [*fixed, *(f"{key}={some}" for key, some in values.items()), f"seed={seeds}"]
+
+
+def planned(overrides: Sequence[str]) -> list[Planned]:
+    """The runs that a multirun of these overrides makes, in its order."""
+    with importing():
+        from hspace_exp.pipeline.run import plain_config  # imports torch, which --help does without
+
+    register()
     found = []
-    for swept in itertools.product(*_values(sweep)):
-        method = next((text.partition("=")[2] for text in swept if text.startswith("method=")), "")
-        if methods and method not in methods:
-            continue
-        seeds = sweep.seeds[:1] if method == UNEDITED else sweep.seeds
-        found += [plan_run([*fixed, *swept, f"seed={seed}"]) for seed in seeds]
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for single in itertools.product(*map(_single, parsed)):
+            cfg = compose("config", list(single), return_hydra_config=True)
+            folder = Path(cfg.hydra.run.dir)
+            found.append(
+                Planned(folder, plain_config(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])))
+            )
     return found
 
 
-def plan_run(overrides: Sequence[str]) -> Planned:
-    """The run that ``python -m hspace_exp`` would make of some overrides."""
-    with importing():
-        from hspace_exp.pipeline.parts import plain_config  # imports torch, which --help does without
-
-    cfg, folder = composed(overrides)
-    return Planned(tuple(overrides), folder, plain_config(cfg))
-
-
-def make_run(overrides: Sequence[str], folder: Path, stages: Sequence[str] = ()) -> None:
-    """Make a run in this process, as ``python -m hspace_exp`` would; models that are loaded are not shared.
-
-    Args:
-        overrides: of the run.
-        folder: of its results.
-        stages: only these; empty for all.
-    """
-    from hspace_exp.pipeline.run import run
-
-    cfg, _ = composed(overrides)
-    if stages:
-        cfg.stages = list(stages)
-    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg))
-    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(overrides)))
-    run(cfg, folder, list(overrides))
-
-
-def composed(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """The configuration of a run, and the folder that Hydra would give it."""
+def _own_values(experiment: str) -> dict[str, str]:
+    """What an experiment's file sweeps."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
-    folder = Path(cfg.hydra.run.dir)
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), folder
-
-
-def _values(sweep: Sweep) -> list[list[str]]:
-    """What is swept: one list of overrides a key."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        own = compose("config", [f"+experiment={sweep.experiment}"], return_hydra_config=True).hydra.sweeper.params
-    params = {**(own or {}), **sweep.values}
-    parser = OverridesParser.create()
-    return [_single(parser.parse_override(f"{key}={values}")) for key, values in params.items()]
+        cfg: DictConfig = compose("config", [f"+experiment={experiment}"], return_hydra_config=True)
+    return {str(key): str(value) for key, value in (cfg.hydra.sweeper.params or {}).items()}
 
 
 def _single(override: Override) -> list[str]:

@@ -21,8 +21,8 @@ from hspace_exp.prompts.attributes import with_own_concept
 from hspace_exp.prompts.plan import plan
 
 FILES = sorted(CONF.rglob("*.yaml"))
-ADDED = ("experiment", "vary", "metric")  # groups that have no default: +group=choice
-CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent != CONF and f.parent.name not in ADDED]
+ADDED = ("experiment", "metric")  # groups that have no default: +group=choice
+CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent.parent == CONF and f.parent.name not in ADDED]
 METRICS = [f.stem for f in (CONF / "metric").glob("*.yaml")]
 EXPERIMENTS = [f.stem for f in (CONF / "experiment").glob("*.yaml")]
 
@@ -74,38 +74,6 @@ def test_every_run_that_an_experiment_sweeps_composes(name: str) -> None:
         check(plain(f"+experiment={name}", *overrides))
 
 
-def test_sensitivity_changes_one_published_value_at_a_time() -> None:
-    def values(vary: str) -> tuple[float, float, float]:
-        config = plain("+experiment=sensitivity", f"+vary={vary}")
-        objective = config["method"]["training"]["objective"]
-        return objective["threshold"], objective["beta"], config["frequency"]["weight"]
-
-    found = {file.stem: values(file.stem) for file in (CONF / "vary").glob("*.yaml")}
-    assert found == {
-        "nothing": (0.5, 0.4, 0.35),
-        "tau_low": (0.3, 0.4, 0.35),
-        "tau_high": (0.7, 0.4, 0.35),
-        "beta_low": (0.5, 0.2, 0.35),
-        "beta_high": (0.5, 0.6, 0.35),
-        "lambda_low": (0.5, 0.4, 0.2),
-        "lambda_high": (0.5, 0.4, 0.5),
-    }
-
-
-def test_frequency_files_differ_from_haar_and_fft_in_one_thing() -> None:
-    def described(name: str) -> tuple[float, str, int | None, float | None]:
-        node = plain(f"frequency={name}")["frequency"]
-        return node["weight"], node["source"], node["transform"].get("levels"), node["transform"].get("cutoff")
-
-    assert described("haar_levels2") == (0.35, "original", 2, None)
-    assert described("haar_levels3") == (0.35, "original", 3, None)
-    assert described("haar_weak") == (0.2, "original", 1, None)
-    assert described("haar_strong") == (0.5, "original", 1, None)
-    assert described("haar_current") == (0.35, "current", 1, None)
-    assert described("fft_quarter") == (0.35, "original", None, 0.25)
-    assert described("fft_three_quarters") == (0.35, "original", None, 0.75)
-
-
 def test_scenes_are_of_the_world_and_meet_every_target() -> None:
     config = plain("+experiment=scene_consistency")
     templates = config["prompts"]["templates"]
@@ -121,7 +89,7 @@ def test_scenes_are_of_the_world_and_meet_every_target() -> None:
 def test_defaults_of_the_headline_experiment() -> None:
     config = plain("+experiment=gender_fairness")
     assert config["model"]["name"] == "avatars"
-    assert (config["attribute"]["name"], config["method"]["name"]) == ("gender", "lwim")
+    assert (config["attribute"]["name"], config["method"]["name"]) == ("gender", "focused")
     assert len(config["protocol"]["professions"]) == 12
     assert (config["protocol"]["images_per_profession"], config["protocol"]["training_images"]) == (16, 64)
 
@@ -131,7 +99,7 @@ def test_professions_are_those_of_the_world() -> None:
 
 
 def test_published_hyperparameters() -> None:
-    lwim, sdid = plain(), plain("method=sdid")
+    lwim, sdid = plain("method=lwim"), plain("method=sdid")
     assert lwim["frequency"]["weight"] == 0.35
     assert lwim["method"]["training"]["objective"]["beta"] == 0.4
     assert sdid["frequency"]["weight"] == 0.0
@@ -146,7 +114,8 @@ def test_published_hyperparameters() -> None:
     [
         (["method=sdid"], "none.NoMasks", 0.0),
         (["method=sdid", "frequency=haar", "mask=attention"], "attention.AttentionMasks", 0.35),
-        (["model=sd15"], "sam.SamMasks", 0.35),
+        (["model=sd15", "method=lwim"], "sam.SamMasks", 0.35),
+        (["model=sd15"], "none.NoMasks", 0.0),
         (["model=sd15", "method=original"], "none.NoMasks", 0.0),
     ],
 )
@@ -158,7 +127,7 @@ def test_methods_choose_their_mask_and_frequency_unless_told(overrides: list[str
 
 def test_models_of_photographs_have_their_own_judges() -> None:
     assert plain("model=sdxl")["evaluator"]["_target_"].endswith("PhotoEvaluator")
-    assert plain("model=sd15")["mask"]["model_type"] == "vit_b"
+    assert plain("model=sd15", "method=lwim")["mask"]["model_type"] == "vit_b"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")
@@ -179,14 +148,20 @@ def test_files_are_short(file: Path) -> None:
         (["prompts.templates=['a {profesion}']"], ["{profession}", "profesion"]),
         (["stages=[train]"], ["'train'", "training"]),
         (["+method.strenth=2"], ["key of method", "Did you mean 'strength'"]),
-        (["+method.training.objective.betta=2"], ["key of method.training.objective", "Did you mean 'beta'"]),
+        (
+            ["method=lwim", "+method.training.objective.betta=2"],
+            ["key of method.training.objective", "Did you mean 'beta'"],
+        ),
         (["+extra=1"], ["'extra'", "protocol"]),
         (["chunk_size=0"], ["chunk_size"]),
         (["method.strength=abc"], ["method.strength=abc: expected a valid number"]),
         (["method.training.batch_size=2.5"], ["method.training.batch_size=2.5: expected a valid integer"]),
         (["method.training.optimizer.lr=fast"], ["method.training.optimizer.lr=fast: expected a valid number"]),
         (["method.training.optimizer.lr=-0.1"], ["method.training.optimizer.lr above 0, got -0.1"]),
-        (["method.training.timesteps=[0,x]"], ["method.training.timesteps=", "expected a valid integer"]),
+        (
+            ["method=sdid", "method.training.timesteps=[0,x]"],
+            ["method.training.timesteps=", "expected a valid integer"],
+        ),
     ],
 )
 def test_bad_values_are_refused_by_name(overrides: list[str], words: list[str]) -> None:

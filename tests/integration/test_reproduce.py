@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hspace_exp.reproduce.__main__ import LEFT, main
+from hspace_exp.reproduce.runs import overrides_of, planned, sweeps
 from hspace_exp.results.record import read_record
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
@@ -55,7 +56,7 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
 
     records = sorted((tmp_path / "outputs").rglob("record.json"))
     trained = [read_record(path).method for path in records if "training" in read_record(path).seconds]
-    assert sorted(trained) == (["focused", "sdid"] if jobs == "1" else [])  # side by side before the runs that share
+    assert sorted(trained) == ["focused", "sdid"]  # once each: runs beside each other wait for what they share
     assert all((path.parent / ".hydra" / "overrides.yaml").exists() for path in records)
     before = {path: path.read_bytes() for path in [*records, *folder.rglob("*.*")]}
     assert main(command) == 0
@@ -79,10 +80,12 @@ def test_time_that_is_up_leaves_tables_of_what_is_done(
 def test_a_failed_run_stops_no_other_and_the_exit_code_says_so(
     command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    folder = "outputs/age_fairness/avatars/age/focused"
-    Path(folder).parent.mkdir(parents=True)
-    Path(folder).write_text("in the way of a folder")
+    (sweep,) = sweeps("smoke", "avatars", ("age_fairness",))
+    overrides = overrides_of(sweep, "smoke", "avatars", ("original",), [text for text in command if "=" in text])
+    (run,) = planned(overrides or [])
+    (run.folder / "images").mkdir(parents=True)
+    (run.folder / "images" / "original").write_text("in the way of a folder")
     assert main([*command, "--experiments", "age_fairness"]) == 1
     printed = capsys.readouterr()
     assert "1 of 2 runs are done" in printed.out
-    assert "failed: age_fairness age focused" in printed.err
+    assert "failed: age_fairness age original" in printed.err
