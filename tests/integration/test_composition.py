@@ -12,6 +12,7 @@ import torch
 
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
+from hspace_exp.evaluation.metrics.fairness import BiasAmplification, Success
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
 from hspace_exp.results.record import read_record
@@ -128,7 +129,8 @@ def test_an_attribute_of_ones_own_is_judged_by_its_own_words(
     pairs = read_manifest(tmp_path / "run" / "manifest.csv")
     asked = [replace(pair, target="smiling") for pair in pairs]
     texts = {"smile": {"smiling": "a photo of a smiling person", "neutral": "a photo of a person"}}
-    found = AvatarEvaluator(world, labelled=8, repeats=0)(asked, "smile", texts=texts)
+    metrics = {"success": Success(), "bias_amplification": BiasAmplification()}
+    found = AvatarEvaluator(world, metrics, labelled=8, repeats=0)(asked, "smile", texts=texts)
     assert set(found.per_profession[0]["counts"]) == {"smiling", "neutral"}
     assert found.metrics["success"].n == 4
     assert not {"classifier_accuracy", "bias_amplification", "success_probe"} & set(found.metrics)  # no truth is known
