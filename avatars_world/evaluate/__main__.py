@@ -24,6 +24,8 @@ from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.results.provenance import git_state
 
+Judges = dict[str, OpenClip | AttributeProbe]
+
 
 @dataclass
 class Arguments:
@@ -80,6 +82,24 @@ def sizes(weights: Path) -> dict[str, float]:
     }
 
 
+def on_renders(a: Arguments, backbone: Backbone, judges: Judges) -> dict[str, Any]:
+    """Quality of the autoencoder, the judges and SAM on held-out renders; a picture of the first is written."""
+    out = Path(a.out)
+    render_layers(out / "held_out", a.held_out, 12 * max(1, a.held_out // 100), base_seed=HELD_OUT_SEED)
+    layers = Layers(out / "held_out", backbone.device)
+    images, truth = renders.held_out_images(layers)
+    found = {
+        "n": len(images),
+        "vae_psnr": renders.vae_psnr(backbone, images),
+        "accuracy": {n: renders.accuracies(judge, images, truth) for n, judge in judges.items()},
+        "sam_iou": renders.sam_iou(Path(a.weights), layers, images),
+    }
+    with torch.no_grad():
+        back = backbone.decode_latents(backbone.encode_images(images[:16]))
+    save_png(out / f"vae{a.tag}.png", contact_sheet(torch.cat([images[:16], back]), 16))
+    return found
+
+
 def run(a: Arguments) -> dict[str, Any]:
     """Measure what ``a.what`` names and write ``measurements.json`` and pictures into ``a.out``."""
     parts = a.what.split(",")
@@ -90,7 +110,7 @@ def run(a: Arguments) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     backbone = load_backbone(weights, device=a.device, name="avatars", guidance_scale=a.guidance_scale)
     device = backbone.device
-    judges: dict[str, OpenClip | AttributeProbe] = {
+    judges: Judges = {
         "clip": load_open_clip(weights / "clip", device),
         "probe": load_probe(weights).to(device),
     }
@@ -105,18 +125,7 @@ def run(a: Arguments) -> dict[str, Any]:
     for part in parts:
         started = time.monotonic()
         if part == "renders":
-            render_layers(out / "held_out", a.held_out, 12 * max(1, a.held_out // 100), base_seed=HELD_OUT_SEED)
-            layers = Layers(out / "held_out", device)
-            images, truth = renders.held_out_images(layers)
-            result[part] = {
-                "n": len(images),
-                "vae_psnr": renders.vae_psnr(backbone, images),
-                "accuracy": {n: renders.accuracies(judge, images, truth) for n, judge in judges.items()},
-                "sam_iou": renders.sam_iou(weights, layers, images),
-            }
-            with torch.no_grad():
-                back = backbone.decode_latents(backbone.encode_images(images[:16]))
-            save_png(out / f"vae{a.tag}.png", contact_sheet(torch.cat([images[:16], back]), 16))
+            result[part] = on_renders(a, backbone, judges)
         elif part == "obedience":
             shares, images, _ = generated.obedience(backbone, judges, a.prompts, a.batch)
             result[part] = {"n": a.prompts, **shares}

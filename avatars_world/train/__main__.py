@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch._dynamo
 
+from avatars_world.captions import VOCABULARY_TEXT
+from avatars_world.tokenizer import train_tokenizer
 from avatars_world.train.data import Layers, render_layers
 from hspace_exp.config.command_line import command
 from hspace_exp.errors import UserError, unknown
@@ -57,13 +61,9 @@ def run_stages(a: TrainArguments) -> None:
 
 def run_stage(stage: str, a: TrainArguments) -> None:
     """Run one stage; its inputs are the files that earlier stages left under ``a.out``."""
-    from avatars_world.captions import VOCABULARY_TEXT
-    from avatars_world.tokenizer import train_tokenizer
-
     out, started = Path(a.out), time.monotonic()
-    data = out / "data"
     if stage == "data":
-        render_layers(data, a.people, a.scenes, workers=a.workers)
+        render_layers(out / "data", a.people, a.scenes, workers=a.workers)
         return
     if stage == "save":
         from avatars_world.train.save import save_weights
@@ -73,80 +73,67 @@ def run_stage(stage: str, a: TrainArguments) -> None:
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     torch._dynamo.config.suppress_errors = True
-    device = torch.device(a.device)
+    {"vae": _vae, "probe": _probe, "clip": _clip, "sam": _sam, "unet": _unet}[stage](a, out, a.batch or BATCH[stage])
+    print(f"[{stage}] done in {time.monotonic() - started:.0f} s", flush=True)
 
-    def load_layers() -> Layers:
-        wait_for(data / "layers.json")
-        return Layers(data, device)
+
+def _layers(a: TrainArguments) -> Layers:
+    data = Path(a.out) / "data"
+    wait_for(data / "layers.json")
+    return Layers(data, torch.device(a.device))
+
+
+def _vae(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.vae import train_vae
+
+    options: dict[str, Any] = {"peak": a.peak, "max_steps": a.max_steps, "compiled": a.compile}
+    train_vae(partial(_layers, a), out, a.max_seconds, device=torch.device(a.device), batch=batch, **options)
+
+
+def _probe(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.probe import train_probe
+
+    train_probe(_layers(a), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
+
+
+def _clip(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.clip import train_clip
+
+    options: dict[str, Any] = {"peak": a.peak, "freeze_encoder": a.freeze_encoder, "max_steps": a.max_steps}
+    train_clip(_layers(a), train_tokenizer(VOCABULARY_TEXT), out, a.max_seconds, batch=batch, **options)
+
+
+def _sam(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.sam import train_sam
+
+    options: dict[str, Any] = {"peak": a.peak, "freeze_encoder": a.freeze_encoder, "max_steps": a.max_steps}
+    train_sam(_layers(a), out, a.max_seconds, batch=batch, **options)
+
+
+def _unet(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.latents import CaptionPool, encode_pool
+    from avatars_world.train.unet import train_unet
 
     tokenizer = train_tokenizer(VOCABULARY_TEXT)
-    batch = a.batch or BATCH[stage]
-    if stage == "vae":
-        from avatars_world.train.vae import train_vae
+    captions = CaptionPool(a.people, a.copies, tokenizer)
 
-        train_vae(
-            load_layers,
-            out,
-            a.max_seconds,
-            device=device,
-            batch=batch,
-            peak=a.peak,
-            max_steps=a.max_steps,
-            compiled=a.compile,
-        )
-    elif stage == "probe":
-        from avatars_world.train.probe import train_probe
+    def load_latents() -> torch.Tensor:
+        wait_for(out / "vae" / "trained.json")
+        return encode_pool(_layers(a), captions, out / "vae")
 
-        train_probe(load_layers(), out, a.max_seconds, batch=batch, max_steps=a.max_steps)
-    elif stage == "clip":
-        from avatars_world.train.clip import train_clip
-
-        train_clip(
-            load_layers(),
-            tokenizer,
-            out,
-            a.max_seconds,
-            batch=batch,
-            peak=a.peak,
-            freeze_encoder=a.freeze_encoder,
-            max_steps=a.max_steps,
-        )
-    elif stage == "sam":
-        from avatars_world.train.sam import train_sam
-
-        train_sam(
-            load_layers(),
-            out,
-            a.max_seconds,
-            batch=batch,
-            peak=a.peak,
-            freeze_encoder=a.freeze_encoder,
-            max_steps=a.max_steps,
-        )
-    elif stage == "unet":
-        from avatars_world.train.latents import CaptionPool, encode_pool
-        from avatars_world.train.unet import train_unet
-
-        captions = CaptionPool(a.people, a.copies, tokenizer)
-
-        def load_latents() -> torch.Tensor:
-            wait_for(out / "vae" / "trained.json")
-            return encode_pool(load_layers(), captions, out / "vae")
-
-        train_unet(
-            captions,
-            load_latents,
-            tokenizer,
-            out,
-            a.max_seconds,
-            device=device,
-            batch=batch,
-            deadline=a.deadline,
-            peak=a.peak,
-            max_steps=a.max_steps,
-            compiled=a.compile,
-        )
-    print(f"[{stage}] done in {time.monotonic() - started:.0f} s", flush=True)
+    train_unet(
+        captions,
+        load_latents,
+        tokenizer,
+        out,
+        a.max_seconds,
+        device=torch.device(a.device),
+        batch=batch,
+        deadline=a.deadline,
+        peak=a.peak,
+        max_steps=a.max_steps,
+        compiled=a.compile,
+    )
 
 
 def wait_for(path: Path, seconds: float = 900.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from avatars_world.claims import Claim, sample_claim, truth_matrix
 from avatars_world.specs import Spec
 from avatars_world.train.batches import disturb
 from avatars_world.train.data import Layers, labels_of
-from avatars_world.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
+from avatars_world.train.loop import Average, Clock, descend, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
 from hspace_exp.avatars.world import SCENES
 from hspace_exp.evaluation.openclip import build_open_clip
@@ -75,12 +76,32 @@ class ClaimTable:
         return self.cache[text]
 
 
+@torch.no_grad()
 def convolutions(visual: Any, images: torch.Tensor) -> torch.Tensor:
     """What OpenCLIP's ``ModifiedResNet`` computes before its attention pooling: (B, C, S / 32, S / 32)."""
     hidden = visual.stem(images)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         hidden = layer(hidden)
     return hidden
+
+
+def embed_images(
+    model: Any,
+    layers: Layers,
+    people: torch.Tensor,
+    scenes: torch.Tensor,
+    kept: dict[int, torch.Tensor] | None,
+    which: int,
+) -> torch.Tensor:
+    """Unit vectors of people in scenes; ``kept`` convolutions of batch ``which`` are made only once."""
+    if kept is not None and which in kept:
+        return F.normalize(model.visual.attnpool(kept[which]), dim=-1)
+    images = disturb(layers.compose(people, scenes)) * 2 - 1
+    if kept is None:
+        vectors: torch.Tensor = model.encode_image(images, normalize=True)
+        return vectors
+    kept[which] = convolutions(model.visual, images)
+    return F.normalize(model.visual.attnpool(kept[which]), dim=-1)
 
 
 def balanced_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -94,6 +115,43 @@ def balanced_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Te
     true = (loss * truth).sum(0) / truth.sum(0).clamp(min=1)
     false = (loss * ~truth).sum(0) / (~truth).sum(0).clamp(min=1)
     return (true + false).mean()
+
+
+# Numbers of people and of scenes, tokens of claims, and which claim is true of which image.
+Prepared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def prepare(table: ClaimTable, layers: Layers, people: int, batch: int, claimed: int) -> Prepared:
+    """A batch of the first ``people``, with claims about its first ``claimed`` images."""
+    rows = table.rng.integers(people, size=batch)
+    scenes = table.rng.integers(len(layers.scenes), size=batch)
+    specs = [replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)]
+    claims = [table.draw(spec) for spec in specs[:claimed]]
+    return (
+        torch.from_numpy(rows).to(layers.device),
+        torch.from_numpy(scenes).to(layers.device),
+        torch.tensor([table.tokens(c) for c in claims], device=layers.device),
+        torch.from_numpy(truth_matrix(specs, claims)).to(layers.device),
+    )
+
+
+def alternatives_loss(
+    model: Any, image: torch.Tensor, scale: torch.Tensor, table: ClaimTable, labels: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Cross-entropy over one claim a value, as zero-shot judges tell values apart; the mean over attributes.
+
+    Rare professions are learned by this first.
+    """
+    with torch.autocast(image.device.type, dtype=torch.bfloat16):
+        anchors = {
+            name: model.encode_text(torch.tensor(tokens, device=image.device), normalize=True)
+            for name, tokens in table.alternatives().items()
+        }
+    choices = [
+        F.cross_entropy(scale * (image.float() @ texts.float().T), labels[name], ignore_index=-1)
+        for name, texts in anchors.items()
+    ]
+    return torch.stack(choices).mean()
 
 
 def train_clip(
@@ -124,61 +182,30 @@ def train_clip(
     model.train(not freeze_encoder)
     average = Average(model, 0.998)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
-    cached: list[torch.Tensor] = []
+    kept: dict[int, torch.Tensor] | None = {} if freeze_encoder else None
     # Claims and truth matrices are prepared in bulk on the CPU and reused with fresh pixels.
     table = ClaimTable(tokenizer)
-    labels_on_device = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
-    labels_on_device["subject"] = labels_on_device.pop("profession") - 1
+    true = {name: values.to(device) for name, values in labels_of(layers.specs).items()}
+    true["subject"] = true.pop("profession") - 1
     limit = int(len(layers.rgba) * 0.98)
-    prepared: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    prepared: list[Prepared] = []
     clock = Clock(max_seconds, "clip", max_steps=max_steps)
     for _ in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, peak, warmup=0.06))
         if len(prepared) < (60 if freeze_encoder else 250):
-            rows = table.rng.integers(limit, size=batch)
-            scenes = table.rng.integers(len(layers.scenes), size=batch)
-            specs = [replace(layers.specs[i], scene=SCENES[j % len(SCENES)]) for i, j in zip(rows, scenes, strict=True)]
-            claims = [table.draw(spec) for spec in (specs[:64] if freeze_encoder else specs)]
-            prepared.append(
-                (
-                    torch.from_numpy(rows).to(device),
-                    torch.from_numpy(scenes).to(device),
-                    torch.tensor([table.tokens(c) for c in claims], device=device),
-                    torch.from_numpy(truth_matrix(specs, claims)).to(device),
-                )
-            )
+            prepared.append(prepare(table, layers, limit, batch, 64 if freeze_encoder else batch))
             which = len(prepared) - 1
         else:
             which = int(table.rng.integers(len(prepared)))
         people, backs, tokens, truth = prepared[which]
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            if freeze_encoder:
-                if which == len(cached):
-                    with torch.no_grad():
-                        cached.append(convolutions(model.visual, disturb(layers.compose(people, backs)) * 2 - 1))
-                image = F.normalize(model.visual.attnpool(cached[which]), dim=-1)  # type: ignore[operator,union-attr]
-            else:
-                image = model.encode_image(disturb(layers.compose(people, backs)) * 2 - 1, normalize=True)  # type: ignore[operator]
+            image = embed_images(model, layers, people, backs, kept, which)
             text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
         scale = model.logit_scale.exp()  # type: ignore[operator]
         logits = scale * (image.float() @ text.float().T) + model.logit_bias
-        # Telling the values of one attribute apart, as zero-shot judges do; rare professions are learned by this first.
-        labels = {name: values[people] for name, values in labels_on_device.items()}
-        labels["scene"] = backs % len(SCENES)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            anchors = {
-                name: model.encode_text(torch.tensor(tokens, device=device), normalize=True)  # type: ignore[operator]
-                for name, tokens in table.alternatives().items()
-            }
-        choices = [
-            F.cross_entropy(scale * (image.float() @ texts.float().T), labels[name], ignore_index=-1)
-            for name, texts in anchors.items()
-        ]
-        loss = balanced_sigmoid_loss(logits, truth) + torch.stack(choices).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        labels = {**{name: values[people] for name, values in true.items()}, "scene": backs % len(SCENES)}
+        loss = balanced_sigmoid_loss(logits, truth) + alternatives_loss(model, image, scale, table, labels)
+        descend(loss, model, optimizer)
         with torch.no_grad():
             model.logit_scale.clamp_(max=4.0)  # type: ignore[operator]
         average.update()

@@ -64,6 +64,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
         group["lr"] = value
 
 
+def descend(loss: torch.Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """One optimiser step; gradients are clipped to a norm of 1 and forgotten."""
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 class Average:
     """Exponential moving average of a model's parameters, warmed up so that the random start is forgotten."""
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from avatars_world.render import PART_IDS
 from avatars_world.small_sam import SMALL_SAM, decode_masks
 from avatars_world.train.batches import disturb, draw_batch
 from avatars_world.train.data import Layers
-from avatars_world.train.loop import Average, Clock, learning_rate, resume, set_learning_rate, store_half
+from avatars_world.train.loop import Average, Clock, descend, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.io.atomic import write_json
 from hspace_exp.masks.small_sam import build_small_sam
 
@@ -63,6 +64,34 @@ def iou(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
 
 
+def mask_loss(
+    logits: torch.Tensor, quality: torch.Tensor, target: torch.Tensor, ambiguous: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Focal and dice loss, 20:1, with L2 on the predicted IoU (Kirillov et al., "Segment Anything", 2023, section 3).
+
+    Args:
+        logits: (B, 4, H, W), first the mask for clear prompts, then three alternatives.
+        quality: (B, 4) predicted IoU.
+        target: (B, H, W) bool.
+        ambiguous: whether the best alternative alone counts; else it and the first mask do, half each.
+
+    Returns:
+        the loss, and the (B, 4) IoU that the masks reach.
+    """
+    want = target.unsqueeze(1).float().expand_as(logits)
+    probability = logits.sigmoid()
+    cross = F.binary_cross_entropy_with_logits(logits, want, reduction="none")
+    right = probability * want + (1 - probability) * (1 - want)
+    focal = (cross * (1 - right).square()).mean((-2, -1))
+    overlap = (probability * want).sum((-2, -1))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + want.sum((-2, -1)) + 1)
+    each = 20 * focal + dice
+    best = each[:, 1:].amin(1) if ambiguous else 0.5 * (each[:, 0] + each[:, 1:].amin(1))
+    with torch.no_grad():
+        reached = iou(logits > 0, target.unsqueeze(1))
+    return best.mean() + F.mse_loss(quality.float(), reached), reached
+
+
 def train_sam(
     layers: Layers,
     out: Path,
@@ -73,14 +102,10 @@ def train_sam(
     freeze_encoder: bool = False,
     max_steps: int | None = None,
 ) -> None:
-    """Train and save ``out/sam``, going on from it: focal and dice loss, L2 on the predicted IoU.
+    """Train and save ``out/sam``, going on from it, with ``mask_loss``; prompts of points alone are ambiguous.
 
-    The losses are those of Kirillov et al., "Segment Anything" (2023), section 3: focal to dice 20:1, best of three
-    masks for ambiguous prompts (points), the single mask for boxes. A hat and a garment have nearly the person's box,
-    so a bare box around the whole person means the person.
+    A hat and a garment have nearly the person's box, so a bare box around the whole person means the person.
     """
-    from avatars_world.render import PART_IDS
-
     device = layers.device
     torch.manual_seed(3)
     sam = build_small_sam(SMALL_SAM)
@@ -118,22 +143,8 @@ def train_sam(
                 boxes=None if kind == 1 else boxes.clamp(0, images.shape[-1]),
             )
         logits = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
-        want = target.unsqueeze(1).float().expand_as(logits)
-        probability = logits.sigmoid()
-        cross = F.binary_cross_entropy_with_logits(logits, want, reduction="none")
-        right = probability * want + (1 - probability) * (1 - want)
-        focal = (cross * (1 - right).square()).mean((-2, -1))
-        overlap = (probability * want).sum((-2, -1))
-        dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + want.sum((-2, -1)) + 1)
-        mask_loss = 20 * focal + dice
-        best = mask_loss[:, 1:].amin(1) if kind == 1 else 0.5 * (mask_loss[:, 0] + mask_loss[:, 1:].amin(1))
-        with torch.no_grad():
-            reached = iou(logits > 0, target.unsqueeze(1))
-        loss = best.mean() + F.mse_loss(quality.float(), reached)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        loss, reached = mask_loss(logits, quality, target, ambiguous=kind == 1)
+        descend(loss, sam, optimizer)
         average.update()
         clock.log(loss=loss.detach(), iou=reached.amax(1).mean())
     average.store()

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -14,7 +15,7 @@ from transformers import CLIPTextModel
 
 from avatars_world.architecture import NUM_TRAIN_TIMESTEPS, build_scheduler, build_text_encoder, build_unet
 from avatars_world.train.latents import CaptionPool
-from avatars_world.train.loop import Average, Clock, learning_rate, save_model, set_learning_rate
+from avatars_world.train.loop import Average, Clock, descend, learning_rate, save_model, set_learning_rate
 
 CAPTION_DROPOUT = 0.1
 SKIP_DROPOUT = 0.5
@@ -76,10 +77,58 @@ def sample_timesteps(count: int, device: torch.device) -> torch.Tensor:
     return (picked * NUM_TRAIN_TIMESTEPS).long().clamp(max=NUM_TRAIN_TIMESTEPS - 1)
 
 
+def start_models(out: Path, tokenizer: Any, device: torch.device) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The U-Net and the text encoder, ready to be trained: those in ``out``, or new ones."""
+    if (out / "unet").exists():
+        unet = UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(device)
+        text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32).to(device)
+    else:
+        unet = build_unet().to(device)
+        text_encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)
+    return unet.to(memory_format=torch.channels_last).train(), text_encoder.train()
+
+
+def compile_now(loss_of: Callable[..., torch.Tensor], config: Any, tokens: torch.Tensor) -> None:
+    """Call a compiled loss once, forwards and backwards, with a batch as large as the (B, L) tokens."""
+    device = tokens.device
+    shape = (len(tokens), int(config.in_channels), int(config.sample_size), int(config.sample_size))
+    warm = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+    ones = torch.ones(len(tokens), 1, 1, 1, device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        loss_of(warm, tokens, ones.long().flatten(), ones, 0 * ones).backward()
+
+
+def draw(
+    pool: torch.Tensor, tokens: torch.Tensor, empty: torch.Tensor, batch: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random latents with one of their captions, or the empty one, and how much the U-Net is disturbed.
+
+    Args:
+        pool: (N, C, H, W) latents.
+        tokens: (N, captions, L).
+        empty: tokens of the empty caption.
+        batch: B.
+
+    Returns:
+        latents, (B, L) tokens, (B,) timesteps, (B, 1, 1, 1) whether the deepest skip is kept, and the noise in h.
+    """
+    device = pool.device
+    picked = torch.randint(len(pool), (batch,), device=device)
+    which = torch.randint(tokens.shape[1], (batch,), device=device)
+    dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
+    captions = torch.where(dropped, empty, tokens[picked, which]).long()
+    t = sample_timesteps(batch, device)
+    drop = SKIP_DROPOUT * torch.sigmoid((t.float() - 650) / 50)
+    keep = (torch.rand(batch, device=device) >= drop).float().view(-1, 1, 1, 1)
+    noise = (H_NOISE * torch.rand(batch, device=device)).view(-1, 1, 1, 1)
+    latents = pool[picked].float().contiguous(memory_format=torch.channels_last)
+    return latents, captions, t, keep, noise
+
+
 def train_unet(
     captions: CaptionPool,
     load_latents: Callable[[], torch.Tensor],
-    tokenizer: object,
+    tokenizer: Any,
     out: Path,
     max_seconds: float,
     *,
@@ -96,14 +145,7 @@ def train_unet(
     ``deadline`` (Unix time) cuts ``max_seconds`` short.
     """
     torch.manual_seed(0)
-    if (out / "unet").exists():
-        unet = UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(device)
-        text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32).to(device)
-    else:
-        unet = build_unet().to(device)
-        text_encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)  # type: ignore[arg-type,attr-defined]
-    unet.to(memory_format=torch.channels_last).train()
-    text_encoder.train()
+    unet, text_encoder = start_models(out, tokenizer, device)
     model = nn.ModuleDict({"unet": TrainingUNet(unet), "text_encoder": text_encoder})
     average = Average(model, decay=0.9995)
     optimizer = torch.optim.AdamW(
@@ -123,11 +165,7 @@ def train_unet(
     forward = torch.compile(loss_of) if compiled else loss_of
     tokens_on_device, empty = captions.tokens.to(device), captions.empty.to(device)
     if compiled:
-        shape = (batch, int(unet.config.in_channels), int(unet.config.sample_size), int(unet.config.sample_size))
-        warm = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
-        ones = torch.ones(batch, 1, 1, 1, device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            forward(warm, empty.long().expand(batch, -1).contiguous(), ones.long().flatten(), ones, 0 * ones).backward()
+        compile_now(forward, unet.config, empty.long().expand(batch, -1).contiguous())
         optimizer.zero_grad(set_to_none=True)
         print("[unet] compiled", flush=True)
     pool = load_latents()
@@ -137,27 +175,15 @@ def train_unet(
     smooth = torch.zeros((), device=device)
     for step in clock.steps():
         set_learning_rate(optimizer, learning_rate(clock.progress, peak))
-        picked = torch.randint(len(pool), (batch,), device=device)
-        which = torch.randint(tokens_on_device.shape[1], (batch,), device=device)
-        dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
-        tokens = torch.where(dropped, empty, tokens_on_device[picked, which]).long()
-        t = sample_timesteps(batch, device)
-        drop = SKIP_DROPOUT * torch.sigmoid((t.float() - 650) / 50)
-        keep = (torch.rand(batch, device=device) >= drop).float().view(-1, 1, 1, 1)
-        noise = (H_NOISE * torch.rand(batch, device=device)).view(-1, 1, 1, 1)
-        latents = pool[picked].float().contiguous(memory_format=torch.channels_last)
+        example = draw(pool, tokens_on_device, empty, batch)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = forward(latents, tokens, t, keep, noise)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            loss = forward(*example)
+        descend(loss, model, optimizer)
         average.update()
         smooth = loss.detach() if step == 0 else smooth.lerp(loss.detach(), 0.02)
         clock.log(loss=smooth, samples=torch.tensor(float(step * batch)))
     average.store()
     save_model(unet, out / "unet")
     save_model(text_encoder, out / "text_encoder")
-    print(
-        "[unet] " + json.dumps({"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}), flush=True
-    )
+    result = {"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}
+    print("[unet] " + json.dumps(result), flush=True)

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 
 from avatars_world.architecture import IMAGE_SIZE, build_vae
 from avatars_world.train.data import Layers
-from avatars_world.train.loop import Average, Clock, learning_rate, save_model, set_learning_rate
+from avatars_world.train.loop import Average, Clock, descend, learning_rate, save_model, set_learning_rate
 from hspace_exp.io.atomic import write_json
 
 KL_WEIGHT = 4e-3
@@ -41,11 +41,10 @@ def train_vae(
     people and scenes are held out for the PSNR.
     """
     torch.manual_seed(0)
-    vae = build_vae().to(device, memory_format=torch.channels_last)
+    vae = build_vae()
     if (out / "vae").exists():
-        vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32).to(
-            device, memory_format=torch.channels_last
-        )
+        vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32)
+    vae.to(device, memory_format=torch.channels_last)
     average = Average(vae, decay=0.999)
     fused = device.type == "cuda"
     optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4, fused=fused)
@@ -75,30 +74,31 @@ def train_vae(
         images = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             reconstruction, kl = forward(images)
-        (reconstruction + KL_WEIGHT * kl).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        descend(reconstruction + KL_WEIGHT * kl, vae, optimizer)
         average.update()
         clock.log(reconstruction=reconstruction.detach(), kl=kl.detach())
     average.store()
-
-    vae.eval()
-    generator = torch.Generator(device).manual_seed(1)
-    squares, variances = [], []
-    with torch.no_grad():
-        for _ in range(max(1, min(16, len(layers.rgba) // 64))):
-            held = torch.randint(people, len(layers.rgba), (64,), device=device, generator=generator)
-            back = torch.randint(scenes, len(layers.scenes), (64,), device=device, generator=generator)
-            images = layers.compose(held, back)
-            latents = vae.encode(images * 2 - 1).latent_dist.mode()
-            output = (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
-            squares.append((output - images).square().mean())
-            variances.append(latents.square().mean())
-    value = float(-10 * torch.stack(squares).mean().log10())
-    scale = float(torch.stack(variances).mean().sqrt())
+    value, scale = held_out_quality(vae, layers, people, scenes)
     vae.register_to_config(scaling_factor=1.0 / scale)
     save_model(vae, out / "vae")
     result = {"held_out_psnr": value, "latent_rms": scale, "steps": clock.step, "batch": batch}
     write_json(out / "vae" / "trained.json", result)
     print("[vae] " + json.dumps(result), flush=True)
+
+
+@torch.no_grad()
+def held_out_quality(vae: AutoencoderKL, layers: Layers, people: int, scenes: int) -> tuple[float, float]:
+    """PSNR in dB of images of people and scenes from these numbers on, and the root mean square of their latents."""
+    vae.eval()
+    device = layers.device
+    generator = torch.Generator(device).manual_seed(1)
+    squares, variances = [], []
+    for _ in range(max(1, min(16, len(layers.rgba) // 64))):
+        held = torch.randint(people, len(layers.rgba), (64,), device=device, generator=generator)
+        back = torch.randint(scenes, len(layers.scenes), (64,), device=device, generator=generator)
+        images = layers.compose(held, back)
+        latents = vae.encode(images * 2 - 1).latent_dist.mode()
+        output = (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+        squares.append((output - images).square().mean())
+        variances.append(latents.square().mean())
+    return float(-10 * torch.stack(squares).mean().log10()), float(torch.stack(variances).mean().sqrt())

@@ -6,21 +6,14 @@ files. The six digits in Meta's file names are the beginning of the MD5, which s
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from hspace_exp.errors import UserError, unknown
 
 log = logging.getLogger(__name__)
-
-_CHUNK = 1 << 20
-_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -68,31 +61,19 @@ def download(published: Published, folder: Path) -> Path:
     Raises:
         UserError: the address cannot be reached, the folder cannot be written, or the file is not what it must be.
     """
+    from torch.hub import download_url_to_file
+
     path = folder / published.name
     if path.is_file():
         return path
     log.info("downloading %s to %s", published.url, folder)
     by_hand = f"download {published.url} elsewhere and set mask.checkpoint to the file"
-    temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with (
-            urllib.request.urlopen(published.url, timeout=_TIMEOUT_S) as answer,
-            tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", suffix=".part", delete=False) as file,
-        ):
-            temporary = Path(file.name)
-            while chunk := answer.read(_CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-        if digest.hexdigest() != published.sha256:
-            got = digest.hexdigest()
-            raise UserError(f"{published.url}: expected SHA-256 {published.sha256}, got {got}: try again, or {by_hand}")
-        os.replace(temporary, path)
-    except (OSError, urllib.error.URLError) as error:
+        download_url_to_file(published.url, str(path), published.sha256)
+    except RuntimeError as error:
+        raise UserError(f"{published.url} has another SHA-256, {error}: try again, or {by_hand}") from error
+    except OSError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot download {published.name} to {folder} ({reason}): {by_hand}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
     return path
