@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _section(section: Mapping[str, Any]) -> str:
         parts.append(_measures(plain))
     if len(plain) < len(measures):
         parts.append(growth_tables(measures))
-    parts += [f"- {note}" for note in section["notes"]] + [""]
+    parts += [textwrap.fill(f"- {note}", 150, subsequent_indent="  ") for note in section["notes"]] + [""]
     return "\n".join(parts)
 
 

@@ -23,7 +23,6 @@ CHECKPOINTS = (
     "evaluator=photos",
     "evaluator=photos_inception",
     "evaluator=photos_backgrounds",
-    "evaluator=avatars_efficientnet",
     "mask=sam_vit_b",
     "mask=sam_vit_b mask.model_type=vit_l",
     "mask=sam_vit_b mask.model_type=vit_h",

