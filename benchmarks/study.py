@@ -26,7 +26,7 @@ from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.learning import RUNS, Training
-from hspace_exp.pipeline.run import plain_config
+from hspace_exp.pipeline.parts import plain_config
 from hspace_exp.prompts.attributes import Attribute, kept_by, prompts_of
 from hspace_exp.training.loop import evaluations
 

@@ -33,9 +33,8 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.atomic import write_json
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.pipeline.job import Job
-from hspace_exp.pipeline.run import make_job, plain_config
-from hspace_exp.pipeline.stages import edit_of
+from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
+from hspace_exp.prompts.attributes import prompts_of
 from hspace_exp.prompts.plan import Item
 
 VALIDATION_SEED = 1
@@ -93,39 +92,39 @@ def sweep(cfg: DictConfig, run_dir: Path, strengths: list[float], opposite: bool
     evaluator = instantiate(cfg.evaluator)
     if not isinstance(evaluator, AvatarEvaluator):
         raise UserError("strengths are chosen with the embedded world's judge: use a run of model=avatars")
-    job = make_job(cfg, config, run_dir)
-    if not job.method.edits:
-        raise UserError(f"method {job.method.name!r} edits nothing: there is no strength to choose")
+    parts = make_parts(cfg, config)
+    if not parts.method.edits:
+        raise UserError(f"method {parts.method.name!r} edits nothing: there is no strength to choose")
     concepts: dict[str, Concept] = {}
-    if job.method.training is not None:
-        concepts = {name: load_concept(job.concepts_dir / f"{name}.safetensors") for name in job.learnt}
-    before = look(evaluator, generated(job, None))
+    if parts.method.training is not None:
+        concepts = {name: load_concept(run_dir / "concepts" / f"{name}.safetensors") for name in parts.learnt}
+    before = look(evaluator, generated(parts, None))
     if opposite:
-        job = replace(job, items=asked_for_another(job, evaluator, before))
+        parts = replace(parts, items=asked_for_another(parts, evaluator, before))
     rows = []
     for strength in strengths:
-        edit = edit_of(replace(job, method=replace(job.method, strength=strength)), concepts)
-        row = {"strength": strength, **compare(job, evaluator, before, look(evaluator, generated(job, edit)))}
+        edit = replace(parts, method=replace(parts.method, strength=strength)).edit(concepts)
+        row = {"strength": strength, **compare(parts, evaluator, before, look(evaluator, generated(parts, edit)))}
         rows.append(row)
         print(json.dumps(row), flush=True)
     return rows
 
 
-def asked_for_another(job: Job, evaluator: AvatarEvaluator, before: Looked) -> list[Item]:
+def asked_for_another(parts: Parts, evaluator: AvatarEvaluator, before: Looked) -> list[Item]:
     """The items, each with a value as its target that its unedited image does not show."""
-    values = list(evaluator.judge.attributes[job.attribute])
-    shown = before.classes[job.attribute].tolist()
+    values = list(evaluator.judge.attributes[parts.attribute.name])
+    shown = before.classes[parts.attribute.name].tolist()
     return [
         replace(item, target=values[(value + 1 + item.seed_index % (len(values) - 1)) % len(values)])
-        for item, value in zip(job.items, shown, strict=True)
+        for item, value in zip(parts.items, shown, strict=True)
     ]
 
 
-def generated(job: Job, edit: Edit | None) -> Tensor:
+def generated(parts: Parts, edit: Edit | None) -> Tensor:
     """Images of all items."""
-    size = job.sampling.chunk_size
-    chunks = [job.items[start : start + size] for start in range(0, len(job.items), size)]
-    made = [sample_chunk(job.backbone, job.sampling, chunk, job.image_seed, edit).cpu() for chunk in chunks]
+    size = parts.sampling.chunk_size
+    chunks = [parts.items[start : start + size] for start in range(0, len(parts.items), size)]
+    made = [sample_chunk(parts.backbone, parts.sampling, chunk, parts.image_seed, edit).cpu() for chunk in chunks]
     return torch.cat(made)
 
 
@@ -138,27 +137,27 @@ def look(evaluator: AvatarEvaluator, images: Tensor) -> Looked:
     return Looked(images, classes, torch.cat([evaluator.person_masks(piece) for piece in pixels]))
 
 
-def compare(job: Job, evaluator: AvatarEvaluator, before: Looked, after: Looked) -> dict[str, Any]:
+def compare(parts: Parts, evaluator: AvatarEvaluator, before: Looked, after: Looked) -> dict[str, Any]:
     """What reached its target, and what stayed as it was."""
-    values = evaluator.judge.attributes[job.attribute]
-    wanted = torch.tensor([values.index(item.target) for item in job.items])
-    reached = after.classes[job.attribute] == wanted
+    values = evaluator.judge.attributes[parts.attribute.name]
+    wanted = torch.tensor([values.index(item.target) for item in parts.items])
+    reached = after.classes[parts.attribute.name] == wanted
     errors, counts = masked_squared_error(before.images, after.images, background_mask(before.persons, after.persons))
     decibels = psnr(float(errors.sum() / counts.sum().clamp(min=1)))
-    others = [name for name in evaluator.judge.attributes if name != job.attribute]
+    others = [name for name in evaluator.judge.attributes if name != parts.attribute.name]
     same = {name: after.classes[name] == before.classes[name] for name in others}
     kept = {f"{name}_kept": share(same[name]) for name in others}
-    for target in job.prompts:
+    for target in prompts_of(parts.asked):
         kept |= {f"{name}_kept_{target}": share(same[name][wanted == values.index(target)]) for name in others}
     rows = {
-        item.profession: [i for i, other in enumerate(job.items) if other.profession == item.profession]
-        for item in job.items
+        item.profession: [i for i, other in enumerate(parts.items) if other.profession == item.profession]
+        for item in parts.items
     }
     return {
-        "n": len(job.items),
+        "n": len(parts.items),
         "success": share(reached),
         "success_worst": min(round(reached[chosen].double().mean().item(), 4) for chosen in rows.values()),
-        **{f"success_{name}": share(reached[wanted == values.index(name)]) for name in job.prompts},
+        **{f"success_{name}": share(reached[wanted == values.index(name)]) for name in prompts_of(parts.asked)},
         "background_psnr": None if decibels is None else round(decibels, 2),
         **kept,
     }

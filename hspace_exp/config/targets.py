@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hspace_exp.errors import UserError, unknown
 
-_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
 

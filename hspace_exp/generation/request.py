@@ -111,7 +111,10 @@ def answer(overrides: Sequence[str]) -> None:
     out, seed = Path(plain["out"]), plain["image_seed"]
     made_by = {"sampling": sampling.describe(backbone), "image_seed": seed, "prompt": plain["prompt"]}
     edited_by = {**made_by, "items": [[i.seed_index, i.target] for i in items], "strength": amounts}
-    edited_by |= {"method": essential(plain["method"]), "frequency": essential(plain["frequency"])}
+    edited_by |= {
+        "method": essential(plain["method"], "method"),
+        "frequency": essential(plain["frequency"], "frequency"),
+    }
     edited_by |= {"vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()}}
     for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
         folder = out / "images" / kind

@@ -1,11 +1,17 @@
-"""Short names for plain data and configurations: equal data, equal digest."""
+"""Short names for plain data and configurations: equal data, equal digest; and what decides a file."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import inspect
 import json
 import os
+import pkgutil
+import sysconfig
 from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +19,21 @@ from hspace_exp.errors import UserError
 
 LENGTH = 16
 
-# Left out of a configuration's digest wherever they stand.
-_NOT_DIGESTED = frozenset(
-    {
-        *("hydra", "paths", "run_dir", "cache_dir", "output_dir", "root_dir", "default_root_dir", "save_dir"),
-        *("logger", "callbacks", "enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
-        *("device", "devices", "accelerator", "strategy", "num_nodes", "num_workers", "workers", "threads"),
-        *("batch_size", "chunk_size", "micro_batch_size", "rows_at_once", "compile"),
-    }
+# Left out of a configuration's digest: paths of keys, of which none changes a number. ``*`` stands for any keys.
+_NOT_DIGESTED = (
+    *("hydra", "paths", "logger", "device", "chunk_size"),
+    *("model.device", "model.compile", "model.rows_at_once", "model.micro_batch_size"),
+    *("mask.device", "mask.batch_size"),
+    *("evaluator.device", "evaluator.*.device", "evaluator.batch_size", "evaluator.*.batch_size"),
+    *("evaluator.cache_dir",),
+    *("trainer.devices", "trainer.accelerator", "trainer.strategy", "trainer.num_nodes", "trainer.logger"),
+    *("trainer.callbacks", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("trainer.log_every_n_steps", "trainer.default_root_dir"),
 )
-# The batch that a vector is trained with is a hyper-parameter like the learning rate: it changes the vector.
+# Paths of keys in configurations of earlier versions, which records hold → what they are called now.
+_RENAMED = {"method.training.pace": "steps_multiplier"}
 _OWN_MODULES = ("hspace_exp.", "avatars_world.")
-_BATCH_MATTERS = frozenset({"method", "training"})
-# Keys that earlier configurations, which records hold, call otherwise.
-_RENAMED = {"pace": "steps_multiplier"}
+_INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
 _OWN_METRICS = "hspace_exp.evaluation.metrics."
 
 
@@ -47,14 +54,37 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:LENGTH]
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Digest of what decides a run's numbers.
+@dataclass(frozen=True)
+class Recipe:
+    """What decides files: equal recipes, equal files.
 
-    Left out, wherever they stand: the nodes and values named in ``_NOT_DIGESTED`` (paths, loggers, devices, batch
-    sizes, compilation; but not the batch size inside ``method`` or ``training``, which is a hyper-parameter). Absolute
-    paths count by their last name only, so that the same weights in another checkout are the same model. Metrics of the
-    package do not count, as more of them make no other run (`hspace_exp.results.write.finished` asks for those that a
-    record lacks); a metric of one's own does.
+    Attributes:
+        kind: of the files, e.g. ``unedited``.
+        inputs: plain data.
+    """
+
+    kind: str
+    inputs: Mapping[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as plain data, for a manifest or as an input of another one."""
+        return {"kind": self.kind, **self.inputs}
+
+    @property
+    def digest(self) -> str:
+        """Its short name."""
+        return digest(self.plain())
+
+    def folder(self, cache: Path) -> Path:
+        """Where the files are in a cache."""
+        return cache / self.digest
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Digest of what decides a run's numbers, see ``essential``.
+
+    Metrics of the package do not count, as more of them make no other run (`hspace_exp.results.write.finished` asks for
+    those that a record lacks); a metric of one's own does.
     """
     return digest(essential(_without_own_metrics(config)))
 
@@ -68,18 +98,23 @@ def _without_own_metrics(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "evaluator": {**rest, "metrics": foreign} if foreign else rest}
 
 
-def essential(value: object, *, batch_matters: bool = False) -> object:
-    """What ``config_digest`` looks at: ``value`` without what it leaves out."""
+def essential(value: object, at: str = "") -> object:
+    """What decides numbers in a configuration, or in the node of it that is ``at`` a path of keys, e.g. ``mask``.
+
+    Left out are folders, loggers, devices and the sizes of batches that change no number, by their exact paths: a
+    parameter of the same name elsewhere counts. Absolute paths count by their last name only, so that the same weights
+    in another checkout are the same model; our own classes by their names, wherever they are.
+    """
     if isinstance(value, Mapping):
-        return {
-            _RENAMED.get(str(name), str(name)): _class_name(inner)
-            if name == "_target_"
-            else essential(inner, batch_matters=batch_matters or name in _BATCH_MATTERS)
-            for name, inner in value.items()
-            if name not in _NOT_DIGESTED or (name == "batch_size" and batch_matters)
-        }
+        found: dict[str, object] = {}
+        for name, inner in value.items():
+            path = f"{at}.{name}" if at else str(name)
+            if not any(fnmatchcase(path, pattern) for pattern in _NOT_DIGESTED):
+                own = _class_name(inner) if name == "_target_" else essential(inner, path)
+                found[_RENAMED.get(path, str(name))] = own
+        return found
     if isinstance(value, list | tuple):
-        return [essential(inner, batch_matters=batch_matters) for inner in value]
+        return [essential(inner, at) for inner in value]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~/")) else value
@@ -88,3 +123,31 @@ def essential(value: object, *, batch_matters: bool = False) -> object:
 def _class_name(target: object) -> object:
     """What a ``_target_`` counts by."""
     return target.rpartition(".")[2] if isinstance(target, str) and target.startswith(_OWN_MODULES) else target
+
+
+def with_sources(value: Any) -> Any:
+    """A configuration in which ``_source_`` stands beside each ``_target_`` of a user's own, unpublished module.
+
+    It is the digest of the module's file: who edits a class gets new vectors, not those of its old version. Modules
+    that this one imports do not count.
+    """
+    if isinstance(value, Mapping):
+        found = {str(name): with_sources(inner) for name, inner in value.items()}
+        source = _source(value["_target_"]) if isinstance(value.get("_target_"), str) else None
+        return found if source is None else {**found, "_source_": source}
+    return [with_sources(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _source(target: str) -> str | None:
+    """Digest of the file that defines a target; None of ours, of installed ones, and of those that are not there."""
+    if target.startswith(_OWN_MODULES):
+        return None
+    try:
+        spec = importlib.util.find_spec(target.partition(".")[0])
+        places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+        if all(place is None or str(Path(place).resolve()).startswith(_INSTALLED) for place in places):
+            return None
+        file = inspect.getsourcefile(inspect.unwrap(pkgutil.resolve_name(target)))
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:LENGTH]
+    except Exception:  # whatever its import raises: the check of the configuration says so
+        return None

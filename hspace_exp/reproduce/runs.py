@@ -173,7 +173,7 @@ def overrides_of(
 def planned(overrides: Sequence[str]) -> list[Planned]:
     """The runs that a multirun of these overrides makes, in its order."""
     with importing():
-        from hspace_exp.pipeline.run import plain_config  # imports torch, which --help does without
+        from hspace_exp.pipeline.parts import plain_config  # imports torch, which --help does without
 
     register()
     found = []

@@ -14,6 +14,7 @@ import pytest
 import wandb
 from wandb.proto import wandb_internal_pb2
 
+import hspace_exp.pipeline.learning
 import hspace_exp.pipeline.run
 from hspace_exp.results.record import read_record
 
@@ -32,7 +33,7 @@ def test_a_failed_job_stops_no_other_and_only_it_is_made_again(
         raise RuntimeError("no luck\nat all")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hspace_exp.pipeline.run, "make_concepts", fail)
+        patch.setattr(hspace_exp.pipeline.learning, "make_concepts", fail)
         first = cli(*sweep, "method=sdid,original")
     assert first.code == 1
     report = first.error.splitlines()[-3:]
@@ -82,7 +83,7 @@ def test_interrupted_sweeps_go_on(cli: Cli, sweep: list[str], tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(hspace_exp.pipeline.run, "make_concepts", stop)
+        patch.setattr(hspace_exp.pipeline.learning, "make_concepts", stop)
         outcome = cli(*sweep)
     assert outcome.code == 130
     assert outcome.error.splitlines()[-1].startswith("interrupted")

@@ -35,13 +35,6 @@ def test_tables_beside_records_follow_from_them(path: Path) -> None:
     assert path.read_text().strip() == render(build([path.parent])).strip()
 
 
-def test_the_readme_repeats_the_full_table() -> None:
-    table = (FULL / "gender_fairness.md").read_text()
-    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| focused")]
-    assert len(rows) == 3
-    assert all(row in table for row in rows)
-
-
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: "-".join(path.parts[-6:-1]))
 def test_reported_images_are_not_those_of_validation(path: Path) -> None:
     record = read_record(path.parent)

@@ -27,10 +27,11 @@ CONFIG: dict[str, Any] = {
     "seed": 0,
     "model": {"name": "avatars", "source": "/somewhere/weights", "device": "cpu"},
     "method": {"name": "lwim", "strength": 1.0, "batch_size": 8},
-    "generation": {"batch_size": 8, "num_inference_steps": 20},
+    "evaluator": {"batch_size": 8},
+    "protocol": {"num_inference_steps": 20},
     "trainer": {"max_steps": 100, "accelerator": "auto", "devices": 1},
     "logger": {"_target_": "csv"},
-    "run_dir": "outputs/a",
+    "paths": {"cache": "cache"},
 }
 
 
@@ -102,8 +103,8 @@ def test_numbers_are_finite(number: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("model.device", "cuda"), ("generation.batch_size", 64), ("trainer.devices", 4), ("logger", None),
-        ("run_dir", "/elsewhere"), ("model.source", "/another/checkout/weights"), ("trainer.accelerator", "gpu"),
+        ("model.device", "cuda"), ("evaluator.batch_size", 64), ("trainer.devices", 4), ("logger", None),
+        ("paths.cache", "/b"), ("model.source", "/another/checkout/weights"), ("trainer.accelerator", "gpu"),
     ],
 )  # fmt: skip
 def test_digest_leaves_out_paths_logger_devices_and_batch_sizes(name: str, value: Any) -> None:
@@ -113,7 +114,7 @@ def test_digest_leaves_out_paths_logger_devices_and_batch_sizes(name: str, value
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("seed", 1), ("method.strength", 2.0), ("method.batch_size", 4), ("generation.num_inference_steps", 30),
+        ("seed", 1), ("method.strength", 2.0), ("method.batch_size", 4), ("protocol.num_inference_steps", 30),
         ("trainer.max_steps", 101), ("model.source", "/somewhere/other_weights"), ("model.name", "sd15"),
     ],
 )  # fmt: skip
@@ -122,7 +123,7 @@ def test_digest_holds_what_decides_the_numbers(name: str, value: Any) -> None:
 
 
 def test_same_result_ignores_time_device_git_and_folders() -> None:
-    elsewhere = with_value("run_dir", "/b")
+    elsewhere = with_value("paths.cache", "/b")
     other = make(seconds={"generation": 1.0, "x": 2}, device="GPU", git=None, config=elsewhere, command="x")
     assert same_result(make(), other)
 

@@ -1,0 +1,304 @@
+"""From prompts to vectors: the stages ``concepts``, ``masks`` and ``training``, each finding what it left before."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import save_png, write_json
+from hspace_exp.io.digest import Recipe
+from hspace_exp.io.images import load_images
+from hspace_exp.io.locks import alone
+from hspace_exp.io.timing import Seconds
+from hspace_exp.masks import ImageMaker, MaskProvider
+from hspace_exp.masks.heat import heatmaps
+from hspace_exp.masks.picture import mask_sheet
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.learning import RUNS
+from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.prompts.attributes import ConceptPrompts, Group, kept_by, prompts_of
+from hspace_exp.prompts.subjects import Wordings, wordings
+from hspace_exp.training import dataset
+from hspace_exp.training.dataset import Positives
+from hspace_exp.training.loop import finished, learn
+from hspace_exp.training.trajectories import sample_trajectories
+
+log = logging.getLogger(__name__)
+
+# Masks shown of each concept.
+PICTURED = 24
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Concepts whose vectors are learnt in one go, and the recipes of all files on the way.
+
+    Attributes:
+        backbone: the frozen model.
+        sampling: of the images and runs that are learnt from.
+        method: how vectors are learnt.
+        masks: makes attribute maps.
+        asked: groups of concepts that can be asked for.
+        images: x+ of each concept.
+        steps: the budget, optimiser steps.
+        seed: of training.
+        image_seed: of the images and runs.
+        settings: plain data of the nodes ``training`` and ``mask``, and ``precision``.
+    """
+
+    backbone: Backbone
+    sampling: Sampling
+    method: Method
+    masks: MaskProvider
+    asked: tuple[Group, ...]
+    images: int
+    steps: int
+    seed: int
+    image_seed: int
+    settings: Mapping[str, Any]
+
+    @property
+    def concepts(self) -> dict[str, ConceptPrompts]:
+        """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
+        keep = kept_by(self.asked) if self.method.keeps else {}
+        found = {**prompts_of(self.asked), **{name: some for group in keep.values() for name, some in group.items()}}
+        if not self.method.subjects:  # whose prompts alone say the adjective
+            found = {name: replace(some, adjective="") for name, some in found.items()}
+        return {name: found[name] for name in sorted(found)}
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attribute of every concept that is learnt."""
+        keep = kept_by(self.asked) if self.method.keeps else {}
+        others = {name: group for group, concepts in keep.items() for name in concepts}
+        return {**{name: group.name for group in self.asked for name in group.concepts}, **others}
+
+    @property
+    def wordings(self) -> dict[str, Wordings]:
+        """The prompts of the runs that every concept is learnt from."""
+        return {name: wordings(some, self.method.subjects) for name, some in self.concepts.items()}
+
+    def part(self, name: str) -> str:
+        """Mask of rendered images that shows a concept; what is kept is looked for on the whole person."""
+        return next((group.part for group in self.asked if name in group.concepts), "person")
+
+    def of_runs(self, prompts: Sequence[str]) -> Recipe:
+        """Of the sampling runs of some prompts."""
+        of = {"prompt": prompts[0]} if len(prompts) == 1 else {"prompts": list(prompts)}
+        return Recipe("runs", {**of, "sampling": self.sampling.describe(self.backbone), "image_seed": self.image_seed})
+
+    def of_positives(self, name: str) -> Recipe:
+        """Of the x+ of a concept."""
+        if isinstance(self.masks, ImageMaker):
+            made = {"concept": name, "attribute": self.attributes[name], "part": self.part(name)}
+            made |= {"model": self.backbone.name, "revision": self.backbone.revision}
+            return Recipe("rendered", {**made, "image_seed": self.image_seed})
+        prompts, sampling = self.concepts[name], self.sampling.describe(self.backbone)
+        own = {"prompt": prompts.positive, "words": prompts.words}
+        return Recipe("generated", {**own, "sampling": sampling, "image_seed": self.image_seed})
+
+    def of_maps(self, name: str) -> Recipe:
+        """Of the attribute maps of a concept."""
+        inputs = {"images": self.of_positives(name).plain(), "mask": self.settings["mask"]}
+        if self.masks.heat == "difference":
+            inputs |= {"prompts": [self.concepts[name].positive, self.concepts[name].neutral]}
+        return Recipe("maps", inputs)
+
+    @property
+    def of_vectors(self) -> Recipe:
+        """Of the vectors."""
+        needs = self.method.needs
+        about: dict[str, Any] = {}
+        if "images" in needs:
+            about = {name: self.of_positives(name).plain() for name in self.concepts}
+        if "maps" in needs:
+            about = {name: self.of_maps(name).plain() for name in self.concepts}
+        for kind in sorted(needs & set(RUNS)):
+            own = {name: self.of_runs(getattr(some, kind)).plain() for name, some in self.wordings.items()}
+            about |= {f"{kind} {name}": plain for name, plain in own.items()}
+        inputs = {"images": self.images, "steps": self.steps, "seed": self.seed, "about": about}
+        inputs |= {"precision": self.settings["precision"], "training": self.settings["training"]}
+        return Recipe("vectors", {**inputs, "prompts": {name: some.plain() for name, some in self.concepts.items()}})
+
+
+def vectors_of(
+    learning: Learning,
+    stages: Sequence[str],
+    cache: Path,
+    run_dir: Path,
+    make_trainer: MakeTrainer,
+    seconds: Seconds,
+    picture: str = "masks.png",
+) -> dict[str, Concept] | None:
+    """Vectors that are there already, or else, as far as the stages say so, learnt ones; None where there are none.
+
+    Args:
+        learning: the concepts.
+        stages: of the run.
+        cache: what several runs share.
+        run_dir: of the run, whose ``concepts`` get the files.
+        make_trainer: makes a ``lightning.Trainer``.
+        seconds: gets those of the stages, and ``masks_per_image``: what a map cost when it was made, heat included.
+        picture: of the attribute maps, a file of the run.
+    """
+    with alone(learning.of_vectors.folder(cache)):
+        there = trained(learning, cache, run_dir)
+        unseen = "maps" in learning.method.needs and "masks" in stages and not (run_dir / picture).exists()
+        if (there is not None and not unseen) or not {"concepts", "masks", "training"} & set(stages):
+            return there
+        with seconds.of("concepts"):
+            positives, runs = make_positives(learning, cache), make_runs(learning, cache)
+        if not {"masks", "training"} & set(stages):
+            return there
+        with seconds.of("masks"):
+            maps = make_maps(learning, cache, positives, seconds)
+            if maps is not None:
+                _show(maps, positives, run_dir / picture)
+        if there is not None or "training" not in stages:
+            return there
+        with seconds.of("training"):
+            return make_concepts(learning, cache, run_dir, make_trainer, positives, maps, runs)
+
+
+def trained(learning: Learning, cache: Path, run_dir: Path) -> dict[str, Concept] | None:
+    """The vectors of this configuration, where they are finished: in the run's folder, or in the cache."""
+    names, recipe = list(learning.concepts), learning.of_vectors
+    for folder in (run_dir / "concepts", recipe.folder(cache)):
+        found = finished(folder, names, recipe.digest)
+        if found is not None:
+            log.info("vectors of %s are there already: %s", ", ".join(names), folder)
+            return found if folder.parent == run_dir else _leave(learning, found, run_dir)
+    return None
+
+
+def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajectories]:
+    """Stage ``concepts``: the sampling runs that a method learns from, in equal shares, from the cache if there."""
+    kinds = sorted(learning.method.needs & set(RUNS))
+    if not kinds:
+        return {}
+    prompts: dict[tuple[str, str], tuple[str, ...]] = {
+        (name, kind): getattr(some, kind) for name, some in learning.wordings.items() for kind in kinds
+    }
+    recipes = {some: learning.of_runs(some) for some in prompts.values()}
+    folders = {some: recipe.folder(cache) for some, recipe in recipes.items()}
+    count = -(-learning.images // len(kinds))
+    make = partial(sample_trajectories, learning.backbone, learning.sampling, image_seed=learning.image_seed)
+    with ExitStack() as locks:
+        for folder in sorted(folders.values()):  # in one order everywhere, so that two runs cannot wait for each other
+            locks.enter_context(alone(folder))
+        made = dataset.trajectories(folders, count, make, learning.sampling.chunk_size)
+        for some, folder in folders.items():
+            write_json(folder / "manifest.json", {**recipes[some].plain(), "runs": count})
+    return {key: made[some] for key, some in prompts.items()}
+
+
+def make_positives(learning: Learning, cache: Path) -> dict[str, Positives]:
+    """Stage ``concepts``: x+ of every concept, from the cache where they are there."""
+    found: dict[str, Positives] = {}
+    if "images" not in learning.method.needs:
+        return found
+    backbone, masks, seed = learning.backbone, learning.masks, learning.image_seed
+    for name, prompts in learning.concepts.items():
+        if isinstance(masks, ImageMaker):
+            shown = learning.attributes[name], name, learning.part(name)
+            make = partial(masks.make_images, backbone, *shown, image_seed=seed)
+        else:
+            own = prompts.positive, prompts.words
+            make = partial(dataset.sample_block, backbone, learning.sampling, *own, image_seed=seed)
+        recipe, what = learning.of_positives(name), f"images of {name!r}"
+        folder = recipe.folder(cache)
+        with alone(folder):
+            found[name] = dataset.positives(backbone, folder, learning.images, make, recipe.plain(), what)
+    return found
+
+
+def make_maps(
+    learning: Learning, cache: Path, positives: Mapping[str, Positives], seconds: Seconds
+) -> dict[str, Tensor] | None:
+    """Stage ``masks``: attribute maps of x+, (N, 1, S, S) uint8, or None where the method needs none."""
+    if "maps" not in learning.method.needs:
+        return None
+    maps, costs = {}, []
+    for name, found in positives.items():
+        heat = partial(_difference_heat, learning, name, found) if learning.masks.heat == "difference" else None
+        path = learning.of_maps(name).folder(cache) / "maps.safetensors"
+        with alone(path.parent):
+            maps[name], cost = dataset.attribute_maps(found, learning.masks, path, f"maps of {name!r}", heat)
+        costs.append(cost)
+    seconds["masks_per_image"] = sum(costs) / len(costs)
+    return maps
+
+
+def _difference_heat(learning: Learning, name: str, found: Positives, indices: Sequence[int]) -> Tensor:
+    latents, prompts = found.latents[list(indices)], learning.concepts[name]
+    return heatmaps("difference", learning.backbone, latents, prompts, learning.image_seed, indices)
+
+
+def _show(maps: Mapping[str, Tensor], positives: Mapping[str, Positives], file: Path) -> None:
+    """The picture of some maps of each concept."""
+    shown = {name: found.images[:PICTURED] for name, found in positives.items()}
+    images = torch.cat([load_images(files) for files in shown.values()])
+    some = torch.cat([maps[name][: len(files)] for name, files in shown.items()])
+    save_png(file, mask_sheet(images, some, [name for name, files in shown.items() for _ in files]))
+
+
+def make_concepts(
+    learning: Learning,
+    cache: Path,
+    run_dir: Path,
+    make_trainer: MakeTrainer,
+    positives: Mapping[str, Positives],
+    maps: Mapping[str, Tensor] | None,
+    runs: Mapping[tuple[str, str], Trajectories],
+) -> dict[str, Concept]:
+    """Stage ``training``: vectors, saved as concept files in the run's folder and, for other runs, in the cache."""
+    method, recipe, folder = learning.method, learning.of_vectors, run_dir / "concepts"
+    if method.training is None:
+        raise UserError(f"method {method.name!r} has nothing to train")
+    task = Task(
+        backbone=learning.backbone,
+        method=method.name,
+        groups=learning.attributes,
+        prompts=learning.concepts,
+        steps=learning.steps,
+        seed=learning.seed,
+        folder=folder,
+        made_by=recipe.digest,
+        make_trainer=make_trainer,
+        latents={name: found.latents for name, found in positives.items()},
+        maps=maps,
+        runs=runs,
+        hyperparameters={"images": learning.images, "training": learning.settings["training"]},
+    )
+    concepts = learn(task, method.training)
+    for name, concept in concepts.items():
+        concept.save(recipe.folder(cache) / f"{name}.safetensors")
+    own = _leave(learning, concepts, run_dir)
+    shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
+    return own
+
+
+def _leave(learning: Learning, concepts: Mapping[str, Concept], run_dir: Path) -> dict[str, Concept]:
+    """Write concept files into the run's folder, with the method and the strength that they are used with here."""
+    method = learning.method
+    strengths = dict.fromkeys(concepts, method.strength) | method.strengths(prompts_of(learning.asked))
+    own = {}
+    for name, concept in concepts.items():
+        used = {**concept.hyperparameters, "strength": strengths[name], "branch": method.branch}
+        attribute = learning.attributes[name]
+        own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
+        own[name].save(run_dir / "concepts" / f"{name}.safetensors")
+    return own

@@ -1,0 +1,190 @@
+"""A configuration, read once: plain data, and the objects that the stages of a run take what they need from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.io.digest import Recipe, essential, with_sources
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.frequency import LowFrequency
+from hspace_exp.methods.steering import Edit
+from hspace_exp.methods.task import MakeTrainer
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.loading import fingerprint
+from hspace_exp.models.prompts import check_prompts
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.schedulers import Swapped
+from hspace_exp.pipeline.learning import Learning
+from hspace_exp.prompts.attributes import (
+    Attribute,
+    Group,
+    kept_by,
+    learnt_together,
+    prompts_of,
+    targets,
+    with_own_concept,
+)
+from hspace_exp.prompts.explicit import explicit_prompts
+from hspace_exp.prompts.plan import Item, plan
+from hspace_exp.prompts.subjects import warn_of_unsaid
+
+# Images sampled at once: of a large U-Net, and of a small one on a CPU (an eighth less time than with 8) and a GPU.
+CHUNK, SMALL_CHUNK_CPU, SMALL_CHUNK_GPU = 8, 32, 192
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration; the revision of local weights and the sources of a user's own classes are in it."""
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    if not isinstance(resolved, dict):
+        raise UserError("expected a configuration with named keys")
+    plain: dict[str, Any] = with_sources(resolved)
+    source = plain["model"].get("path") or plain["model"].get("source")
+    if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
+        plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
+    plain["attribute"] = with_own_concept(plain["attribute"])
+    return plain
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a configuration describes.
+
+    Attributes:
+        backbone: the frozen model.
+        sampling: how images are sampled.
+        method: how vectors are learnt and applied.
+        frequency: the low-frequency term.
+        attribute: as its file describes it.
+        asked: the groups of concepts that can be asked for, none where nothing is edited; several in a composition.
+        items: images to make.
+        image_seed: of their noises.
+        learnings: concepts that are learnt, those of one go each; none where nothing is learnt.
+        unedited: what decides the unedited images.
+        edited: what decides the edited ones; None where nothing is edited.
+        make_trainer: makes a ``lightning.Trainer``.
+    """
+
+    backbone: Backbone
+    sampling: Sampling
+    method: Method
+    frequency: LowFrequency
+    attribute: Attribute
+    asked: tuple[Group, ...]
+    items: Sequence[Item]
+    image_seed: int
+    learnings: tuple[Learning, ...]
+    unedited: Recipe
+    edited: Recipe | None
+    make_trainer: MakeTrainer
+
+    @property
+    def learnt(self) -> list[str]:
+        """Names of all concepts that are learnt."""
+        return [name for learning in self.learnings for name in learning.concepts]
+
+    def edit(self, concepts: Mapping[str, Concept]) -> Edit:
+        """How the method's concepts enter h."""
+        for concept in concepts.values():
+            concept.check(self.backbone)
+        keep = kept_by(self.asked) if self.method.keeps else {}
+        return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency)
+
+
+def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
+    """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens.
+
+    Args:
+        cfg: the configuration, on this process's device.
+        config: ``plain_config`` of it.
+    """
+    make = partial(instantiate, _convert_="all")
+    method, frequency, masks, make_scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
+    protocol, image_seed = config["protocol"], config["protocol"]["image_seed"]
+    attribute = Attribute.of(config["attribute"])
+    asked = attribute.groups if method.edits else ()
+    if len(asked) > 1 and not method.composes:
+        names = " or ".join(group.name for group in asked)
+        raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
+    method.strengths(prompts_of(asked))  # each must have one
+    items, placing = _items(config, asked)
+    backbone = make(cfg.model)
+    usual = CHUNK
+    if backbone.small:
+        usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
+    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, config["chunk_size"] or usual)
+    swapped = isinstance(make_scheduler, Swapped)
+    learnings = tuple(
+        Learning(
+            backbone=backbone,
+            sampling=replace(sampling, make_scheduler=make_scheduler.learning) if swapped else sampling,
+            method=method,
+            masks=masks,
+            asked=team,
+            images=protocol["training_images"],
+            steps=protocol["training_steps"],
+            seed=config["seed"],
+            image_seed=image_seed,
+            settings={
+                "training": essential(config["method"]["training"], "method.training"),
+                "mask": essential(config["mask"], "mask"),
+                "precision": config["trainer"].get("precision"),
+            },
+        )
+        for team in (learnt_together(asked, method.keeps) if method.training is not None else ())
+    )
+    _check_prompts(backbone, items, learnings)
+    seen = {"sampling": sampling.describe(backbone), "image_seed": image_seed}
+    unedited = Recipe("unedited", {**seen, "templates": config["prompts"]["templates"]})
+    edited = None
+    if method.edits:
+        applied = {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")}
+        how = {"frequency": essential(config["frequency"], "frequency"), "applied": essential(applied, "method")}
+        how["vectors"] = [learning.of_vectors.digest for learning in learnings]
+        if method.training is None:
+            how["prompts"] = {name: asdict(some) for name, some in prompts_of(asked).items()}
+        edited = Recipe("edited", {**seen, **how, "placing": placing})
+    return Parts(
+        backbone=backbone,
+        sampling=sampling,
+        method=method,
+        frequency=frequency,
+        attribute=attribute,
+        asked=asked,
+        items=items,
+        image_seed=image_seed,
+        learnings=learnings,
+        unedited=unedited,
+        edited=edited,
+        make_trainer=make(cfg.trainer),
+    )
+
+
+def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item], dict[str, Any]]:
+    """The images to make, and plain data of what decides which of them is asked for what."""
+    protocol, templates, seed = config["protocol"], config["prompts"]["templates"], config["seed"]
+    names, assignment = targets(asked), protocol["assignment"]
+    items = plan(protocol["professions"], templates, protocol["images_per_profession"], names, assignment, seed)
+    prompts = list(dict.fromkeys(item.prompt for item in items))
+    left = explicit_prompts(prompts, asked) if config["respect_prompt"] else {}
+    placing = {"templates": templates, "assignment": assignment, "targets": names, "left_alone": sorted(left)}
+    placing["seed"] = seed if assignment == "random" else None
+    return [replace(item, target="") if item.prompt in left else item for item in items], placing
+
+
+def _check_prompts(backbone: Backbone, items: Sequence[Item], learnings: Sequence[Learning]) -> None:
+    """Refuse prompts that the model does not take whole, and warn of concepts that cannot be said of all subjects."""
+    said = [item.prompt for item in items]
+    for learning in learnings:
+        for prompts in learning.concepts.values():
+            warn_of_unsaid(prompts, learning.method.subjects)
+        said += [prompt for some in learning.wordings.values() for prompt in (*some.positive, *some.neutral)]
+    check_prompts(backbone.encode_prompts, said)
