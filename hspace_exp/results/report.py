@@ -171,9 +171,9 @@ def _professions(run: Run) -> dict[str, Any]:
         return {}
     before: dict[str, Counter[str]] = {}
     for pair in run.pairs:
-        seen = run.seen(pair)
-        if seen is not None and run.edited:
-            before.setdefault(pair.profession, Counter())[seen[0]] += 1
+        judged = run.judgement(pair)
+        if judged is not None and run.edited:
+            before.setdefault(pair.profession, Counter())[judged[0]] += 1
     return {
         "values": values,
         "before": before,
@@ -221,14 +221,14 @@ def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
     from hspace_exp.results.runs import chosen
 
     for pair in chosen(run.pairs, PAIRS):
-        seen = run.seen(pair)
+        judged = run.judgement(pair)
         name = f"{pair.profession}, seed {pair.seed_index}"
         shown: dict[str, Any] = {
             "name": name,
             "profession": pair.profession,
             "seed": pair.seed_index,
             "target": pair.target,
-            "judged": seen,
+            "judged": judged,
             "before": _image(pair.original, f"{name}, before") if run.edited else None,
             "after": _image(pair.edited, f"{name}, {'after' if run.edited else 'unedited'}"),
         }

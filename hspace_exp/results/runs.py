@@ -69,7 +69,7 @@ class Run:
         """Its vectors' files."""
         return sorted((self.folder / "concepts").glob("*.safetensors"))
 
-    def seen(self, pair: Pair) -> tuple[str, str] | None:
+    def judgement(self, pair: Pair) -> tuple[str, str] | None:
         """What the first judge saw before and after, or None where that is not written down."""
         row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target))
         if row is None:
@@ -90,7 +90,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[Found]]:
 
 
 def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most ``count`` pairs, professions in turn, so that all of them are seen before one is seen twice."""
+    """At most ``count`` pairs, professions in turn, so that all of them are shown before one is shown twice."""
     queues: dict[str, list[Pair]] = {}
     for pair in pairs:
         queues.setdefault(pair.profession, []).append(pair)

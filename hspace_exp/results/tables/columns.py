@@ -61,9 +61,10 @@ COMPOSITION = (
     # No contest: it says what the column before it would be if parts did not get in one another's way.
     Column("composition_if_independent", "If independent", contest=False),
 )
+ON_DEMAND = (Column("flipped", "Flipped"), Column("unclear", "Unclear", contest=False))
 # Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
 REPEATED = {"subject_alignment": "clip_alignment"}
-_KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION) for column in columns}
+_KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}
 _SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")
 

@@ -51,26 +51,13 @@ def footers(
             notes.setdefault(text, []).append(c.heading)
     lines += [f"{', '.join(headings)}: {text}." for text, headings in notes.items()]
     lines += linearity_lines(rows, merged)
-    commands = joined([r.command for r in records if r.command]) or [command_of(records)]
+    commands = joined([r.command for r in records if r.command])
     lines += [f"Command: `{line}`" for line in commands]
     seeds = {label: ", ".join(str(r.seed) for r in group) for label, group in rows.items()}
     lines.append(f"Seeds: {_per_row(seeds)}.")
     lines.append(f"Device: {_per_row({label: _devices(group) for label, group in rows.items()})}.")
     lines.append(f"Commit: {_per_row({label: _commits(group) for label, group in rows.items()})}.")
     return lines
-
-
-def command_of(records: Sequence[RunRecord]) -> str:
-    """The command that makes these records, from what they say about themselves."""
-    first = records[0]
-    methods, seeds = dict.fromkeys(r.method for r in records), sorted({r.seed for r in records})
-    protocol = first.config.get("protocol")
-    name = protocol.get("name") if isinstance(protocol, Mapping) else protocol
-    parts = [f"+experiment={first.experiment}", f"model={first.model}", f"attribute={first.attribute}"]
-    parts += [f"protocol={name}"] if isinstance(name, str) else []
-    parts += [f"method={','.join(methods)}", f"seed={','.join(map(str, seeds))}"]
-    several = "-m " if len(methods) * len(seeds) > 1 else ""
-    return f"python -m hspace_exp {several}{' '.join(parts)}"
 
 
 def joined(commands: Sequence[str]) -> list[str]:

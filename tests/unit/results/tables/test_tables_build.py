@@ -14,7 +14,6 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import Table, build, merge_seeds
 from hspace_exp.results.tables.columns import BLOCKS, blocks_for, column
-from hspace_exp.results.tables.footers import command_of
 from hspace_exp.results.tables.records import find_records
 
 
@@ -120,8 +119,8 @@ def test_seeds_share_a_row_and_other_configurations_do_not(tmp_path: Path) -> No
 
 
 def test_folders_devices_and_loggers_are_no_other_configuration(tmp_path: Path) -> None:
-    a = record(seed=0, success=0.5, config={"run_dir": "a", "logger": "csv"})
-    b = record(seed=1, success=0.6, config={"run_dir": "b", "logger": "wandb"})
+    a = record(seed=0, success=0.5, config={"paths": {"cache": "a"}, "device": "cpu", "logger": "csv"})
+    b = record(seed=1, success=0.6, config={"paths": {"cache": "b"}, "device": "cuda", "logger": "wandb"})
     assert build([save(tmp_path, a, b)])[0].rows == ("lwim",)
 
 
@@ -143,16 +142,12 @@ def test_footers_say_where_numbers_come_from(tmp_path: Path) -> None:
     text = "\n".join(build([tmp_path])[0].footers)
     for part in ("N = 16", "Seeds: 0", "Device: 2 CPU cores", "Commit: 0123456789ab with local changes", "bootstrap"):
         assert part in text
-    assert (
-        "`python -m hspace_exp -m +experiment=gender_fairness model=avatars attribute=gender protocol=demo "
-        "method=original,lwim seed=0`" in text
-    )
+    assert "Command" not in text  # a record need not know it
 
 
 def test_a_recorded_command_is_shown_as_it_was(tmp_path: Path) -> None:
     save(tmp_path, dataclasses.replace(record(success=0.5), command="python -m hspace_exp +experiment=x a=b"))
     assert "Command: `python -m hspace_exp +experiment=x a=b`" in build([tmp_path])[0].footers
-    assert " -m +" not in command_of([record()])
 
 
 def test_wanted_metrics_in_the_wanted_order(tmp_path: Path) -> None:
@@ -259,6 +254,7 @@ def test_a_metric_that_the_code_does_not_know_is_shown_as_its_record_says(tmp_pa
     metrics = {
         "sharpness": MetricValue(12.3456, 12.0, 12.5, 16, True, heading="Sharpness (px)", digits=1),
         "silent": MetricValue(1.0, None, None, 16, True),
+        "flipped": MetricValue(1.0, None, None, 16, True, heading="Flipped"),
         "success_probe": MetricValue(1.0, None, None, 16, True, heading="Success, probe"),
     }
     dataclasses.replace(record("sdid"), metrics=metrics).write(tmp_path / "a")
