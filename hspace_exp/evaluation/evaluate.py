@@ -13,7 +13,7 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, JudgedBatch, Observers
 from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, shown_counts, with_numbers
-from hspace_exp.evaluation.judges import CompositionJudge, Judge
+from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
 from hspace_exp.evaluation.metrics.preservation import SCENE
 from hspace_exp.evaluation.value import MetricValue
@@ -90,10 +90,7 @@ def evaluate(
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
-    if parts:
-        observers = replace(
-            observers, judges=tuple(CompositionJudge(judge, attribute, parts) for judge in observers.judges)
-        )
+    observers = observers.of_composition(attribute, parts)
     judge = observers.judges[0]
     professions = _check(pairs, attribute, observers.judges)
     values = judge.attributes[attribute]
@@ -103,13 +100,7 @@ def evaluate(
     views = dict(_views(metrics, known, observers.judges, parts, setting))
     needed = {need for view in views.values() for need in view.metric.needs}
     look = BatchJudge(observers, attribute, parts, professions, needed)
-    rows: list[Row] = []
-    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        batch = pairs[start : start + batch_size]
-        judged = look(batch)
-        for view in views.values():
-            view.update(judged)
-        rows += judged_rows(batch, judged, observers.judges)
+    rows = _judged(pairs, look, views.values(), observers.judges, batch_size)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
@@ -121,6 +112,20 @@ def evaluate(
     copies = {name: view.metric for name, view in views.items()}
     counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
     return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
+
+
+def _judged(
+    pairs: Sequence[Pair], look: BatchJudge, views: Collection[View], judges: Sequence[Judge], batch_size: int
+) -> list[Row]:
+    """Show all images to all metrics; one row an image, of what the judges saw."""
+    rows: list[Row] = []
+    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
+        batch = pairs[start : start + batch_size]
+        judged = look(batch)
+        for view in views:
+            view.update(judged)
+        rows += judged_rows(batch, judged, judges)
+    return rows
 
 
 def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tuple[str, ...]:

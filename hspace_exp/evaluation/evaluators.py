@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -15,11 +16,12 @@ from hspace_exp.avatars.probe import load_probe
 from hspace_exp.avatars.texts import judge_texts
 from hspace_exp.avatars.world import SKEWED
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import Evaluation, evaluate
+from hspace_exp.evaluation.accuracy import Labelled
+from hspace_exp.evaluation.evaluate import Evaluation, Truth, evaluate
 from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
-from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, ProbeJudge, ZeroShotJudge, with_wordings
+from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.value import MetricValue
@@ -42,10 +44,44 @@ CACHED = 8
 Texts = Mapping[str, Mapping[str, str]]
 
 
-class Evaluator(Protocol):
-    """Measures the images of runs. An evaluator of one's own is any class with these two."""
+class Knowledge(TypedDict, total=False):
+    """What ``evaluate`` may be told of the world: probabilities in the data, and images of known truth."""
 
-    distribution_features: ImageFeatures
+    truth: Truth | None
+    labelled: Labelled | None
+
+
+class Evaluator:
+    """Measures the images of runs. One of your own derives from it, or is anything that can be called like it.
+
+    It may have a method ``mask_metrics`` as that of `AvatarEvaluator`, for methods that use attribute maps.
+    """
+
+    def __init__(
+        self,
+        judge: ZeroShotJudge,
+        metrics: Mapping[str, ImageMetric],
+        observers: Observers,
+        repeats: int,
+        batch_size: int,
+    ) -> None:
+        """Take the judge, the metrics by name, what looks at images, bootstrap resamples, and pairs at once."""
+        if repeats < 0:
+            raise UserError(f"expected evaluator.repeats of at least 0, got {repeats}")
+        self.judge, self.metrics, self.observers = judge, metrics, observers
+        self.distribution_features = observers.features
+        self.repeats, self.batch_size = repeats, batch_size
+
+    def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
+        """Who judges attributes of these names; ``texts`` are of attributes that a judge does not know by itself."""
+        return (self.judge.knowing(texts),)
+
+    def knowledge(self, names: Sequence[str]) -> Knowledge:
+        """What is known of the world of images about these attributes."""
+        return {}
+
+    def finish(self) -> None:
+        """What is to be done after an evaluation."""
 
     def __call__(
         self,
@@ -66,6 +102,21 @@ class Evaluator(Protocol):
             texts: attribute → value → text, to judge attributes by that the judge does not know.
             unknown_fields: see ``evaluate``.
         """
+        names = list(parts or [attribute])
+        found = evaluate(
+            pairs,
+            self.metrics,
+            replace(self.observers, judges=self.judges(names, texts or {})),
+            attribute=attribute,
+            parts=parts,
+            unknown_fields=unknown_fields,
+            batch_size=self.batch_size,
+            repeats=self.repeats,
+            seed=seed,
+            **self.knowledge(names),
+        )
+        self.finish()
+        return found
 
 
 def sam_person_masks(folder: Path, device: str) -> PersonMasks:
@@ -88,7 +139,7 @@ def sam_person_masks(folder: Path, device: str) -> PersonMasks:
     return masks
 
 
-class AvatarEvaluator:
+class AvatarEvaluator(Evaluator):
     """The embedded world's zero-shot judge, the supervised probe beside it, SAM for backgrounds, and the truth."""
 
     def __init__(
@@ -117,16 +168,14 @@ class AvatarEvaluator:
         """
         if not 0 <= labelled <= COUNT:
             raise UserError(f"expected evaluator.labelled between 0 and {COUNT}, got {labelled}")
-        if repeats < 0:
-            raise UserError(f"expected evaluator.repeats of at least 0, got {repeats}")
         folder = Path(weights)
-        self.clip = SharedClip(load_open_clip(folder / "clip", device))
-        self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
-        self.judge = ZeroShotJudge(self.clip, judge_texts(), margin=margin)
+        clip = SharedClip(load_open_clip(folder / "clip", device))
+        judge = ZeroShotJudge(clip, judge_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), PROBED, device=device)
-        self.person_masks = sam_person_masks(folder / "sam", device)
-        self.metrics, self.labelled, self.repeats, self.device = metrics, labelled, repeats, device
-        self.batch_size = batch_size or (32 if torch.device(device).type == "cpu" else 128)
+        self.labelled, self.person_masks = labelled, sam_person_masks(folder / "sam", device)
+        observers = Observers((judge,), clip, features or OpenClipFeatures(clip), self.person_masks, device)
+        usual = 32 if torch.device(device).type == "cpu" else 128
+        super().__init__(judge, metrics, observers, repeats, batch_size or usual)
 
     def mask_metrics(
         self, provider: MaskProvider, backbone: Backbone, groups: Sequence[Group]
@@ -134,35 +183,18 @@ class AvatarEvaluator:
         """``mask_iou`` of attribute maps, measured on renders whose parts are known exactly."""
         return mask_ious(provider, backbone, groups)
 
-    def __call__(
-        self,
-        pairs: Sequence[Pair],
-        attribute: str,
-        seed: int = 0,
-        parts: Sequence[str] = (),
-        texts: Texts | None = None,
-        unknown_fields: Collection[str] = (),
-    ) -> Evaluation:
-        """Measure pairs of images, see `Evaluator`; of attributes of one's own there is neither probe nor truth."""
-        names = list(parts or [attribute])
-        known, judge = is_labelled(names), self.judge.knowing(texts or {})
-        judges = (judge, self.probe) if known else (judge,)
-        return evaluate(
-            pairs,
-            self.metrics,
-            Observers(judges, self.clip, self.distribution_features, self.person_masks, self.device),
-            attribute=attribute,
-            parts=parts,
-            truth=world_truth(*names) if set(names) <= set(SKEWED) else None,
-            labelled=labelled_renders(names, self.labelled) if self.labelled and known else None,
-            unknown_fields=unknown_fields,
-            batch_size=self.batch_size,
-            repeats=self.repeats,
-            seed=seed,
-        )
+    def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
+        """The probe is the second judge of attributes that it was trained on."""
+        judge = self.judge.knowing(texts)
+        return (judge, self.probe) if is_labelled(names) else (judge,)
+
+    def knowledge(self, names: Sequence[str]) -> Knowledge:
+        """The world's probabilities and labelled renders; of attributes of one's own there are none."""
+        labelled = labelled_renders(names, self.labelled) if self.labelled and is_labelled(names) else None
+        return {"truth": world_truth(*names) if set(names) <= set(SKEWED) else None, "labelled": labelled}
 
 
-class PhotoEvaluator:
+class PhotoEvaluator(Evaluator):
     """A published OpenCLIP model as zero-shot judge of photographs, for alignment and for features."""
 
     def __init__(
@@ -195,38 +227,21 @@ class PhotoEvaluator:
             device: where the model runs.
             batch_size: pairs at once.
         """
-        clip = load_published(model, weights, device)
+        model_of_images = load_published(model, weights, device)
         self.cached: CachedClip | None = None
         if cache_dir is not None:
-            self.cached = CachedClip(clip, Path(cache_dir) / "image_features" / weights_hash(clip.model))
-        self.clip = SharedClip(self.cached or clip)
-        self.judge = ZeroShotJudge(self.clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
-        self.wordings, self.person_masks, self.metrics = wordings, person_masks, metrics
-        self.distribution_features: ImageFeatures = features or OpenClipFeatures(self.clip)
-        self.repeats, self.device, self.batch_size = repeats, device, batch_size
+            folder = Path(cache_dir) / "image_features" / weights_hash(model_of_images.model)
+            self.cached = CachedClip(model_of_images, folder)
+        clip, self.wordings = SharedClip(self.cached or model_of_images), wordings
+        judge = ZeroShotJudge(clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
+        observers = Observers((judge,), clip, features or OpenClipFeatures(clip), person_masks, device)
+        super().__init__(judge, metrics, observers, repeats, batch_size)
 
-    def __call__(
-        self,
-        pairs: Sequence[Pair],
-        attribute: str,
-        seed: int = 0,
-        parts: Sequence[str] = (),
-        texts: Texts | None = None,
-        unknown_fields: Collection[str] = (),
-    ) -> Evaluation:
-        """Measure pairs of images, see `Evaluator`."""
-        judge = self.judge.knowing(with_wordings(texts or {}, self.wordings))
-        found = evaluate(
-            pairs,
-            self.metrics,
-            Observers((judge,), self.clip, self.distribution_features, self.person_masks, self.device),
-            attribute=attribute,
-            parts=parts,
-            unknown_fields=unknown_fields,
-            batch_size=self.batch_size,
-            repeats=self.repeats,
-            seed=seed,
-        )
+    def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
+        """Texts of one's own come in the same wordings."""
+        return (self.judge.knowing(with_wordings(texts, self.wordings)),)
+
+    def finish(self) -> None:
+        """Keep image features."""
         if self.cached is not None:
             self.cached.save()
-        return found

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torchvision.models import get_model, squeezenet1_1
 
+from hspace_exp.config.command_line import CONF
+from hspace_exp.config.schema import register
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
 from hspace_exp.evaluation.person_segmenter import CLASSES
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.reproduce.runs import composed
 
 SEGMENTER = "lraspp_mobilenet_v3_large"
 CLIP = {
@@ -52,7 +54,9 @@ def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
 def evaluated(files: Path, pairs: list[Pair], *overrides: str) -> tuple[PhotoEvaluator, Evaluation]:
     """What the evaluator of a configuration finds."""
     own = ["model=hspace-photo", f"weights={files / 'clip.pt'}", "cache_dir=null", "repeats=20"]
-    cfg, _ = composed(["+experiment=gender_fairness", *overrides, *(f"evaluator.{one}" for one in own), "device=cpu"])
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", [*overrides, *(f"evaluator.{one}" for one in own), "device=cpu"])
     evaluator: Any = instantiate(cfg.evaluator)
     return evaluator, evaluator(pairs, "gender")
 
