@@ -13,7 +13,7 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.generation.grid import pair_grid, strip
 from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import save_png, write_text
-from hspace_exp.io.digest import config_digest
+from hspace_exp.io.digest import config_digest, essential
 from hspace_exp.io.images import missing
 from hspace_exp.results.provenance import git_state, shareable, versions
 from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
@@ -36,7 +36,7 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     else:
         if config_digest(record.config) != config_digest(config):
             log.warning("%s holds the results of another configuration: they are replaced", run_dir)
-        elif lacking := _metrics(config) - _metrics(record.config, config):
+        elif lacking := _lacking(record.config, config):
             log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
         elif all((run_dir / name).exists() for name in RESULTS):
             pairs = read_manifest(run_dir / "manifest.csv")
@@ -47,10 +47,12 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     return None
 
 
-def _metrics(config: Mapping[str, Any], default: Mapping[str, Any] | None = None) -> set[str]:
-    """Names of the metrics that a configuration asks for; records of version 0.1 name none, and hold the default's."""
-    evaluator = config.get("evaluator") or {}
-    return set(evaluator["metrics"]) if "metrics" in evaluator else _metrics(default) if default else set()
+def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
+    """Metrics that are asked for otherwise than in a record's configuration; that of version 0.1 names none."""
+    there, wanted = ((one.get("evaluator") or {}).get("metrics") for one in (held, asked))
+    if there is None or wanted is None:
+        return set()
+    return {name for name, node in wanted.items() if name not in there or essential(there[name]) != essential(node)}
 
 
 def record_of(

@@ -97,3 +97,13 @@ def test_the_source_of_a_users_own_class_is_a_part_of_its_configuration(
     ours = {"_target_": "hspace_exp.methods.base.Method", "a": {"_target_": "lightning.Trainer"}}
     absent = {"_target_": "no_such_module.Mine"}
     assert with_sources([ours, absent, "text", None]) == [ours, absent, "text", None]
+
+
+def test_metrics_of_the_package_make_no_other_run_and_those_of_ones_own_do() -> None:
+    def config(**metrics: str) -> dict[str, object]:
+        nodes = {name: {"_target_": target} for name, target in metrics.items()}
+        return {"seed": 0, "evaluator": {"repeats": 10, "metrics": nodes}}
+
+    plain = config_digest({"seed": 0, "evaluator": {"repeats": 10}})
+    assert config_digest(config(success="hspace_exp.evaluation.metrics.fairness.Success")) == plain
+    assert config_digest(config(mine="json.JSONDecoder")) != plain
