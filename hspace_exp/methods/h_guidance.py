@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +95,8 @@ class HClassifier:
     ridge: float = 1e-3
     states: int = 4096
     iterations: int = 200
+    needs: ClassVar[frozenset[str]] = frozenset({"positive"})
+    subjects: ClassVar[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -102,16 +105,6 @@ class HClassifier:
         if self.states < 2 or self.iterations < 1:
             given = f"{self.states} and {self.iterations}"
             raise UserError(f"expected states of at least 2 and iterations of at least 1, got {given}")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Runs that show the concepts."""
-        return frozenset({"positive"})
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """None: learnt from the concepts' own prompts."""
-        return ()
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """One classifier for each attribute."""
@@ -202,21 +195,13 @@ class HGuidance:
     """
 
     temperature: float = 8.0
+    keeps: ClassVar[bool] = False
+    composes: ClassVar[bool] = False  # the classes of one classifier exclude each other
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.temperature <= 0:
             raise UserError(f"expected a temperature above 0, got {self.temperature}")
-
-    @property
-    def keeps(self) -> bool:
-        """Nothing is held."""
-        return False
-
-    @property
-    def composes(self) -> bool:
-        """The classes of one classifier exclude each other."""
-        return False
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``; the concepts are the classes."""

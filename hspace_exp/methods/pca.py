@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,22 +35,14 @@ class PrincipalComponents:
 
     components: int = 25
     states: int = 2048
+    needs: ClassVar[frozenset[str]] = frozenset({"neutral", "positive"})
+    subjects: ClassVar[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.components < 1 or self.states < 2:
             given = f"{self.components} and {self.states}"
             raise UserError(f"expected components of at least 1 and states of at least 2, got {given}")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Runs of both kinds."""
-        return frozenset({"neutral", "positive"})
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """None: learnt from the concepts' own prompts."""
-        return ()
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """The chosen component of each concept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from hspace_exp.methods.base import Application
 from hspace_exp.methods.steering import Steering, check_targets, low_frequencies
@@ -18,18 +19,11 @@ class AttributeWord:
     """A batch's prompts with the attribute's word ("a photo of a female nurse"), from the same noise.
 
     The word holds for all steps; a low-frequency term acts in the method's window. There are no settings: the words are
-    those of the attribute.
+    those of the attribute; several can stand before a profession.
     """
 
-    @property
-    def keeps(self) -> bool:
-        """Nothing is held."""
-        return False
-
-    @property
-    def composes(self) -> bool:
-        """Several words can stand before a profession."""
-        return True
+    keeps: ClassVar[bool] = False
+    composes: ClassVar[bool] = True
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
+from hspace_exp.io.seeding import initial_noise
+from hspace_exp.models.backbone import load_backbone
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.results.record import read_record
 
 Cli = Callable[..., Any]
@@ -52,6 +58,28 @@ def test_vectors_are_learnt_and_change_images(cli: Cli, arguments: list[str], tm
     again = cli(*arguments, f"method={method}", "method.strength=10", f"hydra.run.dir={tmp_path / 'other'}")
     assert again.code == 0, again.error
     assert "training" not in read_record(tmp_path / "other").seconds  # from the files alone
+
+
+def test_images_of_a_concept_are_those_of_its_positive_prompt(
+    cli: Cli, arguments: list[str], tmp_path: Path, world: Path
+) -> None:
+    outcome = cli(*arguments, "method=sdid", "stages=[concepts]", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.error
+    backbone = load_backbone(world, device="cpu", guidance_scale=3.0)  # conf/model/avatars.yaml
+    sampling = Sampling(2, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=2)
+    found = {}
+    for manifest in (tmp_path / "cache").glob("*/manifest.json"):
+        latents = load_file(manifest.parent / "block-000000.safetensors")["latents"]
+        found[json.loads(manifest.read_text())["prompt"]] = latents
+    assert set(found) == {"a photo of a woman", "a photo of a man"}
+    for prompt, latents in found.items():
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, 0) for i in range(2)])
+        by_hand, neutral = (
+            sampling(backbone, noise, backbone.encode_prompts([said]).expand(2))
+            for said in (prompt, "a photo of a person")
+        )
+        torch.testing.assert_close(latents[:2], by_hand, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(latents[:2], neutral, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("method", "frequency"), [("prompt", "haar"), ("h_guidance", "fft"), ("pca", "fft")])
