@@ -28,11 +28,11 @@ def make_images(parts: Parts, concepts: Mapping[str, Concept], cache: Path, work
         worker: this process.
     """
     images, cached = worker.run_dir / "images", parts.unedited.folder(cache) / "images"
-    locks = worker.locks(cached.parent / FOLDER)
-    kinds = [partial(generate, folder=cached, lock=locks, description="unedited images")]
+    lock = worker.locks(cached.parent / FOLDER)
+    kinds = [partial(generate, folder=cached, lock=lock, description="unedited images")]
     if parts.edited is not None:
-        edit, locks = parts.edit(concepts), worker.locks(worker.folder / "edited") if worker.count > 1 else None
-        kinds.append(partial(generate, folder=images / "edited", edit=edit, lock=locks, description="edited images"))
+        edit, own = parts.edit(concepts), worker.locks(worker.folder / "edited") if worker.count > 1 else None
+        kinds.append(partial(generate, folder=images / "edited", edit=edit, lock=own, description="edited images"))
         if worker.rank == 0:
             claim(images / "edited", parts.edited.digest)
     worker.ready()

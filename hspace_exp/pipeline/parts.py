@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import Recipe, essential, with_sources
+from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Edit
@@ -108,8 +109,7 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
     """
     make = partial(instantiate, _convert_="all")
     method, frequency, masks, make_scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
-    protocol, image_seed = config["protocol"], config["protocol"]["image_seed"]
-    attribute = Attribute.of(config["attribute"])
+    protocol, attribute = config["protocol"], Attribute.of(config["attribute"])
     asked = attribute.groups if method.edits else ()
     if len(asked) > 1 and not method.composes:
         names = " or ".join(group.name for group in asked)
@@ -121,37 +121,16 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
     if backbone.small:
         usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
     sampling = Sampling(protocol["num_inference_steps"], make_scheduler, config["chunk_size"] or usual)
-    swapped = isinstance(make_scheduler, Swapped)
-    learnings = tuple(
-        Learning(
-            backbone=backbone,
-            sampling=replace(sampling, make_scheduler=make_scheduler.learning) if swapped else sampling,
-            method=method,
-            masks=masks,
-            asked=team,
-            images=protocol["training_images"],
-            steps=protocol["training_steps"],
-            seed=config["seed"],
-            image_seed=image_seed,
-            settings={
-                "training": essential(config["method"]["training"], "method.training"),
-                "mask": essential(config["mask"], "mask"),
-                "precision": config["trainer"].get("precision"),
-            },
-        )
-        for team in (learnt_together(asked, method.keeps) if method.training is not None else ())
-    )
+    learnings = _learnings(config, asked, backbone, sampling, method, masks)
     _check_prompts(backbone, items, learnings)
-    seen = {"sampling": sampling.describe(backbone), "image_seed": image_seed}
-    unedited = Recipe("unedited", {**seen, "templates": config["prompts"]["templates"]})
+    sampled = {"sampling": sampling.describe(backbone), "image_seed": protocol["image_seed"]}
     edited = None
     if method.edits:
         applied = {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")}
         how = {"frequency": essential(config["frequency"], "frequency"), "applied": essential(applied, "method")}
-        how["vectors"] = [learning.of_vectors.digest for learning in learnings]
-        if method.training is None:
-            how["prompts"] = {name: asdict(some) for name, some in prompts_of(asked).items()}
-        edited = Recipe("edited", {**seen, **how, "placing": placing})
+        how |= {"vectors": [learning.of_vectors.digest for learning in learnings], "placing": placing}
+        how |= {"prompts": {name: some.plain() for name, some in prompts_of(asked).items()}}
+        edited = Recipe("edited", {**sampled, **how})
     return Parts(
         backbone=backbone,
         sampling=sampling,
@@ -160,12 +139,36 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
         attribute=attribute,
         asked=asked,
         items=items,
-        image_seed=image_seed,
+        image_seed=protocol["image_seed"],
         learnings=learnings,
-        unedited=unedited,
+        unedited=Recipe("unedited", {**sampled, "templates": config["prompts"]["templates"]}),
         edited=edited,
         make_trainer=make(cfg.trainer),
     )
+
+
+def _learnings(
+    config: Mapping[str, Any],
+    asked: Sequence[Group],
+    backbone: Backbone,
+    sampling: Sampling,
+    method: Method,
+    masks: MaskProvider,
+) -> tuple[Learning, ...]:
+    """What is learnt in one go each; nothing where the method has nothing to learn."""
+    if method.training is None:
+        return ()
+    protocol, make_scheduler = config["protocol"], sampling.make_scheduler
+    settings = {
+        "training": essential(config["method"]["training"], "method.training"),
+        "mask": essential(config["mask"], "mask"),
+        "precision": config["trainer"].get("precision"),
+    }
+    if isinstance(make_scheduler, Swapped):
+        sampling = replace(sampling, make_scheduler=make_scheduler.learning)
+    numbers = protocol["training_images"], protocol["training_steps"], config["seed"], protocol["image_seed"]
+    teams = learnt_together(asked, method.keeps)
+    return tuple(Learning(backbone, sampling, method, masks, team, *numbers, settings) for team in teams)
 
 
 def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item], dict[str, Any]]:

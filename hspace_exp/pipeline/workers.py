@@ -30,9 +30,8 @@ log = logging.getLogger(__name__)
 FOLDER, READY, RANK_0 = ".workers", "ready", ".rank0.lock"
 # Where a process reads its rank, its rank on this machine, and how many there are: torchrun's names, and srun's.
 VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
-# Seconds that another rank waits for a rank 0 that is not at work, and that an unneeded one has to end.
-PATIENCE, GRACE = 120.0, 10.0
-_BETWEEN_LOOKS = 0.2
+# Seconds that another rank waits for a rank 0 that is not at work, and between its looks.
+PATIENCE, BETWEEN_LOOKS = 120.0, 0.2
 _OWN = ("device=", "trainer.devices=", "logger=", "logger.", "hydra.run.dir=", "hydra/launcher=", "hydra.sweep")
 
 
@@ -90,10 +89,8 @@ class Worker:
             return (True,)
         return (False,) if self.rank else (False, True)
 
-    def locks(self, folder: Path | None) -> Lock | None:
+    def locks(self, folder: Path) -> Lock:
         """Locks of chunks, files in a folder; another rank gets none when rank 0 has ended."""
-        if folder is None:
-            return None
 
         def locked(name: str, wait: bool) -> Callable[[], None] | None:
             return lock(folder / name, wait) if self.rank == 0 or self.alive() else None
@@ -120,17 +117,12 @@ class Worker:
                 seen = time.monotonic()
                 if (self.folder / READY).exists():
                     return True
-            time.sleep(_BETWEEN_LOOKS)
+            time.sleep(BETWEEN_LOOKS)
         return False
 
     @contextmanager
     def leading(self, overrides: Sequence[str], device: torch.device) -> Iterator[None]:
-        """In rank 0: while the context is open the others help; ``starts``: they are started here.
-
-        Args:
-            overrides: of the command line.
-            device: of this process.
-        """
+        """In rank 0: while the context is open the others help; with ``starts`` they run the same ``overrides``."""
         if self.count == 1:
             yield
             return
@@ -142,10 +134,12 @@ class Worker:
             yield
         finally:
             for rank, process in enumerate(others, start=1):
-                _end(process, self.folder / f"{rank}.log")
-            for path in self.folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)  # locks; logs stay
+                if process.poll():
+                    log.warning("worker %d failed: %s", rank, self.folder / f"{rank}.log")
+                process.kill()  # no image is left to it
+                process.wait()
+            for path in filter(Path.is_dir, self.folder.iterdir()):
+                shutil.rmtree(path, ignore_errors=True)  # locks; logs stay
             if release is not None:
                 release()
 
@@ -157,22 +151,10 @@ class Worker:
         if device.type == "cpu":
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.count)))
             torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
-        others = []
-        for rank in range(1, self.count):
-            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+        def start(rank: int) -> subprocess.Popen[bytes]:
+            own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             with (self.folder / f"{rank}.log").open("wb") as file:
-                others.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment))
-        return others
+                return subprocess.Popen(command, stdout=file, stderr=file, env=environment | own_rank)
 
-
-def _end(process: subprocess.Popen[bytes], its_log: Path) -> None:
-    """End a process that is not needed any more, and say so where it had failed before."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    elif process.returncode:
-        log.warning("worker failed with code %d (%s): its share was made by others", process.returncode, its_log)
+        return [start(rank) for rank in range(1, self.count)]

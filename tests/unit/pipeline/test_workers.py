@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +97,11 @@ def test_the_others_get_the_command_but_for_what_is_their_own(tmp_path: Path, mo
         def poll(self) -> int:
             return self.returncode
 
+        def kill(self) -> None:
+            pass
+
+        wait = kill
+
     monkeypatch.setattr(subprocess, "Popen", Ended)
     words = ["+experiment=e", "device=cuda", "++trainer.devices=3", "logger=wandb", "logger.group=mine", "seed=4"]
     with Worker(tmp_path, count=3, starts=True).leading(words, torch.device("cuda", 0)):
@@ -107,15 +111,16 @@ def test_the_others_get_the_command_but_for_what_is_their_own(tmp_path: Path, mo
         assert [environment[name] for name in VARIABLES[0]] == [str(rank), str(rank), "3"]
 
 
-def test_one_that_cannot_start_is_said_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_cannot_start_is_said_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **kw: started.append(popen(*a, **kw)) or started[-1])
     with Worker(tmp_path, count=2, starts=True).leading(["+experiment=no_such_one"], CPU):
-        file = tmp_path / ".workers" / "1.log"
-        until = time.monotonic() + 60
-        while "no_such_one" not in file.read_text() and time.monotonic() < until:
-            time.sleep(0.1)
-        time.sleep(1)
-    assert "no_such_one" in file.read_text()
-    assert "worker failed with code 2" in caplog.text
+        assert started[0].wait(120) == 2
+    assert "no_such_one" in (tmp_path / ".workers" / "1.log").read_text()
+    assert "worker 1 failed" in caplog.text
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
