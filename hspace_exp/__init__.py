@@ -9,12 +9,17 @@ from hspace_exp.commands import OldNames
 if TYPE_CHECKING:
     from hspace_exp.concepts.concept import Concept
     from hspace_exp.generation.steer import steer
+    from hspace_exp.pipeline.train_concept import train_concept
 
 __version__ = "0.1.0"
-__all__ = ["Concept", "steer"]
+__all__ = ["Concept", "steer", "train_concept"]
 
 # Where the names live; imported when asked for, so that `import hspace_exp` costs nothing.
-_PLACES = {"Concept": "hspace_exp.concepts.concept", "steer": "hspace_exp.generation.steer"}
+_PLACES = {
+    "Concept": "hspace_exp.concepts.concept",
+    "steer": "hspace_exp.generation.steer",
+    "train_concept": "hspace_exp.pipeline.train_concept",
+}
 
 sys.meta_path.append(OldNames())
 

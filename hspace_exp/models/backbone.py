@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from hspace_exp.models.devices import resolve_device, resolve_dtype
 from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 
-__all__ = ["Backbone", "PromptEmbeds", "load_backbone"]
+__all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
 
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
@@ -267,3 +268,36 @@ def load_backbone(
         _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row
         compile_blocks(backbone.unet)
     return backbone
+
+
+def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # noqa: ANN401 (diffusers' pipelines)
+    """The frozen model in a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
+
+    Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32.
+
+    Args:
+        pipe: the pipeline.
+        guidance_scale: the model's usual scale; its family's by default.
+
+    Raises:
+        UserError: it is another kind of pipeline.
+    """
+    kind = type(pipe).__name__
+    if kind not in loading.PIPELINES:
+        raise unknown("pipeline class", kind, loading.PIPELINES)
+    family, place = loading.PIPELINES[kind], Path(str(pipe.name_or_path or "model"))
+    suffixes = ["", "_2"] if family == "sdxl" else [""]
+    tokenizers, encoders = ([getattr(pipe, f"{part}{s}") for s in suffixes] for part in ("tokenizer", "text_encoder"))
+    zeros = family == "sdxl" and bool(pipe.config.get("force_zeros_for_empty_prompt", True))
+    vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
+    local = (place / "unet").is_dir()
+    return Backbone(
+        pipe.unet,
+        vae,
+        PromptEncoder(tokenizers, encoders, family, zeros),
+        pipe.scheduler,
+        family=family,
+        name=place.name if local else str(place),
+        revision=loading.fingerprint(place / "unet") if local else "unknown",
+        guidance_scale=guidance_scale,
+    )

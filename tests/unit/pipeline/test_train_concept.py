@@ -1,0 +1,80 @@
+"""Vectors of a diffusers pipeline from two prompts, in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from hspace_exp import Concept, steer, train_concept
+from hspace_exp.errors import UserError
+
+PROMPTS = {"positive": "a photo of a smiling person", "neutral": "a photo of a person"}
+SMALL = {"images": 2, "steps": 2, "num_inference_steps": 2}
+
+
+@pytest.fixture
+def pipe(tiny_folder: Path) -> diffusers.StableDiffusionPipeline:
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny_folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("method", ["sdid", "score_matching", "focused"])
+def test_a_vector_from_two_prompts_steers_its_pipeline(
+    pipe: diffusers.StableDiffusionPipeline, tmp_path: Path, method: str
+) -> None:
+    concept = train_concept(pipe, **PROMPTS, method=method, **SMALL)
+    assert isinstance(concept, Concept)
+    assert (concept.name, concept.method) == ("smiling", method)
+    assert concept.prompts["neutral"] == PROMPTS["neutral"]
+    assert concept.vector.abs().sum() > 0
+    file = concept.save(tmp_path / "smiling.safetensors")
+
+    def image(strength: float) -> torch.Tensor:
+        with steer(pipe, {file: strength}):
+            made = pipe("a photo of a nurse", num_inference_steps=2, generator=torch.Generator().manual_seed(0))
+        return torch.from_numpy(np.array(made.images[0]))
+
+    assert torch.equal(image(0.0), image(0.0))
+    assert not torch.equal(image(0.0), image(50.0))
+
+
+def test_what_is_cached_is_found_again_and_seeds_differ(
+    pipe: diffusers.StableDiffusionPipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = train_concept(pipe, **PROMPTS, **SMALL, cache=tmp_path)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    again = train_concept(pipe, **PROMPTS, **SMALL, cache=tmp_path)
+    assert torch.equal(first.vector, again.vector)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == kept
+    assert not torch.equal(first.vector, train_concept(pipe, **PROMPTS, **SMALL, cache=tmp_path, seed=1).vector)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"method": "sdif"}, "Did you mean 'sdid'"),
+        ({"method": "original"}, "learns no vectors"),
+        ({"positive": "a photo of a person"}, "words that the neutral one lacks"),
+        ({"steps": 0}, "training_steps"),
+        ({"positive": "a [young], 'person'"}, ""),
+    ],
+)
+def test_wrong_input_is_refused_by_name(
+    pipe: diffusers.StableDiffusionPipeline, changed: dict[str, object], words: str
+) -> None:
+    asked = {**PROMPTS, **SMALL, **changed}
+    if not words:  # a prompt is taken verbatim
+        assert train_concept(pipe, **asked).prompts["positive"] == changed["positive"]
+        return
+    with pytest.raises(UserError, match=words):
+        train_concept(pipe, **asked)
+
+
+def test_other_pipelines_are_refused() -> None:
+    with pytest.raises(UserError, match="pipeline class"):
+        train_concept(object(), **PROMPTS)
