@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
@@ -20,7 +20,8 @@ from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import essential
 from hspace_exp.io.timing import Seconds
-from hspace_exp.models.backbone import backbone_of
+from hspace_exp.methods.task import MakeTrainer
+from hspace_exp.models.backbone import Backbone, backbone_of
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.pipeline.learning import Learning, vectors_of
@@ -61,8 +62,7 @@ def train_concept(
         num_inference_steps: denoising steps of an image.
         guidance_scale: of the images; the usual one of the model's family by default.
         seed: of training.
-        cache: folder that keeps images, maps and vectors, so that the same call goes on where it was stopped, and does
-            nothing when it is done; None keeps nothing.
+        cache: folder that keeps images, maps and vectors, so that the same call goes on, or is done; None keeps none.
         overrides: further settings as on the command line, e.g. ``["mask=attention", "method.training.batch_size=4"]``.
 
     Returns:
@@ -71,49 +71,57 @@ def train_concept(
     Raises:
         UserError: a setting, a prompt or the pipeline cannot be used.
     """
-    given = [f"method={method}", *overrides, f"protocol.training_images={images}", f"protocol.training_steps={steps}"]
-    given += [f"protocol.num_inference_steps={num_inference_steps}", f"seed={seed}", "attribute=custom"]
+    budget = {"training_images": images, "training_steps": steps, "num_inference_steps": num_inference_steps}
+    own = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
+    cfg = _composed(method, [*overrides, *(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"])
+    cfg.attribute.update(own)  # not as overrides, whose grammar would read into prompts
+    learning, make_trainer = _learning(cfg, backbone_of(pipe, guidance_scale))
+    check_prompts(learning.backbone.encode_prompts, [positive, neutral])
+    with tempfile.TemporaryDirectory(prefix="hspace_exp_") as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        stages, kept = ("concepts", "masks", "training"), Path(cache or Path(folder) / "cache")
+        trainer = partial(make_trainer, logger=False)
+        found = vectors_of(learning, stages, kept, Path(folder), trainer, Seconds())
+    if found is None:
+        raise UserError(f"method {method!r} left no vector")
+    (concept,) = found.values()
+    return concept
+
+
+def _composed(method: str, overrides: Sequence[str]) -> DictConfig:
     register()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("config", given)
+            return compose("config", [f"method={method}", "attribute=custom", *overrides])
     except KNOWN as error:
         raise UserError(one_line(error)) from error
-    cfg.attribute.positive, cfg.attribute.neutral = positive, neutral
-    cfg.attribute.words, cfg.attribute.concept = words, name
+
+
+def _learning(cfg: DictConfig, backbone: Backbone) -> tuple[Learning, MakeTrainer]:
+    """What is to be learnt of a configuration, and who trains."""
     config = plain_config(cfg)
     check(config)
-    backbone = backbone_of(pipe, guidance_scale)
     cfg.device = str(backbone.device)
-    chosen, masks, make_scheduler, make_trainer = (
+    method, masks, make_scheduler, make_trainer = (
         instantiate(node, _convert_="all") for node in (cfg.method, cfg.mask, cfg.scheduler, cfg.trainer)
     )
-    if chosen.training is None:
-        raise UserError(f"method {method!r} learns no vectors: name another")
+    if method.training is None:
+        raise UserError(f"method {method.name!r} learns no vectors: name another")
+    protocol = config["protocol"]
     learning = Learning(
         backbone=backbone,
-        sampling=Sampling(num_inference_steps, make_scheduler, CHUNK),
-        method=chosen,
+        sampling=Sampling(protocol["num_inference_steps"], make_scheduler, CHUNK),
+        method=method,
         masks=masks,
         asked=Attribute.of(config["attribute"]).groups,
-        images=images,
-        steps=steps,
-        seed=seed,
-        image_seed=config["protocol"]["image_seed"],
+        images=protocol["training_images"],
+        steps=protocol["training_steps"],
+        seed=config["seed"],
+        image_seed=protocol["image_seed"],
         settings={
             "training": essential(config["method"]["training"], "method.training"),
             "mask": essential(config["mask"], "mask"),
             "precision": config["trainer"].get("precision"),
         },
     )
-    check_prompts(backbone.encode_prompts, [positive, neutral])
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hspace_exp_")))
-        stages, trainer = ("concepts", "masks", "training"), partial(make_trainer, logger=False)
-        found = vectors_of(learning, stages, Path(cache or folder / "cache"), folder, trainer, Seconds())
-    if found is None:
-        raise UserError(f"method {method!r} left no vector")
-    (concept,) = found.values()
-    return concept
+    return learning, make_trainer
