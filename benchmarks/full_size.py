@@ -38,6 +38,7 @@ from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json
+from hspace_exp.io.timing import Seconds
 from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.pipeline import run as main_job
 from hspace_exp.results.provenance import describe_device, git_state, versions
@@ -75,7 +76,7 @@ class Watch:
         self.stages: dict[str, dict[str, float | None]] = {}
 
     @contextmanager
-    def stage(self, name: str, seconds: dict[str, float]) -> Iterator[None]:
+    def stage(self, seconds: dict[str, float], name: str) -> Iterator[None]:
         """Stands in for the main job's own clock, which it feeds, too."""
         cuda = self.device.type == "cuda"
         if cuda:
@@ -111,7 +112,7 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
     )
     states = CONCEPTS * config.protocol.training_images * config.protocol.num_inference_steps
     watch, found = Watch(device), {"model": name, "method": method, "states": states}
-    with patch.object(main_job, "_timed", watch.stage):
+    with patch.object(Seconds, "of", lambda seconds, stage: watch.stage(seconds, stage)):
         try:
             record = main_job.run(config, folder / "runs" / f"{name}-{method}")
         except torch.cuda.OutOfMemoryError as error:
