@@ -38,7 +38,7 @@ from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.timing import Seconds
+from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.pipeline import run as main_job
 from hspace_exp.results.provenance import describe_device, git_state, versions

@@ -15,8 +15,7 @@ from omegaconf import DictConfig
 from hspace_exp.commands import start
 from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line, stop_printing
 from hspace_exp.config.schema import register
-from hspace_exp.sweeps.jobs import let_go_of_ray, run_job, stopped, wait_for_arrays
-from hspace_exp.sweeps.ledger import SweepCallback
+from hspace_exp.sweeps.jobs import SweepCallback, let_go_of_ray, run_job, stopped, wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)

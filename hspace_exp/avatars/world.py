@@ -43,6 +43,8 @@ SCENES = (
 SUBJECTS = ("person", *PROFESSIONS)
 # Attributes whose probabilities depend on the subject.
 SKEWED = ("gender", "age", "skin_tone")
+_NOUNS = dict(zip(GENDERS, ("woman", "man"), strict=True))
+_ON = frozenset({"beach", "farm", "street", "stage"})
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"subject": SUBJECTS, "gender": GENDERS, "age": AGES, "skin_tone": SKIN_TONES, "scene": SCENES}
@@ -93,3 +95,32 @@ def load_truth() -> Mapping[str, TruthRow]:
             if min(values) < 0 or not math.isclose(sum(values), 1.0, abs_tol=1e-9):
                 raise UserError(f"truth.csv: {attribute} of {row.subject!r} is no distribution; reinstall hspace_exp")
     return MappingProxyType(table)
+
+
+def with_article(phrase: str) -> str:
+    """The phrase after "a" or "an"."""
+    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+
+
+def place(scene: str) -> str:
+    """A scene after its preposition, e.g. "on the beach"."""
+    return f"{'on' if scene in _ON else 'in'} the {scene}"
+
+
+def judge_texts() -> dict[str, dict[str, str]]:
+    """What the zero-shot judge asks for, as its models were captioned: attribute → value → "a photo of a woman".
+
+    Subjects are "profession".
+    "person" is no profession here: it is true of everybody, so it would win every comparison.
+    """
+    shown = {
+        "profession": {name: name.lower() for name in PROFESSIONS},
+        "gender": _NOUNS,
+        "age": {age: f"{age} person" for age in AGES},
+        "skin_tone": {tone: f"{tone}-skinned person" for tone in SKIN_TONES},
+        "scene": {scene: f"person {place(scene)}" for scene in SCENES},
+    }
+    return {
+        attribute: {value: f"a photo of {with_article(phrase)}" for value, phrase in phrases.items()}
+        for attribute, phrases in shown.items()
+    }

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hspace_exp.config.schema import Config
-from hspace_exp.config.targets import check_targets
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
+_LONGEST_VALUE = 60
+_NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -64,3 +73,74 @@ def _check_words(config: Mapping[str, Any]) -> None:
             raise unknown("profession", profession, config["prompts"]["professions"])
     if len(set(professions)) < len(professions):
         raise UserError("protocol.professions names a profession twice: name each once")
+
+
+def check_targets(node: Any, where: str = "") -> None:
+    """Check every node with a ``_target_`` inside plain data; nothing is changed.
+
+    Values are read as JSON by pydantic's strict rules: a list may be a tuple and a whole number a float, but no text is
+    a number. A value passes where its parameter has no annotation, or one that pydantic does not know.
+
+    Raises:
+        UserError: a target cannot be imported, has no such parameter, or another type of it; names the key.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _check(node, where)
+        for name, inner in node.items():
+            check_targets(inner, f"{where}.{name}" if where else str(name))
+    elif isinstance(node, list):
+        for inner in node:
+            check_targets(inner, where)
+
+
+def _check(node: Mapping[str, Any], where: str) -> None:
+    target = str(node["_target_"])
+    try:
+        parameters = _parameters(target)
+    except Exception as error:  # Hydra raises whatever the import of the target raises
+        raise UserError(f"{where}._target_ names {target!r}, which cannot be imported: {error}") from error
+    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name, value in node.items():
+        if name not in named and name not in _HYDRA_KEYS and not open_ended:
+            raise unknown(f"key of {where}", str(name), named)
+        if name in named and not _holds_target(value) and (value, named[name].default) != (None, None):
+            _check_value(target, str(name), value, f"{where}.{name}")
+
+
+def _check_value(target: str, name: str, value: Any, where: str) -> None:
+    adapter = _adapter(target, name)
+    try:
+        if adapter is not None:
+            adapter.validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        found = [one["msg"] for one in error.errors(include_url=False) if one["type"] != _NO_JSON]
+        wanted = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in found))
+        shown = value if isinstance(value, str) else json.dumps(value, default=str)
+        if wanted:
+            raise UserError(f"{where}={shown[:_LONGEST_VALUE]}: expected {wanted}") from error
+
+
+@functools.cache
+def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(pkgutil.resolve_name(target)).parameters
+
+
+@functools.cache
+def _adapter(target: str, name: str) -> TypeAdapter[Any] | None:
+    """What checks the values of a parameter; None where its annotation says nothing to pydantic."""
+    function = pkgutil.resolve_name(target)
+    call = function.__init__ if inspect.isclass(function) else function
+    try:
+        alone = SimpleNamespace(__annotations__={name: call.__annotations__[name]})
+        annotation = get_type_hints(alone, call.__globals__, include_extras=True)[name]
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except Exception:  # none at all, names that only a checker of types sees, types that pydantic cannot read
+        return None
+
+
+def _holds_target(value: Any) -> bool:
+    """Whether an object that Hydra makes is inside."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return (isinstance(value, Mapping) and "_target_" in value) or any(_holds_target(one) for one in inner)

@@ -13,8 +13,7 @@ from torch import Tensor
 from hspace_exp.avatars.labelled import COUNT
 from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
-from hspace_exp.avatars.texts import judge_texts
-from hspace_exp.avatars.world import SKEWED
+from hspace_exp.avatars.world import SKEWED, judge_texts
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.accuracy import Labelled
 from hspace_exp.evaluation.evaluate import Evaluation, Truth, evaluate

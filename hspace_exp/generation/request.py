@@ -15,9 +15,9 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hspace_exp.concepts.concept import Concept, load_concepts
+from hspace_exp.config.checks import check_targets
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
-from hspace_exp.config.targets import check_targets
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip

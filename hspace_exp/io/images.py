@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
-from hspace_exp.io.cores import cores
+from hspace_exp.io.locks import cores
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
-"""Locks between processes of one machine, or of several that share a file system; they end with their process."""
+"""What processes share: the cores of a machine, and locks on a file system, which end with their process."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,11 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 FOLDER = ".locks"
+
+
+def cores() -> int:
+    """Cores that this process may use, which a scheduler or a container may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def lock(path: Path, wait: bool = False) -> Callable[[], None] | None:

@@ -1,4 +1,7 @@
-"""How far a long loop is: a bar with the time left on a terminal and in a notebook, one log line a minute elsewhere."""
+"""How far a run is, and how long its stages took.
+
+A loop shows a bar with the time left on a terminal and in a notebook, and logs one line a minute elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -60,3 +64,15 @@ def quieten() -> None:
     import diffusers  # heavy, and not needed to show progress
 
     diffusers.utils.logging.disable_progress_bar()
+
+
+class Seconds(dict[str, float]):
+    """Stage → seconds, for the record."""
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Add what the context takes, and say in the log that the stage begins."""
+        log.info("%s …", stage)
+        started = time.monotonic()
+        yield
+        self[stage] = self.get(stage, 0.0) + time.monotonic() - started

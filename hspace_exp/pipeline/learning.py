@@ -20,7 +20,7 @@ from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
-from hspace_exp.io.timing import Seconds
+from hspace_exp.io.progress import Seconds
 from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
@@ -30,7 +30,7 @@ from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.attributes import ConceptPrompts, Group, kept_by, prompts_of
-from hspace_exp.prompts.subjects import Wordings, wordings
+from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
 from hspace_exp.training.loop import finished, learn

@@ -36,7 +36,7 @@ from hspace_exp.prompts.attributes import (
 )
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.plan import Item, plan
-from hspace_exp.prompts.subjects import warn_of_unsaid
+from hspace_exp.prompts.wording import warn_of_unsaid
 
 # Images sampled at once: of a large U-Net, and of a small one on a CPU (an eighth less time than with 8) and a GPU.
 CHUNK, SMALL_CHUNK_CPU, SMALL_CHUNK_GPU = 8, 32, 192

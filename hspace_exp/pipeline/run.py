@@ -25,8 +25,7 @@ from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.locks import alone
-from hspace_exp.io.progress import quieten
-from hspace_exp.io.timing import Seconds
+from hspace_exp.io.progress import Seconds, quieten
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of

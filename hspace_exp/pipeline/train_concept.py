@@ -19,7 +19,7 @@ from hspace_exp.config.command_line import CONF, KNOWN, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import essential
-from hspace_exp.io.timing import Seconds
+from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone, backbone_of
 from hspace_exp.models.prompts import check_prompts

@@ -22,8 +22,7 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import Lock
-from hspace_exp.io.cores import cores
-from hspace_exp.io.locks import lock
+from hspace_exp.io.locks import cores, lock
 
 log = logging.getLogger(__name__)
 

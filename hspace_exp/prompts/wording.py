@@ -1,10 +1,18 @@
-"""Small changes to the wording of English prompts."""
+"""The wording of English prompts: small changes to it, and the prompts that a concept is learnt from."""
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hspace_exp.errors import UserError
+from hspace_exp.prompts.attributes import ConceptPrompts
+
+log = logging.getLogger(__name__)
+
+PERSON = "person"
 
 # Words that sound otherwise than they are spelt: "an hour", "a one-eyed man", "a user". Initials are spelt: "an MRI".
 _SILENT_H = re.compile(r"h(?:our|onest|onou?r|eir)", re.IGNORECASE)
@@ -42,7 +50,7 @@ def with_word(prompt: str, profession: str, word: str) -> str:
     return f"{prompt[: last.start()]}{own}{word} {last['name']}{prompt[last.end() :]}"
 
 
-def with_subject(prompt: str, subject: str, before: str = "person") -> str | None:
+def with_subject(prompt: str, subject: str, before: str = PERSON) -> str | None:
     """``prompt`` about ``subject`` where it was about ``before``, with the right article; None where it is not there.
 
     "a photo of a person" with "engineer" gives "a photo of an engineer".
@@ -53,3 +61,55 @@ def with_subject(prompt: str, subject: str, before: str = "person") -> str | Non
     last = found[-1]
     own = f"{article(subject)} " if last["article"] else ""
     return f"{prompt[: last.start()]}{own}{subject}{prompt[last.end() :]}"
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """Pairs of prompts, of the same subject each.
+
+    Attributes:
+        neutral: without the concept, e.g. ("a photo of a person", "a photo of a nurse").
+        positive: with it, e.g. ("a photo of a woman", "a photo of a female nurse").
+    """
+
+    neutral: tuple[str, ...]
+    positive: tuple[str, ...]
+
+
+def wordings(prompts: ConceptPrompts, subjects: Sequence[str] = ()) -> Wordings:
+    """The prompts of a concept for each of ``subjects``; without subjects its own.
+
+    The neutral prompt takes a subject in the place of "person"; so does the positive one, or else the concept's
+    ``adjective`` goes before the subject. "person" stands for the concept's own prompts. Where they say nothing of a
+    person, the concept has only these: ``warn_of_unsaid`` tells.
+
+    Args:
+        prompts: of the concept; where the positive one does not say "person", it needs an ``adjective``.
+        subjects: e.g. professions, in lower case where the model was trained so.
+    """
+    pairs = [_of(prompts, subject) for subject in subjects or (PERSON,)]
+    if None in pairs:
+        pairs = [_of(prompts, PERSON)]
+    neutral, positive = zip(*(pair for pair in pairs if pair is not None), strict=True)
+    return Wordings(neutral, positive)
+
+
+def warn_of_unsaid(prompts: ConceptPrompts, subjects: Sequence[str]) -> None:
+    """Tell where a concept cannot be said of all ``subjects``, and is learnt from its own prompts alone."""
+    if None in [_of(prompts, subject) for subject in subjects]:
+        log.warning(
+            "%r and %r say nothing of a person: learnt from these prompts alone, not from subjects",
+            prompts.neutral,
+            prompts.positive,
+        )
+
+
+def _of(prompts: ConceptPrompts, subject: str) -> tuple[str, str] | None:
+    if subject == PERSON:
+        return prompts.neutral, prompts.positive
+    neutral = with_subject(prompts.neutral, subject)
+    if neutral is None:
+        return None
+    adjective = prompts.adjective
+    positive = with_word(neutral, subject, adjective) if adjective else with_subject(prompts.positive, subject)
+    return None if positive is None else (neutral, positive)

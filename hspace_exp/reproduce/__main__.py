@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hspace_exp.config.command_line import KNOWN, one_line
 from hspace_exp.errors import UserError
-from hspace_exp.io.cores import cores
+from hspace_exp.io.locks import cores
 from hspace_exp.reproduce.runs import LISTS, Planned, overrides_of, planned, sweeps
 
 FAILED, WRONG, LEFT, INTERRUPTED = 1, 2, 75, 130

@@ -14,7 +14,7 @@ from hspace_exp.config.command_line import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.record import FILE_NAME, read_record
-from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep
+from hspace_exp.sweeps.jobs import DONE, FAILED, RUNNING, Note, Sweep
 
 SUMMARY = "summary.md"
 JOB_TYPE = "summary"

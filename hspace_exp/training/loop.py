@@ -14,7 +14,7 @@ from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.task import Learner, Task, passes
-from hspace_exp.prompts.subjects import wordings
+from hspace_exp.prompts.wording import wordings
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
 

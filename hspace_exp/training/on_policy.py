@@ -16,7 +16,7 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
 from hspace_exp.models.split import Encoded, encode
 from hspace_exp.prompts.attributes import Concepts
-from hspace_exp.prompts.subjects import wordings
+from hspace_exp.prompts.wording import wordings
 
 # The share of free memory that the first halves may take: the rest is for the training step.
 KEPT_SHARE = 1 / 3

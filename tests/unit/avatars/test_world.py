@@ -1,6 +1,7 @@
 import pytest
 
-from hspace_exp.avatars.world import PROFESSIONS, load_truth
+from hspace_exp.avatars.probe import ATTRIBUTES
+from hspace_exp.avatars.world import PROFESSIONS, judge_texts, load_truth
 
 # The labour statistics of METHOD, typed a second time and in another order, so that a slip in the table shows.
 PERCENT_FEMALE = (
@@ -30,3 +31,13 @@ def test_skews_depend_on_the_profession() -> None:
     truth = load_truth()
     assert truth["CEO"].p_old > truth["person"].p_old > truth["developer"].p_old
     assert truth["CEO"].p_dark < truth["person"].p_dark < truth["janitor"].p_dark
+
+
+def test_judge_texts_name_every_value_in_the_order_of_the_probe_but_person_who_is_everybody() -> None:
+    texts = judge_texts()
+    told_apart = {name: tuple(v for v in values if v != "person") for name, values in ATTRIBUTES.items()}
+    assert {name: tuple(values) for name, values in texts.items()} == told_apart
+    assert set(texts) == set(ATTRIBUTES)
+    assert texts["gender"] == {"female": "a photo of a woman", "male": "a photo of a man"}
+    assert texts["profession"]["attendant"] == "a photo of an attendant"
+    assert all(len(set(values.values())) == len(values) for values in texts.values())

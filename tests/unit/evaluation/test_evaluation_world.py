@@ -46,7 +46,7 @@ def test_unskewed_attributes_have_no_truth() -> None:
 
 
 def test_subject_prompts_are_those_that_the_world_was_captioned_with() -> None:
-    from hspace_exp.avatars.texts import judge_texts
+    from hspace_exp.avatars.world import judge_texts
 
     assert {name: subject_prompt(name) for name in PROFESSIONS} == judge_texts()["profession"]
 

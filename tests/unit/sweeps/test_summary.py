@@ -10,7 +10,7 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
-from hspace_exp.sweeps.ledger import DONE, FAILED, RUNNING, Note, Sweep, sweep_of
+from hspace_exp.sweeps.jobs import DONE, FAILED, RUNNING, Note, Sweep, sweep_of
 from hspace_exp.sweeps.summary import conclude
 
 

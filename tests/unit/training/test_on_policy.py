@@ -16,7 +16,7 @@ from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
-from hspace_exp.prompts.subjects import wordings
+from hspace_exp.prompts.wording import wordings
 from hspace_exp.training.dataset import trajectories
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
 from hspace_exp.training.trajectories import in_turn, sample_trajectories

@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 from torch import Tensor
 
-from hspace_exp.config.targets import check_targets
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 
 if TYPE_CHECKING:
