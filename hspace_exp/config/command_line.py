@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,7 +112,7 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
 
 
 def unknown_key(key: str, config_name: str = "config") -> str:
-    """The message for a dotted key that the default configuration does not have."""
+    """The message for a dotted key that the configuration does not have."""
     if key.lstrip("+") in GONE:
         return f"{key} is gone: {GONE[key.lstrip('+')]}"
     node: object = _defaults(config_name)
@@ -131,11 +131,15 @@ def stop_printing() -> None:
 
 
 def _defaults(config_name: str) -> DictConfig:
-    """The configuration without any override, whether or not Hydra is running."""
-    if GlobalHydra.instance().is_initialized():
-        return compose(config_name)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(config_name)
+    """The configuration with this command line's choices of groups alone, whether or not Hydra is running."""
+    pairs = [argument.split(",")[0].split("=") for argument in sys.argv[1:]]  # of several that are swept, the first
+    choices = ["=".join(pair) for pair in pairs if len(pair) == 2 and (CONF / pair[0].lstrip("+")).is_dir()]
+    running = GlobalHydra.instance().is_initialized()
+    with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            return compose(config_name, choices)
+        except HydraException:  # a choice of another command's
+            return compose(config_name)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,6 +1,7 @@
 """What a configuration may hold, so that a typo is an error that names the key and the choices.
 
 Nodes of plain data are dataclasses. Nodes with a ``_target_`` are checked against the signature of their target.
+What the keys of an attribute mean is told where they are read, in ``hspace_exp.prompts.attributes``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,7 @@ _LONGEST_NAME = 120
 
 @dataclass
 class ConceptPrompts:
-    """Prompts of one concept.
-
-    Attributes:
-        positive, neutral: with and without the attribute.
-        words: those of ``positive`` that carry the attribute.
-        adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
-    """
+    """Prompts of one concept."""
 
     positive: str = MISSING
     neutral: str = MISSING
@@ -44,15 +39,7 @@ class Explicit:
 
 @dataclass
 class Group:
-    """A group of concepts that exclude each other.
-
-    Attributes:
-        name: of the group.
-        part: mask of rendered images that shows it.
-        concepts: by name.
-        keep: other groups, by name, that a method may hold fast while it changes this one.
-        explicit: how a prompt names the attribute itself.
-    """
+    """A group of concepts that exclude each other."""
 
     name: str = MISSING
     part: str = MISSING
@@ -63,12 +50,7 @@ class Group:
 
 @dataclass
 class Attribute(Group):
-    """What is asked for: one group, or a composition of several.
-
-    Attributes:
-        groups: of a composition, which has no concepts of its own; an image is asked for one concept of each.
-        positive, neutral, words, concept: of a concept from words alone, see ``hspace_exp.prompts.attributes``.
-    """
+    """What is asked for: one group, a composition of several, or a concept from words alone."""
 
     groups: dict[str, Group] = field(default_factory=dict)
     positive: str = ""

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from hspace_exp.errors import UserError
 
 # Between the concepts of a composition, as in "female+dark".
@@ -40,7 +42,7 @@ class ConceptPrompts:
 
     @classmethod
     def of(cls, node: Mapping[str, str]) -> ConceptPrompts:
-        """The prompts of a configuration's node, or of a concept file's metadata."""
+        """The prompts in a concept file's metadata."""
         return cls(*(str(node.get(key) or "") for key in ("positive", "neutral", "words", "adjective")))
 
     def plain(self) -> dict[str, str]:
@@ -79,13 +81,6 @@ class Group:
     keep: Mapping[str, Concepts] = field(default_factory=dict)
     explicit: Explicit = field(default_factory=Explicit)
 
-    @classmethod
-    def of(cls, node: Mapping[str, Any]) -> Group:
-        """The group of a configuration's node."""
-        keep = {name: _concepts(some) for name, some in node["keep"].items()}
-        explicit = Explicit(**node.get("explicit") or {})
-        return cls(node["name"], node["part"], _concepts(node["concepts"]), keep, explicit)
-
 
 @dataclass(frozen=True)
 class Attribute:
@@ -111,7 +106,8 @@ class Attribute:
         composed = node.get("groups") or {}
         if composed and node["concepts"]:
             raise UserError("an attribute has either concepts or groups, not both: move its concepts into a group")
-        groups = tuple(Group.of(some) for some in (composed or {"": node}).values())
+        read = TypeAdapter(Group).validate_python
+        groups = tuple(read(some) for some in (composed or {"": node}).values())
         for group in groups:
             if not group.concepts:
                 raise UserError(f"concepts of the attribute {group.name} is empty: name at least one")
@@ -125,10 +121,6 @@ class Attribute:
     def parts(self) -> list[str]:
         """Names of the groups that are composed; none of a plain attribute."""
         return [group.name for group in self.groups] if self.is_composition else []
-
-
-def _concepts(node: Mapping[str, Mapping[str, str]]) -> dict[str, ConceptPrompts]:
-    return {name: ConceptPrompts.of(some) for name, some in node.items()}
 
 
 def parts_of(target: str) -> tuple[str, ...]:

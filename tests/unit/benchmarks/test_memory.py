@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.memory import OVERHEAD, _Live, estimate
-from hspace_exp.doctor.machine import GIB, memory
+from hspace_exp.doctor.__main__ import GIB, MEMORY_GIB
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.split import encode
 
@@ -60,11 +60,6 @@ def test_the_first_half_of_a_state_is_what_the_split_keeps(tiny_family: Callable
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_doctor_knows_the_estimates(name: str) -> None:
     plain, focused = estimate(LAYOUTS[name], runs=1), estimate(LAYOUTS[name], runs=2)
-    found = {
-        "weights": plain.weights,
-        "training": plain.training,
-        "training_focused": focused.training,
-        "generation": max(plain.generation, plain.decoding),
-        "generation_focused": max(focused.generation, focused.decoding),
-    }
-    assert memory(name) == {kind: round(value / GIB, 1) for kind, value in found.items()}
+    generation, with_focused = (max(found.generation, found.decoding) for found in (plain, focused))
+    peaks = (plain.training, focused.training, generation, with_focused)
+    assert MEMORY_GIB[name] == tuple(round(peak / GIB, 1) for peak in peaks)

@@ -15,7 +15,8 @@ from hydra.errors import MissingConfigException
 
 from avatars_world.evaluate.__main__ import main as evaluate
 from avatars_world.train.__main__ import main as train
-from hspace_exp.config.command_line import EXTRAS, command, importing, one_line
+from hspace_exp.config.command_line import EXTRAS, command, importing, one_line, unknown_key
+from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 
 
@@ -95,6 +96,23 @@ def test_a_missing_launcher_says_what_to_install() -> None:
         "Could not find 'hydra/launcher/rey'\n\nAvailable options in 'hydra/launcher':\n\tbasic\n"
     )
     assert one_line(unknown) == "unknown hydra/launcher 'rey'. Choices: basic"
+
+
+@pytest.mark.parametrize(
+    ("choice", "key", "message"),
+    [
+        ("evaluator=photos", "evaluator.wieghts", "unknown key of evaluator 'wieghts'. Did you mean 'weights'?"),
+        ("evaluator=photos,avatars", "evaluator.wieghts", "Did you mean 'weights'?"),
+        ("evaluator=none_such", "protocol.trainng_images", "Did you mean 'training_images'?"),
+        ("seed=0", "sead", "unknown key 'sead'. Did you mean 'seed'?"),
+    ],
+)
+def test_an_unknown_key_is_compared_with_those_of_the_choices(
+    monkeypatch: pytest.MonkeyPatch, choice: str, key: str, message: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hspace_exp", "+experiment=gender_fairness", choice])
+    register()
+    assert message in unknown_key(key)
 
 
 def test_the_extras_exist() -> None:

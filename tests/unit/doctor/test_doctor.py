@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from hspace_exp.doctor.__main__ import main, show
+from hspace_exp.doctor.__main__ import GIB, main
 
 
 @pytest.fixture(autouse=True)
@@ -16,22 +15,28 @@ def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["models"]["avatars"]["here"]
-    assert not found["models"]["sd14"]["here"]
-    assert found["models"]["sd14"]["memory_gib"]["training"] == 5.9
-    assert all(need["here"] for need in found["experiments"]["gender_fairness"])
-    assert not all(need["here"] for need in found["experiments"]["race_fairness"])
-    shown = show(found)
+def test_everything_is_named_with_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
     for word in ("sdxl", "avatars", "http://127.0.0.1:9 does not answer", "Segment Anything vit_b", "gender_fairness"):
         assert word in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["avatars", "yes", *["small"] * 4] in rows
+    assert ["sd14", "no", "5.9", "5.9", "4.6", "5.2"] in rows
+    assert ["gender_fairness", "yes"] in rows
+    assert any(row[:2] == ["race_fairness", "no"] for row in rows)
     assert "hf download stabilityai/stable-diffusion-xl-base-1.0 --revision 462165984030d82259a11f" in shown
     assert max(len(line) for line in shown.split("HOW TO GET")[0].splitlines()) < 125
     assert "*" not in shown
-    found["machine"]["gpus"] = [{"name": "GPU", "total_gib": 0.5, "free_gib": 0.5}]
-    assert "5.9*" in show(found)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (GIB // 4, GIB // 2))
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "GPUs: a GPU, 0.5 GiB, 0.2 free" in shown
+    assert "5.9*" in shown
 
 
 def test_one_experiment_is_ready_or_not(capsys: pytest.CaptureFixture[str]) -> None:
