@@ -19,6 +19,7 @@ from hspace_exp.errors import UserError, unknown
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60
+_REPLACED = {"evaluator.perceptual": "+metric@evaluator.metrics=background_lpips"}
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
 
 
@@ -104,6 +105,8 @@ def _check(node: Mapping[str, Any], where: str) -> None:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in node.items():
         if name not in named and name not in _HYDRA_KEYS and not open_ended:
+            if instead := _REPLACED.get(f"{where}.{name}"):
+                raise UserError(f"{where}.{name} is no more: ask for the metric by {instead}")
             raise unknown(f"key of {where}", str(name), named)
         if name in named and not _holds_target(value) and (value, named[name].default) != (None, None):
             _check_value(target, str(name), value, f"{where}.{name}")

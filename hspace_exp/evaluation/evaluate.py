@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
 from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, JudgedBatch, Observers
 from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, shown_counts, with_numbers
-from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
-from hspace_exp.evaluation.metrics.preservation import SCENE
+from hspace_exp.evaluation.judges import CompositionJudge, Judge
+from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, share_of
+from hspace_exp.evaluation.metrics.content import SCENE
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.images import as_float
 from hspace_exp.io.progress import track
 
 # profession → value → P(value | profession).
 Truth = Mapping[str, Mapping[str, float]]
+
+
+class Labelled(NamedTuple):
+    """Images of known truth, (N, H, W, 3) uint8, and the value of the attribute that each shows."""
+
+    images: Tensor
+    values: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,9 @@ def evaluate(
     Raises:
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
-    observers = observers.of_composition(attribute, parts)
+    if parts:
+        combined = tuple(CompositionJudge(judge, attribute, parts) for judge in observers.judges)
+        observers = replace(observers, judges=combined)
     judge = observers.judges[0]
     professions = _check(pairs, attribute, observers.judges)
     values = judge.attributes[attribute]
@@ -106,12 +116,43 @@ def evaluate(
     if "before" in known:
         details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
-        accuracy = judge_accuracy(judge, attribute, labelled, batch_size=batch_size, repeats=repeats, seed=seed)
-        found["classifier_accuracy"] = accuracy.metric
-        details["confusion"] = accuracy.to_json()
+        judged = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
+        names = [f"labelled {i}" for i in range(len(labelled.images))]
+        accuracy = accuracy_of(names, torch.cat(judged), labelled.values, judge.name, attribute, values, repeats, seed)
+        found["classifier_accuracy"], details["confusion"] = accuracy
     copies = {name: view.metric for name, view in views.items()}
     counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
     return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
+
+
+def accuracy_of(
+    names: Sequence[str],
+    judged: Tensor,
+    truth: Sequence[str],
+    judge: str,
+    attribute: str,
+    values: tuple[str, ...],
+    repeats: int,
+    seed: int,
+) -> tuple[MetricValue, dict[str, Any]]:
+    """How far a judge can be trusted, by its (N,) classes, negative where unclear, of images of known truth.
+
+    Returns:
+        the share of images whose value it names, unclear counting as wrong, and the confusion matrix as plain data.
+
+    Raises:
+        UserError: a true value is none that the judge knows.
+    """
+    for value in truth:
+        if value not in values:
+            raise unknown(attribute, value, values)
+    classes, size = torch.tensor([values.index(value) for value in truth], dtype=torch.int64), len(values)
+    metric = replace(share_of(names, judged == classes, repeats=repeats, seed=seed), heading="Judge accuracy", digits=3)
+    counts = multiclass_confusion_matrix(torch.where(judged < 0, size, judged), classes, size + 1)[:size]
+    return metric, {
+        **{"judge": judge, "attribute": attribute, "values": list(values)},
+        **{"rows": "true value", "columns": "judged value, then unclear", "counts": counts.tolist()},
+    }
 
 
 def _judged(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,14 +15,12 @@ from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
 from hspace_exp.avatars.world import SKEWED, judge_texts
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.accuracy import Labelled
-from hspace_exp.evaluation.evaluate import Evaluation, Truth, evaluate
-from hspace_exp.evaluation.feature_cache import CachedClip, weights_hash
+from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric
-from hspace_exp.evaluation.openclip import load_open_clip, load_published
+from hspace_exp.evaluation.openclip import CachedClip, load_open_clip, load_published, weights_hash
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
@@ -41,13 +39,6 @@ CACHED = 8
 
 # attribute → value → text, of attributes that a judge does not know by itself.
 Texts = Mapping[str, Mapping[str, str]]
-
-
-class Knowledge(TypedDict, total=False):
-    """What ``evaluate`` may be told of the world: probabilities in the data, and images of known truth."""
-
-    truth: Truth | None
-    labelled: Labelled | None
 
 
 class Evaluator:
@@ -75,8 +66,8 @@ class Evaluator:
         """Who judges attributes of these names; ``texts`` are of attributes that a judge does not know by itself."""
         return (self.judge.knowing(texts),)
 
-    def knowledge(self, names: Sequence[str]) -> Knowledge:
-        """What is known of the world of images about these attributes."""
+    def knowledge(self, names: Sequence[str]) -> dict[str, Any]:
+        """What is known of the world of images about these attributes: ``truth`` and ``labelled`` of ``evaluate``."""
         return {}
 
     def finish(self) -> None:
@@ -187,7 +178,7 @@ class AvatarEvaluator(Evaluator):
         judge = self.judge.knowing(texts)
         return (judge, self.probe) if is_labelled(names) else (judge,)
 
-    def knowledge(self, names: Sequence[str]) -> Knowledge:
+    def knowledge(self, names: Sequence[str]) -> dict[str, Any]:
         """The world's probabilities and labelled renders; of attributes of one's own there are none."""
         labelled = labelled_renders(names, self.labelled) if self.labelled and is_labelled(names) else None
         return {"truth": world_truth(*names) if set(names) <= set(SKEWED) else None, "labelled": labelled}

@@ -115,11 +115,11 @@ class InceptionFeatures:
             )
         except (URLError, OSError) as error:
             raise UserError(
-                f"Inception weights cannot be had ({_short(error)}): pass a local file or use OpenCLIP features"
+                f"Inception weights cannot be had ({short(error)}): pass a local file or use OpenCLIP features"
             ) from error
         except (ImportError, ModuleNotFoundError, RuntimeError) as error:
             raise UserError(
-                f"Inception features need the package torch-fidelity and whole weights ({_short(error)}): "
+                f"Inception features need the package torch-fidelity and whole weights ({short(error)}): "
                 "install it or use OpenCLIP features"
             ) from error
         self.network = network.to(device).eval()
@@ -137,9 +137,10 @@ def _check_plain(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"{path} is no whole checkpoint of Inception ({_short(error)}): download it again, or use OpenCLIP features"
+            f"{path} is no whole checkpoint of Inception ({short(error)}): download it again, or use OpenCLIP features"
         ) from error
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """The beginning of an error's text in one line."""
     return " ".join(str(error).split())[:160]

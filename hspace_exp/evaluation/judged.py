@@ -13,7 +13,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, SharedClip
 from hspace_exp.evaluation.functional.background import background_mask
 from hspace_exp.evaluation.functional.fairness import part_of
-from hspace_exp.evaluation.judges import CompositionJudge, Judge
+from hspace_exp.evaluation.judges import Judge
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import seed_of
@@ -131,12 +131,6 @@ class Observers:
     features: ImageFeatures
     person_masks: PersonMasks | None = None
     device: str | torch.device = "cpu"
-
-    def of_composition(self, attribute: str, parts: Sequence[str]) -> Observers:
-        """The same with judges that also know the combinations of the parts' values, if there are parts."""
-        if not parts:
-            return self
-        return replace(self, judges=tuple(CompositionJudge(judge, attribute, parts) for judge in self.judges))
 
 
 class BatchJudge:

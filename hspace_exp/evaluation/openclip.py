@@ -1,7 +1,8 @@
-"""OpenCLIP models, local or published, as one small object: encode images, encode texts."""
+"""OpenCLIP models, local or published, as one small object, and their image features on disk."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.features import ImageTextModel, short
+from hspace_exp.io.atomic import save_safetensors
+
+SUFFIX = ".safetensors"
+IMAGES_A_FILE = 4096
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class OpenClip:
     """A frozen OpenCLIP model with its tokenizer and pixel statistics."""
 
     model: torch.nn.Module
-    tokenize: Callable[[list[str]], torch.Tensor]
+    tokenize: Callable[[list[str]], Tensor]
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -30,7 +38,7 @@ class OpenClip:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+    def encode_images(self, images: Tensor) -> Tensor:
         """Embed (B, 3, H, W) float images in [0, 1]; returns unit vectors (B, D), float32.
 
         Images of another size are resized with bicubic interpolation and antialiasing.
@@ -44,7 +52,7 @@ class OpenClip:
         with torch.no_grad():
             return F.normalize(self.model.encode_image((images - mean) / std).float(), dim=-1)  # type: ignore[operator]
 
-    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts; returns unit vectors (len(texts), D), float32."""
         with torch.no_grad():
             features = self.model.encode_text(self.tokenize(list(texts)).to(self.device))  # type: ignore[operator]
@@ -83,7 +91,7 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
     length = config["model_cfg"]["text_cfg"]["context_length"]
 
-    def tokenize(texts: list[str]) -> torch.Tensor:
+    def tokenize(texts: list[str]) -> Tensor:
         """Pad and cut to the context length; (len(texts), context_length) int64."""
         return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
 
@@ -113,12 +121,10 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
     try:
         network = open_clip.create_model(model, pretrained=weights, device=device)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"cannot get OpenCLIP {model} with {weights!r} ({reason}): set evaluator.weights to a local file"
+            f"cannot get OpenCLIP {model} with {weights!r} ({short(error)}): set evaluator.weights to a local file"
         ) from error
-    visual = network.visual
-    size = visual.image_size
+    visual, size = network.visual, network.visual.image_size
     return OpenClip(
         model=network.eval().requires_grad_(False),
         tokenize=open_clip.get_tokenizer(model),
@@ -126,3 +132,72 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
         mean=tuple(visual.image_mean),
         std=tuple(visual.image_std),
     )
+
+
+def image_hash(image: Tensor) -> str:
+    """First 32 hex digits of SHA-256 over the size and the 8-bit pixels of a (3, H, W) image in [0, 1]."""
+    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().contiguous()
+    return hashlib.sha256(repr(tuple(pixels.shape)).encode() + pixels.numpy().tobytes()).hexdigest()[:32]
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """First 16 hex digits of SHA-256 over the name, shape and outermost 64 values of each of a network's tensors."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        ends = torch.cat([flat[:64], flat[-64:]]).float().cpu()
+        found.update(f"{name} {tuple(tensor.shape)}".encode() + ends.numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+class CachedClip:
+    """An image-text model that looks image features up in a folder before it computes them.
+
+    Files hold many images each, by hash; a file that is damaged counts as absent. Features are kept as they were first
+    computed, so that evaluating again changes no digit.
+    """
+
+    def __init__(self, model: ImageTextModel, folder: str | Path) -> None:
+        """Wrap ``model``.
+
+        Args:
+            model: computes what is not there yet.
+            folder: of this very model (see `weights_hash`); read at first use, made when written.
+        """
+        self.model, self.folder = model, Path(folder)
+        self._known: dict[str, Tensor] | None = None
+        self._new: dict[str, Tensor] = {}
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embed (B, 3, H, W) images in [0, 1]; (B, D) unit vectors on the CPU."""
+        known = self._load()
+        names = [image_hash(image) for image in images]
+        absent = list({name: i for i, name in enumerate(names) if name not in known}.values())
+        if absent:
+            found = self.model.encode_images(images[absent]).cpu()
+            self._new |= {names[i]: row.clone() for i, row in zip(absent, found, strict=True)}
+            known |= self._new
+            if len(self._new) >= IMAGES_A_FILE:
+                self.save()
+        return torch.stack([known[name] for name in names])
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts; (len(texts), D) unit vectors on the CPU."""
+        return self.model.encode_texts(texts).cpu()
+
+    def save(self) -> None:
+        """Write what is new as one file, named by what it holds."""
+        if self._new:
+            name = hashlib.sha256("".join(sorted(self._new)).encode()).hexdigest()[:16]
+            save_safetensors(self.folder / f"{name}{SUFFIX}", self._new)
+            self._new = {}
+
+    def _load(self) -> dict[str, Tensor]:
+        if self._known is None:
+            self._known = {}
+            for file in sorted(self.folder.glob(f"*{SUFFIX}")):
+                try:
+                    self._known |= load_file(file)
+                except (SafetensorError, OSError):
+                    file.unlink(missing_ok=True)  # cut short: it is computed again
+        return self._known

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.models import get_model, get_model_weights
 
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.evaluation.features import short
 
 NETWORKS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
 CLASSES = 21  # Pascal VOC's
@@ -57,9 +58,8 @@ class PersonSegmenter:
                 state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
             model.load_state_dict(state)
         except (URLError, OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"weights of {network} cannot be had ({reason}): name torchvision's file "
+                f"weights of {network} cannot be had ({short(error)}): name torchvision's file "
                 "(evaluator.person_masks.weights), or leave backgrounds out (evaluator=photos)"
             ) from error
         self.model, self.size, self.device = model.to(device).eval().requires_grad_(False), size, device

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from hspace_exp.evaluation.accuracy import Accuracy, accuracy_of
-from hspace_exp.evaluation.evaluate import Evaluation
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation, accuracy_of
 from hspace_exp.evaluation.evaluators import Evaluator
-from hspace_exp.evaluation.judged_csv import IDENTITY, Row
-from hspace_exp.evaluation.sets import features_of, set_distances
+from hspace_exp.evaluation.features import ImageFeatures
+from hspace_exp.evaluation.functional.bootstrap import interval
+from hspace_exp.evaluation.functional.distribution import frechet_distance, kernel_distance
+from hspace_exp.evaluation.judged_csv import IDENTITY
+from hspace_exp.evaluation.metrics.base import DECIMALS
+from hspace_exp.evaluation.metrics.distribution import FrechetDistance, KernelDistance
 from hspace_exp.evaluation.sources import Source
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.io.images import as_float, load_images
+from hspace_exp.io.seeding import generator
 from hspace_exp.prompts.attributes import JOIN, parts_of
+
+# Halves of sets that are drawn for an interval, and images that a set needs.
+REPEATS = 20
+FEWEST = 6
+DISTANCES = {"fid": (FrechetDistance, frechet_distance), "kid": (KernelDistance, kernel_distance)}
 
 
 def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0, repeats: int = 1000) -> Evaluation:
@@ -30,35 +45,63 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
     absent = ["before", "background"] * (not source.paired) + ["texts"] * (not source.prompted)
     found = evaluator(source.pairs, attribute=attribute, seed=seed, parts=parts, unknown_fields=absent)
     metrics = {name: metric for name, metric in found.metrics.items() if metric.n}
-    details = dict(found.details)
+    details: dict[str, Any] = dict(found.details)
     if source.reference:
         features = evaluator.distribution_features
-        own = features_of([pair.edited for pair in source.pairs], features)
-        metrics |= set_distances(
-            own, features_of(source.reference, features), features.name, repeats=repeats, seed=seed
-        )
+        own, others = (_features(f, features) for f in ([pair.edited for pair in source.pairs], source.reference))
+        metrics |= set_distances(own, others, features.name, repeats=repeats, seed=seed)
     if source.truth:
         values = tuple(found.per_profession[0]["counts"])
-        accuracy = _accuracy(found.rows, source.truth, attribute, values, repeats, seed)
-        metrics["classifier_accuracy"] = replace(accuracy.metric, note="on these images, by the truth given for them")
-        details["confusion"] = accuracy.to_json()
+        # The first judge's columns come first.
+        column = next(name for name in found.rows[0] if name.endswith(f".{attribute}.after"))
+        shown = {"\x1f".join(str(row[c]) for c in IDENTITY): row[column] for row in found.rows}
+        names = [name for name in shown if name in source.truth]
+        judged = torch.tensor([values.index(shown[name]) if shown[name] in values else -1 for name in names])
+        truth, judge = [source.truth[name] for name in names], column.split(".")[0]
+        accuracy, details["confusion"] = accuracy_of(names, judged, truth, judge, attribute, values, repeats, seed)
+        metrics["classifier_accuracy"] = replace(accuracy, note="on these images, by the truth given for them")
     kept = {"profession", "n", "counts", "truth", *metrics}
     rows = [{name: value for name, value in row.items() if name in kept} for row in found.per_profession]
     return Evaluation(metrics, rows, details, found.rows)
 
 
-def _accuracy(
-    rows: Sequence[Row],
-    truth: Mapping[str, str],
-    attribute: str,
-    values: tuple[str, ...],
-    repeats: int,
-    seed: int,
-) -> Accuracy:
-    """Of the first judge, whose columns come first."""
-    column = next(name for name in rows[0] if name.endswith(f".{attribute}.after"))
-    shown = {"\x1f".join(str(row[c]) for c in IDENTITY): row[column] for row in rows}
-    names = [name for name in shown if name in truth]
-    judged = torch.tensor([values.index(shown[name]) if shown[name] in values else -1 for name in names])
-    true, judge = [truth[name] for name in names], column.split(".")[0]
-    return accuracy_of(names, judged, true, judge, attribute, values, repeats=repeats, seed=seed)
+def _features(files: Sequence[Path], features: ImageFeatures, batch_size: int = 32) -> Tensor:
+    batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    return torch.cat([features(as_float(load_images(batch))).cpu() for batch in batches])
+
+
+def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, seed: int = 0) -> dict[str, MetricValue]:
+    """Every distance of a set of images from a reference set whose images are no pairs of them.
+
+    Intervals are normal ones from halves: each replicate takes a random half of either set without replacement, which,
+    unlike drawing with replacement, makes no image its own neighbour; the spread of a half is √2 of the whole's when
+    drawn anew, and equal to the whole's when drawn from it (Politis, Romano & Wolf, "Subsampling", 1999).
+
+    Args:
+        x: (N, D) features of the images.
+        y: (M, D) features of the reference.
+        name: of the features.
+        repeats: halves drawn; 0 leaves intervals out.
+        seed: varies them.
+
+    Raises:
+        UserError: fewer than six images in a set.
+    """
+    if min(len(x), len(y)) < FEWEST:
+        raise UserError(f"sets of images need at least {FEWEST} each, got {len(x)} and a reference of {len(y)}")
+    random, found = generator("sets", seed, len(x), len(y)), {}
+
+    def half(rows: Tensor) -> Tensor:
+        return rows[torch.randperm(len(rows), generator=random)[: len(rows) // 2]]
+
+    halves = [(half(x), half(y)) for _ in range(min(repeats, REPEATS))]
+    enough = min(len(x), len(y)) >= 2 * FEWEST and len(halves) > 1
+    for distance, (metric, statistic) in DISTANCES.items():
+        value, low, high = float(statistic(x, y)), None, None
+        if enough:
+            spread = torch.stack([statistic(a, b) for a, b in halves])
+            low, high = (round(bound, DECIMALS) for bound in interval(value, spread))
+        note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
+        plain = MetricValue(round(value, DECIMALS), low, high, len(x), metric.higher_is_better, note)
+        found[distance] = replace(plain, heading=metric.heading, digits=metric.digits)
+    return found

@@ -14,7 +14,7 @@ from torch import Tensor
 from hspace_exp.avatars.labelled import load_labelled
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SKEWED, load_truth
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.accuracy import Labelled
+from hspace_exp.evaluation.evaluate import Labelled
 from hspace_exp.evaluation.metrics.base import share_of
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import to_uint8

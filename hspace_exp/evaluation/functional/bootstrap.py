@@ -15,28 +15,13 @@ FEW = 100
 BLOCK = 2**22
 
 
-def resamples(strata: Tensor, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Draw images with replacement, as many from each stratum as it has.
-
-    Args:
-        strata: (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything.
-        repeats: number of resamples.
-        generator: CPU generator.
-
-    Yields:
-        (N,) int64 indices.
-    """
-    for block in resample_blocks(strata, repeats, generator, 1):
-        yield block[0]
-
-
 def resample_blocks(
     strata: Tensor, repeats: int, generator: torch.Generator, at_once: int | None = None
 ) -> Iterator[Tensor]:
-    """The very draws of `resamples`, many at once.
+    """Draw images with replacement, as many from each stratum as it has. Blocks of any size hold the same draws.
 
     Args:
-        strata: as for `resamples`.
+        strata: (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything.
         repeats: number of resamples.
         generator: CPU generator.
         at_once: resamples in a block; None for as many as one gathers with ease.
@@ -89,8 +74,8 @@ def interval(value: float, replicates: Tensor) -> tuple[float, float]:
 def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: torch.Generator) -> Tensor:
     """Replicates of a weighted mean over groups when whole groups are drawn with replacement.
 
-    It answers how a number would move with other professions, where ``resamples`` answer for other images of the same
-    ones. Images within a group stay as they are: they vary less than groups do.
+    It answers how a number would move with other professions, where `resample_blocks` answers for other images
+    of the same ones. Images within a group stay as they are: they vary less than groups do.
 
     Args:
         values: (G,) statistic of each group.

@@ -28,8 +28,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     _check(x, y)
     x, y = x.double(), y.double()
     mean_x, mean_y = x.mean(0), y.mean(0)
-    root_x = _r_factor((x - mean_x) / (len(x) - 1) ** 0.5)
-    root_y = _r_factor((y - mean_y) / (len(y) - 1) ** 0.5)
+    root_x = torch.linalg.qr((x - mean_x) / (len(x) - 1) ** 0.5, mode="r").R
+    root_y = torch.linalg.qr((y - mean_y) / (len(y) - 1) ** 0.5, mode="r").R
     cross = torch.linalg.svdvals(root_x @ root_y.T).sum()
     distance = (mean_x - mean_y).square().sum() + root_x.square().sum() + root_y.square().sum() - 2 * cross
     return distance.clamp(min=0)
@@ -40,37 +40,25 @@ def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
 
 
-def kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor, weight_x: Tensor, weight_y: Tensor) -> Tensor:
-    """Unbiased squared maximum mean discrepancy of weighted sets (KID with Inception features).
+def kernel_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased squared maximum mean discrepancy of (N, D) and (M, D) features (KID with Inception features).
 
-    With unit weights, the unbiased estimator of Bińkowski et al., "Demystifying MMD GANs" (ICLR 2018). Weights are how
-    often a bootstrap resample holds an image; pairs of an image with itself never count, so resampling adds no bias.
-
-    Args:
-        xx: (N, N) kernel within the first set.
-        yy: (M, M) kernel within the second set.
-        xy: (N, M) kernel between them.
-        weight_x: (N,) weights, at least two of them positive.
-        weight_y: (M,) weights, at least two of them positive.
-
-    Returns:
-        scalar float64; may be slightly negative.
+    The estimator of Bińkowski et al., "Demystifying MMD GANs" (ICLR 2018): an image and itself are no pair. Scalar
+    float64, which may be slightly negative.
     """
-    a, b = weight_x.double(), weight_y.double()
-    within_x = (a @ xx @ a - (a * a * xx.diagonal()).sum()) / (a.sum() ** 2 - (a * a).sum())
-    within_y = (b @ yy @ b - (b * b * yy.diagonal()).sum()) / (b.sum() ** 2 - (b * b).sum())
-    return within_x + within_y - 2 * (a @ xy @ b) / (a.sum() * b.sum())
-
-
-def kernel_distance_of(x: Tensor, y: Tensor) -> Tensor:
-    """``kernel_distance`` of (N, D) and (M, D) features with unit weights; scalar float64."""
     _check(x, y)
-    kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
-    return kernel_distance(*kernels, x.new_ones(len(x)), y.new_ones(len(y)))
+
+    def within(z: Tensor) -> Tensor:
+        kernel = polynomial_kernel(z, z)
+        return (kernel.sum() - kernel.trace()) / (len(z) * (len(z) - 1))
+
+    return within(x) + within(y) - 2 * polynomial_kernel(x, y).mean()
 
 
 def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tensor], Tensor]:
     """``kernel_distance`` of pairs (x_i, y_i) that are resampled as pairs, for many resamples at once.
+
+    Weights are how often a resample holds an image. An image and its copies are no pair, so resampling adds no bias.
 
     Args:
         xx: (N, N) kernel within the first set.
@@ -83,20 +71,14 @@ def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tens
     within = xx + yy
     within.fill_diagonal_(0)
 
+    def products(weights: Tensor, kernel: Tensor) -> Tensor:
+        return (weights @ kernel * weights).sum(-1)
+
     def distance(weights: Tensor) -> Tensor:
         total, squares = weights.sum(-1) ** 2, weights.square().sum(-1)
-        return _quadratic(weights, within) / (total - squares) - 2 * _quadratic(weights, xy) / total
+        return products(weights, within) / (total - squares) - 2 * products(weights, xy) / total
 
     return distance
-
-
-def _quadratic(weights: Tensor, kernel: Tensor) -> Tensor:
-    """(R,) w K w of each row w of (R, N) weights: one matrix product."""
-    return (weights @ kernel * weights).sum(-1)
-
-
-def _r_factor(rows: Tensor) -> Tensor:
-    return torch.linalg.qr(rows, mode="r").R
 
 
 def _check(x: Tensor, y: Tensor) -> None:

@@ -14,23 +14,6 @@ from hspace_exp.errors import UserError
 TAIL = 1e-12
 
 
-def class_counts(classes: Tensor, groups: Tensor, num_groups: int, num_classes: int) -> Tensor:
-    """How many images of each group show each class.
-
-    Args:
-        classes: (N,) class of each image, 0 … num_classes - 1.
-        groups: (N,) group (profession) of each image, 0 … num_groups - 1.
-        num_groups: G.
-        num_classes: C.
-
-    Returns:
-        (G, C) int64.
-    """
-    return torch.bincount(groups * num_classes + classes, minlength=num_groups * num_classes).view(
-        num_groups, num_classes
-    )
-
-
 def deviation_ratio(counts: Tensor) -> Tensor:
     """Deviation from an even distribution: DR = max_c |N_c / N - 1/C| / (1 - 1/C).
 
@@ -116,24 +99,6 @@ def part_of(joint: Tensor, part: int, sizes: tuple[int, ...]) -> Tensor:
     """
     later = math.prod(sizes[part + 1 :])
     return torch.where(joint < 0, joint, joint.div(later, rounding_mode="floor") % sizes[part])
-
-
-def confusion_matrix(truth: Tensor, judged: Tensor, num_classes: int) -> Tensor:
-    """How often each true class was judged as which.
-
-    Args:
-        truth: (N,) true class, 0 … C - 1.
-        judged: (N,) judged class, 0 … C - 1, or -1 for unclear.
-        num_classes: C.
-
-    Returns:
-        (C, C + 1) int64: rows are true classes, columns judged ones, the last column holds the unclear.
-    """
-    if truth.shape != judged.shape:
-        raise UserError(f"expected one judgement a label, got {tuple(judged.shape)} and {tuple(truth.shape)}")
-    columns = torch.where(judged < 0, num_classes, judged)
-    flat = torch.bincount(truth * (num_classes + 1) + columns, minlength=num_classes * (num_classes + 1))
-    return flat.view(num_classes, num_classes + 1)
 
 
 @lru_cache(maxsize=4096)

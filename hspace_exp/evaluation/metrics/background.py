@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.features import short
 from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import DECIMALS, ImageMetric, RowMean
@@ -97,10 +98,9 @@ class BackgroundLpips(RowMean):
 
             network: Any = LearnedPerceptualImagePatchSimilarity(backbone, reduction="none", normalize=True)
         except (URLError, OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"LPIPS' {backbone} weights cannot be had ({reason}): put torchvision's file into torch's hub folder "
-                "or leave the metric background_lpips out"
+                f"LPIPS' {backbone} weights cannot be had ({short(error)}): put torchvision's file into torch's hub "
+                "folder or leave the metric background_lpips out"
             ) from error
         self.network, self.place = network.net.to(device).eval(), device
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.bootstrap import resample_blocks, resample_counts, resamples
+from hspace_exp.evaluation.functional.bootstrap import resample_blocks, resample_counts
 from hspace_exp.evaluation.functional.distribution import (
     frechet_distance,
     paired_kernel_distance,
@@ -60,7 +60,7 @@ class FrechetDistance(FeatureDistance):
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """Fewer than of other metrics."""
         repeats = min(self.setting.repeats, 200 if rows.shape[1] <= 2 * WIDE else 20)
-        return torch.stack([self.statistic(rows[i], groups[i]) for i in resamples(strata, repeats, random)])
+        return torch.cat([self.statistics(rows, groups, some) for some in resample_blocks(strata, repeats, random)])
 
     def caution(self, count: int) -> str:
         """Few images bias it."""

@@ -5,13 +5,14 @@ A judge's class is negative where it is unclear: such an image meets no request 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
-    class_counts,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
@@ -35,33 +36,31 @@ class ClassBalance(ImageMetric):
         """(..., G, C) counts of the images of (G,) groups to (..., G) numbers."""
         raise NotImplementedError
 
-    def counts(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """(G', C) images of each group that occurs and each class."""
-        present, member = groups.unique(return_inverse=True)
-        return class_counts(rows[:, 0].long(), member, len(present), len(self.setting.values))
+    def counts(self, rows: Tensor, groups: Tensor, indices: Tensor | None = None) -> Tensor:
+        """(R, G', C) images of each group that occurs and each class, for each row of (R, N) indices.
 
-    def resampled_counts(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """(R, G', C) ``counts`` of each row of (R, N) indices; resamples keep the groups' sizes."""
+        Resamples keep the groups' sizes. Without indices all images count once; R is 1.
+        """
         present, member = groups.unique(return_inverse=True)
-        size = len(present) * len(self.setting.values)
-        cells = member * len(self.setting.values) + rows[:, 0].long()[indices]
-        cells += size * torch.arange(len(indices), device=cells.device)[:, None]
-        found = torch.bincount(cells.flatten(), minlength=size * len(indices))
-        return found.view(len(indices), len(present), len(self.setting.values))
+        indices = torch.arange(len(rows), device=rows.device)[None] if indices is None else indices
+        shape = len(indices), len(present), len(self.setting.values)
+        cells = member * shape[2] + rows[:, 0].long()[indices]
+        cells += shape[1] * shape[2] * torch.arange(shape[0], device=cells.device)[:, None]
+        return torch.bincount(cells.flatten(), minlength=math.prod(shape)).view(shape)
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """Mean over groups."""
-        return self.formula(self.counts(rows, groups), groups.unique()).mean()
+        return self.formula(self.counts(rows, groups)[0], groups.unique()).mean()
 
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
         """All at once."""
-        return self.formula(self.resampled_counts(rows, groups, indices), groups.unique()).mean(-1)
+        return self.formula(self.counts(rows, groups, indices), groups.unique()).mean(-1)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own number; all weigh the same."""
         present, names = groups.unique(), smallest_keys(groups, keys)
         order = torch.stack([names[groups == group][0] for group in present]).argsort()
-        values = self.formula(self.counts(rows, groups), present)[order]
+        values = self.formula(self.counts(rows, groups)[0], present)[order]
         return values, torch.ones_like(values)
 
 
@@ -79,12 +78,9 @@ class DeviationRatio(ClassBalance):
 
     def note(self, rows: Tensor, groups: Tensor) -> str:
         """What evenly drawn classes would score with as many images."""
-        return f"classes drawn evenly at random would give {self.floor(rows, groups):.3f}"
-
-    def floor(self, rows: Tensor, groups: Tensor) -> float:
-        """Expected value if every image drew its class evenly."""
-        sizes = self.counts(rows, groups).sum(1).tolist()
-        return sum(deviation_ratio_floor(size, len(self.setting.values)) for size in sizes) / len(sizes)
+        sizes = groups.unique(return_counts=True)[1].tolist()
+        floor = sum(deviation_ratio_floor(size, len(self.setting.values)) for size in sizes) / len(sizes)
+        return f"classes drawn evenly at random would give {floor:.3f}"
 
 
 class BiasAmplification(ClassBalance):

@@ -94,3 +94,9 @@ def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> Non
 def test_typed_parameters_of_functions_that_take_anything_are_checked() -> None:
     with pytest.raises(UserError, match=r"x\.count=two: expected a valid integer"):
         check_targets({"x": {"_target_": OPEN, "count": "two"}})
+
+
+def test_a_replaced_key_names_what_stands_for_it() -> None:
+    node = {"evaluator": {"_target_": THING, "perceptual": {}}}
+    with pytest.raises(UserError, match=r"evaluator\.perceptual is no more: ask for the metric by .*=background_lpips"):
+        check_targets(node)

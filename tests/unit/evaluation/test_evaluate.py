@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.accuracy import Labelled, judge_accuracy
-from hspace_exp.evaluation.evaluate import Evaluation, evaluate
+from hspace_exp.evaluation.evaluate import Evaluation, Labelled, accuracy_of, evaluate
 from hspace_exp.evaluation.features import OpenClipFeatures
 from hspace_exp.evaluation.judged import JudgedBatch, Observers, subject_prompt
 from hspace_exp.evaluation.metrics.base import ImageMetric, Share
@@ -288,13 +287,14 @@ def test_every_image_has_its_row(make_pairs: Maker, run: Run) -> None:
     json.dumps(found.details, allow_nan=False)
 
 
-def test_judge_accuracy_counts_errors() -> None:
-    labelled = Labelled(torch.from_numpy(np.stack([picture("male", "beach", i) for i in range(4)])), ["male"] * 4)
-    found = judge_accuracy(PixelJudge(wrong=1), "gender", labelled, repeats=20)
-    assert (found.metric.value, found.metric.n) == (0.75, 4)
-    assert found.confusion.tolist() == [[0, 0, 0], [1, 3, 0]]
+def test_judge_accuracy_counts_errors_and_the_unclear() -> None:
+    judged, names = torch.tensor([0, 1, -1, 1, 1]), [str(i) for i in range(5)]
+    truth, rest = ["female"] * 3 + ["male"] * 2, ("clip", "gender", ("female", "male"), 20, 0)
+    metric, confusion = accuracy_of(names, judged, truth, *rest)
+    assert (metric.value, metric.n) == (0.6, 5)
+    assert confusion["counts"] == [[1, 1, 1], [0, 2, 0]]
     with pytest.raises(UserError, match=r"unknown gender 'mal'\. Did you mean 'male'"):
-        judge_accuracy(PixelJudge(), "gender", dataclasses.replace(labelled, values=["mal"] * 4))
+        accuracy_of(names, judged, ["mal"] * 5, *rest)
 
 
 def test_bad_input_is_one_clear_line(make_pairs: Maker, run: Run) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.distribution import frechet_distance, kernel_distance_of
-from hspace_exp.evaluation.sets import set_distances
+from hspace_exp.evaluation.functional.distribution import frechet_distance, kernel_distance
+from hspace_exp.evaluation.score import set_distances
 
 RNG = np.random.default_rng(0)
 X, Y = torch.from_numpy(RNG.normal(size=(40, 4))), torch.from_numpy(RNG.normal(0.5, 1, size=(60, 4)))
@@ -17,7 +17,7 @@ X, Y = torch.from_numpy(RNG.normal(size=(40, 4))), torch.from_numpy(RNG.normal(0
 def test_values_are_those_of_the_formulas_and_lie_in_their_intervals() -> None:
     found = set_distances(X, Y, "openclip")
     assert found["fid"].value == pytest.approx(frechet_distance(X, Y).item(), abs=1e-6)
-    assert found["kid"].value == pytest.approx(kernel_distance_of(X, Y).item(), abs=1e-6)
+    assert found["kid"].value == pytest.approx(kernel_distance(X, Y).item(), abs=1e-6)
     for metric in found.values():
         assert metric.value is not None
         assert metric.ci_low is not None

@@ -11,7 +11,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.distribution import (
     frechet_distance,
     kernel_distance,
-    kernel_distance_of,
+    paired_kernel_distance,
     polynomial_kernel,
 )
 
@@ -47,7 +47,7 @@ def test_frechet_and_kernel_distance_agree_with_torch_fidelity() -> None:
     # One subset that is the whole set; torch-fidelity wants both of one size.
     options = {"kid_subsets": 1, "kid_subset_size": 280, "verbose": False, "rng_seed": 0, "cuda": False}
     expected = kid.kid_features_to_metric(x[:280].float(), y.float(), **options)["kernel_inception_distance_mean"]
-    assert kernel_distance_of(x[:280], y).item() == pytest.approx(expected, rel=1e-4)
+    assert kernel_distance(x[:280], y).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_frechet_with_fewer_images_than_dimensions() -> None:
@@ -69,37 +69,40 @@ def test_kernel_distance_matches_torchmetrics() -> None:
     from torchmetrics.image.kid import poly_mmd
 
     x, y = features(0), features(1)
-    assert kernel_distance_of(x, y).item() == pytest.approx(poly_mmd(x, y).item(), rel=1e-9)
+    assert kernel_distance(x, y).item() == pytest.approx(poly_mmd(x, y).item(), rel=1e-9)
 
 
 def test_kernel_distance_weights_are_repeats_without_self_pairs() -> None:
-    x, y = features(0, n=4), features(1, n=5)
-    w, v = torch.tensor([2, 0, 1, 1]), torch.tensor([1, 1, 0, 0, 3])
+    x, y = features(0, n=4), features(1, n=4)
+    w = torch.tensor([2, 0, 1, 1])
 
-    def within(z: torch.Tensor, weights: torch.Tensor) -> float:
+    def within(z: torch.Tensor) -> float:
         pairs = [
-            (weights[i] * weights[j], polynomial_kernel(z[i : i + 1], z[j : j + 1]))
+            (w[i] * w[j], polynomial_kernel(z[i : i + 1], z[j : j + 1]))
             for i in range(len(z))
             for j in range(len(z))
             if i != j
         ]
         return float(sum(a * k for a, k in pairs) / sum(a for a, _ in pairs))
 
-    between = [(w[i] * v[j] * polynomial_kernel(x[i : i + 1], y[j : j + 1])).item() for i in range(4) for j in range(5)]
-    expected = within(x, w) + within(y, v) - 2 * sum(between) / (4 * 5)
+    between = [(w[i] * w[j] * polynomial_kernel(x[i : i + 1], y[j : j + 1])).item() for i in range(4) for j in range(4)]
+    expected = within(x) + within(y) - 2 * sum(between) / (4 * 4)
     kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
-    assert kernel_distance(*kernels, w, v).item() == pytest.approx(expected)
+    assert paired_kernel_distance(*kernels)(w[None].double()).item() == pytest.approx(expected)
+    assert paired_kernel_distance(*kernels)(torch.ones(1, 4).double()).item() == pytest.approx(
+        kernel_distance(x, y).item()
+    )
 
 
-def test_unbiased_kernel_distance_of_one_distribution_is_about_zero() -> None:
+def test_unbiased_kernel_distance_one_distribution_is_about_zero() -> None:
     rng = np.random.default_rng(0)
     x, y = (torch.from_numpy(rng.normal(size=(300, 4))) for _ in range(2))
     far = torch.from_numpy(rng.normal(size=(300, 4)) + 1)
-    assert abs(kernel_distance_of(x, y).item()) < 0.05
-    assert kernel_distance_of(x, far).item() > 1
+    assert abs(kernel_distance(x, y).item()) < 0.05
+    assert kernel_distance(x, far).item() > 1
 
 
-@pytest.mark.parametrize("function", [frechet_distance, kernel_distance_of])
+@pytest.mark.parametrize("function", [frechet_distance, kernel_distance])
 @pytest.mark.parametrize(("x", "y"), [((1, 3), (5, 3)), ((5, 3), (5, 4)), ((5,), (5,))])
 def test_bad_shapes_are_refused(function: object, x: tuple[int, ...], y: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="at least 2 features"):

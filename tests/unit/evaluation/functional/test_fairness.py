@@ -14,8 +14,6 @@ from scipy.stats import binom
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
-    class_counts,
-    confusion_matrix,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
@@ -24,14 +22,6 @@ from hspace_exp.evaluation.functional.fairness import (
 )
 
 COUNTS = st.integers(2, 5).flatmap(lambda c: st.lists(st.integers(0, 50), min_size=c, max_size=c)).filter(any)
-
-
-def test_counts_match_a_plain_loop() -> None:
-    classes, groups = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([1, 1, 0, 1, 1])
-    expected = torch.zeros(3, 3, dtype=torch.int64)
-    for c, g in zip(classes.tolist(), groups.tolist(), strict=True):
-        expected[g, c] += 1
-    assert torch.equal(class_counts(classes, groups, 3, 3), expected)
 
 
 def test_even_is_zero_and_one_sided_is_one() -> None:
@@ -100,13 +90,6 @@ def test_truth_is_checked() -> None:
         bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.6]]))
     with pytest.raises(UserError, match="shape"):
         bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.25, 0.25]]))
-
-
-def test_confusion_counts_the_unclear_apart() -> None:
-    truth, judged = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, -1, 1, 1])
-    assert confusion_matrix(truth, judged, 2).tolist() == [[1, 1, 1], [0, 2, 0]]
-    with pytest.raises(UserError, match="one judgement a label"):
-        confusion_matrix(truth, judged[:2], 2)
 
 
 def test_intersection_numbers_combinations_and_keeps_the_unclear_apart() -> None:

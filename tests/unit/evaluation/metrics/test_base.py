@@ -13,9 +13,9 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.bootstrap import resample_blocks
 from hspace_exp.evaluation.judged import JudgedBatch, item_keys
-from hspace_exp.evaluation.metrics.alignment import ClipAlignment
 from hspace_exp.evaluation.metrics.background import BackgroundPsnr, BackgroundSsim
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, Share
+from hspace_exp.evaluation.metrics.content import ClipAlignment, Entanglement, SceneKept
 from hspace_exp.evaluation.metrics.distribution import FrechetDistance, KernelDistance
 from hspace_exp.evaluation.metrics.fairness import (
     BiasAmplification,
@@ -25,7 +25,6 @@ from hspace_exp.evaluation.metrics.fairness import (
     Unclear,
     WorstSuccess,
 )
-from hspace_exp.evaluation.metrics.preservation import Entanglement, SceneKept
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.seeding import generator
 

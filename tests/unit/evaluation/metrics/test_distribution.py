@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.functional.bootstrap import resamples
-from hspace_exp.evaluation.functional.distribution import kernel_distance, polynomial_kernel
+from hspace_exp.evaluation.functional.bootstrap import resample_blocks, resample_counts
+from hspace_exp.evaluation.functional.distribution import paired_kernel_distance, polynomial_kernel
 from hspace_exp.evaluation.judged import item_keys
 from hspace_exp.evaluation.metrics import distribution
 from hspace_exp.evaluation.metrics.base import Setting
@@ -62,9 +62,9 @@ def test_kernel_distances_of_resamples_are_those_of_their_weights() -> None:
     x, y = rows.chunk(2, dim=1)
     kernels = polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
     found = metric.replicates(rows, groups, strata, generator("test"))
-    for i, value in zip(resamples(strata, 30, generator("test")), found, strict=True):
-        weight = torch.bincount(i, minlength=len(rows)).double()
-        assert value.item() == pytest.approx(kernel_distance(*kernels, weight, weight).item(), abs=1e-10)
+    (indices,) = resample_blocks(strata, 30, generator("test"))
+    for weights, value in zip(resample_counts(indices), found, strict=True):
+        assert value.item() == pytest.approx(paired_kernel_distance(*kernels)(weights[None]).item(), abs=1e-10)
 
 
 def test_kernel_distance_of_many_images_uses_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged import Observers, item_keys
 from hspace_exp.evaluation.judges import CompositionJudge
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
-from hspace_exp.evaluation.metrics.composition import CompositionIfIndependent, CompositionSuccess
+from hspace_exp.evaluation.metrics.content import CompositionIfIndependent, CompositionSuccess
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 

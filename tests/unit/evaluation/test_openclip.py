@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.feature_cache import CachedClip, image_hash, weights_hash
+from hspace_exp.evaluation.openclip import CachedClip, image_hash, weights_hash
 
 
 class CountingClip:
