@@ -29,7 +29,7 @@ from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.masks.sam import SamMasks
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
-from hspace_exp.results.provenance import describe_device, git_state
+from hspace_exp.results.record import describe_device, git_state
 
 
 def render_truth(

@@ -41,7 +41,7 @@ from hspace_exp.io.atomic import write_json
 from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.pipeline import run as main_job
-from hspace_exp.results.provenance import describe_device, git_state, versions
+from hspace_exp.results.record import describe_device, git_state, versions
 
 GIB = 2**30
 ROWS, CONCEPTS = 16, 4  # rows that are trained at once; concepts of focused: those asked for, and those that it keeps

@@ -24,7 +24,7 @@ from benchmarks.findings import Findings
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_json
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.results.provenance import describe_device, git_state, versions
+from hspace_exp.results.record import describe_device, git_state, versions
 
 # The quick and sure ones first, compilers last; seconds that a section is not begun without, on an H100.
 SECTIONS = {

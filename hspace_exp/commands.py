@@ -16,7 +16,7 @@ COMMANDS = {
     "generate": "hspace_exp.generation.__main__",
     "evaluate": "hspace_exp.results.evaluate",
     "compare": "hspace_exp.results.compare",
-    "tables": "hspace_exp.results.tables.__main__",
+    "tables": "hspace_exp.results.tables.formats",
     "report": "hspace_exp.results.report",
     "concepts": "hspace_exp.concepts.__main__",
     "doctor": "hspace_exp.doctor.__main__",

@@ -22,7 +22,7 @@ from hspace_exp.errors import unknown
 from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.results.provenance import git_state
+from hspace_exp.results.record import git_state
 
 Judges = dict[str, OpenClip | AttributeProbe]
 

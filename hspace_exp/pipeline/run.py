@@ -34,8 +34,7 @@ from hspace_exp.pipeline.workers import Worker
 from hspace_exp.prompts.attributes import Attribute, judged_by, targets
 from hspace_exp.prompts.plan import check_assignment
 from hspace_exp.results.loggers import close, log_results
-from hspace_exp.results.provenance import describe_device, shareable
-from hspace_exp.results.record import RunRecord
+from hspace_exp.results.record import RunRecord, describe_device, shareable
 from hspace_exp.results.write import finished, record_of, write_results
 
 log = logging.getLogger(__name__)

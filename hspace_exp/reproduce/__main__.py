@@ -77,7 +77,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     in_time = options.tables_only or _run(found, options.jobs, options.max_seconds)
     done = [run for run in runs if run.done]
     if done:
-        from hspace_exp.reproduce.output import copy_records, write_tables
+        from hspace_exp.results.write import copy_records, write_tables
 
         folder, sources = options.out / options.protocol / options.model, [run.folder for run in done]
         written = write_tables(sources, folder)

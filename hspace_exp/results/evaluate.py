@@ -18,8 +18,7 @@ from omegaconf import OmegaConf
 from hspace_exp.config.command_line import CONF, command, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.results.provenance import describe_device, git_state, versions
-from hspace_exp.results.record import RunRecord, read_record
+from hspace_exp.results.record import RunRecord, describe_device, git_state, read_record, versions
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator

@@ -23,8 +23,7 @@ from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import merge_seeds
 from hspace_exp.results.tables.columns import column
-from hspace_exp.results.tables.records import Found, by_row
-from hspace_exp.results.tables.variants import by_strength
+from hspace_exp.results.tables.records import Found, by_row, by_strength
 
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
 STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")

@@ -16,8 +16,7 @@ from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
 from hspace_exp.evaluation.judged_csv import IDENTITY, read_judged
 from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.tables.records import Found, find_records
-from hspace_exp.results.tables.variants import strength_of
+from hspace_exp.results.tables.records import Found, find_records, strength_of
 
 MANIFEST, CURVES = "manifest.csv", "metrics.csv"
 LOSS = "loss/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -98,13 +98,17 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
     for name in dict.fromkeys(name for record in records for name in record.metrics):
         found = [record.metrics[name] for record in records if name in record.metrics]
         values = [m.value for m in found if m.value is not None]
-        first = found[0]
-        images, better = min(m.n for m in found), first.higher_is_better
-        note = "; ".join(dict.fromkeys(m.note for m in found if m.note))
+        merged[name] = replace(
+            found[0],
+            value=None,
+            ci_low=None,
+            ci_high=None,
+            n=min(m.n for m in found),
+            note="; ".join(dict.fromkeys(m.note for m in found if m.note)),
+            ci_low_professions=None,
+            ci_high_professions=None,
+        )
         if len(values) < len(found):
-            merged[name] = MetricValue(
-                None, None, None, images, better, note, heading=first.heading, digits=first.digits
-            )
             continue
         value = fmean(values)
         low, high = _mean([m.ci_low for m in found]), _mean([m.ci_high for m in found])
@@ -113,7 +117,7 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
             least, most = column(name).bounds
             low = None if low is None else min(low, max(value - reach, least))
             high = None if high is None else max(high, min(value + reach, most))
-        merged[name] = MetricValue(value, low, high, images, better, note, heading=first.heading, digits=first.digits)
+        merged[name] = replace(merged[name], value=value, ci_low=low, ci_high=high)
     return merged
 
 

@@ -11,7 +11,7 @@ from scipy.stats import linregress, spearmanr
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column
-from hspace_exp.results.tables.variants import by_strength
+from hspace_exp.results.tables.records import by_strength
 
 SEEDS_FOR_T = 3
 FEWEST = 3  # two strengths always lie on a line
@@ -27,13 +27,7 @@ def footers(
     merged: Mapping[str, Mapping[str, MetricValue]],
     columns: Sequence[Column],
 ) -> list[str]:
-    """Lines below a table.
-
-    Args:
-        rows: label → the records of its seeds.
-        merged: label → metrics over all seeds.
-        columns: what is shown.
-    """
+    """Lines below a table; ``rows`` are label → records of its seeds, ``merged`` label → metrics over all seeds."""
     records = [record for group in rows.values() for record in group]
     lines = ["↑ more is better, ↓ less is better; the best method of a column is bold."]
     if any(r.method == "original" for r in records) and len(rows) > 1:
@@ -74,7 +68,7 @@ def joined(commands: Sequence[str]) -> list[str]:
     grids: dict[tuple[str, ...], list[list[tuple[str, ...]]]] = {}
     for command in dict.fromkeys(commands):
         words = shlex.split(command)
-        if words[:3] != start:
+        if words[:3] != start or not all("=" in word for word in words[3:]):  # no run of the main command
             lines.append(command)
             continue
         pairs = [word.partition("=") for word in words[3:] if not word.startswith(_ELSEWHERE)]
@@ -91,12 +85,9 @@ def joined(commands: Sequence[str]) -> list[str]:
             ]
         for one in grid:
             several = ["-m"] if any(len(values) > 1 for values in one) else []
-            lines.append(shlex.join([*start, *several, *map(_override, keys, one)]))
+            overrides = [f"{key}={','.join(values)}" for key, values in zip(keys, one, strict=True)]
+            lines.append(shlex.join([*start, *several, *overrides]))
     return lines
-
-
-def _override(key: str, values: Sequence[str]) -> str:
-    return f"{key}={','.join(values)}"
 
 
 def linearity_lines(

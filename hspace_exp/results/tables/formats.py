@@ -1,7 +1,9 @@
-"""Tables as Markdown that also reads well as plain text, as LaTeX (booktabs), and as an HTML page."""
+"""``python -m hspace_exp tables outputs/…``: Markdown that reads as plain text, LaTeX (booktabs), or an HTML page."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from tabulate import tabulate
 
-from hspace_exp.errors import unknown
-from hspace_exp.results.tables.build import Block, Cell, Table
+from hspace_exp.errors import UserError, unknown
+from hspace_exp.io.atomic import write_text
+from hspace_exp.results.tables.build import Block, Cell, Table, build
 
 EMPTY = "-"
 
@@ -114,3 +117,27 @@ def render(tables: Sequence[Table], form: str = "markdown") -> str:
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     return FORMATS[form](tables)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code, 2 for wrong input."""
+    parser = argparse.ArgumentParser(prog="python -m hspace_exp tables", description="Compare runs by their records.")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a record.json, a run's folder or any folder above")
+    parser.add_argument("--format", default="markdown", help=f"one of {', '.join(FORMATS)} (default: markdown)")
+    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
+    parser.add_argument("--metrics", metavar="A,B", help="show these metrics, or all (default: the standard ones)")
+    options = parser.parse_args(arguments)
+    try:
+        metrics = options.metrics.split(",") if options.metrics else None
+        text = render(build(options.paths, metrics), options.format)
+        if options.out:
+            write_text(options.out, text)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {options.out}: {error.strerror}; choose another file", file=sys.stderr)
+        return 2
+    if not options.out:
+        print(text, end="")
+    return 0

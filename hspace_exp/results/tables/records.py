@@ -1,19 +1,36 @@
-"""Finding records, and which of them make a table and share a row of it."""
+"""Finding records, which of them make a table and share a row, and what was varied between rows, in a row's words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.digest import canonical_json, digest
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.io.digest import canonical_json, digest, essential
 from hspace_exp.results.record import FILE_NAME, RunRecord, read_record, same_result
-from hspace_exp.results.tables.variants import labels, order, without_seed
 
 Found = tuple[Path, RunRecord]
 _LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
 _JUDGED = ("professions", "images_per_profession", "num_inference_steps", "image_seed", "assignment")
+# The field's own names, in the order in which they are looked at first.
+WORDS = {
+    "method.strength": "strength",
+    "method.training.objective.threshold": "τ",
+    "method.training.objective.beta": "β",
+    "frequency.weight": "λ",
+    "frequency.transform.levels": "Haar levels",
+    "frequency.transform.cutoff": "FFT radius",
+    "frequency.source": "LL of run",
+    "scheduler.kind": "sampler",
+}
+ABSENT = "absent"
+_STRENGTHS = "method.strength."
+_WEIGHT = "frequency.weight"
 
 
 def find_records(paths: Iterable[str | Path]) -> list[Found]:
@@ -90,3 +107,153 @@ def by_row(found: Sequence[Found]) -> dict[str, list[RunRecord]]:
         names = labels(first)
         rows |= {names[i]: mine[i] for i in order(first)}
     return rows
+
+
+def varied(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """What tells records apart: words → one value a record, ``ABSENT`` where a configuration lacks it.
+
+    All keys of ``WORDS`` that differ, and, where those do not tell all records apart, few dotted keys of the
+    configurations beside them; empty where even all keys together do not. Seeds are left aside, and so is the rest of a
+    low-frequency term whose weight is 0.
+    """
+    flat = [_settings(record) for record in records]
+    names = sorted({name for one in flat for name in one}, key=_rank)
+    columns = {name: [one.get(name, ABSENT) for one in flat] for name in names}
+    columns = {name: values for name, values in columns.items() if len(set(values)) > 1}
+
+    def told_apart(by: Sequence[str]) -> int:
+        return len(set(zip(*(columns[name] for name in by), strict=True))) if by else 1
+
+    chosen = [name for name in columns if name in WORDS]
+    while told_apart(chosen) < len(flat):
+        best = max(columns, key=lambda name: told_apart([*chosen, name]), default="")
+        if not best or told_apart([*chosen, best]) == told_apart(chosen):
+            return {}
+        chosen.append(best)
+    return {_words(name, chosen): columns[name] for name in chosen}
+
+
+def labels(records: Sequence[RunRecord]) -> list[str]:
+    """A label for each record of one method: the method, and what was varied.
+
+    A value that more than half of the records have goes without saying, as in one-at-a-time sweeps.
+    """
+    method = records[0].method
+    if len(records) == 1:
+        return [method]
+    found = varied(records)
+    if not found:
+        return [f"{method} (config {digest(without_seed(record))[:6]})" for record in records]
+    texts = []
+    for i in range(len(records)):
+        shown = [
+            f"{words} {_shown(values[i])}"
+            for words, values in found.items()
+            if values[i] not in (ABSENT, _usual(values))
+        ]
+        texts.append(", ".join([method, *shown]))
+    if len(set(texts)) == len(texts):
+        return texts
+    return [", ".join([method, *(f"{words} {_shown(v[i])}" for words, v in found.items())]) for i in range(len(texts))]
+
+
+def order(records: Sequence[RunRecord]) -> list[int]:
+    """Indices of the records of one method by what was varied: the usual value first, then numbers, then names."""
+    found = varied(records)
+
+    def place(i: int) -> list[tuple[bool, bool, float, str]]:
+        keys = []
+        for values in found.values():
+            number = _number(values[i])
+            keys.append((values[i] != _usual(values), number is None, number or 0.0, values[i]))
+        return keys
+
+    return sorted(range(len(records)), key=place)
+
+
+def strength_of(record: RunRecord) -> float | None:
+    """The strength that a run's configuration names; None for the unedited model and where there is no one number."""
+    method: Any = record.config.get("method")
+    strength = method.get("strength") if isinstance(method, Mapping) else None
+    if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
+        strength = next(iter(strength.values()))
+    return float(strength) if isinstance(strength, int | float) and record.method != "original" else None
+
+
+def by_strength(
+    rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]], metric: str
+) -> dict[str, dict[float, MetricValue]]:
+    """Method → strength → value over all seeds, for rows that differ in nothing but their strength.
+
+    A method with several settings beside its strength has one entry a setting, numbered from the second on.
+    """
+    settings: dict[tuple[str, str], dict[float, MetricValue]] = {}
+    for label, records in rows.items():
+        strength, found = strength_of(records[0]), merged[label].get(metric)
+        if strength is None or found is None or found.value is None:
+            continue
+        config = without_seed(records[0])
+        rest = digest({**config, "method": {k: v for k, v in config["method"].items() if k != "strength"}})
+        settings.setdefault((records[0].method, rest), {})[strength] = found
+    lines: dict[str, dict[float, MetricValue]] = {}
+    for (method, _), points in settings.items():
+        same = sum(name.split(" #")[0] == method for name in lines)
+        lines[f"{method} #{same + 1}" if same else method] = dict(sorted(points.items()))
+    return lines
+
+
+def without_seed(record: RunRecord) -> dict[str, Any]:
+    """What decides a run's numbers, but for its seed."""
+    config = essential(record.config)
+    return {name: value for name, value in config.items() if name != "seed"} if isinstance(config, dict) else {}
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    flat = dict(_flatten(without_seed(record)))
+    if _number(flat.get(_WEIGHT, "")) == 0:
+        return {name: value for name, value in flat.items() if name == _WEIGHT or not name.startswith("frequency.")}
+    return flat
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
+
+
+def _rank(name: str) -> tuple[int, bool, str]:
+    known = list(WORDS).index(name) if name in WORDS else len(WORDS)
+    return known, not name.endswith(".name"), name
+
+
+def _words(name: str, among: Sequence[str]) -> str:
+    if name in WORDS:
+        return WORDS[name]
+    parts = name.split(".")
+    if name.startswith(_STRENGTHS):
+        return f"strength of {parts[-1]}"
+    if len(parts) > 1 and parts[-1] in ("name", "_target_"):
+        return parts[-2].replace("_", " ")
+    last = [other.split(".")[-1] for other in among]
+    return name if last.count(parts[-1]) > 1 else parts[-1].replace("_", " ")
+
+
+def _shown(value: str) -> str:
+    number = _number(value)
+    if number is None:
+        return value.rpartition(".")[2] if value.startswith("hspace_exp.") else value
+    return f"{number:g}"
+
+
+def _number(value: str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _flatten(value: object, where: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flatten(inner, f"{where}.{name}" if where else name)
+    else:
+        yield where, value if isinstance(value, str) else json.dumps(value)

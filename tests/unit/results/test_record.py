@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+import hspace_exp
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import (
     RunRecord,
     config_digest,
     differences,
+    git_state,
     json_schema,
     read_record,
     same_result,
+    shareable,
 )
 
 CONFIG: dict[str, Any] = {
@@ -197,3 +200,50 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     published = json.loads(path.read_text())
     assert published == json_schema(), "write it again: python -m hspace_exp.results.record > docs/record.schema.json"
     assert {"experiment", "metrics", "per_profession", "config"} <= set(published["required"])
+
+
+def test_shareable_hides_where_the_package_is_and_keeps_the_digest() -> None:
+    package = Path(hspace_exp.__file__).resolve().parent
+    config = {
+        "model": {"source": str(package / "avatars" / "weights"), "name": "avatars"},
+        "elsewhere": ["/data/models/sd15", 3, None],
+    }
+    shown = shareable(config)
+    assert shown["model"] == {"source": "/hspace_exp/avatars/weights", "name": "avatars"}
+    assert shown["elsewhere"] == config["elsewhere"]
+    assert config_digest(shown) == config_digest(config)
+    assert str(package.parent) not in str(shown["model"])
+
+
+def test_files_that_git_does_not_know_are_dirty_where_they_decide_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    def dirty() -> object:
+        state = git_state(tmp_path)
+        assert state is not None
+        return state["dirty"]
+
+    monkeypatch.delenv("HSPACE_EXP_COMMIT", raising=False)
+    assert git_state(tmp_path) is None
+    for name in ("conf", "hspace_exp", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".gitignore").write_text("*.pyc\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "a")
+    (tmp_path / "notes" / "x.md").touch()
+    (tmp_path / "hspace_exp" / "x.pyc").touch()
+    assert dirty() is False
+    (tmp_path / "conf" / "mine.yaml").touch()
+    assert dirty() is True
+    git("add", "-A")
+    git("commit", "-qm", "b")
+    assert dirty() is False
+    (tmp_path / "conf" / "mine.yaml").write_text("a: 1")
+    assert dirty() is True
+    monkeypatch.setenv("HSPACE_EXP_COMMIT", "abc")
+    assert git_state(tmp_path) == {"commit": "abc", "dirty": False}

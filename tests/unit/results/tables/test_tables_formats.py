@@ -14,10 +14,9 @@ import pytest
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.tables.__main__ import main
 from hspace_exp.results.tables.build import Block, Cell, Table
 from hspace_exp.results.tables.columns import column
-from hspace_exp.results.tables.formats import FORMATS, render
+from hspace_exp.results.tables.formats import FORMATS, main, render
 
 TABLE = Table(
     title="gender_fairness: 50 % & more",
@@ -144,7 +143,7 @@ def test_unwritable_file_is_one_line(run_folder: Path, capsys: pytest.CaptureFix
 
 def test_torch_is_never_imported(run_folder: Path) -> None:
     code = (
-        "import sys; from hspace_exp.results.tables.__main__ import main; "
+        "import sys; from hspace_exp.results.tables.formats import main; "
         "assert main(sys.argv[1:]) == 0; sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -11,8 +11,7 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import make_table, merge_seeds
 from hspace_exp.results.tables.footers import joined, linearity_lines
-from hspace_exp.results.tables.records import by_row
-from hspace_exp.results.tables.variants import by_strength, labels, order, strength_of
+from hspace_exp.results.tables.records import by_row, by_strength, labels, order, strength_of
 
 
 def run(method: str = "lwim", seed: int = 0, success: float = 0.5, /, **config: Any) -> RunRecord:
@@ -132,6 +131,7 @@ def test_other_settings_are_other_lines() -> None:
         (["a=1 b=2", "a=1 b=2"], ["a=1 b=2"]),
         (["a=1 b=2", "a=2 b=3"], ["a=1 b=2", "a=2 b=3"]),  # half a grid would make more runs than there are
         (["a=1", "a=1 b=3"], ["a=1", "a=1 b=3"]),
+        (["evaluate images=a", "evaluate images=b"], ["evaluate images=a", "evaluate images=b"]),  # knows no -m
         (["a=1 b=x", "a=2 b=x", "a=1 b=y", "a=2 b=y"], ["-m a=1,2 b=x,y"]),
     ],
 )
