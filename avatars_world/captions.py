@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from avatars_world.claims import Claim, sample_claim
-from avatars_world.specs import Spec
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SCENES, check_value, place, with_article
+from avatars_world.specs import Spec, check_value
+from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SCENES, place, with_article
 from hspace_exp.errors import unknown
 
 Draw = Callable[[], float]

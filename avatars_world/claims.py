@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from avatars_world.specs import Spec
-from hspace_exp.avatars.world import ATTRIBUTES, check_value
+from avatars_world.specs import Spec, check_value
+from hspace_exp.avatars.world import ATTRIBUTES
 from hspace_exp.errors import unknown
 
 # How often a default caption names an attribute; words of gender, age and skin tone must be frequent to be obeyed.

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from avatars_world import scenes_halls, scenes_indoor, scenes_outdoor, scenes_urban
 from avatars_world.brush import SIZE, Brush
-from hspace_exp.avatars.world import SCENES, check_value
+from avatars_world.specs import check_value
+from hspace_exp.avatars.world import SCENES
 
 TEXTURED_SCENES = ("forest", "city", "library")
 

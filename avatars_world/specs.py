@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from hspace_exp.avatars.world import ATTRIBUTES, SCENES, SUBJECTS, check_value, load_truth
+from hspace_exp.avatars.world import ATTRIBUTES, SCENES, SUBJECTS, load_truth
 from hspace_exp.errors import unknown
 
 # Where a profession is seen more often than by chance; everyone else is spread evenly over the scenes.
@@ -34,6 +34,12 @@ HOME_SCENE: Mapping[str, str] = MappingProxyType(
     }
 )
 P_HOME_SCENE = 0.3
+
+
+def check_value(attribute: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise the error that lists the choices unless ``value`` is one of them."""
+    if value not in choices:
+        raise unknown(attribute.replace("_", " "), value, choices)
 
 
 @dataclass(frozen=True)

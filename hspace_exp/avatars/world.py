@@ -73,12 +73,6 @@ class TruthRow:
         raise unknown("skewed attribute", attribute, SKEWED)
 
 
-def check_value(attribute: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise the error that lists the choices unless ``value`` is one of them."""
-    if value not in choices:
-        raise unknown(attribute.replace("_", " "), value, choices)
-
-
 @functools.cache
 def load_truth() -> Mapping[str, TruthRow]:
     """The truth table, one row a subject in the order of ``SUBJECTS``."""

@@ -139,13 +139,12 @@ def _open_clip(node: Node) -> Need:
     what = f"OpenCLIP {model} {Path(weights).name}"
     published = open_clip.get_pretrained_cfg(model, weights) or {}
     if not published:
-        there = _file(Path(weights).expanduser())
-        return Need(what, there and weights, "evaluator.weights must be a file or a name of OpenCLIP's")
+        there = weights if Path(weights).expanduser().is_file() else None
+        return Need(what, there, "evaluator.weights must be a file or a name of OpenCLIP's")
     repo = str(published.get("hf_hub") or "").strip("/")
     if not repo:
         url = str(published["url"])
-        place = _file(Path.home() / ".cache" / "clip" / url.rsplit("/", 1)[-1])
-        return Need(what, place, f"download {url}, then evaluator.weights=<file>", url)
+        return _download(what, url, ", then evaluator.weights=<file>", Path.home() / ".cache" / "clip" / _last(url))
     files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
     cached = (huggingface_hub.try_to_load_from_cache(repo, file) for file in files)
     there = next((path for path in cached if isinstance(path, str)), None)
@@ -160,25 +159,28 @@ def _segment_anything(node: Node) -> Need | None:
     kind, checkpoint = str(node.get("model_type", "small")), node.get("checkpoint")
     if kind not in PUBLISHED:
         return None
-    url = PUBLISHED[kind].url
-    place = Path(checkpoint).expanduser() if checkpoint else default_folder() / PUBLISHED[kind].name
-    how = f"download {url}, then mask.checkpoint=<file>"
-    return Need(f"Segment Anything {kind}", _file(place), how, "" if checkpoint else url)
+    place, then = default_folder() / PUBLISHED[kind].name, ", then mask.checkpoint=<file>"
+    return _download(f"Segment Anything {kind}", PUBLISHED[kind].url, then, place, checkpoint)
 
 
 def _inception(node: Node) -> Need:
     if importlib.util.find_spec("torch_fidelity") is None:
         return Need("Inception features", None, "`pip install torch-fidelity`")
-    how = f"download {_INCEPTION}, then evaluator.features.weights=<file>"
-    return Need("Inception features", _file(Path(node.get("weights") or _torch_hub(_INCEPTION))), how, _INCEPTION)
+    then = ", then evaluator.features.weights=<file>"
+    return _download("Inception features", _INCEPTION, then, given=node.get("weights"))
 
 
 def _torchvision(what: str, network: str, weights: str | None = None) -> Need:
     from torchvision.models import get_model_weights
 
-    url = str(next(iter(get_model_weights(network))).url)
-    file = Path(weights or _torch_hub(url))
-    return Need(f"{what} ({network})", _file(file), f"download {url} to {file.parent}", "" if weights else url)
+    return _download(f"{what} ({network})", str(next(iter(get_model_weights(network))).url), given=weights)
+
+
+def _download(what: str, url: str, then: str = "", kept: Path | None = None, given: str | None = None) -> Need:
+    """A file of an address: where it is given, or where its library, by default torch's hub, keeps it."""
+    place = Path(given).expanduser() if given else kept or Path(torch.hub.get_dir()) / "checkpoints" / _last(url)
+    how = f"download {url}{then or f' to {place.parent}'}"
+    return Need(what, str(place) if place.is_file() else None, how, "" if given else url)
 
 
 # The class or function that a ``_target_`` names → what it needs.
@@ -192,15 +194,10 @@ KINDS: dict[str, Callable[[Node], Need | None]] = {
 }
 
 
-def _torch_hub(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-
-
-def _file(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+def _last(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
 
 
 def _site(url: str) -> str:
-    """Scheme and host of an address."""
     scheme, host, *_ = urlsplit(url)
     return f"{scheme}://{host}"

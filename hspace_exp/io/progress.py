@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -22,38 +22,19 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 60.0
 
 
-def track(iterable: Iterable[Item], total: int | None = None, description: str = "") -> Iterator[Item]:
-    """Yield the items unchanged and show how many are done.
-
-    Args:
-        iterable: what to loop over.
-        total: number of items; None takes ``len`` where there is one.
-        description: what is being done, e.g. "generate images".
-    """
-    if total is None and isinstance(iterable, Sized):
-        total = len(iterable)
+def track(items: Collection[Item], description: str = "") -> Iterator[Item]:
+    """Yield the items unchanged and show how many are done; ``description`` says of what, e.g. "generate images"."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:  # notebooks
-        yield from tqdm(iterable, description, total, leave=None, dynamic_ncols=True)
-    else:
-        yield from _lines(iterable, total, description)
-
-
-def _lines(iterable: Iterable[Item], total: int | None, description: str) -> Iterator[Item]:
+        yield from tqdm(items, description, leave=None, dynamic_ncols=True)
+        return
     started = last = time.monotonic()
-    for done, item in enumerate(iterable, start=1):
+    for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            log.info("%s", line(description, done, total, now - started))
-
-
-def line(description: str, done: int, total: int | None, seconds: float) -> str:
-    """One line of progress: how many items are done after ``seconds``, and about how long the rest takes."""
-    if total is None:
-        return f"{description}: {done} done in {seconds / 60:.0f} min"
-    left = seconds / done * max(total - done, 0)
-    return f"{description}: {done} of {total} done, about {left / 60:.0f} min left"
+            left = (now - started) / done * (len(items) - done)
+            log.info("%s: %d of %d done, about %.0f min left", description, done, len(items), left / 60)
 
 
 def quieten() -> None:

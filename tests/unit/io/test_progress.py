@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 def test_items_pass_unchanged() -> None:
-    assert list(progress.track(iter("abc"), None, "letters")) == ["a", "b", "c"]
+    assert list(progress.track("abc", "letters")) == ["a", "b", "c"]
 
 
 def test_no_terminal_logs_at_most_once_a_minute(
@@ -45,7 +45,7 @@ def test_fast_loops_log_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_terminal_shows_nested_bars_and_ends_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    seen = [(a, b) for a in progress.track(range(2), description="outer") for b in progress.track("xy", 2, "inner")]
+    seen = [(a, b) for a in progress.track(range(2), description="outer") for b in progress.track("xy", "inner")]
     assert seen == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
     assert "outer" in screen.getvalue()
     assert "2/2" in screen.getvalue()
@@ -67,7 +67,3 @@ def test_notebooks_show_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     assert list(progress.track("abc", description="letters")) == list("abc")
     assert "letters" in screen.getvalue()
-
-
-def test_line_without_total() -> None:
-    assert progress.line("x", 5, None, 120) == "x: 5 done in 2 min"
