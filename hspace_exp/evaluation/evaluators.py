@@ -21,14 +21,10 @@ from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.evaluation.openclip import CachedClip, load_open_clip, load_published, weights_hash
-from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.sam import segment
 from hspace_exp.masks.small_sam import load_small_sam
-from hspace_exp.models.backbone import Backbone
-from hspace_exp.prompts.attributes import Group
 
 # Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
@@ -167,11 +163,7 @@ class AvatarEvaluator(Evaluator):
         usual = 32 if torch.device(device).type == "cpu" else 128
         super().__init__(judge, metrics, observers, repeats, batch_size or usual)
 
-    def mask_metrics(
-        self, provider: MaskProvider, backbone: Backbone, groups: Sequence[Group]
-    ) -> dict[str, MetricValue]:
-        """``mask_iou`` of attribute maps, measured on renders whose parts are known exactly."""
-        return mask_ious(provider, backbone, groups)
+    mask_metrics = staticmethod(mask_ious)
 
     def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
         """The probe is the second judge of attributes that it was trained on."""

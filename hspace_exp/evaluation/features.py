@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
@@ -34,27 +34,19 @@ class ImageTextModel(Protocol):
         """Embed texts as (len(texts), D) unit vectors."""
 
 
-# Batches remembered: the unedited images, the edited ones, and two that are pasted together of both.
-REMEMBERED = 4
-
-
 class SharedClip:
     """An image-text model that embeds the same batch once, however many metrics and judges ask for it."""
 
     def __init__(self, model: ImageTextModel) -> None:
         """Wrap ``model``."""
         self.model = model
-        self._last: deque[tuple[Tensor, Tensor]] = deque(maxlen=REMEMBERED)
+        # Tensors are equal where they are the same object. Two are remembered: the unedited images and the edited ones.
+        self._images = lru_cache(2)(model.encode_images)
         self._texts: dict[str, Tensor] = {}
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embed (B, 3, H, W) images in [0, 1]; (B, D) unit vectors."""
-        for known, features in self._last:
-            if known is images:
-                return features
-        features = self.model.encode_images(images)
-        self._last.append((images, features))
-        return features
+        return self._images(images)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, each distinct text once; (len(texts), D) unit vectors."""

@@ -40,7 +40,7 @@ def with_numbers(rows: Sequence[Row], pairs: Sequence[Pair], metrics: Mapping[st
     found = {name: numbers for name, numbers in every.items() if numbers is not None}
     keys = item_keys([pair.name for pair in pairs]).tolist()
     full = [
-        row | {name: _rounded(numbers.get(key)) for name, numbers in found.items()}
+        row | {name: round(numbers[key], 6) if key in numbers else "" for name, numbers in found.items()}
         for row, key in zip(rows, keys, strict=True)
     ]
     return sorted(full, key=lambda row: tuple(row[name] for name in IDENTITY))
@@ -113,7 +113,3 @@ def entanglement_matrix(
             if clear:
                 matrix[target][name] = round(sum(clear) / len(clear), 6)
     return matrix
-
-
-def _rounded(number: float | None) -> float | str:
-    return "" if number is None else round(number, 6)

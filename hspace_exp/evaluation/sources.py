@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -130,17 +130,14 @@ def _with_reference(source: Source, root: Path, reference: Path) -> Source:
     names = [Path(os.path.relpath(pair.edited, root)).with_suffix("") for pair in source.pairs]
     absent = [name for name in names if name not in partners]
     if len(absent) == len(names):
-        return Source(source.pairs, False, source.prompted, source.truth, tuple(partners.values()))
+        return replace(source, reference=tuple(partners.values()))
     if absent:
         raise UserError(
             f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: "
             "for pairs give a folder with the same file names, for a comparison of sets one without"
         )
-    pairs = tuple(
-        Pair(p.prompt, p.profession, p.seed_index, p.target, p.strength, partners[name], p.edited)
-        for p, name in zip(source.pairs, names, strict=True)
-    )
-    return Source(pairs, True, source.prompted, source.truth)
+    pairs = tuple(replace(pair, original=partners[name]) for pair, name in zip(source.pairs, names, strict=True))
+    return replace(source, pairs=pairs, paired=True)
 
 
 def _check_sizes(files: Sequence[Path]) -> None:

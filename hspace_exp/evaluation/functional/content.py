@@ -1,4 +1,4 @@
-"""What images show beside the attribute: their texts, what an edit left alone, and several things at once."""
+"""What images show beside the attribute: their texts, and what an edit left alone."""
 
 from __future__ import annotations
 
@@ -45,19 +45,3 @@ def any_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Te
         raise UserError(f"expected the same attributes before and after, got {sorted(before)} and {sorted(after)}")
     changed = [(before[n] != after[n]) & (before[n] >= 0) & (after[n] >= 0) for n in before]
     return torch.stack(changed).any(0)
-
-
-def joint_share(hits: Tensor) -> tuple[Tensor, Tensor]:
-    """Success of a composition.
-
-    Args:
-        hits: (N, K) bool, whether each of N images shows each of K things that were asked for at once.
-
-    Returns:
-        (K,) share of images that show each, and the scalar share that show all; float64. Where edits do not get in one
-        another's way, the latter is about the product of the former.
-    """
-    if hits.ndim != 2 or not len(hits):
-        raise UserError(f"expected (images, things asked for), got shape {tuple(hits.shape)}")
-    shown = hits.double()
-    return shown.mean(0), torch.prod(shown, 1).mean()

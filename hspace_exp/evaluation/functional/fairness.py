@@ -87,18 +87,8 @@ def intersect(classes: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def part_of(joint: Tensor, part: int, sizes: tuple[int, ...]) -> Tensor:
-    """The class of one attribute in combinations that `intersect` numbered.
-
-    Args:
-        joint: (N,) int64, negative where there is none.
-        part: which attribute.
-        sizes: how many classes each attribute has.
-
-    Returns:
-        (N,) int64; negative where ``joint`` is.
-    """
-    later = math.prod(sizes[part + 1 :])
-    return torch.where(joint < 0, joint, joint.div(later, rounding_mode="floor") % sizes[part])
+    """(N,) class of one attribute in (N,) combinations that `intersect` numbered; negative where these are."""
+    return torch.where(joint < 0, joint, torch.unravel_index(joint.clamp(min=0), sizes)[part])
 
 
 @lru_cache(maxsize=4096)

@@ -129,6 +129,9 @@ class WorstSuccess(Success):
 
     heading = "Worst success"
     by_profession = False
+    # A least value is no mean of groups, and each image's number is that of `Success`.
+    group_values = ImageMetric.group_values
+    by_image = ImageMetric.by_image
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The least of the groups' means."""
@@ -140,14 +143,6 @@ class WorstSuccess(Success):
         sums = rows.new_zeros(len(indices), len(sizes))
         sums.scatter_add_(1, member.expand_as(indices), rows[:, 0][indices])
         return (sums / sizes).amin(1)
-
-    def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Nothing: a least value is no mean."""
-        return rows.new_zeros(0), rows.new_zeros(0)
-
-    def by_image(self) -> dict[int, float] | None:
-        """Nothing: it is the success of each image."""
-        return None
 
     def note(self, rows: Tensor, groups: Tensor) -> str:
         """Which professions it is of."""

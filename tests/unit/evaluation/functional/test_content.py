@@ -1,4 +1,4 @@
-"""Alignment with texts, what an edit left alone, and compositions."""
+"""Alignment with texts, and what an edit left alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.content import any_changed, clip_alignment, joint_share
-
-RNG = np.random.default_rng(0)
+from hspace_exp.evaluation.functional.content import any_changed, clip_alignment
 
 
 def test_is_one_hundred_times_the_cosine() -> None:
@@ -37,13 +35,3 @@ def test_any_attribute_counts() -> None:
 def test_attributes_must_match(after: dict[str, torch.Tensor]) -> None:
     with pytest.raises(UserError, match="same attributes"):
         any_changed({"scene": torch.zeros(1)} if after else {}, after)
-
-
-def test_compositions_need_everything_at_once() -> None:
-    each, everything = joint_share(torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]]).bool())
-    assert each.tolist() == [0.75, 0.75]
-    assert everything.item() == 0.5
-    independent = torch.from_numpy(RNG.random((20_000, 2)) < [0.8, 0.6])
-    assert joint_share(independent)[1].item() == pytest.approx(0.48, abs=0.02)
-    with pytest.raises(UserError, match="images, things asked for"):
-        joint_share(torch.tensor([True]))

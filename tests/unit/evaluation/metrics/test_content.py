@@ -168,3 +168,9 @@ def test_a_judge_of_compositions_knows_its_parts_and_their_combinations() -> Non
     found = judge.judge(image)
     assert judge.attributes["both"][int(found["both"])] == "dark+male"
     assert (judge.name, judge.margin) == ("clip", 0.0)
+
+
+def test_compositions_need_everything_at_once() -> None:
+    shown, one = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]]).double(), torch.zeros(4)
+    assert CompositionSuccess().statistic(shown, one).item() == 0.5
+    assert CompositionIfIndependent().statistic(shown, one).item() == 0.75**2
