@@ -47,6 +47,10 @@ types: install ## mypy
 house: ## size and order of the package, against their bounds
 	$(PYTHON) benchmarks/house.py
 
+lock: $(UV) ## make requirements.lock again from pyproject.toml, without the address of any index
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra avatars --extra sweep --extra dev \
+		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
 reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=
 	.venv/bin/python -m hspace_exp reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \
 		--methods "$(METHODS)" --jobs "$(JOBS)" --max-seconds "$(MAX_SECONDS)" $(ARGS)
