@@ -24,10 +24,7 @@ _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain va
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Check a resolved configuration before anything expensive happens.
-
-    Args:
-        config: plain data of the form of ``Config``.
+    """Check a resolved configuration, plain data of the form of ``Config``.
 
     Raises:
         UserError: something is unknown, negative, empty or does not fit; the message names the key.

@@ -84,9 +84,7 @@ def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], ab
 def one_line(error: BaseException, config_name: str = "config") -> str:
     """What the user is told: the deepest error that says what to do, on one line.
 
-    Args:
-        error: what was raised.
-        config_name: root of the configuration, whose keys are the choices.
+    An unknown key is compared with those of the configuration ``config_name``.
     """
     links = list(_chain(error))
     for link in links:

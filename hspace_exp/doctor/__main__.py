@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--experiment", metavar="NAME", help="check this one, with the overrides that follow")
     parser.add_argument("overrides", nargs="*", help="of the run, e.g. model=sd15 method=lwim")
     asked = parser.parse_args(arguments)
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # OpenCLIP tells what it reads
+    logging.disable(logging.WARNING)  # OpenCLIP tells what it reads
     register()
     found: list[Need] = []
     try:
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)
     try:
         print(text, flush=True)
     except BrokenPipeError:

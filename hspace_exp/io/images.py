@@ -93,12 +93,8 @@ def load_images(paths: Sequence[Path]) -> Tensor:
     Raises:
         UserError: a file is missing or no whole image, or sizes differ.
     """
-    readers = min(READERS, torch.get_num_threads(), len(paths))
-    if readers > 1:
-        with ThreadPoolExecutor(readers) as pool:
-            arrays = list(pool.map(_read, paths))
-    else:
-        arrays = [_read(path) for path in paths]
+    with ThreadPoolExecutor(min(READERS, torch.get_num_threads())) as pool:
+        arrays = list(pool.map(_read, paths))
     for path, array in zip(paths, arrays, strict=True):
         if array.shape != arrays[0].shape:
             height, width = array.shape[:2]

@@ -20,12 +20,8 @@ def generator(*parts: str | int) -> torch.Generator:
 
 
 def initial_noise(prompt: str, seed_index: int, shape: Sequence[int], base_seed: int = 0) -> torch.Tensor:
-    """Standard normal latents of one image, float32 on the CPU.
+    """Standard normal latents of one image of a prompt, float32 on the CPU, of ``shape`` (C, H, W).
 
-    Args:
-        prompt: the image's prompt.
-        seed_index: which image of that prompt.
-        shape: (C, H, W) of the latents.
-        base_seed: shifts the whole set of seeds.
+    ``base_seed`` shifts the whole set of seeds.
     """
     return torch.randn(tuple(shape), generator=generator("latents", base_seed, prompt, seed_index))

@@ -63,12 +63,7 @@ def named_in(prompt: str, explicit: Explicit) -> list[str]:
 
 
 def explicit_prompts(prompts: Sequence[str], groups: Sequence[Group]) -> dict[str, list[str]]:
-    """Prompts that name an attribute that they could be asked for, and by which words; said in the log.
-
-    Args:
-        prompts: of images.
-        groups: that are asked for; of a composition one that is named is enough.
-    """
+    """Prompts that name one of the groups that are asked for, and by which words; said in the log."""
     found = {}
     for prompt in prompts:
         named = [word for group in groups for word in named_in(prompt, group.explicit)]

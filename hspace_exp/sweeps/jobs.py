@@ -124,14 +124,9 @@ class SweepCallback(Callback):
 
 
 def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> None:
-    """Do a job and note how it went; an error is told and noted, not raised.
+    """Do a job's ``work`` and note how it went; an error is told and noted, not raised.
 
-    Args:
-        sweep: it belongs to.
-        cfg: of the job; gets the sweep's group where its logger has one, and where several GPUs are seen, one of them.
-        number: of the job.
-        run_dir: of its results.
-        work: what is done.
+    ``cfg`` gets the sweep's group where its logger has one, and where several GPUs are seen, one of them.
     """
     name = run_dir.relative_to(sweep.results) if run_dir.is_relative_to(sweep.results) else run_dir
     note = Note(number, str(name), str(cfg.name), str(run_dir), array=os.environ.get(_ARRAY, ""))
@@ -165,12 +160,9 @@ def _choose_device(sweep: Sweep, cfg: DictConfig, number: int) -> None:
 
 
 def take_device(folder: Path, count: int, number: int) -> int:
-    """Index of the device that this process has to itself, as far as there are enough.
+    """Which of ``count`` devices this process has to itself, by lock files in ``folder``.
 
-    Args:
-        folder: of the sweep, for lock files.
-        count: devices that this process sees.
-        number: of the job; where all devices are taken, it decides which is shared.
+    Where all are taken, the ``number`` of the job decides which one is shared.
     """
     for index in range(count):
         path = folder / f"{platform.node()}-device{index}.lock"
@@ -197,9 +189,7 @@ def let_go_of_ray() -> None:
 def wait_for_arrays(notes: Sequence[Note], pause: float = _PAUSE_S) -> None:
     """Wait for what Slurm still has after its launcher gave up, which it does at the first job that was killed.
 
-    Args:
-        notes: of the sweep's jobs; those of this process's own array are not waited for.
-        pause: seconds between looks.
+    This process's own array is not waited for. ``pause`` is the seconds between looks.
     """
     for array in sorted({note.array for note in notes} - {"", os.environ.get(_ARRAY, "")}):
         log.warning("a job was killed; waiting for the others of Slurm's job %s", array)

@@ -23,11 +23,9 @@ _WANDB = "hspace_exp.results.loggers.wandb_logger"
 
 
 def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
-    """Print a sweep's tables and name its failed jobs; whether there are none.
+    """Print the tables of a sweep that has ended, name its failed jobs and remove its notes; whether none failed.
 
-    Args:
-        sweep: whose jobs have ended; its notes are removed.
-        interrupted: by the user, so that jobs without an end are no failures and there is no table yet.
+    Where the user ``interrupted`` it, jobs without an end are no failures and there is no table yet.
     """
     notes = sweep.notes()
     sweep.clear()
