@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,10 @@ PHOTOS_ONLY = ("race_fairness",)
 
 @dataclass(frozen=True)
 class Sweep:
-    """One multirun.
+    """One multirun of a file in conf/experiment.
 
     Attributes:
-        experiment: name of its file in conf/experiment.
         values: key → comma-separated values, beside or instead of those in the experiment's file.
-        seeds: of training.
         protocol: name of a smaller protocol for this experiment; "" for the one that is asked for.
     """
 
@@ -63,33 +61,28 @@ class Planned:
             return False
 
 
-def _each(protocol: str = "", *left_out: str) -> tuple[Sweep, ...]:
-    """The experiments that compare settings; where one value changes at a time, a sweep a value."""
-    tau, beta = "method.training.objective.threshold", "method.training.objective.beta"
-    found = (
-        Sweep("h_space_comparison"),
-        Sweep("component_ablation"),
-        Sweep("sensitivity", {tau: "0.3,0.5,0.7"}),
-        Sweep("sensitivity", {tau: "0.5", beta: "0.2,0.6"}),
-        Sweep("sensitivity", {tau: "0.5", "frequency.weight": "0.2,0.5"}),
-        Sweep("frequency_cutoff", {"frequency": "none,haar,fft"}),
-        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.transform.levels": "2,3"}),
-        Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
-        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
-        Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
-        Sweep("strength_sweep"),
-        Sweep("scene_consistency"),
-        Sweep("scheduler_swap"),
-        Sweep("intersectional_fairness"),
-        Sweep("composition"),
-    )
-    return tuple(Sweep(s.experiment, s.values, protocol=protocol) for s in found if s.experiment not in left_out)
+_TAU = "method.training.objective.threshold"
+# The experiments that compare settings; where one value changes at a time, a sweep a value.
+SETTINGS = (
+    Sweep("h_space_comparison"),
+    Sweep("component_ablation"),
+    Sweep("sensitivity", {_TAU: "0.3,0.5,0.7"}),
+    Sweep("sensitivity", {_TAU: "0.5", "method.training.objective.beta": "0.2,0.6"}),
+    Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.2,0.5"}),
+    Sweep("frequency_cutoff", {"frequency": "none,haar,fft"}),
+    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.transform.levels": "2,3"}),
+    Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
+    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
+    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
+    *map(Sweep, ("strength_sweep", "scene_consistency", "scheduler_swap", "intersectional_fairness", "composition")),
+)
 
 
 def _fairness(*attributes: str, methods: str = "original,sdid,lwim,focused") -> tuple[Sweep, ...]:
     return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
 
 
+_FAIRNESS = _fairness("gender", "age", "skin_tone", "race")
 LISTS: dict[str, tuple[Sweep, ...]] = {
     # A few runs of every table: does everything work?
     "smoke": (
@@ -108,16 +101,16 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
             "composition", {"method": "focused", "method.strength.female": "0.0,2.5", "method.strength.young": "2.5"}
         ),
     ),
-    "demo": (*_fairness("gender", "age", "skin_tone", "race"), *_each()),
+    "demo": _FAIRNESS + SETTINGS,
     # Comparisons of methods at full size; sweeps of one value, of which there are many, on demo's professions.
     "full": (
         *_fairness("gender", methods="original"),
         Sweep("gender_fairness", {"method": "sdid,lwim,focused"}, seeds=(0, 1, 2)),
         *_fairness("age", "skin_tone", "race", methods="original,sdid,focused"),
-        Sweep("h_space_comparison"),
-        *_each("demo", "h_space_comparison"),
+        SETTINGS[0],
+        *(replace(sweep, protocol="demo") for sweep in SETTINGS[1:]),
     ),
-    "paper": (*_fairness("gender", "age", "skin_tone", "race"), *_each()),
+    "paper": _FAIRNESS + SETTINGS,
 }
 
 

@@ -53,15 +53,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of two runs on the images that both judged.
-
-    Attributes:
-        metric: its name.
-        first: value of the first run.
-        second: value of the second run.
-        p: two-sided, of a paired permutation test.
-        n: images.
-    """
+    """One metric's values of two runs on the ``n`` images that both judged, and the two-sided p of a paired test."""
 
     metric: str
     first: float
@@ -111,11 +103,9 @@ def compare(
 
 def holm(ps: Sequence[float]) -> list[float]:
     """P-values of several tests at once, corrected by Holm's step-down method (1979); in the order given."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    corrected, least = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(ps) - rank) * ps[i]))
-        corrected[i] = least
+    order = np.argsort(ps, kind="stable")
+    steps = np.minimum(1.0, np.arange(len(ps), 0, -1) * np.asarray(ps)[order])
+    corrected: list[float] = np.maximum.accumulate(steps)[np.argsort(order)].tolist()
     return corrected
 
 

@@ -108,17 +108,12 @@ def losses(run: Run) -> Chart | None:
     with _panels(1, (6.4, 3.0)) as (figure, (axes,)):
         for name, curve in curves.items():
             axes.plot(list(curve), list(curve.values()), label=name)
-        axes.set(
-            xlabel="step", ylabel="training loss", yscale="log" if min(map(_least, curves.values())) > 0 else "linear"
-        )
+        least = min(loss for curve in curves.values() for loss in curve.values())
+        axes.set(xlabel="step", ylabel="training loss", yscale="log" if least > 0 else "linear")
         figure.legend(loc="outside upper center", ncols=min(len(curves), 7), frameon=False)
     ends = {name: [*curve.values()] for name, curve in curves.items()}
     told = "; ".join(f"{name}: {c[0]:.3g} at first, {c[-1]:.3g} at last" for name, c in ends.items())
     return Chart(figure, f"Training loss by step. {told}")
-
-
-def _least(curve: Mapping[int, float]) -> float:
-    return min(curve.values())
 
 
 @contextmanager

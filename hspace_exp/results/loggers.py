@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
@@ -16,7 +16,6 @@ from torch import Tensor
 from hspace_exp.errors import unknown
 
 WANDB_MODES = ("auto", "online", "offline")
-Mode = Literal["online", "offline"]
 
 
 def wandb_logger(
@@ -74,19 +73,18 @@ def wandb_run(
     """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``job_type`` tells a group's runs apart."""
     if mode not in WANDB_MODES:
         raise unknown("wandb mode", mode, WANDB_MODES)
-    chosen = ("online" if has_key() else "offline") if mode == "auto" else mode
+    chosen: Any = ("online" if has_key() else "offline") if mode == "auto" else mode
     import wandb
 
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
     return wandb.init(
         project=project,
         name=name,
         group=group,
         job_type=job_type,
         dir=folder,
-        mode=cast(Mode, chosen),
+        mode=chosen,
         config=config,
-        settings=settings,
+        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         reinit="finish_previous",
     )
 

@@ -123,6 +123,11 @@ class RunRecord:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise UserError(f"{source} is cut short or foreign ({told}{more}): run the command again") from error
 
+    def commit(self, digits: int | None = None) -> str:
+        """The commit's first ``digits``, and whether files differed from it; "unknown" outside a checkout."""
+        git = self.git or {}
+        return str(git.get("commit") or "unknown")[:digits] + (" with local changes" if git.get("dirty") else "")
+
     def write(self, folder: str | Path) -> Path:
         """Write ``record.json`` into ``folder``, whole or not at all."""
         path = Path(folder) / FILE_NAME
@@ -182,11 +187,6 @@ def differences(a: RunRecord, b: RunRecord, tolerance: float = 0.0) -> list[str]
         if not same:
             lines.append(f"{where}: {x} != {y}")
     return lines
-
-
-def same_result(a: RunRecord, b: RunRecord, tolerance: float = 0.0) -> bool:
-    """Whether two records agree but for ``seconds``, ``device`` and ``git``; see ``differences``."""
-    return not differences(a, b, tolerance)
 
 
 def versions() -> dict[str, str]:
@@ -253,16 +253,14 @@ def describe_device(device: torch.device) -> str:
 
 
 def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
-    inner: Iterator[tuple[str, Any]] | None = None
     if isinstance(value, Mapping) and value:
-        inner = ((f"{where}.{name}" if where else str(name), item) for name, item in value.items())
+        for name, item in value.items():
+            yield from _leaves(item, f"{where}.{name}" if where else str(name))
     elif isinstance(value, list | tuple) and value:
-        inner = ((f"{where}[{i}]", item) for i, item in enumerate(value))
-    if inner is None:
+        for i, item in enumerate(value):
+            yield from _leaves(item, f"{where}[{i}]")
+    else:
         yield where, value
-        return
-    for path, item in inner:
-        yield from _leaves(item, path)
 
 
 def _number(value: object) -> bool:

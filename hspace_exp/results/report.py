@@ -247,10 +247,8 @@ def _image(path: Path, words: str, side: int | None = None) -> dict[str, Any]:
 
 def _provenance(run: Run) -> list[list[str]]:
     record = run.record
-    git = record.git or {}
-    commit = f"{git.get('commit', 'unknown')}{' with local changes' if git.get('dirty') else ''}"
     facts = {"Folder": str(run.folder), "Command": record.command, "Configuration digest": record.config_digest}
-    facts |= {"Commit": commit, "Device": record.device}
+    facts |= {"Commit": record.commit(), "Device": record.device}
     facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
     facts |= {f"Version of {name}": version for name, version in record.versions.items()}
     return [[name, fact] for name, fact in facts.items()]

@@ -25,13 +25,9 @@ SIDE, QUALITY = 256, 88  # of images in pages
 
 @dataclass(frozen=True)
 class Run:
-    """One run.
+    """One run; no ``pairs`` where its images are gone.
 
-    Attributes:
-        folder: where it is.
-        record: its numbers.
-        pairs: its images; empty where they are gone.
-        judged: rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
+    ``judged`` are rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
     """
 
     folder: Path
@@ -101,11 +97,7 @@ def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
 
 
 def data_uri(path: Path, side: int = SIDE) -> tuple[str, int, int]:
-    """A JPEG of the image as a ``data:`` address, with its width and height.
-
-    Args:
-        path: an image file.
-        side: longest side in pixels; larger images are made smaller.
+    """A JPEG of an image file as a ``data:`` address, with its width and height: at most ``side`` pixels each.
 
     Raises:
         UserError: it is no whole image.

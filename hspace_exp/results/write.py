@@ -128,26 +128,20 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
             name += "_other"
         taken.add(name)
         table = make_table(title, group)
-        figures: list[Path] = []
-        for ending, form in FORMATS.items():
-            path = folder / f"{name}.{ending}"
-            write_text(path, render([table], form))
-            written.append(path)
+        files = {folder / f"{name}.{ending}": render([table], form).encode() for ending, form in FORMATS.items()}
         ids = {id(record) for _, record in group}
         mine = [run for run in collected if id(run.record) in ids]
         for kind, chart in charts(mine, group).items():
             for ending in ("png", "pdf"):
-                path = folder / "figures" / f"{name}_{kind}.{ending}"
-                write_bytes(path, chart.encoded(ending))
-                figures.append(path)
+                files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
         image = strips(mine, group)
         if image is not None:
-            path = folder / "figures" / f"{name}_strips.png"
-            write_bytes(path, _small_png(image))
-            figures.append(path)
-        written += figures
+            files[folder / "figures" / f"{name}_strips.png"] = _small_png(image)
+        for path, data in files.items():
+            write_bytes(path, data)
+        written += files
         index += [f"## {table.title}", "", " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS), ""]
-        shown = [path for path in figures if path.suffix == ".png"]
+        shown = [path for path in files if path.suffix == ".png"]
         index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
     write_text(folder / "README.md", "\n".join(index))
     return [*written, folder / "README.md"]

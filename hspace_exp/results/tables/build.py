@@ -18,13 +18,7 @@ from hspace_exp.results.tables.records import Found, by_row, by_table, find_reco
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as text; "" where there is none.
-
-    Attributes:
-        value: the number.
-        interval: "low, high", or "".
-        best: whether it is the best of its column.
-    """
+    """One number as text, its interval as "low, high", "" where there is none; whether it is its column's best."""
 
     value: str
     interval: str = ""
@@ -138,10 +132,11 @@ def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], origi
     best: float | None = None
     if shown.contest and better is not None and len(set(rivals.values())) > 1:
         best = max(rivals.values()) if better else min(rivals.values())
-    return [
-        Cell(texts[label], _interval(m, shown.decimals), best is not None and rivals.get(label) == best)
+    bounds = {
+        label: "" if m is None or m.value is None else interval(m.ci_low, m.ci_high, shown.decimals)
         for label, m in metrics.items()
-    ]
+    }
+    return [Cell(texts[label], bounds[label], best is not None and rivals.get(label) == best) for label in metrics]
 
 
 def number(value: float, decimals: int) -> str:
@@ -160,10 +155,6 @@ def interval(low: float | None, high: float | None, decimals: int) -> str:
     if low is None:
         return ""
     return f"{number(low, decimals)}, {'∞' if high is None else number(high, decimals)}"
-
-
-def _interval(metric: MetricValue | None, decimals: int) -> str:
-    return "" if metric is None or metric.value is None else interval(metric.ci_low, metric.ci_high, decimals)
 
 
 def _arrow(metric: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> str:

@@ -49,8 +49,9 @@ def footers(
     lines += [f"Command: `{line}`" for line in commands]
     seeds = {label: ", ".join(str(r.seed) for r in group) for label, group in rows.items()}
     lines.append(f"Seeds: {_per_row(seeds)}.")
-    lines.append(f"Device: {_per_row({label: _devices(group) for label, group in rows.items()})}.")
-    lines.append(f"Commit: {_per_row({label: _commits(group) for label, group in rows.items()})}.")
+    devices = {label: " / ".join(dict.fromkeys(r.device for r in group)) for label, group in rows.items()}
+    commits = {label: " / ".join(dict.fromkeys(r.commit(12) for r in group)) for label, group in rows.items()}
+    lines += [f"Device: {_per_row(devices)}.", f"Commit: {_per_row(commits)}."]
     return lines
 
 
@@ -166,19 +167,6 @@ def _says_nothing(metric: MetricValue, column: Column) -> bool:
     if metric.note.startswith("worst") and metric.value is not None:
         return metric.value == column.bounds[bool(metric.higher_is_better)]
     return metric.note.startswith("infinite")
-
-
-def _devices(records: Sequence[RunRecord]) -> str:
-    return " / ".join(dict.fromkeys(r.device for r in records))
-
-
-def _commits(records: Sequence[RunRecord]) -> str:
-    names = []
-    for record in records:
-        git = record.git or {}
-        name = str(git.get("commit") or "unknown")[:12]
-        names.append(f"{name} with local changes" if git.get("dirty") else name)
-    return " / ".join(dict.fromkeys(names))
 
 
 def _per_row(texts: Mapping[str, str]) -> str:

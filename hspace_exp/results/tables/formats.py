@@ -19,11 +19,6 @@ from hspace_exp.results.tables.build import Block, Cell, Table, build
 EMPTY = "-"
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """Pipe tables with columns padded to one width."""
-    return "\n".join(_markdown_table(table) for table in tables)
-
-
 def _markdown_table(table: Table) -> str:
     parts = [f"## {table.title}\n"]
     for block in table.blocks:
@@ -41,11 +36,6 @@ def _aligned(block: Block, rows: Sequence[Sequence[str]], headings: Sequence[str
 def _markdown_cell(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.best else cell.value or EMPTY
     return f"{value} [{cell.interval}]" if cell.interval else value
-
-
-def latex(tables: Sequence[Table]) -> str:
-    """One ``table`` environment a table; needs the package booktabs."""
-    return "\n".join(_latex_table(table) for table in tables)
 
 
 def _latex_table(table: Table) -> str:
@@ -80,11 +70,6 @@ def _tex(text: str) -> str:
     return "".join(rf"\texttt{{{piece.replace('-', '{-}')}}}" if i % 2 else piece for i, piece in enumerate(pieces))
 
 
-def page(tables: Sequence[Table]) -> str:
-    """A self-contained HTML page."""
-    return rendered("tables.html.j2", tables=tables)
-
-
 def rendered(name: str, **values: Any) -> str:
     """A page of this package's template ``name``; ``values`` are escaped, and the filter ``code`` marks `code`."""
     folder = Path(__file__).parents[1] / "templates"
@@ -105,7 +90,11 @@ def _code(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": markdown, "latex": latex, "html": page}
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": lambda tables: "\n".join(map(_markdown_table, tables)),
+    "latex": lambda tables: "\n".join(map(_latex_table, tables)),  # needs the package booktabs
+    "html": lambda tables: rendered("tables.html.j2", tables=tables),
+}
 
 
 def render(tables: Sequence[Table], form: str = "markdown") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.digest import canonical_json, digest, essential
-from hspace_exp.results.record import FILE_NAME, RunRecord, read_record, same_result
+from hspace_exp.results.record import FILE_NAME, RunRecord, differences, read_record
 
 Found = tuple[Path, RunRecord]
 _LAST = "lwim"
@@ -93,7 +93,7 @@ def by_row(found: Sequence[Found]) -> dict[str, list[RunRecord]]:
     variants: dict[tuple[str, str], dict[int, Found]] = {}
     for path, record in found:
         seeds = variants.setdefault((record.method, digest(without_seed(record))), {})
-        if record.seed in seeds and not same_result(seeds[record.seed][1], record):
+        if record.seed in seeds and differences(seeds[record.seed][1], record):
             raise UserError(
                 f"two runs of {record.method} with seed {record.seed} disagree: {seeds[record.seed][0]} and {path}; "
                 "name one of them"

@@ -22,7 +22,6 @@ from hspace_exp.results.record import (
     git_state,
     json_schema,
     read_record,
-    same_result,
     shareable,
 )
 
@@ -125,10 +124,10 @@ def test_digest_holds_what_decides_the_numbers(name: str, value: Any) -> None:
     assert config_digest(with_value(name, value)) != config_digest(CONFIG)
 
 
-def test_same_result_ignores_time_device_git_and_folders() -> None:
+def test_differences_ignore_time_device_git_and_folders() -> None:
     elsewhere = with_value("paths.cache", "/b")
     other = make(seconds={"generation": 1.0, "x": 2}, device="GPU", git=None, config=elsewhere, command="x")
-    assert same_result(make(), other)
+    assert not differences(make(), other)
 
 
 def test_differences_name_the_place() -> None:
@@ -138,14 +137,14 @@ def test_differences_name_the_place() -> None:
         "per_profession[0].counts.male: 7 != 8",
     ]
     assert differences(make(), make(config=with_value("seed", 1)))[0].startswith("config_digest")
-    assert not same_result(make(), make(metrics={}))
+    assert differences(make(), make(metrics={}))
 
 
 def test_tolerance_is_for_kernel_noise_only() -> None:
     record = make()
     noisy = make(metrics={**record.metrics, "deviation_ratio": MetricValue(0.125 + 1e-9, 0.1, 0.15, 192, False)})
-    assert not same_result(record, noisy)
-    assert same_result(record, noisy, tolerance=1e-6)
+    assert differences(record, noisy)
+    assert not differences(record, noisy, tolerance=1e-6)
 
 
 @pytest.mark.parametrize(
