@@ -68,11 +68,12 @@ class Judge(Protocol):
 class ZeroShotJudge:
     """Argmax of the cosine between an image and the texts of each value (Radford et al., 2021)."""
 
+    name = "clip"
+
     def __init__(
         self,
         clip: ImageTextModel,
         texts: Mapping[str, Mapping[str, str | Sequence[str]]],
-        name: str = "clip",
         margin: float = 0.0,
     ) -> None:
         """Take the model and the texts of each value.
@@ -81,7 +82,6 @@ class ZeroShotJudge:
             clip: the image-text model.
             texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS``. Of several texts (a prompt ensemble) the
                 mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
-            name: name of the judge.
             margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
         """
         if margin < 0:
@@ -93,7 +93,7 @@ class ZeroShotJudge:
                 if not wordings:
                     raise UserError(f"a judge of {attribute!r} needs at least one text for {value!r}, got none")
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
-        self.clip, self.texts, self.name, self.margin = clip, texts, name, margin
+        self.clip, self.texts, self.margin = clip, texts, margin
 
     @cached_property
     def anchors(self) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class ZeroShotJudge:
     def knowing(self, texts: Mapping[str, Mapping[str, str | Sequence[str]]]) -> ZeroShotJudge:
         """The judge, which also tells apart the values of attributes that it does not know yet, by their texts."""
         new = {attribute: values for attribute, values in texts.items() if attribute not in self.attributes}
-        return ZeroShotJudge(self.clip, {**self.texts, **new}, self.name, self.margin) if new else self
+        return ZeroShotJudge(self.clip, {**self.texts, **new}, self.margin) if new else self
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
@@ -126,6 +126,7 @@ class ZeroShotJudge:
 class ProbeJudge:
     """A supervised classifier that nothing else is tuned on, e.g. ``hspace_exp.avatars.probe.AttributeProbe``."""
 
+    name = "probe"
     margin = 0.0
 
     def __init__(
@@ -135,7 +136,6 @@ class ProbeJudge:
         *,
         image_size: int = 128,
         device: str | torch.device = "cpu",
-        name: str = "probe",
     ) -> None:
         """Take the classifier and the values of its heads.
 
@@ -144,9 +144,8 @@ class ProbeJudge:
             attributes: values of each attribute in the order of the logits.
             image_size: S; other images are resized (bicubic, antialiased).
             device: where the probe is.
-            name: name of the judge.
         """
-        self.probe, self.image_size, self.device, self.name = probe, image_size, device, name
+        self.probe, self.image_size, self.device = probe, image_size, device
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in attributes.items()}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:

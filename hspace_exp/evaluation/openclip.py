@@ -63,12 +63,7 @@ def build_open_clip(model_cfg: dict[str, Any]) -> torch.nn.Module:
     """Build ``open_clip.CLIP`` with random weights from a config in OpenCLIP's own form."""
     from open_clip.model import CLIP
 
-    return CLIP(
-        embed_dim=model_cfg["embed_dim"],
-        vision_cfg=model_cfg["vision_cfg"],
-        text_cfg=model_cfg["text_cfg"],
-        init_logit_bias=model_cfg.get("init_logit_bias"),
-    )
+    return CLIP(**model_cfg)
 
 
 def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> OpenClip:
@@ -86,7 +81,7 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
         model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
     except FileNotFoundError as error:
         raise UserError(f"OpenCLIP folder {folder} lacks {Path(error.filename).name}; reinstall the package") from error
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"OpenCLIP folder {folder} is not usable: {error}") from error
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
     length = config["model_cfg"]["text_cfg"]["context_length"]

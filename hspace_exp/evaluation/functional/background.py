@@ -22,15 +22,9 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
 
 
 def background_mask(person_a: Tensor, person_b: Tensor, margin: float = 1 / 16) -> Tensor:
-    """Where neither image has its person nor the person's surroundings.
+    """(B, 1, H, W) bool where neither image has its person nor the person's surroundings.
 
-    Args:
-        person_a: (B, 1, H, W) mask, bool or in [0, 1] and cut at 1/2.
-        person_b: the same of the other image.
-        margin: radius of the dilation as a share of the side.
-
-    Returns:
-        (B, 1, H, W) bool.
+    Masks of persons are (B, 1, H, W), bool or in [0, 1] and cut at 1/2; they grow by ``margin``, a share of the side.
     """
     if person_a.shape != person_b.shape or person_a.ndim != 4 or person_a.shape[1] != 1:
         raise UserError(
@@ -41,15 +35,9 @@ def background_mask(person_a: Tensor, person_b: Tensor, margin: float = 1 / 16) 
 
 
 def masked_squared_error(a: Tensor, b: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums that PSNR pools over images.
+    """Sums that PSNR pools over (B, C, H, W) images in [0, 1]: squared errors inside the mask, and how many there are.
 
-    Args:
-        a: (B, C, H, W) in [0, 1].
-        b: (B, C, H, W) in [0, 1].
-        mask: (B, 1, H, W) bool, what counts.
-
-    Returns:
-        (B,) sum of squared errors over counted values, (B,) number of counted values; float64.
+    The mask is (B, 1, H, W) bool; the sums are (B,) float64 each.
     """
     inside = mask.double()
     return ((a.double() - b.double()).square() * inside).sum((1, 2, 3)), inside.sum((1, 2, 3)) * a.shape[1]
@@ -63,19 +51,11 @@ def psnr(mean_squared_error: float) -> float | None:
 
 
 def pasted_ssim(edited: Tensor, original: Tensor, mask: Tensor) -> Tensor:
-    """Mean SSIM within a mask, where outside it the edited image is taken to equal the original.
+    """(B,) float64 mean SSIM within a mask, where outside it the edited image is taken to equal the original.
 
     So windows that reach out of the mask see no difference there. SSIM is that of eq. (13) of Wang et al. (2004) by
     torchmetrics, in float32: Gaussian window of 11 x 11 pixels with standard deviation 1.5, K1 = 0.01, K2 = 0.03,
-    averaged over channels.
-
-    Args:
-        edited: (B, C, H, W) in [0, 1].
-        original: (B, C, H, W) in [0, 1].
-        mask: (B, 1, H, W) bool.
-
-    Returns:
-        (B,) float64; NaN where the mask is empty.
+    averaged over channels. Images are (B, C, H, W) in [0, 1], the mask (B, 1, H, W) bool; NaN where it is empty.
     """
     pasted, original = torch.where(mask, edited, original).float(), original.float()
     found = structural_similarity_index_measure(

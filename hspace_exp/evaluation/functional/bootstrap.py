@@ -76,15 +76,7 @@ def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: to
 
     It answers how a number would move with other professions, where `resample_blocks` answers for other images
     of the same ones. Images within a group stay as they are: they vary less than groups do.
-
-    Args:
-        values: (G,) statistic of each group.
-        weights: (G,) weight of each group, e.g. its number of images.
-        repeats: number of resamples.
-        generator: CPU generator.
-
-    Returns:
-        (repeats,) float64.
+    Takes (G,) statistics and (G,) weights of groups, e.g. their numbers of images; gives (repeats,) float64.
     """
     draw = torch.rand(repeats, len(values), generator=generator, dtype=torch.float64).to(values.device)
     picked = (draw * len(values)).long().clamp(max=len(values) - 1)

@@ -12,16 +12,9 @@ from hspace_exp.errors import UserError
 
 
 def clip_alignment(image_features: Tensor, text_features: Tensor) -> Tensor:
-    """100 times the cosine between each image and its own text.
+    """100 times the cosine of each image and its own text, (N, D) features of any length; (N,) float64 in [-100, 100].
 
     The CLIPScore of Hessel et al. (EMNLP 2021) without its rescaling by 2.5 and without cutting negative values off.
-
-    Args:
-        image_features: (N, D), any length.
-        text_features: (N, D), one row an image.
-
-    Returns:
-        (N,) float64 in [-100, 100].
     """
     if image_features.shape != text_features.shape:
         raise UserError(
@@ -31,15 +24,9 @@ def clip_alignment(image_features: Tensor, text_features: Tensor) -> Tensor:
 
 
 def any_changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
-    """Whether at least one attribute of an image changed: entanglement is the mean of this.
+    """(N,) bool whether at least one attribute of an image changed: entanglement is the mean of this.
 
-    Args:
-        before: (N,) classes of the unedited images for each attribute that should have stayed; negative where unclear,
-            which is no change.
-        after: the same of the edited images.
-
-    Returns:
-        (N,) bool.
+    Both map each attribute that should have stayed to (N,) classes; negative is unclear, which is no change.
     """
     if not before or before.keys() != after.keys():
         raise UserError(f"expected the same attributes before and after, got {sorted(before)} and {sorted(after)}")

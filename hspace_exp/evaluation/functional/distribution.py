@@ -16,14 +16,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     Implements |μ_x - μ_y|² + tr(Σ_x + Σ_y - 2 (Σ_x Σ_y)^½) of Heusel et al. (NeurIPS 2017), eq. (6), with unbiased
     covariances. With Σ = AᵀA for centred features A, the trace of the root is the sum of the singular values of
     A_x A_yᵀ; a QR decomposition makes that matrix at most D x D. No root of a singular matrix is taken, so fewer
-    images than dimensions are exact as well. (Few images bias the distance upwards all the same: state N.)
-
-    Args:
-        x: (N, D) features, N >= 2.
-        y: (M, D) features, M >= 2.
-
-    Returns:
-        scalar float64, >= 0; 0 for equal sets.
+    images than dimensions are exact as well. (Few images bias the distance upwards all the same: state N.) Features
+    are (N, D) and (M, D), N and M >= 2; scalar float64 >= 0, 0 for equal sets.
     """
     _check(x, y)
     x, y = x.double(), y.double()
@@ -59,14 +53,8 @@ def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tens
     """``kernel_distance`` of pairs (x_i, y_i) that are resampled as pairs, for many resamples at once.
 
     Weights are how often a resample holds an image. An image and its copies are no pair, so resampling adds no bias.
-
-    Args:
-        xx: (N, N) kernel within the first set.
-        yy: (N, N) kernel within the second set.
-        xy: (N, N) kernel between them.
-
-    Returns:
-        a function of (R, N) weights, one resample a row, which gives (R,) float64.
+    Kernels are (N, N), within either set and between them. Gives a function of (R, N) weights, one resample a row, to
+    (R,) float64.
     """
     within = xx + yy
     within.fill_diagonal_(0)

@@ -18,13 +18,8 @@ def deviation_ratio(counts: Tensor) -> Tensor:
     """Deviation from an even distribution: DR = max_c |N_c / N - 1/C| / (1 - 1/C).
 
     The deviation ratio by which Li et al., "Self-discovering interpretable diffusion latent directions for responsible
-    text-to-image generation" (CVPR 2024), measure imbalance.
-
-    Args:
-        counts: (..., C) images of each class, C >= 2, at least one image in each row.
-
-    Returns:
-        (...) float64 in [0, 1]; 0 when all classes are even, 1 when one class has all images.
+    text-to-image generation" (CVPR 2024), measure imbalance. Of (..., C) images of each class, C >= 2, at least one
+    in each row; (...) float64 in [0, 1], 0 when all classes are even, 1 when one class has all images.
     """
     classes = counts.shape[-1]
     if classes < 2:
@@ -69,14 +64,10 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
 
 
 def intersect(classes: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Number combinations of classes, e.g. of gender and skin tone.
+    """Number combinations of (K, N) classes of N images for K attributes, e.g. of gender and skin tone.
 
-    Args:
-        classes: (K, N) class of each of N images for each of K attributes.
-        sizes: how many classes each attribute has.
-
-    Returns:
-        (N,) int64 in 0 … Π sizes - 1; the last attribute varies fastest. -1 where any attribute has class -1 (unclear).
+    ``sizes`` are the attributes' numbers of classes. Gives (N,) int64 in 0 … Π sizes - 1, in which the last attribute
+    varies fastest; -1 where any attribute has class -1 (unclear).
     """
     if len(classes) != len(sizes) or not sizes:
         raise UserError(f"expected classes of {len(sizes)} attributes, got {len(classes)}")
@@ -97,14 +88,8 @@ def deviation_ratio_floor(images: int, classes: int) -> float:
 
     Exact: E[max_c |N_c - N/C|] is the sum over thresholds t of P(max > t), and P(all N_c within t of N/C) is N! / C^N
     times the coefficient of x^N in (Σ_k x^k / k!)^C, k from N/C - t to N/C + t. Scaled by the Poisson distribution of
-    mean N/C, all factors are probabilities. For two classes and large N it is about √(2 / πN).
-
-    Args:
-        images: N of the group, at least 1.
-        classes: C, at least 2.
-
-    Returns:
-        the expectation, in (0, 1].
+    mean N/C, all factors are probabilities. For two classes and large N it is about √(2 / πN). N is at least 1, C at
+    least 2; the expectation is in (0, 1].
     """
     if images < 1 or classes < 2:
         raise UserError(f"a noise floor needs at least 1 image and 2 classes, got {images} and {classes}")
