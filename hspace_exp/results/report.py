@@ -99,7 +99,12 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     record, details = run.record, run.record.details
     maps = list(_maps(run, budget // 2))  # few and telling, so pairs get what they leave
     pairs = list(_pairs(run, budget - sum(len(one.get("uri", "")) for one in maps)))
-    curve = losses(run)
+    curve, cosines = losses(run), concept_cosines(run.concepts()) if len(run.concepts()) > 1 else None
+    asked = "Asked for (rows) against changed (columns): shares of images"
+    matrices = (
+        ("Cosines between the concepts' vectors", "Concept", cosines),
+        (asked, "Asked for", details.get("entanglement_matrix")),
+    )
     return {
         "label": run.label,
         "edited": run.edited,
@@ -109,18 +114,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "pairs": pairs,
         "maps": maps,
         "losses": None if curve is None else _chart(curve),
-        "matrices": [
-            _matrix("Cosines between the concepts' vectors", "Concept", concept_cosines(run.concepts()))
-            if len(run.concepts()) > 1
-            else None,
-            _matrix(
-                "Asked for (rows) against changed (columns): shares of images",
-                "Asked for",
-                details["entanglement_matrix"],
-            )
-            if details.get("entanglement_matrix")
-            else None,
-        ],
+        "matrices": [_matrix(title, corner, rows) for title, corner, rows in matrices if rows],
         "confusion": details.get("confusion"),
         "metrics": [_metric(name, metric) for name, metric in record.metrics.items()],
         "config": json.dumps(record.config, indent=1, sort_keys=True, ensure_ascii=False),
