@@ -10,7 +10,7 @@ WORKERS ?= 2
 MAX_SECONDS ?= 0
 METHOD ?= focused
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow lint types house reproduce-tables
+.PHONY: help install run test test-slow lint types house lock reproduce-tables
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
