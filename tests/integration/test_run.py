@@ -26,8 +26,8 @@ SAM = "mask.checkpoint={world}/sam"
 
 @pytest.fixture
 def lwim(world: Path, arguments: list[str]) -> list[str]:
-    """The default method, with the tiny SAM."""
-    return [*arguments, SAM.format(world=world)]
+    """The paper's method, with the tiny SAM."""
+    return [*arguments, "method=lwim", SAM.format(world=world)]
 
 
 def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_focused_method_holds_what_it_is_not_asked_to_change(
 
 @pytest.mark.parametrize("mask", ["attention", "oracle", "none"])
 def test_other_masks_train_too(cli: Cli, arguments: list[str], tmp_path: Path, mask: str) -> None:
-    outcome = cli(*arguments, f"mask={mask}", f"hydra.run.dir={tmp_path / 'run'}")
+    outcome = cli(*arguments, "method=lwim", f"mask={mask}", f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.code == 0, outcome.error
     assert read_record(tmp_path / "run").config["mask"]["_target_"].split(".")[-2] == mask
 
