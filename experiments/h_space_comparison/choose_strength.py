@@ -2,10 +2,9 @@
 
     python experiments/h_space_comparison/choose_strength.py RUN_DIR --strengths 1 2 3 --out strength.json
 
-The edit is the method's own, its calibration included (--set method.calibration.male=1.0 sets it aside). RUN_DIR needs
-its vectors only (stages=[concepts,masks,training] is enough). Images are those of image_seed=1 (reported ones are of
-0); what they present, the zero-shot judge says, so that nothing is ever tuned on the supervised probe, the second judge
-of the tables.
+The edit is the method's own. RUN_DIR needs its vectors only (stages=[concepts,masks,training] is enough). Images are
+those of image_seed=1 (reported ones are of 0); what they present, the zero-shot judge says, so that nothing is ever
+tuned on the supervised probe, the second judge of the tables.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def answer(overrides: Sequence[str]) -> None:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
     amounts = strengths(concepts, list(prompts), plain["strength"], method.strength_of)
-    method = replace(method, strength=amounts, calibration={})
+    method = replace(method, strength=amounts)
     edit = method.apply(prompts, concepts, keep, instantiate(cfg.frequency, _convert_="all"))
     sampling = Sampling(plain["num_inference_steps"], instantiate(cfg.scheduler, _convert_="all"), plain["chunk_size"])
     backbone: Backbone = instantiate(cfg.model, _convert_="all")

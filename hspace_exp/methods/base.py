@@ -64,7 +64,6 @@ class Method:
     Attributes:
         name: of the method.
         strength: s; vectors are added as s * v. One number, or one a concept.
-        calibration: concept → factor on its strength, where one concept of a method needs less than another; else 1.
         branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
         training: how vectors are found.
         edit: how they are applied; None: h + s * v + lambda * LL(h).
@@ -77,7 +76,6 @@ class Method:
     training: Training | Learner | None = None
     edit: Editor | None = None
     window: Sequence[float] = (0.0, 1.0)
-    calibration: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -111,11 +109,11 @@ class Method:
         return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window))
 
     def strength_of(self, name: str) -> float:
-        """The strength of one concept, calibrated."""
-        return strength_of(self.strength, name) * self.calibration.get(name, 1.0)
+        """The strength of one concept."""
+        return strength_of(self.strength, name)
 
     def strengths(self, names: Iterable[str]) -> dict[str, float]:
-        """The strength of each concept, calibrated."""
+        """The strength of each concept."""
         return {name: self.strength_of(name) for name in names}
 
     @property

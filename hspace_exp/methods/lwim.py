@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.methods.learning import Noisy, OneVector, denoising_loss
 from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
@@ -22,9 +21,6 @@ from hspace_exp.models.hspace import HEdit
 
 LOSSES = ("reconstruction", "score_matching")
 SOURCES = ("map", "margin")
-
-# LL(h): the low band of the one-level Haar transform of h.
-low_frequency = haar_lowpass
 
 
 def W(maps: Tensor, beta: float) -> Tensor:

@@ -34,7 +34,7 @@ from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
 from hspace_exp.training.loop import finished, learn
-from hspace_exp.training.trajectories import sample_trajectories
+from hspace_exp.training.on_policy import sample_trajectories
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.training.trajectories import in_turn
+from hspace_exp.training.on_policy import in_turn
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Training batches from the model's own sampling runs, with everything before h and the teacher computed once."""
+"""The model's own sampling runs, and training batches from them; the first half and the teacher are computed once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,47 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
-from hspace_exp.io.seeding import generator
+from hspace_exp.io.seeding import generator, initial_noise
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.split import Encoded, encode
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.wording import wordings
 
 # The share of free memory that the first halves may take: the rest is for the training step.
 KEPT_SHARE = 1 / 3
+
+
+def in_turn(prompts: Sequence[str], indices: Sequence[int]) -> list[tuple[str, int]]:
+    """Runs of several prompts: run i is of the i mod C-th of C prompts, with that prompt's noise i div C."""
+    return [(prompts[i % len(prompts)], i // len(prompts)) for i in indices]
+
+
+@torch.no_grad()
+def sample_trajectories(
+    backbone: Backbone, sampling: Sampling, runs: Sequence[tuple[str, int]], image_seed: int
+) -> dict[str, Tensor]:
+    """Model inputs and timesteps of guided runs, each of a prompt and the index of its noise."""
+    found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
+    for start in range(0, len(runs), sampling.chunk_size):
+        chunk = runs[start : start + sampling.chunk_size]
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for prompt, i in chunk])
+        states: list[Tensor] = []
+        times: list[Tensor] = []
+
+        def keep(
+            step: int, t: Tensor, latents: Tensor, states: list[Tensor] = states, times: list[Tensor] = times
+        ) -> None:
+            states.append(latents)
+            times.append(t)
+
+        sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in chunk]), on_step=keep)
+        found["latents"].append(torch.stack(states, dim=1).cpu())
+        found["timesteps"].append(torch.stack(times).long().cpu().expand(len(chunk), -1).clone())
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 class OnPolicyStates:

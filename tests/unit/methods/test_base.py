@@ -32,11 +32,10 @@ def test_only_the_unedited_method_edits_nothing() -> None:
     assert not Method("other", 1.0, "both", edit=Focus(keep=0)).keeps
 
 
-def test_strengths_are_calibrated_one_by_one() -> None:
-    calibration = {"male": 0.5}
-    assert Method("x", 2.0, "both", calibration=calibration).strengths(["female", "male"]) == {"female": 2, "male": 1}
-    own = Method("x", {"female": 1.0, "male": 3.0}, "both", calibration=calibration)
-    assert own.strengths(["female", "male"]) == {"female": 1, "male": 1.5}
+def test_a_strength_is_one_number_or_one_a_concept() -> None:
+    assert Method("x", 2.0, "both").strengths(["female", "male"]) == {"female": 2, "male": 2}
+    own = Method("x", {"female": 1.0, "male": 3.0}, "both")
+    assert own.strengths(["female", "male"]) == {"female": 1, "male": 3}
     with pytest.raises(UserError, match="old"):
         own.strength_of("old")
 

@@ -15,8 +15,7 @@ from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule
-from hspace_exp.training.on_policy import OnPolicyStates
-from hspace_exp.training.trajectories import in_turn, sample_trajectories
+from hspace_exp.training.on_policy import OnPolicyStates, in_turn, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
 PROMPTS = {"female": ConceptPrompts(positive=POSITIVE, neutral=NEUTRAL, words="woman")}

@@ -15,7 +15,7 @@ from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import Sampling, sample_latents
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
-from hspace_exp.training.trajectories import sample_trajectories
+from hspace_exp.training.on_policy import sample_trajectories
 
 # Of diffusers' Euler scheduler, with this NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
