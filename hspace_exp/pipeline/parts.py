@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -117,11 +117,8 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
     method.strengths(prompts_of(asked))  # each must have one
     items, placing = _items(config, asked)
     backbone = make(cfg.model)
-    usual = CHUNK
-    if backbone.small:
-        usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
-    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, config["chunk_size"] or usual)
-    learnings = _learnings(config, asked, backbone, sampling, method, masks)
+    sampling = make_sampling(config, backbone, make_scheduler)
+    learnings = make_learnings(config, asked, backbone, sampling, method, masks)
     _check_prompts(backbone, items, learnings)
     sampled = {"sampling": sampling.describe(backbone), "image_seed": protocol["image_seed"]}
     edited = None
@@ -147,7 +144,15 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
     )
 
 
-def _learnings(
+def make_sampling(config: Mapping[str, Any], backbone: Backbone, make_scheduler: Callable[[Any], Any]) -> Sampling:
+    """How a configuration samples images."""
+    usual = CHUNK
+    if backbone.small:
+        usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
+    return Sampling(config["protocol"]["num_inference_steps"], make_scheduler, config["chunk_size"] or usual)
+
+
+def make_learnings(
     config: Mapping[str, Any],
     asked: Sequence[Group],
     backbone: Backbone,

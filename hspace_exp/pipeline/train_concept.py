@@ -18,17 +18,13 @@ from hspace_exp.config.checks import check
 from hspace_exp.config.command_line import CONF, KNOWN, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
-from hspace_exp.io.digest import essential
 from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone, backbone_of
 from hspace_exp.models.prompts import check_prompts
-from hspace_exp.models.sampling import Sampling
 from hspace_exp.pipeline.learning import Learning, vectors_of
-from hspace_exp.pipeline.parts import plain_config
+from hspace_exp.pipeline.parts import make_learnings, make_sampling, plain_config
 from hspace_exp.prompts.attributes import Attribute
-
-CHUNK = 8  # images sampled at once
 
 
 def train_concept(
@@ -107,21 +103,6 @@ def _learning(cfg: DictConfig, backbone: Backbone) -> tuple[Learning, MakeTraine
     )
     if method.training is None:
         raise UserError(f"method {method.name!r} learns no vectors: name another")
-    protocol = config["protocol"]
-    learning = Learning(
-        backbone=backbone,
-        sampling=Sampling(protocol["num_inference_steps"], make_scheduler, CHUNK),
-        method=method,
-        masks=masks,
-        asked=Attribute.of(config["attribute"]).groups,
-        images=protocol["training_images"],
-        steps=protocol["training_steps"],
-        seed=config["seed"],
-        image_seed=protocol["image_seed"],
-        settings={
-            "training": essential(config["method"]["training"], "method.training"),
-            "mask": essential(config["mask"], "mask"),
-            "precision": config["trainer"].get("precision"),
-        },
-    )
+    asked, sampling = Attribute.of(config["attribute"]).groups, make_sampling(config, backbone, make_scheduler)
+    (learning,) = make_learnings(config, asked, backbone, sampling, method, masks)
     return learning, make_trainer

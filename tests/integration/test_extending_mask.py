@@ -44,6 +44,7 @@ def test_own_mask(
     )
     assert outcome.code == 0, outcome.error
     record = json.loads((run_dir / "record.json").read_text())
+    assert len(record["config"]["mask"].pop("_source_")) == 16  # of my_masks.py: an edited class makes new maps
     assert record["config"]["mask"] == {"_target_": "my_masks.UpperPart", "share": 0.25}
     assert 0 < record["metrics"]["mask_iou"]["value"] < 1
     found = [load_file(file)["maps"] for file in (tmp_path / "cache").glob("*/maps.safetensors")]

@@ -208,4 +208,5 @@ def test_the_readme_repeats_the_full_table() -> None:
 
     shown, full = cells((ROOT / "README.md").read_text()), cells((FULL / "gender_fairness.md").read_text())
     assert len(shown) >= 8
-    assert {key: full.get(key) for key in shown} == shown
+    values = {key: cell.split(" [")[0].replace("*", "") for key, cell in full.items()}  # without intervals
+    assert {key: values.get(key) for key in shown} == shown
