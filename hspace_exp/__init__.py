@@ -21,7 +21,7 @@ _PLACES = {
     "train_concept": "hspace_exp.pipeline.train_concept",
 }
 
-sys.meta_path.append(OldNames())
+sys.meta_path.insert(0, OldNames())  # before folders of these names that an older checkout left behind
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)
