@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,16 @@ TINY_WORDS = (
     "light tan dark skin skinned nurse doctor carpenter ceo in forest city office smiling , - . "
     "mechanic sheriff developer lawyer writer teacher librarian secretary"
 )
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the collector of garbage need not look at it again."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """At the end all of it may go."""
+    gc.unfreeze()
 
 
 def build_tiny_pipeline(

@@ -59,18 +59,33 @@ def test_every_metric_can_be_added_and_is_named_as_its_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("method", ["original", "sdid", "lwim"])
-def test_every_experiment_composes_with_every_method(name: str, method: str) -> None:
+@pytest.mark.parametrize(
+    "method", ["sdid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("original", "lwim"))]
+)
+def test_every_experiment_composes_with_other_methods(name: str, method: str) -> None:
     config = plain(f"+experiment={name}", f"method={method}")
     check(config)
     assert (config["name"], config["method"]["name"]) == (name, method)
 
 
+def swept(name: str) -> list[list[str]]:
+    """Of an experiment: for each key that it sweeps, the override of each value."""
+    params = compose("config", [f"+experiment={name}"], return_hydra_config=True).hydra.sweeper.params or {}
+    return [[f"{key}={value.strip()}" for value in str(values).split(",")] for key, values in params.items()]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_value_that_an_experiment_sweeps_composes(name: str) -> None:
+    columns = swept(name)
+    longest = max(map(len, columns), default=0)
+    for row in range(longest):  # every value, each key going through its own again until the longest ends
+        check(plain(f"+experiment={name}", *(values[row % len(values)] for values in columns)))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_run_that_an_experiment_sweeps_composes(name: str) -> None:
-    params = compose("config", [f"+experiment={name}"], return_hydra_config=True).hydra.sweeper.params or {}
-    swept = [[f"{key}={value.strip()}" for value in str(values).split(",")] for key, values in params.items()]
-    for overrides in itertools.product(*swept):
+    for overrides in itertools.product(*swept(name)):
         check(plain(f"+experiment={name}", *overrides))
 
 

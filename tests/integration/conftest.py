@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -117,15 +118,21 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def process() -> Callable[..., subprocess.Popen[str]]:
-    """Start ``python -m hspace_exp …`` in a process of its own."""
+def python() -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python …`` in a process of its own."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "hspace_exp", *arguments]
+        command = [sys.executable, *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     return start
+
+
+@pytest.fixture
+def process(python: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python -m hspace_exp …`` in a process of its own."""
+    return partial(python, "-m", "hspace_exp")
 
 
 @pytest.fixture

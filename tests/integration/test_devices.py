@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +12,10 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+import torch
 
 from hspace_exp.concepts.concept import load_concept
+from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.digest import config_digest
 
 
@@ -48,28 +52,58 @@ def test_two_processes_end_with_the_record_of_one(
     assert sorted(path.name for path in (tmp_path / "run2" / ".workers").iterdir()) == ["1.log", "ready"]
 
 
+# A second process that stops for good in its first chunk of edited images, and leaves a file that says so.
+HANGS = """
+import sys, time
+from pathlib import Path
+from hspace_exp.generation import generate
+from hspace_exp.__main__ import main
+
+honest, mark = generate.sample_chunk, Path(sys.argv.pop())
+
+def hang(backbone, sampling, chunk, image_seed, edit):
+    if edit is not None:
+        mark.touch()
+        time.sleep(600)
+    return honest(backbone, sampling, chunk, image_seed, edit)
+
+generate.sample_chunk = hang
+sys.exit(main())
+"""
+
+
 def test_a_killed_process_costs_time_only(
     cli: Callable[..., Any],
-    process: Callable[..., Popen[str]],
+    python: Callable[..., Popen[str]],
     own: Callable[[str], list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slow = ["method=prompt", "protocol.images_per_profession=20", "protocol.num_inference_steps=10"]
-    assert cli(*own("alone"), *slow).code == 0
-    started = []
-    for rank in (0, 1):
-        for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", 2)):
-            monkeypatch.setenv(name, str(value))
-        started.append(process(*own("run"), *slow))
-    first, second = started
-    edited, until = tmp_path / "run" / ".workers" / "edited", time.monotonic() + 120
-    while len(list(edited.glob("*"))) < 3 and first.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
-    second.kill()
-    second.communicate()
-    _, error = first.communicate(timeout=240)
-    assert first.returncode == 0, error
+    assert cli(*own("alone"), "method=prompt").code == 0
+    for name, value in (("RANK", 1), ("LOCAL_RANK", 1), ("WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    mark, honest, edited = tmp_path / "holds_a_chunk", sample_chunk, []
+    second = python("-c", HANGS, *own("run"), "method=prompt", str(mark))
+
+    def after_the_other_has_one(*arguments: Any) -> torch.Tensor:
+        *_, edit = arguments
+        if edit is not None:
+            until = time.monotonic() + 120
+            while not mark.exists() and second.poll() is None and time.monotonic() < until:
+                time.sleep(0.02)
+            if not edited:
+                threading.Timer(0.5, second.kill).start()
+            edited.append(mark.exists())
+        return honest(*arguments)
+
+    monkeypatch.setattr("hspace_exp.generation.generate.sample_chunk", after_the_other_has_one)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    outcome = cli(*own("run"), "method=prompt")
+    second.communicate(timeout=60)
+    assert second.returncode == -signal.SIGKILL
+    assert outcome.code == 0, outcome.error
+    assert edited == [True] * 6  # all of twelve images in chunks of two, that of the other one too
     assert left(tmp_path / "run") == left(tmp_path / "alone")
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["config_digest"] == config_digest(record["config"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,11 @@ COMMON = ("+experiment=gender_fairness", "protocol=smoke", "logger=none", "devic
 
 
 @pytest.mark.skipif(not (EMBEDDED / "unet").is_dir(), reason="the embedded weights are not there")
-def test_the_unedited_model_is_biased_and_paints(process: Process, tmp_path: Path) -> None:
+def test_the_unedited_model_is_biased_and_paints(cli: Callable[..., Any], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     small = ("protocol.professions=[nurse,carpenter]", "protocol.images_per_profession=2", f"paths.cache={tmp_path}")
-    running = process(*COMMON, "method=original", *small, f"hydra.run.dir={run_dir}")
-    _, error = running.communicate(timeout=200)
-    assert running.returncode == 0, error
+    outcome = cli(*COMMON, "method=original", *small, "evaluator.repeats=20", f"hydra.run.dir={run_dir}")
+    assert outcome.code == 0, outcome.error
     record = read_record(run_dir)
     counts = {row["profession"]: row["counts"] for row in record.per_profession}
     assert counts["nurse"]["female"] == 2

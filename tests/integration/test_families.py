@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -47,18 +48,26 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("family", H_SHAPES)
+CHOICES = {
+    "sdid-fft": ["method=sdid", "frequency=fft"],
+    "lwim-attention": ["method=lwim", "mask=attention"],
+    "lwim-sam": ["method=lwim", "mask=sam", "mask.checkpoint={world}/sam"],
+    # So blunt a readout finds a need in every sample: a model of random weights shows no attribute to be read.
+    "focused-0.05": ["method=focused", "method.edit.sharpness=0.05"],
+    "score_matching-bfloat16": ["method=score_matching", "model.dtype=bfloat16"],
+}
+QUICK = {("sdid-fft", "sd14"), ("lwim-attention", "sdxl"), ("lwim-sam", "sd21"), ("focused-0.05", "sdxl")}
+QUICK |= {("score_matching-bfloat16", "sd21")}  # each family and each of the choices at least once
+
+
 @pytest.mark.parametrize(
-    "choices",
+    ("choices", "family"),
     [
-        ["method=sdid", "frequency=fft"],
-        ["method=lwim", "mask=attention"],
-        ["method=lwim", "mask=sam", "mask.checkpoint={world}/sam"],
-        # So blunt a readout finds a need in every sample: a model of random weights shows no attribute to be read.
-        ["method=focused", "method.edit.sharpness=0.05"],
-        ["method=score_matching", "model.dtype=bfloat16"],
+        pytest.param(
+            CHOICES[name], family, id=f"{name}-{family}", marks=[pytest.mark.slow] * ((name, family) not in QUICK)
+        )
+        for name, family in itertools.product(CHOICES, H_SHAPES)
     ],
-    ids=lambda choices: "-".join(c.split("=")[1] for c in choices[:2]),
 )
 def test_the_main_job_on(
     cli: Cli,

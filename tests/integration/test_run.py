@@ -226,9 +226,9 @@ def test_csv_and_offline_wandb_logs(
 
 
 def test_ctrl_c_is_one_line_and_130(
-    process: Callable[..., subprocess.Popen[str]], lwim: list[str], tmp_path: Path
+    process: Callable[..., subprocess.Popen[str]], arguments: list[str], tmp_path: Path
 ) -> None:
-    running = process(*lwim, "protocol.training_steps=1000000", f"hydra.run.dir={tmp_path / 'run'}")
+    running = process(*arguments, "method=sdid", "protocol.training_steps=100000", f"hydra.run.dir={tmp_path / 'run'}")
     assert running.stderr is not None
     seen = ""
     for line in running.stderr:

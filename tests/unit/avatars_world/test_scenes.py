@@ -44,7 +44,8 @@ def test_scenes_are_told_apart_by_sides_and_top() -> None:
     means = {scene: np.mean([features(scene, seed) for seed in range(8)], axis=0) for scene in SCENES}
     for scene in SCENES:
         for seed in range(100, 104):
-            distance = {name: np.linalg.norm(features(scene, seed) - mean) for name, mean in means.items()}
+            seen = features(scene, seed)
+            distance = {name: np.linalg.norm(seen - mean) for name, mean in means.items()}
             assert min(distance, key=distance.__getitem__) == scene
 
 

@@ -28,7 +28,11 @@ def test_live_bytes_come_and_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "weights"), [("sd14", 2 * (859_520_964 + 123_060_480) + 4 * 83_653_863), ("sdxl", None)]
+    ("name", "weights"),
+    [
+        ("sd14", 2 * (859_520_964 + 123_060_480) + 4 * 83_653_863),
+        pytest.param("sdxl", None, marks=pytest.mark.slow),
+    ],
 )
 def test_published_models_fit_their_targets(name: str, weights: int | None) -> None:
     found = estimate(LAYOUTS[name])

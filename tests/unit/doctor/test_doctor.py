@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
 
+from hspace_exp.config.command_line import CONF
+from hspace_exp.config.schema import register
+from hspace_exp.doctor import __main__ as doctor
 from hspace_exp.doctor.__main__ import GIB, main
 
 
@@ -15,9 +19,7 @@ def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def test_everything_is_named_with_how_to_get_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     shown = capsys.readouterr().out
     for word in ("sdxl", "avatars", "http://127.0.0.1:9 does not answer", "Segment Anything vit_b", "gender_fairness"):
@@ -30,11 +32,17 @@ def test_everything_is_named_with_how_to_get_it(
     assert "hf download stabilityai/stable-diffusion-xl-base-1.0 --revision 462165984030d82259a11f" in shown
     assert max(len(line) for line in shown.split("HOW TO GET")[0].splitlines()) < 125
     assert "*" not in shown
+
+
+def test_what_is_too_large_for_the_gpu_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a GPU")
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (GIB // 4, GIB // 2))
-    assert main([]) == 0
-    shown = capsys.readouterr().out
+    monkeypatch.setattr(doctor, "_names", lambda group: ["avatars", "sd14"] if group == "model" else [])
+    monkeypatch.setattr(doctor, "CHECKPOINTS", ())
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        shown = doctor.overview()
     assert "GPUs: a GPU, 0.5 GiB, 0.2 free" in shown
     assert "5.9*" in shown
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hydra import compose
 
 from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError
+from hspace_exp.reproduce import runs as reproduced
 from hspace_exp.reproduce.__main__ import main
 from hspace_exp.reproduce.runs import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
 from hspace_exp.results.record import RunRecord
@@ -16,6 +21,15 @@ from hspace_exp.results.record import RunRecord
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _composed_once() -> Iterator[None]:
+    """Compose each run once for all tests of this module, which ask for the same ones again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        composed = functools.cache(lambda texts: compose("config", list(texts), return_hydra_config=True))
+        patch.setattr(reproduced, "compose", lambda _, overrides, **__: composed(tuple(overrides)))
+        yield
 
 
 def runs(sweep: Sweep, *more: str, methods: tuple[str, ...] = ()) -> list[Planned]:
@@ -108,7 +122,8 @@ def test_frequency_cutoffs_differ_from_haar_and_fft_in_one_thing() -> None:
 
 @pytest.mark.parametrize("protocol", LISTS)
 def test_no_two_sweeps_make_the_same_run(protocol: str) -> None:
-    folders = [run.folder for sweep in sweeps(protocol, "avatars", ("frequency_cutoff",)) for run in runs(sweep)]
+    found = [replace(sweep, protocol="") for sweep in sweeps(protocol, "avatars", ("frequency_cutoff",))]
+    folders = [run.folder for sweep in found for run in runs(sweep)]
     assert len(set(folders)) == len(folders) > 0
 
 
