@@ -47,7 +47,7 @@ def stable_diffusion(device: torch.device, dtype: torch.dtype = torch.float32, t
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    return Backbone(unet, vae, PromptEncoder([tokenizer], [text], "sd"), scheduler, name="sd14-random")
+    return Backbone(unet, vae, PromptEncoder([tokenizer], [text]), scheduler, name="sd14-random")
 
 
 def resized(backbone: Backbone, image_size: int) -> Backbone:
@@ -57,7 +57,6 @@ def resized(backbone: Backbone, image_size: int) -> Backbone:
         backbone.vae,
         backbone.prompt_encoder,
         backbone.scheduler,
-        family=backbone.family,
         name=backbone.name,
         image_size=image_size,
     )

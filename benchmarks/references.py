@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.models import NEUTRAL, POSITIVE
-from hspace_exp.models import schedulers
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
 
@@ -45,7 +44,7 @@ class Loop:
 
     def noisy(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """z_t."""
-        return schedulers.add_noise(latents, noise, times, self.backbone.alphas_cumprod)
+        return self.backbone.add_noise(latents, noise, times)
 
     def predict(self, latents: Tensor, times: Tensor, states: Tensor) -> Tensor:
         """The U-Net's output, float32."""

@@ -67,14 +67,8 @@ def attention_probabilities(module: Attention, queries: Tensor, context: Tensor,
     Returns:
         (B, heads, N, L) float32, rows sum to 1.
     """
-    if module.norm_cross:
-        context = module.norm_encoder_hidden_states(context)
-    query, key = module.to_q(queries), module.to_k(context)
-    query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in (query, key))
-    if module.norm_q is not None:
-        query = module.norm_q(query)
-    if module.norm_k is not None:
-        key = module.norm_k(key)
+    projected = module.to_q(queries), module.to_k(context)
+    query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
     logits = (query.float() @ key.float().transpose(-1, -2)) * module.scale
     if keep is not None:
         logits = logits.masked_fill(~keep[:, None, None, :], float("-inf"))
@@ -121,44 +115,39 @@ class AttentionRecord:
         self.sums[grid] = self.sums[grid] + plane if grid in self.sums else plane
         self.count += 1
 
-    def heatmap(self, size: tuple[int, int] | None = None) -> Tensor:
-        """(B, 1, h, w) mean over layers and passes, at the finest recorded resolution unless ``size`` is given.
+    def heatmap(self) -> Tensor:
+        """(B, 1, h, w) mean over layers and passes, at the finest recorded resolution.
 
         Follows DAAM (Tang et al., 2023); see ``masks.attention.normalise`` for maps in [0, 1].
         """
         if not self.count:
             raise UserError("no cross-attention was recorded: run the U-Net inside record_cross_attention first")
-        height, width = size or max(self.sums)
-        planes = [
-            F.interpolate(plane, (height, width), mode="bilinear", align_corners=False) for plane in self.sums.values()
-        ]
+        size = max(self.sums)
+        planes = [F.interpolate(plane, size, mode="bilinear", align_corners=False) for plane in self.sums.values()]
         return torch.stack(planes).sum(0) / self.count
 
 
 @contextmanager
-def record_cross_attention(
-    unet: nn.Module, token_mask: Tensor, *, guided: bool = False, scope: str = "all"
-) -> Iterator[AttentionRecord]:
+def record_cross_attention(unet: nn.Module, token_mask: Tensor, *, guided: bool = False) -> Iterator[AttentionRecord]:
     """Record how much attention the tokens in ``token_mask`` get; the U-Net's output is not changed by a bit.
 
     Args:
         unet: the U-Net.
         token_mask: (B, L) bool, for instance ``Backbone.word_mask`` of the attribute word of each prompt.
         guided: batches are laid out [unconditional; conditional]; only the conditional half is recorded.
-        scope: which modules.
     """
     record = AttentionRecord()
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> None:
         rows = queries.shape[0] // 2 if guided else queries.shape[0]
-        if token_mask.shape != (rows, context.shape[1]):
-            expected = (rows, context.shape[1])
+        expected = (rows, context.shape[1])
+        if token_mask.shape != expected:
             raise UserError(f"expected a token mask of shape {expected}, got {tuple(token_mask.shape)}")
         with torch.no_grad():
             probabilities = attention_probabilities(module, queries[-rows:], context[-rows:])
             record.add(token_mean(probabilities, token_mask.to(queries.device)), grid)
 
-    with visited_cross_attention(unet, scope, visit):
+    with visited_cross_attention(unet, "all", visit):
         yield record
 
 
@@ -190,13 +179,11 @@ class AttentionMargin:
 
     def margin(self, module: Attention, queries: Tensor, context: Tensor) -> Tensor:
         """(B, N) delta in [0, 1] of one module."""
-        target = self.target_states.to(context.device, context.dtype)
+        both = torch.cat([context, self.target_states.to(context)], dim=1)
         masks = [self.prompt_mask.to(context.device), self.target_mask.to(context.device)]
-        keep = torch.cat(masks, dim=1)
-        probabilities = attention_probabilities(module, queries, torch.cat([context, target], dim=1), keep)
-        length = context.shape[1]
-        prompt = token_mean(probabilities[..., :length], masks[0])
-        attribute = token_mean(probabilities[..., length:], masks[1])
+        probabilities = attention_probabilities(module, queries, both, keep=torch.cat(masks, dim=1))
+        parts = probabilities.split([mask.shape[1] for mask in masks], dim=-1)
+        prompt, attribute = map(token_mean, parts, masks)
         return prompt / (prompt + attribute).clamp(min=torch.finfo(prompt.dtype).tiny)
 
     def chi(self, module: Attention, queries: Tensor, context: Tensor) -> Tensor:

@@ -61,13 +61,10 @@ class AttentionGate:
 
     def add(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
         """Add the heat of one module with queries (rows, N, D') on a grid of N places."""
-        unedited = queries[self.rows.to(queries.device)]
-        count, heats = len(unedited), []
-        for states, words in zip(
-            self.states.to(queries.device, queries.dtype), self.words.to(queries.device), strict=True
-        ):
-            probabilities = attention_probabilities(module, unedited, states.expand(count, -1, -1))
-            heat = token_mean(probabilities, words.expand(count, -1)).unflatten(1, grid)
+        unedited, heats = queries[self.rows.to(queries.device)], []
+        for states, words in zip(self.states.to(queries), self.words.to(queries.device), strict=True):
+            probabilities = attention_probabilities(module, unedited, states.expand(len(unedited), -1, -1))
+            heat = token_mean(probabilities, words.expand(len(unedited), -1)).unflatten(1, grid)
             heats.append(F.adaptive_avg_pool2d(heat, self.size))
         heat = torch.stack(heats, dim=1)
         self.heat = heat if self.heat is None else self.heat + heat

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.models import loading, schedulers
+from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device, resolve_dtype
 from hspace_exp.models.hspace import read_h_shape
@@ -23,6 +23,7 @@ from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 __all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
 
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
+PREDICTION_TYPES = ("epsilon", "v_prediction")
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
 # Rows of a pass without gradients, and of a small U-Net's on a GPU.
@@ -66,7 +67,6 @@ class Backbone:
         prompt_encoder: PromptEncoder,
         scheduler: SchedulerMixin,
         *,
-        family: str = "sd",
         name: str = "model",
         revision: str = "local",
         guidance_scale: float | None = None,
@@ -75,8 +75,6 @@ class Backbone:
         micro_batch_size: int | None = None,
     ) -> None:
         """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
-        if family not in GUIDANCE_SCALES:
-            raise unknown("model family", family, GUIDANCE_SCALES)
         if getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         if not hasattr(scheduler, "alphas_cumprod"):
@@ -84,7 +82,7 @@ class Backbone:
         # diffusers' classes hide their attributes from type checkers, hence Any.
         self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
         self.prompt_encoder = prompt_encoder
-        self.family, self.name, self.revision = family, name, revision
+        self.family, self.name, self.revision = prompt_encoder.family, name, revision
         if micro_batch_size is not None and micro_batch_size < 1:
             raise UserError(f"expected model.micro_batch_size of at least 1, or null, got {micro_batch_size}")
         self.micro_batch_size = micro_batch_size
@@ -101,12 +99,14 @@ class Backbone:
             height = width = image_size // self.vae_scale
         self.latent_shape = (int(self.unet.config.in_channels), int(height), int(width))
         self.image_size = int(height) * self.vae_scale
-        self.guidance_scale = GUIDANCE_SCALES[family] if guidance_scale is None else float(guidance_scale)
+        self.guidance_scale = GUIDANCE_SCALES[self.family] if guidance_scale is None else float(guidance_scale)
         self.prediction_type = str(self.scheduler.config.prediction_type)
-        if self.prediction_type not in schedulers.PREDICTION_TYPES:
-            raise unknown("prediction type", self.prediction_type, schedulers.PREDICTION_TYPES)
-        self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod
+        if self.prediction_type not in PREDICTION_TYPES:
+            raise unknown("prediction type", self.prediction_type, PREDICTION_TYPES)
         self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
+        # diffusers' samplers do not all add noise by eq. (4) of Ho et al. (2020); this one does, on any schedule.
+        self._noising: Any = DDPMScheduler(self.num_train_timesteps)
+        self._noising.alphas_cumprod = self.scheduler.alphas_cumprod
 
     @property
     def device(self) -> torch.device:
@@ -205,15 +205,19 @@ class Backbone:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
-        return schedulers.add_noise(latents, noise, timesteps, self.alphas_cumprod)
+        return self._noising.add_noise(latents, noise, timesteps)
 
     def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What ``predict`` should give at z_t: the noise, or v, as the model was trained."""
-        return schedulers.training_target(latents, noise, timesteps, self.alphas_cumprod, self.prediction_type)
+        """What ``predict`` should give at z_t: eps, or the v of appendix D of Salimans & Ho (2022)."""
+        if self.prediction_type == "epsilon":
+            return noise
+        return self._noising.get_velocity(latents, noise, timesteps)
 
     def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise that an output of ``predict`` means, whatever the model's ``prediction_type``."""
-        return schedulers.noise_prediction(output, noisy, timesteps, self.alphas_cumprod, self.prediction_type)
+        """The eps that an output of ``predict`` means: the output itself, or sqrt(a_t) v + sqrt(1 - a_t) z_t."""
+        if self.prediction_type == "epsilon":
+            return output
+        return self._noising.get_velocity(-noisy, output, timesteps)  # sqrt(a_t) v - sqrt(1 - a_t) (-z_t)
 
 
 def load_backbone(
@@ -282,21 +286,15 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     Raises:
         UserError: it is another kind of pipeline.
     """
-    kind = type(pipe).__name__
-    if kind not in loading.PIPELINES:
-        raise unknown("pipeline class", kind, loading.PIPELINES)
-    family, place = loading.PIPELINES[kind], Path(str(pipe.name_or_path or "model"))
-    suffixes = ["", "_2"] if family == "sdxl" else [""]
-    tokenizers, encoders = ([getattr(pipe, f"{part}{s}") for s in suffixes] for part in ("tokenizer", "text_encoder"))
-    zeros = family == "sdxl" and bool(pipe.config.get("force_zeros_for_empty_prompt", True))
+    tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
+    place = Path(str(pipe.name_or_path or "model"))
     local = (place / "unet").is_dir()
     return Backbone(
         pipe.unet,
         vae,
-        PromptEncoder(tokenizers, encoders, family, zeros),
+        PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt")),
         pipe.scheduler,
-        family=family,
         name=place.name if local else str(place),
         revision=loading.fingerprint(place / "unet") if local else "unknown",
         guidance_scale=guidance_scale,

@@ -61,22 +61,19 @@ def cached(repo: str, revision: str | None) -> Path | None:
 
 def is_whole(folder: Path) -> bool:
     """Whether a folder has a pipeline's index and the files of each of its parts."""
-    if not (folder / "model_index.json").is_file():
-        return False
-    text = (folder / "model_index.json").read_text(encoding="utf-8")
+    index = folder / "model_index.json"
+    text = index.read_text(encoding="utf-8") if index.is_file() else ""
     parts = [part for part in PARTS if f'"{part}"' in text]
-    networks = [part for part in parts if not part.startswith(("tokenizer", "scheduler"))]
-    return all((folder / part).is_dir() for part in parts) and all(
-        any((folder / part).glob("*.safetensors")) for part in networks
-    )
+    files = {part: "*" if part.startswith(("tokenizer", "scheduler")) else "*.safetensors" for part in parts}
+    return bool(parts) and all(any((folder / part).glob(pattern)) for part, pattern in files.items())
 
 
 def best_variant(names: Iterable[str], variant: str | None) -> str | None:
     """``variant`` if there are safetensors of it, else the plain ones, else whichever there are."""
     found = {_variant(name) for name in names if name.endswith(".safetensors")}
-    if variant in found or not found:
-        return variant if variant in found else None
-    return None if None in found else sorted(str(v) for v in found)[0]
+    if variant in found:
+        return variant
+    return None if None in found else min(map(str, found), default=None)
 
 
 def _variant(name: str) -> str | None:

@@ -17,7 +17,8 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import hub
 from hspace_exp.models.prompts import PromptEncoder
 
-PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
+# Classes of pipelines → endings of their tokenizers' and text encoders' names.
+PIPELINES = {"StableDiffusionPipeline": ("",), "StableDiffusionXLPipeline": ("", "_2")}
 _LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 
 
@@ -74,28 +75,33 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
         index = diffusers.DiffusionPipeline.load_config(place)
     except _LOAD_ERRORS as error:
         raise UserError(_cannot_load(folder, error)) from error
-    pipeline = str(index.get("_class_name"))
-    if pipeline not in PIPELINES:
-        raise unknown("pipeline class", pipeline, PIPELINES)
-    family = PIPELINES[pipeline]
-    suffixes = ["", "_2"] if family == "sdxl" else [""]
-    zeros_for_empty = family == "sdxl" and bool(index.get("force_zeros_for_empty_prompt", True))
+    names = text_parts(str(index.get("_class_name")))
     try:
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
-        load_tokenizer = transformers.CLIPTokenizer.from_pretrained
-        tokenizers = [load_tokenizer(place, subfolder=f"tokenizer{s}") for s in suffixes]
         # diffusers would use accelerate, where it is installed, and else print advice.
         ours = {"low_cpu_mem_usage": is_accelerate_available()}
         unet = _module(diffusers.UNet2DConditionModel, folder, "unet", variant, torch_dtype=dtype, **ours)
         vae = _module(diffusers.AutoencoderKL, folder, "vae", variant, torch_dtype=torch.float32, **ours)
-        encoders = []
-        for suffix in suffixes:
-            cls = getattr(transformers, index[f"text_encoder{suffix}"][1])
-            encoders.append(_module(cls, folder, f"text_encoder{suffix}", variant, dtype=dtype))
+        tokenizers = [transformers.CLIPTokenizer.from_pretrained(place, subfolder=name) for name in names[0]]
+        encoders = [
+            _module(getattr(transformers, index[name][1]), folder, name, variant, dtype=dtype) for name in names[1]
+        ]
     except (*_LOAD_ERRORS, AttributeError) as error:
         raise UserError(_cannot_load(folder, error)) from error
-    encoder = PromptEncoder(tokenizers, encoders, family, zeros_for_empty)
-    return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler, "family": family}
+    encoder = PromptEncoder(tokenizers, encoders, index.get("force_zeros_for_empty_prompt"))
+    return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler}
+
+
+def text_parts(pipeline: str) -> tuple[list[str], list[str]]:
+    """Names of the tokenizers and of the text encoders of a class of pipelines, in their order.
+
+    Raises:
+        UserError: it is a pipeline of another kind.
+    """
+    if pipeline not in PIPELINES:
+        raise unknown("pipeline class", pipeline, PIPELINES)
+    endings = PIPELINES[pipeline]
+    return [f"tokenizer{ending}" for ending in endings], [f"text_encoder{ending}" for ending in endings]
 
 
 def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,11 +40,7 @@ class PromptEmbeds:
         return self.encoder_hidden_states.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> PromptEmbeds:
-        mapped: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            mapped[f.name] = None if value is None else function(value)
-        return PromptEmbeds(**mapped)
+        return PromptEmbeds(*(None if value is None else function(value) for value in vars(self).values()))
 
     def repeat(self, n: int) -> PromptEmbeds:
         """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
@@ -63,11 +59,8 @@ class PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
         if not parts:
             raise UserError("expected at least one batch of prompt embeddings to join, got none")
-        joined: dict[str, Any] = {}
-        for f in fields(PromptEmbeds):
-            values = [getattr(p, f.name) for p in parts]
-            joined[f.name] = None if values[0] is None else torch.cat(values)
-        return PromptEmbeds(**joined)
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        return PromptEmbeds(*(None if same[0] is None else torch.cat(same) for same in columns))
 
 
 def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
@@ -85,13 +78,19 @@ class PromptEncoder:
     """
 
     def __init__(
-        self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], family: str, zeros_for_empty: bool = False
+        self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], zeros_for_empty: bool | None = None
     ) -> None:
-        """Take tokenizers and frozen text encoders in the pipeline's order; family is ``sd`` or ``sdxl``."""
+        """Take tokenizers and frozen text encoders in the pipeline's order: one of each, or SDXL's two.
+
+        Args:
+            tokenizers: of CLIP.
+            text_encoders: as many.
+            zeros_for_empty: the pipeline's ``force_zeros_for_empty_prompt``; None: as its family does.
+        """
         self.tokenizers = list(tokenizers)
         self.text_encoders = list(text_encoders)
-        self.family = family
-        self.zeros_for_empty = zeros_for_empty
+        self.family = "sd" if len(self.text_encoders) == 1 else "sdxl"
+        self.zeros_for_empty = self.family == "sdxl" if zeros_for_empty is None else zeros_for_empty
         self._cache: dict[str, PromptEmbeds] = {}
         self._warned: set[str] = set()
 
@@ -134,27 +133,23 @@ class PromptEncoder:
         return PromptEmbeds.cat([self._cache[p] for p in prompts])
 
     def _encode(self, prompt: str) -> PromptEmbeds:
-        states, pooled, content = [], None, None
-        for tokenizer, encoder in zip(self.tokenizers, self.text_encoders, strict=True):
-            tokens = tokenizer(prompt, padding="max_length", max_length=self.max_length, return_tensors="pt")
-            ids = tokens.input_ids.to(encoder.device)
-            if content is None:
-                special = (tokens.input_ids == tokenizer.bos_token_id) | (tokens.input_ids == tokenizer.eos_token_id)
-                content = tokens.attention_mask.bool() & ~special
-            if self.family == "sdxl":
-                output = encoder(ids, output_hidden_states=True)
-                states.append(output.hidden_states[-2])
-                pooled = getattr(output, "text_embeds", None)
-            else:
-                use_mask = getattr(encoder.config, "use_attention_mask", False)
-                mask = tokens.attention_mask.to(encoder.device) if use_mask else None
-                states.append(encoder(ids, attention_mask=mask).last_hidden_state)
-        hidden = torch.cat(states, dim=-1)
-        if content is None:
-            raise UserError("expected a pipeline with at least one text encoder, got none")
+        options = {"padding": "max_length", "max_length": self.max_length, "return_tensors": "pt"}
+        tokens = [tokenizer(prompt, **options) for tokenizer in self.tokenizers]
+        outputs = [
+            encoder(own.input_ids.to(encoder.device), output_hidden_states=True)
+            for encoder, own in zip(self.text_encoders, tokens, strict=True)
+        ]
+        if self.family == "sdxl":
+            hidden = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+            pooled = outputs[-1].text_embeds
+        else:
+            hidden, pooled = outputs[0].last_hidden_state, None
         if prompt == "" and self.zeros_for_empty:
             hidden = torch.zeros_like(hidden)
             pooled = None if pooled is None else torch.zeros_like(pooled)
+        first, ids = self.tokenizers[0], tokens[0].input_ids
+        special = (ids == first.bos_token_id) | (ids == first.eos_token_id)
+        content = tokens[0].attention_mask.bool() & ~special
         return PromptEmbeds(hidden, content.to(hidden.device), pooled)
 
     def word_mask(self, prompt: str, words: str) -> Tensor:

@@ -32,7 +32,7 @@ def test_difference_is_that_of_predicted_noise(
             z_t, t = noised(backbone, latents[row : row + 1], share, repeat, WOMAN, 7, [row])
             assert t.tolist() == [step]
             out = [backbone.predict(z_t, step, backbone.encode_prompts([p])) for p in (WOMAN, PERSON)]
-            alpha = backbone.alphas_cumprod[step]
+            alpha = backbone.scheduler.alphas_cumprod[step]
             # eps = sqrt(a) v + sqrt(1 - a) z_t, so that z_t cancels in the difference.
             gain = alpha.sqrt() if backbone.prediction_type == "v_prediction" else 1
             total += (gain * (out[0] - out[1])).abs().mean((0, 1))

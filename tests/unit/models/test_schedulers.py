@@ -1,4 +1,4 @@
-"""Noise schedule formulas against the schedulers of diffusers, and the choice of samplers."""
+"""Noise schedule formulas, and the choice of samplers."""
 
 from __future__ import annotations
 
@@ -8,30 +8,26 @@ from diffusers import DDIMScheduler
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.schedulers import Swapped, add_noise, make_scheduler, noise_prediction, training_target
+from hspace_exp.models.schedulers import Swapped, make_scheduler
 
 
-@pytest.fixture(params=["epsilon", "v_prediction"])
-def scheduler(request: pytest.FixtureRequest) -> DDIMScheduler:
-    return DDIMScheduler(prediction_type=request.param, rescale_betas_zero_snr=request.param == "v_prediction")
+@pytest.mark.parametrize("name", ["tiny_backbone", "tiny_epsilon_backbone"])
+def test_formulas_of_the_forward_process(name: str, request: pytest.FixtureRequest) -> None:
+    backbone: Backbone = request.getfixturevalue(name)
+    latents, noise, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0, 500, 999])
+    alpha = backbone.scheduler.alphas_cumprod[t].reshape(-1, 1, 1, 1)
+    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    torch.testing.assert_close(backbone.add_noise(latents, noise, t), noisy)
+    v = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+    target = backbone.training_target(latents, noise, t)
+    torch.testing.assert_close(target, noise if backbone.prediction_type == "epsilon" else v)
+    torch.testing.assert_close(backbone.noise_prediction(target, noisy, t), noise, atol=1e-5, rtol=1e-5)
 
 
-def test_formulas_equal_diffusers(scheduler: DDIMScheduler) -> None:
-    latents, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
-    t = torch.tensor([0, 500, 999])
-    a = scheduler.alphas_cumprod
-    noisy = add_noise(latents, noise, t, a)
-    torch.testing.assert_close(noisy, scheduler.add_noise(latents, noise, t))
-    kind = scheduler.config.prediction_type
-    target = training_target(latents, noise, t, a, kind)
-    torch.testing.assert_close(target, noise if kind == "epsilon" else scheduler.get_velocity(latents, noise, t))
-    torch.testing.assert_close(noise_prediction(target, noisy, t, a, kind), noise, atol=1e-5, rtol=1e-5)
-
-
-def test_unknown_prediction_type_names_the_choices() -> None:
-    x = torch.zeros(1, 1, 1, 1)
+def test_unknown_prediction_type_names_the_choices(tiny_backbone: Backbone) -> None:
+    scheduler = DDIMScheduler(prediction_type="sample")
     with pytest.raises(UserError, match="v_prediction"):
-        training_target(x, x, torch.tensor([0]), torch.ones(1), "v-prediction")
+        Backbone(tiny_backbone.unet, tiny_backbone.vae, tiny_backbone.prompt_encoder, scheduler)
 
 
 @pytest.mark.parametrize("kind", ["native", "ddim", "dpm"])

@@ -40,7 +40,7 @@ def predicted(backbone: Backbone, batch: object, prompt: str, vectors: torch.Ten
 def test_noisy_latents_and_targets_follow_the_schedule(backbone: Backbone) -> None:
     data = examples(backbone)
     batch = data.draw(2)
-    alpha = backbone.alphas_cumprod.double().numpy()[batch.timesteps.numpy()].reshape(-1, 1, 1, 1)
+    alpha = backbone.scheduler.alphas_cumprod.double().numpy()[batch.timesteps.numpy()].reshape(-1, 1, 1, 1)
     assert batch.target is not None
     target, noisy = batch.target.double().numpy(), batch.latents.double().numpy()
     clean = data.latents[0].double().numpy()
