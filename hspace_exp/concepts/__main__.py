@@ -65,8 +65,7 @@ def _show(asked: argparse.Namespace) -> None:
     plain = [
         {
             "file": str(path),
-            **{key: getattr(concept, key) for key in ("name", "attribute", "model", "revision", "h_shape", "method")},
-            **{key: getattr(concept, key) for key in ("prompts", "hyperparameters", "seed", "metrics", "licence")},
+            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence")},
             "kind": concept.kind,
             "shape": list(concept.vector.shape),
             "rms": concept.vector.square().mean().sqrt().item(),

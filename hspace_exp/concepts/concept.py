@@ -74,12 +74,13 @@ class Concept:
 
     def __post_init__(self) -> None:
         """Normalise the vector and check it against ``h_shape``."""
-        object.__setattr__(self, "vector", self.vector.detach().to("cpu", torch.float32).contiguous())
         object.__setattr__(self, "h_shape", tuple(int(n) for n in self.h_shape))
-        check_vector(self.vector, self.h_shape, f"concept {self.name!r}")
-        if self.presence is not None:
-            object.__setattr__(self, "presence", self.presence.detach().to("cpu", torch.float32).contiguous())
-            check_vector(self.presence, self.h_shape, f"presence of concept {self.name!r}")
+        for key, what in (("vector", f"concept {self.name!r}"), ("presence", f"presence of concept {self.name!r}")):
+            tensor = getattr(self, key)
+            if tensor is not None:
+                tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+                check_vector(tensor, self.h_shape, what)
+                object.__setattr__(self, key, tensor)
 
     @property
     def kind(self) -> str:
@@ -90,7 +91,7 @@ class Concept:
         """The string metadata of the file."""
         texts = {key: str(getattr(self, key)) for key in _TEXT_FIELDS}
         try:
-            plain = {key: json.dumps(_plain(getattr(self, key)), allow_nan=False) for key in _JSON_FIELDS}
+            plain = {key: json.dumps(getattr(self, key), default=dict, allow_nan=False) for key in _JSON_FIELDS}
         except (TypeError, ValueError) as error:
             raise UserError(f"concept {self.name!r}: expected finite plain values in its metadata ({error})") from error
         return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain}
@@ -98,11 +99,8 @@ class Concept:
     def save(self, path: Path | str) -> Path:
         """Write the file, and its card beside it (same name, ``.md``); each appears whole or not at all."""
         path = Path(path)
-        metadata = self.metadata()
-        tensors = {"vector": self.vector}
-        if self.presence is not None:
-            tensors["presence"] = self.presence
-        save_safetensors(path, tensors, metadata)
+        presence = {} if self.presence is None else {"presence": self.presence}
+        save_safetensors(path, {"vector": self.vector, **presence}, self.metadata())
         write_text(path.with_suffix(".md"), self.card())
         return path
 
@@ -164,8 +162,7 @@ def load_concept(path: Path | str) -> Concept:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
-            there = [name for name in file.keys() if name in ("vector", "presence")]  # noqa: SIM118 (not a mapping)
-            tensors = {name: file.get_tensor(name) for name in there}
+            tensors = {name: file.get_tensor(name) for name in {"vector", "presence"} & set(file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is not a whole safetensors file ({reason}): make or download it again") from error
@@ -206,12 +203,3 @@ def load_concepts(places: Sequence[Path | str]) -> dict[str, Concept]:
                 raise UserError(f"two of the concept files are named {concept.name!r}: name each concept once")
             found[concept.name] = concept
     return found
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON holds)
-    """Mappings and tuples as JSON's own dict and list."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value

@@ -9,43 +9,68 @@ Neither holds names: they come from a dictionary name -> row or column that is p
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.atomic import write_bytes
 
-CONCEPT_EMB_NAMES = {
-    "female": 0,
-    "male": 1,
-    "young": 2,
-    "old": 3,
-    "white-race": 4,
-    "black-race": 5,
-    "anti-sexual": 6,
-    "smile": 7,
-    "jump": 8,
-}
-FC1_NAMES = {
-    name: column
-    for column, name in enumerate(
-        ("female", "male", "young", "old", "whiterace", "blackrace", "asianrace", "antisexual")
-    )
-}
 ATTRIBUTES = {
     "gender": ("female", "male"),
     "age": ("young", "old"),
     "race": ("white-race", "black-race", "whiterace", "blackrace", "asianrace"),
     "safety": ("anti-sexual", "antisexual"),
 }
-EMB_KEY, FC1_KEY = "concept_emb", "controlnet.fc1.weight"
-FORMATS = ("concept_emb", "fc1")
 EMB_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the files of a project hold, and what its authors published them with.
+
+    Attributes:
+        key: of the matrix.
+        kind: of the vectors, ``channel`` (the matrix's rows) or ``spatial`` (its columns).
+        method: that made them.
+        model: the hub id of the authors' model.
+        h_shape: (C, H, W) of that model's h.
+        names: of the rows or columns, in order.
+    """
+
+    key: str
+    kind: str
+    method: str
+    model: str
+    h_shape: tuple[int, int, int]
+    names: tuple[str, ...]
+
+
+FORMATS = {
+    "concept_emb": Format(
+        key="concept_emb",
+        kind="channel",
+        method="score_matching",
+        model="stabilityai/stable-diffusion-xl-base-1.0",
+        h_shape=(1280, 32, 32),
+        names=("female", "male", "young", "old", "white-race", "black-race", "anti-sexual", "smile", "jump"),
+    ),
+    "fc1": Format(
+        key="controlnet.fc1.weight",
+        kind="spatial",
+        method="sdid",
+        model="CompVis/stable-diffusion-v1-4",
+        h_shape=(1280, 8, 8),
+        names=("female", "male", "young", "old", "whiterace", "blackrace", "asianrace", "antisexual"),
+    ),
+}
 
 
 def import_concepts(
@@ -72,26 +97,19 @@ def import_concepts(
     """
     path = Path(path)
     state = _load(path)
-    if EMB_KEY in state:
-        matrix, method, default_model = state[EMB_KEY], "score_matching", "stabilityai/stable-diffusion-xl-base-1.0"
-        shape = h_shape or (1280, 32, 32)
-        vectors, expected = matrix[..., None, None], (shape[0], 1, 1)
-        table = CONCEPT_EMB_NAMES if names is None else names
-    elif FC1_KEY in state:
-        matrix, method, default_model = state[FC1_KEY], "sdid", "CompVis/stable-diffusion-v1-4"
-        shape = h_shape or (1280, 8, 8)
-        vectors, expected = matrix.T, shape
-        table = FC1_NAMES if names is None else names
-    else:
-        found = ", ".join(sorted(map(str, state)))[:120]
-        raise UserError(f"{path} holds neither {EMB_KEY!r} nor {FC1_KEY!r}, but {found}: not a known concept format")
-    if matrix.ndim != 2 or vectors[0].numel() != torch.Size(expected).numel():
+    form = next((form for form in FORMATS.values() if form.key in state), None)
+    if form is None:
+        keys, found = " nor ".join(repr(form.key) for form in FORMATS.values()), ", ".join(sorted(map(str, state)))
+        raise UserError(f"{path} holds neither {keys}, but {found[:120]}: not a known concept format")
+    matrix, shape = state[form.key], h_shape or form.h_shape
+    expected = shape if form.kind == "spatial" else (shape[0], 1, 1)
+    if matrix.ndim != 2 or matrix.shape[form.kind == "channel"] != math.prod(expected):
         raise UserError(
             f"{path} holds a matrix of shape {tuple(matrix.shape)}, which does not split into vectors {expected} "
             f"for h {shape}: give the h_shape of the model it was made for"
         )
-    if names is None:
-        table = {name: i for name, i in table.items() if i < len(vectors)}
+    vectors = matrix if form.kind == "channel" else matrix.t()
+    table = dict(zip(form.names, range(len(vectors)), strict=False)) if names is None else names
     concepts = {}
     for name, i in table.items():
         if not 0 <= i < len(vectors):
@@ -100,10 +118,10 @@ def import_concepts(
             vectors[i].reshape(expected),
             name=name,
             attribute=next((a for a, members in ATTRIBUTES.items() if name in members), name),
-            model=model or default_model,
+            model=model or form.model,
             revision=revision,
             h_shape=shape,
-            method=method,
+            method=form.method,
             hyperparameters={"imported_from": path.name},
             licence=licence,
         )
@@ -125,25 +143,20 @@ def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: 
         raise unknown("concept format", file_format, FORMATS)
     if not concepts:
         raise UserError("expected at least one concept to export, got none")
-    kind = "channel" if file_format == "concept_emb" else "spatial"
+    form = FORMATS[file_format]
     for concept in concepts:
-        if concept.kind != kind or concept.h_shape != concepts[0].h_shape:
+        if concept.kind != form.kind or concept.h_shape != concepts[0].h_shape:
             raise UserError(
-                f"format {file_format!r} takes {kind} vectors of one model, but {concept.name!r} is {concept.kind} "
-                f"for h {concept.h_shape}"
+                f"format {file_format!r} takes {form.kind} vectors of one model, but {concept.name!r} is "
+                f"{concept.kind} for h {concept.h_shape}"
             )
     table = {concept.name: i for i, concept in enumerate(concepts)}
     if len(table) < len(concepts):
         raise UserError("expected concepts of different names: the exported file tells them apart by name")
     rows = torch.stack([concept.vector.flatten() for concept in concepts])
-    if file_format == "concept_emb":
-        matrix = torch.zeros(max(EMB_ROWS, len(rows)), rows.shape[1])
-        matrix[: len(rows)] = rows
-        state = {EMB_KEY: matrix}
-    else:
-        state = {FC1_KEY: rows.T.contiguous()}
+    padded = F.pad(rows, (0, 0, 0, max(0, EMB_ROWS - len(rows))))
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({form.key: padded if form.kind == "channel" else rows.t().contiguous()}, buffer)
     write_bytes(path, buffer.getvalue())
     return table
 

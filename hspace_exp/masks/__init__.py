@@ -74,12 +74,3 @@ def check_images(images: Tensor) -> None:
     """Refuse anything but a uint8 (B, S, S, 3) batch."""
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
         raise UserError(f"expected uint8 images of shape (B, S, S, 3), got {images.dtype} {tuple(images.shape)}")
-
-
-def check_heatmaps(heatmaps: Tensor | None, images: Tensor, kind: str | None) -> Tensor:
-    """The (B, 1, h, w) float32 heat that a provider needs, or one line saying what to do without it."""
-    if heatmaps is None:
-        raise UserError(f"this mask provider needs {kind} heatmaps, got none: make them with masks.heat")
-    if heatmaps.ndim != 4 or heatmaps.shape[:2] != (images.shape[0], 1):
-        raise UserError(f"expected {kind} heatmaps of shape ({images.shape[0]}, 1, h, w), got {tuple(heatmaps.shape)}")
-    return heatmaps.to(images.device, torch.float32)

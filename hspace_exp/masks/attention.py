@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks import check_heat, check_heatmaps, check_images
+from hspace_exp.masks import check_heat, check_images
 
 
 def normalise(heatmaps: Tensor) -> Tensor:
@@ -24,6 +24,23 @@ def upsample(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, 1, h, w) to (B, 1, H, W), bicubic and clipped to the range it had, so that peaks stay inside their cells."""
     large = F.interpolate(heatmaps, size, mode="bicubic", align_corners=False)
     return torch.clamp(large, heatmaps.amin((-2, -1), keepdim=True), heatmaps.amax((-2, -1), keepdim=True))
+
+
+def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -> Tensor:
+    """Heat (B, 1, S, S) in [0, 1] at the size of its images, or one line saying what to do without it.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+        heatmaps: (B, 1, h, w), any scale.
+        kind: of heat, for the message.
+    """
+    check_images(images)
+    if heatmaps is None:
+        raise UserError(f"this mask provider needs {kind} heatmaps, got none: make them with masks.heat")
+    if heatmaps.ndim != 4 or heatmaps.shape[:2] != (len(images), 1):
+        raise UserError(f"expected {kind} heatmaps of shape ({len(images)}, 1, h, w), got {tuple(heatmaps.shape)}")
+    height, width = images.shape[1:3]
+    return normalise(upsample(heatmaps.to(images.device, torch.float32), (height, width)))
 
 
 class AttentionMasks:
@@ -43,8 +60,5 @@ class AttentionMasks:
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) in [0, 1]."""
-        check_images(images)
-        heatmaps = check_heatmaps(heatmaps, images, self.heat)
-        height, width = images.shape[1:3]
-        maps = normalise(upsample(heatmaps, (height, width)))
+        maps = normalised_heat(images, heatmaps, self.heat)
         return maps if self.threshold is None else (maps >= self.threshold).float()

@@ -29,17 +29,13 @@ class Published:
         return self.url.rsplit("/", 1)[-1]
 
 
-_META = "https://dl.fbaipublicfiles.com/segment_anything"
 PUBLISHED = {
-    "vit_b": Published(
-        f"{_META}/sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"
-    ),
-    "vit_l": Published(
-        f"{_META}/sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"
-    ),
-    "vit_h": Published(
-        f"{_META}/sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"
-    ),
+    kind: Published(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{kind}_{md5}.pth", sha256)
+    for kind, md5, sha256 in (
+        ("vit_b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+        ("vit_l", "0b3195", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+        ("vit_h", "4b8939", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+    )
 }
 
 
@@ -48,11 +44,11 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hspace_exp" / "sam"
 
 
-def published_checkpoint(model_type: str, folder: Path | str | None = None) -> Path:
+def published_checkpoint(model_type: str) -> Path:
     """The file of a published SAM, downloaded on first use; ``vit_b`` (0.4 GB), ``vit_l`` (1.2) or ``vit_h`` (2.6)."""
     if model_type not in PUBLISHED:
         raise unknown("published SAM", model_type, PUBLISHED)
-    return download(PUBLISHED[model_type], default_folder() if folder is None else Path(folder).expanduser())
+    return download(PUBLISHED[model_type], default_folder())
 
 
 def download(published: Published, folder: Path) -> Path:

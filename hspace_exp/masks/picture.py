@@ -13,7 +13,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.masks import check_images
 
 COLOUR = (255, 0, 160)  # seldom in photographs, hair or skin
-_GAP, _LINE = 4, 14
+_GAP, _LINE, _COLUMNS = 4, 14, 6
 
 
 def overlay(image: np.ndarray, plane: np.ndarray) -> np.ndarray:
@@ -26,15 +26,7 @@ def overlay(image: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
-def mask_sheet(
-    images: Tensor,
-    maps: Tensor,
-    names: Sequence[str],
-    *,
-    each: int = 24,
-    columns: int = 6,
-    side: int = 160,
-) -> np.ndarray:
+def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int = 24, side: int = 160) -> np.ndarray:
     """Tiles of image and map, the concepts one after another, each with a heading.
 
     Args:
@@ -42,7 +34,6 @@ def mask_sheet(
         maps: (N, 1, S, S) attribute maps, in [0, 1], or uint8 0 … 255.
         names: the concept of each image.
         each: images shown of a concept at most, the first ones.
-        columns: tiles in a row.
         side: larger images are scaled down to this many pixels.
 
     Returns:
@@ -55,7 +46,7 @@ def mask_sheet(
     planes = (maps.float() / 255 if maps.dtype == torch.uint8 else maps.float())[:, 0].cpu().numpy()
     groups = {name: [i for i, other in enumerate(names) if other == name][:each] for name in dict.fromkeys(names)}
     side = min(side, images.shape[1])
-    tile, columns = 2 * side + 2 * _GAP, min(columns, max(map(len, groups.values())))
+    tile, columns = 2 * side + 2 * _GAP, min(_COLUMNS, max(map(len, groups.values())))
     rows = {name: -(-len(members) // columns) for name, members in groups.items()}
     height = sum(_LINE + count * (side + _GAP) for count in rows.values()) + _GAP
     canvas = Image.new("RGB", (columns * tile + _GAP, height), "white")

@@ -15,8 +15,8 @@ from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks import check_heat, check_heatmaps, check_images
-from hspace_exp.masks.attention import normalise, upsample
+from hspace_exp.masks import check_heat
+from hspace_exp.masks.attention import normalised_heat
 from hspace_exp.masks.checkpoints import published_checkpoint
 from hspace_exp.masks.small_sam import load_small_sam
 
@@ -171,18 +171,13 @@ class SamMasks:
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) of zeros and ones."""
-        check_images(images)
-        heatmaps = check_heatmaps(heatmaps, images, self.heat)
-        height, width = images.shape[1:3]
-        heat = normalise(upsample(heatmaps, (height, width)))
-        boxes = None if self.box_threshold is None else heat_boxes(heat, self.box_threshold)
-        points = heat_points(heat, self.points, self.point_distance * max(height, width)) if self.points else None
+        heat = normalised_heat(images, heatmaps, self.heat)
+        radius = self.point_distance * max(images.shape[1:3])
         masks = []
-        for start in range(0, len(images), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            some_boxes = None if boxes is None else boxes[rows]
-            some_points = None if points is None else points[rows]
-            masks.append(segment(self.sam, images[rows], some_boxes, some_points, multimask=self.multimask))
+        for some, hot in zip(images.split(self.batch_size), heat.split(self.batch_size), strict=True):
+            boxes = None if self.box_threshold is None else heat_boxes(hot, self.box_threshold)
+            points = heat_points(hot, self.points, radius) if self.points else None
+            masks.append(segment(self.sam, some, boxes, points, multimask=self.multimask))
         found = torch.cat(masks).to(images.device)
         empty = int((found.flatten(1).sum(1) == 0).sum())
         if empty:

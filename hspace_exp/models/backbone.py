@@ -17,7 +17,6 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device, resolve_dtype
-from hspace_exp.models.hspace import read_h_shape
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 
 __all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
@@ -139,9 +138,12 @@ class Backbone:
 
     @cached_property
     def h_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of h, read off a forward pass that ends at the middle block."""
-        latents = torch.zeros(1, *self.latent_shape, device=self.device)
-        return read_h_shape(self.unet, lambda: self.predict(latents, 0, self.encode_prompts([""])))
+        """(C, H, W) of h: blocks before it halve the latents, and round up."""
+        _, height, width = self.latent_shape
+        for block in self.unet.down_blocks:
+            if block.downsamplers is not None:
+                height, width = -(-height // 2), -(-width // 2)
+        return int(self.unet.config.block_out_channels[-1]), height, width
 
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encode prompts ("" is the unconditional one); each is encoded once and kept.
@@ -269,7 +271,6 @@ def load_backbone(
         micro_batch_size=micro_batch_size,
     ).to(where)
     if compile:
-        _ = backbone.h_shape  # read before, as nothing is to be compiled for its one row
         compile_blocks(backbone.unet)
     return backbone
 

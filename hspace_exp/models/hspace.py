@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -86,13 +87,12 @@ class HEdit:
         if self.hold is not None:
             edited = edited + (1 - (1 - self.hold) * gate) * (source - edited)
         if self.vector is not None:
-            half = gate * self._half(self.branch, samples, original)
-            vector = self._vector(samples, original, source)
-            edited = edited + self._scale("strength", self.strength, samples, original) * half * vector
+            strength = self._amount("strength", self.strength, self.branch, samples, original)
+            edited = edited + strength * gate * self._vector(samples, original, source)
         if self.lowpass is not None:
-            weight = self._scale("lowpass_weight", self.lowpass_weight, samples, original)
-            half = self._half(self.lowpass_branch or self.branch, samples, original)
-            edited = edited + weight * half * self.lowpass(source)
+            branch = self.lowpass_branch or self.branch
+            weight = self._amount("lowpass_weight", self.lowpass_weight, branch, samples, original)
+            edited = edited + weight * self.lowpass(source)
         return edited.to(h.dtype)
 
     def _source(self, samples: int, h: Tensor) -> Tensor:
@@ -109,14 +109,6 @@ class HEdit:
         index = self.original_index.to(h.device)
         return h[torch.cat([index, index + samples]) if self.guided else index]
 
-    def _half(self, branch: str, samples: int, like: Tensor) -> Tensor | float:
-        """1 where the edit acts, 0 on the unconditional half when only the conditional one is edited."""
-        if not self.guided or branch == "both":
-            return 1.0
-        acts = torch.ones(like.shape[0], 1, 1, 1, device=like.device, dtype=like.dtype)
-        acts[:samples] = 0.0
-        return acts
-
     def _gate(self, samples: int, like: Tensor) -> Tensor | float:
         if self.gate is None:
             return 1.0
@@ -124,24 +116,22 @@ class HEdit:
         return self._rows("gate", gate, samples, like)
 
     def _vector(self, samples: int, like: Tensor, source: Tensor) -> Tensor:
-        vector = self.vector
-        if vector is not None and not isinstance(vector, Tensor):
-            vector = vector(source[-samples:])
-        if (
-            vector is None
-            or vector.shape[-3] != like.shape[1]
-            or any(size not in (1, whole) for size, whole in zip(vector.shape[-2:], like.shape[-2:], strict=True))
-        ):
-            shape = None if vector is None else tuple(vector.shape[-3:])
-            raise UserError(f"concept vector {shape} does not fit this model's h {tuple(like.shape[1:])}: retrain it")
-        return vector.to(like.device, like.dtype) if vector.ndim == 3 else self._rows("vector", vector, samples, like)
+        vector = self.vector(source[-samples:]) if callable(self.vector) else self.vector
+        sizes = None if vector is None else tuple(vector.shape[-3:])
+        channels, height, width = like.shape[1:]
+        if vector is None or sizes not in itertools.product((channels,), (1, height), (1, width)):
+            raise UserError(f"concept vector {sizes} does not fit this model's h {tuple(like.shape[1:])}: retrain it")
+        return vector.to(like) if vector.ndim == 3 else self._rows("vector", vector, samples, like)
 
-    def _scale(self, name: str, value: Tensor | float, samples: int, like: Tensor) -> Tensor | float:
-        if not isinstance(value, Tensor):
-            return float(value)
-        if value.ndim == 0:
-            return value.to(like.device, like.dtype)
-        return self._rows(name, value, samples, like).reshape(-1, 1, 1, 1)
+    def _amount(self, name: str, value: Tensor | float, branch: str, samples: int, like: Tensor) -> Tensor | float:
+        """How much of a term each row gets: none on the unconditional half where only the conditional one is edited."""
+        if isinstance(value, Tensor):
+            value = self._rows(name, value, samples, like).reshape(-1, 1, 1, 1) if value.ndim else value.to(like)
+        if not self.guided or branch == "both":
+            return value
+        acts = like.new_ones(2 * samples, 1, 1, 1)
+        acts[:samples] = 0.0
+        return value * acts
 
     def _rows(self, name: str, value: Tensor, samples: int, like: Tensor) -> Tensor:
         """One row a sample, repeated for both halves of guidance."""
@@ -189,21 +179,3 @@ def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
 
     with edit_hspace(unet, keep):
         yield recorded
-
-
-class Reached(Exception):
-    """Raised behind the middle block, to end a forward pass whose second half is not wanted."""
-
-
-def read_h_shape(unet: nn.Module, forward: Callable[[], object]) -> tuple[int, int, int]:
-    """(C, H, W) of h, by running ``forward`` (a call of the U-Net) as far as the middle block."""
-    shape: list[int] = []
-
-    def read(h: Tensor) -> None:
-        shape.extend(h.shape[1:])
-        raise Reached
-
-    with torch.no_grad(), edit_hspace(unet, read), suppress(Reached):
-        forward()
-    channels, height, width = shape
-    return channels, height, width

@@ -40,7 +40,8 @@ class PromptEmbeds:
         return self.encoder_hidden_states.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> PromptEmbeds:
-        return PromptEmbeds(*(None if value is None else function(value) for value in vars(self).values()))
+        mapped: dict[str, Any] = {k: None if value is None else function(value) for k, value in vars(self).items()}
+        return PromptEmbeds(**mapped)
 
     def repeat(self, n: int) -> PromptEmbeds:
         """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
@@ -59,8 +60,8 @@ class PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
         if not parts:
             raise UserError("expected at least one batch of prompt embeddings to join, got none")
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return PromptEmbeds(*(None if same[0] is None else torch.cat(same) for same in columns))
+        columns: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+        return PromptEmbeds(**{name: None if same[0] is None else torch.cat(same) for name, same in columns.items()})
 
 
 def unknown_words(tokenizer: Any, prompt: str) -> list[str]:

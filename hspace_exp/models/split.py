@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import Reached
 from hspace_exp.models.prompts import PromptEmbeds
 
 
@@ -53,6 +52,10 @@ class Encoded:
         skips = zip(*(part.skips for part in parts), strict=True)
         h, embedding = torch.cat([part.h for part in parts]), torch.cat([part.embedding for part in parts])
         return Encoded(h, tuple(torch.cat(same) for same in skips), embedding)
+
+
+class Reached(Exception):
+    """Raised behind the middle block, to end a forward pass whose second half is not wanted."""
 
 
 @torch.no_grad()

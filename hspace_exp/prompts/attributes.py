@@ -56,7 +56,15 @@ Concepts = Mapping[str, ConceptPrompts]
 
 @dataclass(frozen=True)
 class Explicit:
-    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``."""
+    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``.
+
+    Attributes:
+        words: that name it wherever they stand, e.g. "woman", "light-skinned". ``#`` stands for a number, ``(a|b)`` for
+            one of several: "# years old", "in (his|her|their) (20s|twenties)".
+        adjectives: that name it only of a person, e.g. "old": "an old doctor" and "the doctor is old", not "an old
+            tower".
+        neutral: phrases that are taken out first, e.g. "his or her".
+    """
 
     words: Sequence[str] = ()
     adjectives: Sequence[str] = ()
@@ -133,14 +141,9 @@ def targets(groups: Sequence[Group]) -> list[str]:
 
     Parts are named in the order of the groups; the list itself is in an order that the groups' order does not change.
     """
-    if not groups:
-        return []
     ranks = sorted(range(len(groups)), key=lambda k: groups[k].name)
-    found = []
-    for chosen in itertools.product(*(groups[k].concepts for k in ranks)):
-        by_group = dict(zip(ranks, chosen, strict=True))
-        found.append(JOIN.join(by_group[k] for k in range(len(groups))))
-    return found
+    chosen = itertools.product(*(groups[k].concepts for k in ranks)) if groups else ()
+    return [JOIN.join(name for _, name in sorted(zip(ranks, names, strict=True))) for names in chosen]
 
 
 def combinations(values: Mapping[str, Sequence[str]]) -> list[str]:

@@ -28,45 +28,27 @@ _PREDICATE = re.compile(r"\b(?:is|are|was|were|looks?|seems?|appears?)(?:\s+(?:v
 _LINK = re.compile(r"^\s*(?:,|and\b|or\b|but\b)(?=\s)")
 
 
-def names_attribute(
-    prompt: str, words: Sequence[str], adjectives: Sequence[str] = (), neutral: Sequence[str] = ()
-) -> list[str]:
-    """What in a prompt names an attribute; empty where it leaves the attribute open.
+def names_attribute(prompt: str, explicit: Explicit) -> list[str]:
+    """What in a prompt names an attribute, in its order; empty where it leaves the attribute open.
 
     Case, plural, possessive, hyphens and Unicode forms do not matter; parts of words never match.
-
-    Args:
-        prompt: of an image.
-        words: that name the attribute wherever they stand, e.g. "woman", "light-skinned". ``#`` stands for a number,
-            ``(a|b)`` for one of several: "# years old", "in (his|her|their) (20s|twenties)".
-        adjectives: that name it only of a person, e.g. "old": "an old doctor" and "the doctor is old", not "an old
-            tower".
-        neutral: phrases that are taken out first, e.g. "his or her".
-
-    Returns:
-        the parts of the prompt that name it, in their order.
     """
     text = _plain(prompt)
-    for phrase in neutral:
+    for phrase in explicit.neutral:
         text = _pattern(phrase).sub(" , ", text)
-    found = [(match.start(), match[0].strip()) for word in words for match in _pattern(word).finditer(text)]
-    for adjective in adjectives:
+    found = [(match.start(), match[0].strip()) for word in explicit.words for match in _pattern(word).finditer(text)]
+    for adjective in explicit.adjectives:
         for match in _pattern(adjective, inflected=False).finditer(text):
             if _is_of_a_person(text[: match.start()], text[match.end() :]):
                 found += [(match.start(), match[0].strip())]
     return list(dict.fromkeys(name for _, name in sorted(found)))
 
 
-def named_in(prompt: str, explicit: Explicit) -> list[str]:
-    """``names_attribute`` with the lists of an attribute."""
-    return names_attribute(prompt, explicit.words, explicit.adjectives, explicit.neutral)
-
-
 def explicit_prompts(prompts: Sequence[str], groups: Sequence[Group]) -> dict[str, list[str]]:
     """Prompts that name one of the groups that are asked for, and by which words; said in the log."""
     found = {}
     for prompt in prompts:
-        named = [word for group in groups for word in named_in(prompt, group.explicit)]
+        named = [word for group in groups for word in names_attribute(prompt, group.explicit)]
         if named:
             found[prompt] = named
     if found:

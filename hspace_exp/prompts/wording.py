@@ -34,31 +34,33 @@ def article(word: str) -> str:
     return "an" if vowel or _SILENT_H.match(word) else "a"
 
 
+def _last(prompt: str, name: str) -> re.Match[str] | None:
+    """The last ``name`` in ``prompt``, with the article before it."""
+    pattern = rf"(?P<article>\ban? )?\b(?P<name>{re.escape(name)})\b"
+    return next(reversed(list(re.finditer(pattern, prompt, re.IGNORECASE))), None)
+
+
 def with_word(prompt: str, profession: str, word: str) -> str:
     """``prompt`` with ``word`` before the profession, and the right article where one stands before it.
 
     "a photo of a nurse" with "old" gives "a photo of an old nurse".
     """
-    found = list(re.finditer(rf"(?P<article>\ban? )?\b(?P<name>{re.escape(profession)})\b", prompt, re.IGNORECASE))
-    if not found:
+    last = _last(prompt, profession)
+    if last is None:
         raise UserError(f"expected the profession {profession!r} in the prompt {prompt!r}: use a template with it")
-    last = found[-1]
-    own = last["article"] or ""
-    if own:
-        own = article(word) + " "
-        own = own.capitalize() if last["article"][0].isupper() else own
+    own = f"{article(word)} " if last["article"] else ""
+    own = own.capitalize() if last[0][0].isupper() else own
     return f"{prompt[: last.start()]}{own}{word} {last['name']}{prompt[last.end() :]}"
 
 
-def with_subject(prompt: str, subject: str, before: str = PERSON) -> str | None:
-    """``prompt`` about ``subject`` where it was about ``before``, with the right article; None where it is not there.
+def with_subject(prompt: str, subject: str) -> str | None:
+    """``prompt`` about ``subject`` where it was about a person, with the right article; None where it was not.
 
     "a photo of a person" with "engineer" gives "a photo of an engineer".
     """
-    found = list(re.finditer(rf"(?P<article>\ban? )?\b{re.escape(before)}\b", prompt, re.IGNORECASE))
-    if not found:
+    last = _last(prompt, PERSON)
+    if last is None:
         return None
-    last = found[-1]
     own = f"{article(subject)} " if last["article"] else ""
     return f"{prompt[: last.start()]}{own}{subject}{prompt[last.end() :]}"
 

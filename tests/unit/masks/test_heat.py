@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks.heat import attention_heatmaps, difference_heatmaps, heatmaps, noised
+from hspace_exp.masks import heat
+from hspace_exp.masks.heat import heatmaps, noised
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
@@ -20,10 +21,12 @@ def latents() -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["tiny_backbone", "tiny_epsilon_backbone", "tiny_sdxl_backbone"])
 def test_difference_is_that_of_predicted_noise(
-    name: str, latents: torch.Tensor, request: pytest.FixtureRequest
+    name: str, latents: torch.Tensor, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone: Backbone = request.getfixturevalue(name)
-    found = difference_heatmaps(backbone, latents, WOMAN, PERSON, 7, shares=[0.3, 0.8], repeats=2, batch_size=2)
+    monkeypatch.setattr(heat, "HIGH_NOISE", (0.3, 0.8))
+    monkeypatch.setattr(heat, "BATCH_SIZE", 2)
+    found = heatmaps("difference", backbone, latents, PROMPTS, 7)
     assert found.shape == (5, 1, 8, 8)
     row, expected = 3, torch.zeros(8, 8)
     for share, step in ((0.3, 300), (0.8, 800)):
@@ -40,22 +43,29 @@ def test_difference_is_that_of_predicted_noise(
     torch.testing.assert_close(found[row, 0], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_noise_follows_the_image_and_not_the_batch(tiny_backbone: Backbone, latents: torch.Tensor) -> None:
+def test_noise_follows_the_image_and_not_the_batch(
+    tiny_backbone: Backbone, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for kind in ("difference", "attention"):
         whole = heatmaps(kind, tiny_backbone, latents, PROMPTS, 7)
         alone = heatmaps(kind, tiny_backbone, latents[3:], PROMPTS, 7, indices=[3, 4])
         torch.testing.assert_close(alone, whole[3:], rtol=1e-4, atol=1e-5)
         assert not torch.allclose(heatmaps(kind, tiny_backbone, latents[3:], PROMPTS, 8, indices=[3, 4]), alone)
-    whole = difference_heatmaps(tiny_backbone, latents, WOMAN, PERSON, 7)
-    torch.testing.assert_close(difference_heatmaps(tiny_backbone, latents, WOMAN, PERSON, 7, batch_size=3), whole)
+    whole = heatmaps("difference", tiny_backbone, latents, PROMPTS, 7)
+    monkeypatch.setattr(heat, "BATCH_SIZE", 3)
+    torch.testing.assert_close(heatmaps("difference", tiny_backbone, latents, PROMPTS, 7), whole)
 
 
 def test_same_prompts_differ_nowhere(tiny_backbone: Backbone, latents: torch.Tensor) -> None:
-    assert difference_heatmaps(tiny_backbone, latents, WOMAN, WOMAN, 7).abs().max() == 0
+    same = ConceptPrompts(positive=WOMAN, neutral=WOMAN, words="woman")
+    assert heatmaps("difference", tiny_backbone, latents, same, 7).abs().max() == 0
 
 
-def test_attention_is_the_mean_of_recorded_passes(tiny_backbone: Backbone, latents: torch.Tensor) -> None:
-    found = attention_heatmaps(tiny_backbone, latents[:2], WOMAN, "woman", 7, shares=[0.2, 0.6])
+def test_attention_is_the_mean_of_recorded_passes(
+    tiny_backbone: Backbone, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heat, "EVERYWHERE", (0.2, 0.6))
+    found = heatmaps("attention", tiny_backbone, latents[:2], PROMPTS, 7)
     mask = tiny_backbone.word_mask(WOMAN, "woman").expand(2, -1)
     planes = []
     for share in (0.2, 0.6):
@@ -70,6 +80,4 @@ def test_wrong_requests(tiny_backbone: Backbone, latents: torch.Tensor) -> None:
     with pytest.raises(UserError, match="Choices: attention, difference"):
         heatmaps("gradient", tiny_backbone, latents, PROMPTS, 7)
     with pytest.raises(UserError, match="one index an image, got 2 for 5"):
-        difference_heatmaps(tiny_backbone, latents, WOMAN, PERSON, 7, indices=[0, 1])
-    with pytest.raises(UserError, match=r"shares of the schedule in \[0, 1\)"):
-        difference_heatmaps(tiny_backbone, latents, WOMAN, PERSON, 7, shares=[1.0])
+        heatmaps("difference", tiny_backbone, latents, PROMPTS, 7, indices=[0, 1])

@@ -22,7 +22,7 @@ def test_sheet_has_each_image_beside_its_map() -> None:
     images = torch.stack([torch.full((20, 20, 3), 10 * i, dtype=torch.uint8) for i in range(5)])
     maps = torch.zeros(5, 1, 20, 20)
     names = ["female", "male", "female", "female", "male"]
-    sheet = mask_sheet(images, maps, names, each=2, columns=6)
+    sheet = mask_sheet(images, maps, names, each=2)
     tile = 20 + 20 + 8
     assert sheet.shape == (2 * (14 + 24) + 4, 2 * tile + 4, 3)
     assert sheet[14 + 10, 4 + tile + 10].tolist() == [20] * 3  # the second woman; the third is left out

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hspace_exp.prompts.attributes import Explicit, Group
-from hspace_exp.prompts.explicit import explicit_prompts, named_in, names_attribute
+from hspace_exp.prompts.explicit import explicit_prompts, names_attribute
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,36 +28,39 @@ def rows() -> list[dict[str, str]]:
 def test_every_listed_prompt_is_read_as_a_person_reads_it(attribute: str) -> None:
     mine = [row for row in rows() if row["attribute"] == attribute]
     assert len(mine) >= 40
-    wrong = [row["prompt"] for row in mine if bool(named_in(row["prompt"], lists(attribute))) != (row["names"] == "1")]
+    wrong = [
+        row["prompt"] for row in mine if bool(names_attribute(row["prompt"], lists(attribute))) != (row["names"] == "1")
+    ]
     assert wrong == []
 
 
 def test_race_is_named_as_skin_tone_is_and_by_its_own_prompts() -> None:
     race = lists("race")
-    assert names_attribute("a photo of a black-race person", race.words)
+    assert names_attribute("a photo of a black-race person", Explicit(race.words))
     for row in rows():
         if row["attribute"] == "skin_tone":
-            assert bool(named_in(row["prompt"], race)) == (row["names"] == "1"), row["prompt"]
+            assert bool(names_attribute(row["prompt"], race)) == (row["names"] == "1"), row["prompt"]
 
 
 def test_what_is_found_is_told_in_order() -> None:
-    assert named_in("She and the policeman's mother", lists("gender")) == ["she", "policeman's", "mother"]
+    assert names_attribute("She and the policeman's mother", lists("gender")) == ["she", "policeman's", "mother"]
 
 
 def test_case_hyphens_and_unicode_forms_do_not_matter() -> None:
     words = ["light-skinned", "# years old"]
     for prompt in ("Light-Skinned", "light skinned", "LIGHT‑SKINNED", "ｌight-skinned"):
-        assert names_attribute(f"a {prompt} doctor", words)
-    assert names_attribute("a nurse, 45 years old", words) == ["45 years old"]
-    assert names_attribute("a twilight skinnedness", words) == []
+        assert names_attribute(f"a {prompt} doctor", Explicit(words))
+    assert names_attribute("a nurse, 45 years old", Explicit(words)) == ["45 years old"]
+    assert names_attribute("a twilight skinnedness", Explicit(words)) == []
 
 
 def test_an_adjective_needs_a_person() -> None:
-    assert names_attribute("an old tower and a doctor", [], ["old"]) == []
-    assert names_attribute("a doctor in an old tower", [], ["old"]) == []
-    assert names_attribute("an old doctor in a tower", [], ["old"]) == ["old"]
-    assert names_attribute("an old, tired doctor", [], ["old"]) == ["old"]
-    assert names_attribute("the doctor is old", [], ["old"]) == ["old"]
+    old = Explicit(adjectives=["old"])
+    assert names_attribute("an old tower and a doctor", old) == []
+    assert names_attribute("a doctor in an old tower", old) == []
+    assert names_attribute("an old doctor in a tower", old) == ["old"]
+    assert names_attribute("an old, tired doctor", old) == ["old"]
+    assert names_attribute("the doctor is old", old) == ["old"]
 
 
 ADJECTIVES = [("age", "young"), ("age", "old"), ("skin_tone", "black"), ("skin_tone", "white"), ("race", "asian")]
@@ -80,16 +83,17 @@ def test_an_adjective_is_found_before_every_profession(attribute: str, adjective
         prompt
         for profession in [*professions, "person"]
         for prompt in (asked.format(adjective, profession) for asked in ASKED)
-        if not named_in(prompt, explicit)
+        if not names_attribute(prompt, explicit)
     ]
     assert missed == []
     left_open = [prompt.format(profession) for profession in professions for prompt in OPEN]
-    assert [prompt for prompt in left_open if named_in(prompt, explicit)] == []
+    assert [prompt for prompt in left_open if names_attribute(prompt, explicit)] == []
 
 
 def test_neutral_phrases_are_no_names() -> None:
-    assert names_attribute("his or her tools", ["his", "her"], neutral=["his or her"]) == []
-    assert names_attribute("his or her tools and his bag", ["his", "her"], neutral=["his or her"]) == ["his"]
+    his = Explicit(["his", "her"], neutral=["his or her"])
+    assert names_attribute("his or her tools", his) == []
+    assert names_attribute("his or her tools and his bag", his) == ["his"]
 
 
 def test_of_a_composition_one_name_is_enough_and_attributes_without_lists_are_open() -> None:
