@@ -12,7 +12,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import edit_hspace
-from hspace_exp.models.sampling import sample_latents
+from hspace_exp.models.sampling import Sampling
 
 HALVES = ("unconditional", "own")
 
@@ -70,7 +70,7 @@ class ReleasedInference:
             return h
 
         with edit_hspace(self.backbone.unet, record):
-            sample_latents(self.backbone, noise, embeds, num_inference_steps=steps)
+            Sampling(steps)(self.backbone, noise, embeds)
         ahead = iter(recorded)
 
         def edit(h: Tensor) -> Tensor:
@@ -79,4 +79,4 @@ class ReleasedInference:
             return (h.float() + self.strength * self.vector + self.weight * low).to(h.dtype)
 
         with edit_hspace(self.backbone.unet, edit):
-            return sample_latents(self.backbone, noise, embeds, num_inference_steps=steps)
+            return Sampling(steps)(self.backbone, noise, embeds)

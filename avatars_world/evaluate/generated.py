@@ -17,7 +17,7 @@ from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
-from hspace_exp.models.sampling import sample_latents
+from hspace_exp.models.sampling import Sampling
 
 STEPS = 20
 EXTREME = tuple(p for p in PROFESSIONS if load_truth()[p].p_female <= 0.10 or load_truth()[p].p_female >= 0.89)
@@ -38,7 +38,7 @@ def generate(
         texts = prompts[start : start + batch]
         noise = noise_of(backbone, texts, seeds[start : start + batch])
         with nullcontext() if edit is None else edit_hspace(backbone.unet, edit):
-            latents = sample_latents(backbone, noise, backbone.encode_prompts(texts), num_inference_steps=STEPS)
+            latents = Sampling(STEPS)(backbone, noise, backbone.encode_prompts(texts))
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)
 

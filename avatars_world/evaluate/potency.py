@@ -17,7 +17,7 @@ from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import HEdit, edit_hspace
-from hspace_exp.models.sampling import sample_latents
+from hspace_exp.models.sampling import Sampling
 
 NEUTRAL = "a photo of a person"
 
@@ -96,7 +96,7 @@ def transplant(
             # Both start from the noise of the neutral prompt, which the seed is keyed by.
             noise = noise_of(backbone, texts, seeds[start : start + batch])
             images.append(_transplanted(backbone, noise, texts, wanted))
-            latents = sample_latents(backbone, noise, backbone.encode_prompts(wanted), num_inference_steps=STEPS)
+            latents = Sampling(STEPS)(backbone, noise, backbone.encode_prompts(wanted))
             prompted.append(backbone.decode_latents(latents).half())
         moved = torch.cat(images)
         for judge_name, judge in judges.items():
@@ -149,7 +149,7 @@ def sdid_vectors(
             rows = min(64, images - start)
             noise = noise_of(backbone, [direction.prompt] * rows, range(23_000_000 + start, 23_000_000 + start + rows))
             embeds = backbone.encode_prompts([direction.prompt]).expand(rows)
-            latents.append(sample_latents(backbone, noise, embeds, num_inference_steps=STEPS))
+            latents.append(Sampling(STEPS)(backbone, noise, embeds))
         pools.append(torch.cat(latents))
     pool = torch.stack(pools)
     kinds = len(DIRECTIONS)

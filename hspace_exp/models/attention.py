@@ -186,11 +186,6 @@ class AttentionMargin:
         prompt, attribute = map(token_mean, parts, masks)
         return prompt / (prompt + attribute).clamp(min=torch.finfo(prompt.dtype).tiny)
 
-    def chi(self, module: Attention, queries: Tensor, context: Tensor) -> Tensor:
-        """(B, N) of zeros and ones."""
-        with torch.no_grad():
-            return (self.margin(module, queries, context) >= self.threshold).to(queries.dtype)
-
 
 @contextmanager
 def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, scope: str = "final") -> Iterator[None]:
@@ -206,11 +201,13 @@ def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, sco
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> Tensor:
         if isinstance(chi, AttentionMargin):
-            return output * chi.chi(module, queries, context)[..., None]
+            with torch.no_grad():
+                kept = chi.margin(module, queries, context) >= chi.threshold
+            return output * kept[..., None].to(queries.dtype)
         if chi.ndim != 4 or chi.shape[:2] != (output.shape[0], 1):
             raise UserError(f"expected chi of shape ({output.shape[0]}, 1, H, W), got {tuple(chi.shape)}")
-        kept = 1 - max_pool_map(1 - chi.to(output.device, torch.float32), grid)
-        return output * kept.flatten(2).transpose(1, 2).to(output.dtype)
+        share = 1 - max_pool_map(1 - chi.to(output.device, torch.float32), grid)
+        return output * share.flatten(2).transpose(1, 2).to(output.dtype)
 
     with visited_cross_attention(unet, scope, visit):
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -156,7 +157,7 @@ class Backbone:
             return embeds
         side = float(self.image_size)
         time_ids = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=self.device).expand(len(embeds), -1)
-        return PromptEmbeds(embeds.encoder_hidden_states, embeds.content_mask, embeds.pooled, time_ids)
+        return replace(embeds, time_ids=time_ids)
 
     def word_mask(self, prompt: str, words: str) -> Tensor:
         """(L,) bool on the model's device: the tokens of ``words`` in ``prompt``."""
@@ -260,9 +261,8 @@ def load_backbone(
     where = resolve_device(device)
     folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
     big = dtype == "auto" and where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
-    number = resolve_dtype(dtype, where, big)
     backbone = Backbone(
-        **loading.load_parts(folder, variant, number),
+        **loading.load_parts(folder, variant, resolve_dtype(dtype, big)),
         name=name or called,
         revision=found,
         guidance_scale=guidance_scale,

@@ -23,10 +23,10 @@ def resolve_device(device: str) -> torch.device:
     return where
 
 
-def resolve_dtype(dtype: str, device: torch.device, big: bool) -> torch.dtype:
+def resolve_dtype(dtype: str, big: bool) -> torch.dtype:
     """The type for the U-Net: ``auto`` is float32, but bfloat16 for big models on CUDA."""
     if dtype == "auto":
-        return torch.bfloat16 if big and device.type == "cuda" else torch.float32
+        return torch.bfloat16 if big else torch.float32
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, ["auto", *DTYPES])
     return DTYPES[dtype]

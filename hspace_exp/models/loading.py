@@ -41,11 +41,14 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
     Raises:
         UserError: there is no such folder, or the hub cannot be reached.
     """
-    folder = _local_folder(source)
-    if folder is not None:
-        return folder, folder.name, fingerprint(folder / "unet")
-    snapshot = hub.snapshot(str(source), revision, variant)
-    return snapshot, str(source), snapshot.name
+    path, text = Path(source).expanduser(), str(source)
+    if (path / "model_index.json").is_file():
+        return path, path.name, fingerprint(path / "unet")
+    if isinstance(source, Path) or path.exists() or text.startswith((".", "/", "~")) or text.count("/") != 1:
+        problem = "holds no model_index.json" if path.is_dir() else "does not exist"
+        raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
+    snapshot = hub.snapshot(text, revision, variant)
+    return snapshot, text, snapshot.name
 
 
 def count_parameters(folder: Path) -> int:
@@ -121,19 +124,6 @@ def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: A
     if missing:
         raise KeyError(f"{part} lacks {len(missing)} weights, {missing[0]} first")
     return module
-
-
-def _local_folder(source: Path | str) -> Path | None:
-    """The folder that ``source`` names, or None for a hub id."""
-    path = Path(source).expanduser()
-    if (path / "model_index.json").is_file():
-        return path
-    text = str(source)
-    looks_local = isinstance(source, Path) or path.exists() or text.startswith((".", "/", "~")) or text.count("/") != 1
-    if not looks_local:
-        return None
-    problem = "holds no model_index.json" if path.is_dir() else "does not exist"
-    raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
 
 
 def _fix(folder: Path) -> str:

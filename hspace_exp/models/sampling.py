@@ -12,74 +12,28 @@ import torch
 from torch import Tensor
 
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.schedulers import make_scheduler
 
 StepHook = Callable[[int, Tensor, Tensor], None]
 # Share of the schedule that is done, in [0, 1) → the hooks of the step that comes.
 Hooks = Callable[[float], AbstractContextManager[object]]
 
 
-@torch.no_grad()
-def sample_latents(
-    backbone: Backbone,
-    noise: Tensor,
-    embeds: PromptEmbeds,
-    *,
-    num_inference_steps: int,
-    guidance_scale: float | None = None,
-    scheduler: Any = None,
-    hooks: Hooks | None = None,
-    on_step: StepHook | None = None,
-) -> Tensor:
-    """Denoise ``noise`` under classifier-free guidance (Ho & Salimans, 2022).
-
-    Args:
-        backbone: the frozen model.
-        noise: (B, C, H, W) standard normal.
-        embeds: conditioning of the B prompts; the unconditional half is the empty prompt.
-        num_inference_steps: denoising steps.
-        guidance_scale: 1 or less samples without guidance; None takes the backbone's own.
-        scheduler: a diffusers scheduler without noise of its own; None takes a copy of the backbone's.
-        hooks: makes the context of each step, in which the U-Net is edited; None leaves the U-Net alone.
-        on_step: called with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
-
-    Returns:
-        (B, C, H, W) float32 scaled latents.
-    """
-    scale = backbone.guidance_scale if guidance_scale is None else guidance_scale
-    scheduler = copy.deepcopy(backbone.scheduler if scheduler is None else scheduler)
-    scheduler.set_timesteps(num_inference_steps, device=backbone.device)
-    latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
-    guided = scale > 1.0
-    if guided:
-        embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
-    steps = len(scheduler.timesteps)
-    for i, t in enumerate(scheduler.timesteps):
-        model_input = scheduler.scale_model_input(latents, t)
-        if on_step is not None:
-            on_step(i, t, model_input)
-        with hooks(i / steps) if hooks is not None else nullcontext():
-            output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
-        if guided:
-            unconditional, conditional = output.chunk(2)
-            output = unconditional + scale * (conditional - unconditional)
-        latents = scheduler.step(output, t, latents).prev_sample
-    return latents
-
-
 @dataclass(frozen=True)
 class Sampling:
-    """How latents are denoised.
+    """How latents are denoised, under classifier-free guidance (Ho & Salimans, 2022) of the backbone's own scale.
 
     Attributes:
         num_inference_steps: steps.
-        make_scheduler: the model's own scheduler → the one to use.
+        make_scheduler: the model's own scheduler → the one to use, a diffusers scheduler without noise of its own.
         chunk_size: images at once.
     """
 
     num_inference_steps: int
-    make_scheduler: Callable[[Any], Any]
+    make_scheduler: Callable[[Any], Any] = make_scheduler
     chunk_size: int = 8
 
+    @torch.no_grad()
     def __call__(
         self,
         backbone: Backbone,
@@ -88,16 +42,38 @@ class Sampling:
         hooks: Hooks | None = None,
         on_step: StepHook | None = None,
     ) -> Tensor:
-        """Latents (B, C, H, W) of B prompts; ``hooks`` and ``on_step`` as ``sample_latents`` takes them."""
-        return sample_latents(
-            backbone,
-            noise,
-            embeds,
-            num_inference_steps=self.num_inference_steps,
-            scheduler=self.make_scheduler(backbone.scheduler),
-            hooks=hooks,
-            on_step=on_step,
-        )
+        """Denoise ``noise``; a guidance scale of 1 or less samples without guidance.
+
+        Args:
+            backbone: the frozen model.
+            noise: (B, C, H, W) standard normal.
+            embeds: conditioning of the B prompts; the unconditional half is the empty prompt.
+            hooks: makes the context of each step, in which the U-Net is edited; None leaves the U-Net alone.
+            on_step: called with (step, timestep, model input) before each prediction: latents as the scheduler scales
+                them.
+
+        Returns:
+            (B, C, H, W) float32 scaled latents.
+        """
+        scale = backbone.guidance_scale
+        scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))
+        scheduler.set_timesteps(self.num_inference_steps, device=backbone.device)
+        latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
+        guided = scale > 1.0
+        if guided:
+            embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
+        steps = len(scheduler.timesteps)
+        for i, t in enumerate(scheduler.timesteps):
+            model_input = scheduler.scale_model_input(latents, t)
+            if on_step is not None:
+                on_step(i, t, model_input)
+            with hooks(i / steps) if hooks is not None else nullcontext():
+                output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
+            if guided:
+                unconditional, conditional = output.chunk(2)
+                output = unconditional + scale * (conditional - unconditional)
+            latents = scheduler.step(output, t, latents).prev_sample
+        return latents
 
     def describe(self, backbone: Backbone) -> dict[str, Any]:
         """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""

@@ -19,7 +19,7 @@ JOIN = "+"
 # What an image shows that does not show the only concept of a group.
 NEUTRAL = "neutral"
 
-# Keys of an attribute's node that make a concept from words alone.
+# Keys of an attribute's node that make a concept from words alone, as ``own_concept`` takes them.
 OWN_KEYS = ("positive", "neutral", "words", "concept")
 _ARTICLES = ("a", "an", "the")
 
@@ -187,9 +187,7 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
     """
     teams: list[tuple[tuple[Group, ...], set[str]]] = []
     for group in sorted(groups, key=lambda one: one.name):
-        names = set(group.concepts)
-        if keeps:
-            names |= {name for some in group.keep.values() for name in some}
+        names = {*group.concepts, *(name for some in group.keep.values() for name in some if keeps)}
         joined: tuple[Group, ...] = (group,)
         for team in [team for team in teams if team[1] & names]:
             teams.remove(team)
@@ -209,14 +207,12 @@ def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
     """
     own = {key: str(attribute.get(key) or "").strip() for key in OWN_KEYS}
     found = {key: value for key, value in attribute.items() if key not in OWN_KEYS}
-    listed = found["concepts"] or found.get("groups")
-    if listed and any(own.values()):
+    if not (found["concepts"] or found.get("groups")):
+        found["concepts"] = {name: asdict(prompts) for name, prompts in own_concept(*own.values()).items()}
+    elif any(own.values()):
         raise UserError(
             f"attribute {found['name']!r} has its concepts already: positive and neutral are for attribute=custom"
         )
-    if not listed:
-        concepts = own_concept(own["positive"], own["neutral"], own["words"], own["concept"])
-        found["concepts"] = {name: asdict(prompts) for name, prompts in concepts.items()}
     if not found.get("groups"):
         found.pop("groups", None)  # a plain attribute is described, and digested, without them
     return found

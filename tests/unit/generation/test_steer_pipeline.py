@@ -21,7 +21,7 @@ from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.steering import Window
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
-from hspace_exp.models.sampling import sample_latents
+from hspace_exp.models.sampling import Sampling
 
 # Of diffusers' Euler scheduler, with this NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -58,12 +58,11 @@ def latents_of(pipe: Any, prompts: list[str] = PROMPTS, guidance_scale: float = 
     return pipe(prompts, latents=noise_of(pipe, len(prompts)), **options).images
 
 
-def ours(folder: Path, edit: HEdit | None = None, guidance_scale: float = 6.0, **more: Any) -> Tensor:
-    backbone = load_backbone(folder, device="cpu")
+def ours(folder: Path, edit: HEdit | None = None, guidance_scale: float = 6.0) -> Tensor:
+    backbone = load_backbone(folder, device="cpu", guidance_scale=guidance_scale)
     noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(3))
-    settings = {"num_inference_steps": STEPS, "guidance_scale": guidance_scale, **more}
     with nullcontext() if edit is None else edit_hspace(backbone.unet, edit):
-        return sample_latents(backbone, noise, backbone.encode_prompts(PROMPTS), **settings)
+        return Sampling(STEPS)(backbone, noise, backbone.encode_prompts(PROMPTS))
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -163,7 +162,7 @@ def test_low_frequencies(
 @pytest.mark.parametrize("window", [(0.0, 0.5), (0.25, 0.75), (0.5, 1.0)])
 def test_a_window_counts_the_steps_of_each_run(tiny_folder: Path, pipe: Any, window: tuple[float, float]) -> None:
     female, part = concept(), Window(*window)
-    backbone = load_backbone(tiny_folder, device="cpu")
+    backbone = load_backbone(tiny_folder, device="cpu", guidance_scale=6.0)
     edit = HEdit(female.vector, 1.0, guided=True)
 
     def hooks(done: float) -> Any:
@@ -172,9 +171,8 @@ def test_a_window_counts_the_steps_of_each_run(tiny_folder: Path, pipe: Any, win
     noise, embeds = noise_of(pipe), backbone.encode_prompts(PROMPTS)
     with steer(pipe, [(female, 1.0)], window=window):
         for steps in (4, 8, 8):
-            settings = {"num_inference_steps": steps, "guidance_scale": 6.0}
-            found = latents_of(pipe, **settings)
-            close(found, sample_latents(backbone, noise, embeds, hooks=hooks, **settings))
+            found = latents_of(pipe, num_inference_steps=steps)
+            close(found, Sampling(steps)(backbone, noise, embeds, hooks))
 
 
 def test_a_run_that_was_broken_off_does_not_shift_the_next_ones_window(pipe: Any) -> None:

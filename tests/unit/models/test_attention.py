@@ -16,7 +16,7 @@ from hspace_exp.models.attention import (
     token_grid,
 )
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.sampling import sample_latents
+from hspace_exp.models.sampling import Sampling
 
 PROMPT = "a photo of a woman"
 ENCODER = ["down_blocks.1.attentions.0.transformer_blocks.0.attn2"]
@@ -196,6 +196,7 @@ def test_heat_of_a_sampled_image_is_daam(name: str, request: pytest.FixtureReque
     """Cross-attention alone, the conditional half, every step; means over layers, heads and a word's tokens."""
     backbone: Backbone = request.getfixturevalue(name)
     prompt, words, steps = "a photo of a light-skinned person", "light-skinned", 3
+    backbone.guidance_scale = 3.0
     tokens = backbone.word_mask(prompt, words)
     assert tokens.sum() > 1  # one word, several tokens
     noise = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(5))
@@ -212,15 +213,15 @@ def test_heat_of_a_sampled_image_is_daam(name: str, request: pytest.FixtureReque
     handles = [m.register_forward_pre_hook(by_hand, with_kwargs=True) for m in modules]
     try:
         with record_cross_attention(backbone.unet, tokens.expand(2, -1), guided=True) as record:
-            sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+            Sampling(steps)(backbone, noise, embeds)
     finally:
         for handle in handles:
             handle.remove()
     assert record.count == len(weights) == steps * len(modules)
     torch.testing.assert_close(record.heatmap(), torch.stack(weights).mean(0))
-    vanilla = sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+    vanilla = Sampling(steps)(backbone, noise, embeds)
     with record_cross_attention(backbone.unet, tokens.expand(2, -1), guided=True):
-        recorded = sample_latents(backbone, noise, embeds, num_inference_steps=steps, guidance_scale=3.0)
+        recorded = Sampling(steps)(backbone, noise, embeds)
     assert torch.equal(recorded, vanilla)
 
 

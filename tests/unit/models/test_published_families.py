@@ -12,7 +12,7 @@ import torch
 
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
-from hspace_exp.models.sampling import Sampling, sample_latents
+from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.models.split import decode, encode
 from hspace_exp.training.on_policy import sample_trajectories
@@ -56,7 +56,8 @@ def test_guided_sampling_is_the_pipelines_own(tiny_family: Families, name: str) 
     options = {"num_inference_steps": 4, "guidance_scale": 6.0, "output_type": "latent", "height": 128, "width": 128}
     expected = pipeline([PROMPT, "a nurse"], latents=noise.clone(), **options).images
     embeds = backbone.encode_prompts([PROMPT, "a nurse"])
-    ours = sample_latents(backbone, noise, embeds, num_inference_steps=4, guidance_scale=6.0)
+    backbone.guidance_scale = 6.0
+    ours = Sampling(4)(backbone, noise, embeds)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
     assert type(backbone.scheduler) is type(pipeline.scheduler)
 
