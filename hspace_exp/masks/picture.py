@@ -59,8 +59,7 @@ def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int 
             image = images[i].cpu().numpy()
             left, upper = _GAP + place % columns * tile, top + place // columns * (side + _GAP)
             for shift, picture in enumerate((image, overlay(image, planes[i]))):
-                shown = Image.fromarray(picture)
-                shown = shown if shown.width == side else shown.resize((side, side), Image.Resampling.LANCZOS)
+                shown = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
                 canvas.paste(shown, (left + shift * (side + 1), upper))
         top += rows[name] * (side + _GAP)
     return np.asarray(canvas)

@@ -97,10 +97,7 @@ def segment(
         raise UserError("SAM needs a box or points for each image, got neither")
     transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))
-    if max(size) == sam.image_encoder.img_size:
-        resized = images
-    else:
-        resized = torch.stack([torch.from_numpy(transform.apply_image(i)) for i in images.cpu().numpy()])
+    resized = torch.stack([torch.from_numpy(transform.apply_image(image)) for image in images.cpu().numpy()])
     pixels = resized.to(sam.device).permute(0, 3, 1, 2).contiguous()
     labelled, scaled = None, None
     if points is not None:

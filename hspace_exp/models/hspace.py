@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ class HEdit:
             edited = edited + (1 - (1 - self.hold) * gate) * (source - edited)
         if self.vector is not None:
             strength = self._amount("strength", self.strength, self.branch, samples, original)
-            edited = edited + strength * gate * self._vector(samples, original, source)
+            edited = edited + strength * gate * self._vector(self.vector, samples, original, source)
         if self.lowpass is not None:
             branch = self.lowpass_branch or self.branch
             weight = self._amount("lowpass_weight", self.lowpass_weight, branch, samples, original)
@@ -115,13 +114,12 @@ class HEdit:
         gate = self.gate if isinstance(self.gate, Tensor) else self.gate()
         return self._rows("gate", gate, samples, like)
 
-    def _vector(self, samples: int, like: Tensor, source: Tensor) -> Tensor:
-        vector = self.vector(source[-samples:]) if callable(self.vector) else self.vector
-        sizes = None if vector is None else tuple(vector.shape[-3:])
-        channels, height, width = like.shape[1:]
-        if vector is None or sizes not in itertools.product((channels,), (1, height), (1, width)):
-            raise UserError(f"concept vector {sizes} does not fit this model's h {tuple(like.shape[1:])}: retrain it")
-        return vector.to(like) if vector.ndim == 3 else self._rows("vector", vector, samples, like)
+    def _vector(self, vector: Tensor | Field, samples: int, like: Tensor, source: Tensor) -> Tensor:
+        found = vector if isinstance(vector, Tensor) else vector(source[-samples:])
+        sizes, whole = tuple(found.shape[-3:]), tuple(like.shape[1:])
+        if sizes[0] != whole[0] or any(size not in (1, n) for size, n in zip(sizes[1:], whole[1:], strict=True)):
+            raise UserError(f"concept vector {sizes} does not fit this model's h {whole}: retrain it")
+        return found.to(like) if found.ndim == 3 else self._rows("vector", found, samples, like)
 
     def _amount(self, name: str, value: Tensor | float, branch: str, samples: int, like: Tensor) -> Tensor | float:
         """How much of a term each row gets: none on the unconditional half where only the conditional one is edited."""

@@ -60,8 +60,9 @@ class PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
         if not parts:
             raise UserError("expected at least one batch of prompt embeddings to join, got none")
-        columns: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
-        return PromptEmbeds(**{name: None if same[0] is None else torch.cat(same) for name, same in columns.items()})
+        columns = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+        joined: dict[str, Any] = {k: None if same[0] is None else torch.cat(same) for k, same in columns.items()}
+        return PromptEmbeds(**joined)
 
 
 def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
