@@ -139,13 +139,6 @@ class HEdit:
         return torch.cat([value, value]) if self.guided else value
 
 
-def _mid_block(unet: nn.Module) -> nn.Module:
-    block = getattr(unet, "mid_block", None)
-    if not isinstance(block, nn.Module):
-        raise UserError(f"expected a U-Net with a mid_block (its output is h), got {type(unet).__name__} without")
-    return block
-
-
 @contextmanager
 def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
     """Apply ``edit`` (an ``HEdit``, or any function of h; None leaves h) in every forward pass inside the context.
@@ -157,7 +150,7 @@ def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Ite
     def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor | None:
         return edit(output)
 
-    handle = _mid_block(unet).register_forward_hook(hook)
+    handle = unet.get_submodule("mid_block").register_forward_hook(hook)
     try:
         yield
     finally:
