@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,6 @@ def default_folder() -> Path:
 
 def published_checkpoint(model_type: str) -> Path:
     """The file of a published SAM, downloaded on first use; ``vit_b`` (0.4 GB), ``vit_l`` (1.2) or ``vit_h`` (2.6)."""
-    if model_type not in PUBLISHED:
-        raise unknown("published SAM", model_type, PUBLISHED)
     return download(PUBLISHED[model_type], default_folder())
 
 

@@ -9,6 +9,7 @@ attributes are still undecided.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ Noised = Callable[[float, int], tuple[Tensor, Tensor]]
 
 
 def noised(
-    backbone: Backbone, latents: Tensor, share: float, repeat: int, prompt: str, image_seed: int, indices: Sequence[int]
+    backbone: Backbone, latents: Tensor, prompt: str, image_seed: int, indices: Sequence[int], share: float, repeat: int
 ) -> tuple[Tensor, Tensor]:
     """z_t of (B, C, H, W) latents at a share of the schedule in [0, 1), and its (B,) timesteps.
 
@@ -115,9 +116,6 @@ def heatmaps(
     for start in range(0, len(latents), BATCH_SIZE):
         some = latents[start : start + BATCH_SIZE].to(backbone.device, torch.float32)
         keys = indices[start : start + BATCH_SIZE]
-
-        def at(share: float, repeat: int, some: Tensor = some, keys: Sequence[int] = keys) -> tuple[Tensor, Tensor]:
-            return noised(backbone, some, share, repeat, prompts.positive, image_seed, keys)
-
+        at = partial(noised, backbone, some, prompts.positive, image_seed, keys)
         found.append(heat_of(backbone, prompts, len(some), at).cpu())
     return torch.cat(found)

@@ -59,8 +59,6 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
 
     Where no checkpoint is named it is the embedded one, or the published one, downloaded on first use.
     """
-    if model_type not in MODEL_TYPES:
-        raise unknown("SAM model type", model_type, MODEL_TYPES)
     if model_type == "small":
         return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
     path = published_checkpoint(model_type) if checkpoint is None else Path(checkpoint).expanduser()

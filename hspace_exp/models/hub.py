@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenize
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 _TIMEOUT_S = 10
+# Files of weights: "fp16" of "model.fp16.safetensors" and of its shards, no variant of "model.safetensors".
+_WEIGHTS = re.compile(r"[^.]+(?:\.([^.-]+))?[^.]*\.safetensors")
 
 
 def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
@@ -70,13 +73,7 @@ def is_whole(folder: Path) -> bool:
 
 def best_variant(names: Iterable[str], variant: str | None) -> str | None:
     """``variant`` if there are safetensors of it, else the plain ones, else whichever there are."""
-    found = {_variant(name) for name in names if name.endswith(".safetensors")}
+    found = {match[1] for name in names if (match := _WEIGHTS.fullmatch(name))}
     if variant in found:
         return variant
     return None if None in found else min(map(str, found), default=None)
-
-
-def _variant(name: str) -> str | None:
-    """``fp16`` of "model.fp16.safetensors" and of its shards; None of "model.safetensors"."""
-    words = name.removesuffix(".safetensors").split(".")
-    return words[1].split("-")[0] if len(words) > 1 else None

@@ -114,9 +114,8 @@ def decode(backbone: Backbone, encoded: Encoded, h: Tensor, embeds: PromptEmbeds
     for block in unet.up_blocks:
         count = len(block.resnets)
         own, skips = skips[-count:], skips[:-count]
-        options: dict[str, Any] = (
-            {"encoder_hidden_states": context} if getattr(block, "has_cross_attention", False) else {}
-        )
+        attends = getattr(block, "has_cross_attention", False)
+        options: dict[str, Any] = {"encoder_hidden_states": context} if attends else {}
         if skips:  # sizes that do not halve evenly are upsampled to that of the next skip connection
             options["upsample_size"] = skips[-1].shape[2:]
         hidden = block(hidden_states=hidden, temb=encoded.embedding, res_hidden_states_tuple=own, **options)

@@ -32,7 +32,7 @@ def test_difference_is_that_of_predicted_noise(
     for share, step in ((0.3, 300), (0.8, 800)):
         total = torch.zeros(8, 8)
         for repeat in range(2):
-            z_t, t = noised(backbone, latents[row : row + 1], share, repeat, WOMAN, 7, [row])
+            z_t, t = noised(backbone, latents[row : row + 1], WOMAN, 7, [row], share, repeat)
             assert t.tolist() == [step]
             out = [backbone.predict(z_t, step, backbone.encode_prompts([p])) for p in (WOMAN, PERSON)]
             alpha = backbone.scheduler.alphas_cumprod[step]
@@ -69,7 +69,7 @@ def test_attention_is_the_mean_of_recorded_passes(
     mask = tiny_backbone.word_mask(WOMAN, "woman").expand(2, -1)
     planes = []
     for share in (0.2, 0.6):
-        z_t, t = noised(tiny_backbone, latents[:2], share, 0, WOMAN, 7, [0, 1])
+        z_t, t = noised(tiny_backbone, latents[:2], WOMAN, 7, [0, 1], share, 0)
         with record_cross_attention(tiny_backbone.unet, mask) as record:
             tiny_backbone.predict(z_t, t, tiny_backbone.encode_prompts([WOMAN] * 2))
         planes.append(record.heatmap())
