@@ -13,14 +13,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hspace_exp.commands import start
-from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line, stop_printing
+from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.sweeps.jobs import SweepCallback, let_go_of_ray, run_job, stopped, wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
 
-FAILED_JOBS, WRONG, INTERRUPTED = 1, 2, 130
+FAILED_JOBS = 1
 
 register()
 
@@ -54,36 +54,28 @@ def main() -> int:
     sys.argv[1:] = [first, *rest]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     SweepCallback.current = None
+    return exit_code(_jobs)
+
+
+def _jobs() -> int:
     try:
-        _jobs()
-    except BrokenPipeError:
-        stop_printing()
-        return 0
-    except KNOWN as error:
+        try:
+            _job()
+        except Exception as error:
+            sweep = SweepCallback.current
+            if sweep is None or not stopped(error):
+                raise
+            wait_for_arrays(sweep.notes())
+            _conclude()
+            print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
+            return FAILED_JOBS
+    except KNOWN:
         _conclude()
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return WRONG
+        raise
     except KeyboardInterrupt:
         _conclude(interrupted=True)
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if SweepCallback.current is None or not stopped(error):
-            raise
-        _conclude()
-        print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
-        return FAILED_JOBS
-    return 0 if _conclude() else FAILED_JOBS
-
-
-def _jobs() -> None:
-    try:
-        _job()
-    except Exception as error:
-        sweep = SweepCallback.current
-        if sweep is not None and stopped(error):
-            wait_for_arrays(sweep.notes())
         raise
+    return 0 if _conclude() else FAILED_JOBS
 
 
 def _conclude(interrupted: bool = False) -> bool:

@@ -65,10 +65,6 @@ class OldNames(MetaPathFinder, InspectLoader):
         known = package or fullname in RENAMED
         return ModuleSpec(fullname, self, origin=fullname, is_package=package) if known else None
 
-    def is_package(self, fullname: str) -> bool:
-        """Whether other old names are inside."""
-        return f"{fullname}.__main__" in RENAMED
-
     def get_source(self, fullname: str) -> str:
         """Code of the stand-in: nothing where it is only imported."""
         run = f"from hspace_exp.commands import start_renamed\n    raise SystemExit(start_renamed({fullname!r}))"

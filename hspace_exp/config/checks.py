@@ -13,13 +13,14 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
+COUNTS = ("images_per_profession", "training_images", "training_steps", "num_inference_steps")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60
-_REPLACED = {"evaluator.perceptual": "+metric@evaluator.metrics=background_lpips"}
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
 
 
@@ -43,32 +44,30 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _check_counts(config: Mapping[str, Any]) -> None:
     protocol = config["protocol"]
-    counts = ("images_per_profession", "training_images", "training_steps", "num_inference_steps")
-    values = {f"protocol.{name}": protocol[name] for name in counts}
-    for name, value in {**values, "chunk_size": config["chunk_size"]}.items():
+    values = {f"protocol.{name}": protocol[name] for name in COUNTS} | {"chunk_size": config["chunk_size"]}
+    for name, value in values.items():
         if value is not None and value < 1:
             raise UserError(f"expected {name} of at least 1, got {value}")
-    if config["seed"] < 0 or protocol["image_seed"] < 0:
-        raise UserError(f"expected seeds of at least 0, got {min(config['seed'], protocol['image_seed'])}")
-    optimizer = (config["method"].get("training") or {}).get("optimizer") or {}
-    rate = optimizer.get("lr")
+    if (least := min(config["seed"], protocol["image_seed"])) < 0:
+        raise UserError(f"expected seeds of at least 0, got {least}")
+    rate = ((config["method"].get("training") or {}).get("optimizer") or {}).get("lr")
     if isinstance(rate, int | float) and rate <= 0:
         raise UserError(f"expected method.training.optimizer.lr above 0, got {rate}")
 
 
 def _check_words(config: Mapping[str, Any]) -> None:
-    templates, professions = config["prompts"]["templates"], config["protocol"]["professions"]
-    for name, values in (("prompts.templates", templates), ("protocol.professions", professions)):
+    prompts, professions = config["prompts"], config["protocol"]["professions"]
+    for name, values in (("prompts.templates", prompts["templates"]), ("protocol.professions", professions)):
         if not values:
             raise UserError(f"{name} is empty: name at least one")
-    for template in templates:
+    for template in prompts["templates"]:
         try:
             template.format(a="a", profession="nurse")
         except (KeyError, IndexError, ValueError) as error:
             raise UserError(f"prompts.templates may use {{a}} and {{profession}} only, got {template!r}") from error
     for profession in professions:
-        if profession not in config["prompts"]["professions"]:
-            raise unknown("profession", profession, config["prompts"]["professions"])
+        if profession not in prompts["professions"]:
+            raise unknown("profession", profession, prompts["professions"])
     if len(set(professions)) < len(professions):
         raise UserError("protocol.professions names a profession twice: name each once")
 
@@ -86,7 +85,7 @@ def check_targets(node: Any, where: str = "") -> None:
         if "_target_" in node:
             _check(node, where)
         for name, inner in node.items():
-            check_targets(inner, f"{where}.{name}" if where else str(name))
+            check_targets(inner, _below(where, name))
     elif isinstance(node, list):
         for inner in node:
             check_targets(inner, where)
@@ -102,11 +101,15 @@ def _check(node: Mapping[str, Any], where: str) -> None:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in node.items():
         if name not in named and name not in _HYDRA_KEYS and not open_ended:
-            if instead := _REPLACED.get(f"{where}.{name}"):
-                raise UserError(f"{where}.{name} is no more: ask for the metric by {instead}")
-            raise unknown(f"key of {where}", str(name), named)
+            if instead := gone(_below(where, name)):
+                raise UserError(instead)
+            raise unknown(f"key of {where}" if where else "key", str(name), named)
         if name in named and not _holds_target(value) and (value, named[name].default) != (None, None):
-            _check_value(target, str(name), value, f"{where}.{name}")
+            _check_value(target, str(name), value, _below(where, name))
+
+
+def _below(where: str, name: object) -> str:
+    return f"{where}.{name}" if where else str(name)
 
 
 def _check_value(target: str, name: str, value: Any, where: str) -> None:

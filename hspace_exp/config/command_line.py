@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
 
 A = TypeVar("A")
@@ -31,7 +32,10 @@ GONE = {
     "trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images",
     "model.rows_at_once": "its name is model.micro_batch_size now",
     "method.training.pace": "its name is method.training.steps_multiplier now",
+    "method.calibration": "method.strength takes a number a concept, e.g. 'method.strength={female:2.0,male:2.5}'",
+    "evaluator.perceptual": "ask for the metric by +metric@evaluator.metrics=background_lpips",
 }
+WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 # Launchers of Hydra that other packages bring → the extra of this project that installs them.
@@ -81,6 +85,29 @@ def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], ab
     return 0
 
 
+def exit_code(work: Callable[[], int | None], config_name: str = "config") -> int:
+    """Do a command's work and return its exit code; wrong input (2) and Ctrl-C (130) are one line on stderr."""
+    try:
+        return work() or 0
+    except BrokenPipeError:
+        stop_printing()
+        return 0
+    except KNOWN as error:
+        print(f"error: {one_line(error, config_name)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def composed(overrides: Sequence[str] = (), config_name: str = "config", **options: Any) -> DictConfig:
+    """A configuration of conf/, inside or outside of a running Hydra; ``options`` are those of Hydra's ``compose``."""
+    register()
+    running = GlobalHydra.instance().is_initialized()
+    with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(config_name, list(overrides), **options)
+
+
 def one_line(error: BaseException, config_name: str = "config") -> str:
     """What the user is told: the deepest error that says what to do, on one line.
 
@@ -111,8 +138,8 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
 
 def unknown_key(key: str, config_name: str = "config") -> str:
     """The message for a dotted key that the configuration does not have."""
-    if key.lstrip("+") in GONE:
-        return f"{key} is gone: {GONE[key.lstrip('+')]}"
+    if instead := gone(key.lstrip("+")):
+        return instead
     node: object = _defaults(config_name)
     parent = ""
     for name in key.split("."):
@@ -121,6 +148,12 @@ def unknown_key(key: str, config_name: str = "config") -> str:
             return str(unknown(f"key of {parent}" if parent else "key", name, choices))
         node, parent = node._get_node(name), f"{parent}.{name}" if parent else name
     return f"{key} cannot be set here: only other choices of its group have it"
+
+
+def gone(key: str) -> str | None:
+    """What to do instead of a key of earlier versions, or of one inside it; None for other keys."""
+    found = (old for old in GONE if f"{key}.".startswith(f"{old}."))
+    return next((f"{old} is gone: {GONE[old]}" for old in found), None)
 
 
 def stop_printing() -> None:
@@ -132,12 +165,10 @@ def _defaults(config_name: str) -> DictConfig:
     """The configuration with this command line's choices of groups alone, whether or not Hydra is running."""
     pairs = [argument.split(",")[0].split("=") for argument in sys.argv[1:]]  # of several that are swept, the first
     choices = ["=".join(pair) for pair in pairs if len(pair) == 2 and (CONF / pair[0].lstrip("+")).is_dir()]
-    running = GlobalHydra.instance().is_initialized()
-    with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
-            return compose(config_name, choices)
-        except HydraException:  # a choice of another command's
-            return compose(config_name)
+    try:
+        return composed(choices, config_name)
+    except HydraException:  # a choice of another command's
+        return composed((), config_name)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

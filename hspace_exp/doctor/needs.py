@@ -127,7 +127,7 @@ def pipeline(node: Node) -> Need:
         wrong = f"{folder} {'lacks parts of a pipeline' if folder.exists() else 'does not exist'}"
         return Need(what, None, f"{wrong}: `{hub.download_command(source, revision, str(folder))}`" if path else wrong)
     cached = hub.cached(source, revision)
-    folder = Path("models") / str(node.get("name") or source.rsplit("/", 1)[-1])
+    folder = Path("models") / str(node.get("name") or Path(source).name)
     command = hub.download_command(source, revision, str(folder))
     return Need(what, None if cached is None else str(cached), f"`{command}`, then model.path={folder}", hub_host())
 
@@ -136,19 +136,18 @@ def _open_clip(node: Node) -> Need:
     import open_clip
 
     model, weights = str(node["model"]), str(node["weights"])
-    what = f"OpenCLIP {model} {Path(weights).name}"
-    published = open_clip.get_pretrained_cfg(model, weights) or {}
+    what, then = f"OpenCLIP {model} {Path(weights).name}", ", then evaluator.weights="
+    published = open_clip.get_pretrained_cfg(model, weights)
     if not published:
         there = weights if Path(weights).expanduser().is_file() else None
         return Need(what, there, "evaluator.weights must be a file or a name of OpenCLIP's")
     repo = str(published.get("hf_hub") or "").strip("/")
     if not repo:
-        url = str(published["url"])
-        return _download(what, url, ", then evaluator.weights=<file>", Path.home() / ".cache" / "clip" / _last(url))
+        return _download(what, str(published["url"]), f"{then}<file>", Path.home() / ".cache" / "clip")
     files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
     cached = (huggingface_hub.try_to_load_from_cache(repo, file) for file in files)
     there = next((path for path in cached if isinstance(path, str)), None)
-    how = f"`hf download {repo} {files[0]} --local-dir models/clip`, then evaluator.weights=models/clip/{files[0]}"
+    how = f"`hf download {repo} {files[0]} --local-dir models/clip`{then}models/clip/{files[0]}"
     return Need(what, there, how, hub_host())
 
 
@@ -156,11 +155,11 @@ def _segment_anything(node: Node) -> Need | None:
     """A published one; the small one comes with the package."""
     from hspace_exp.masks.checkpoints import PUBLISHED, default_folder
 
-    kind, checkpoint = str(node.get("model_type", "small")), node.get("checkpoint")
+    kind = str(node.get("model_type", "small"))
     if kind not in PUBLISHED:
         return None
-    place, then = default_folder() / PUBLISHED[kind].name, ", then mask.checkpoint=<file>"
-    return _download(f"Segment Anything {kind}", PUBLISHED[kind].url, then, place, checkpoint)
+    what, then = f"Segment Anything {kind}", ", then mask.checkpoint=<file>"
+    return _download(what, PUBLISHED[kind].url, then, default_folder(), node.get("checkpoint"))
 
 
 def _inception(node: Node) -> Need:
@@ -176,9 +175,10 @@ def _torchvision(what: str, network: str, weights: str | None = None) -> Need:
     return _download(f"{what} ({network})", str(next(iter(get_model_weights(network))).url), given=weights)
 
 
-def _download(what: str, url: str, then: str = "", kept: Path | None = None, given: str | None = None) -> Need:
-    """A file of an address: where it is given, or where its library, by default torch's hub, keeps it."""
-    place = Path(given).expanduser() if given else kept or Path(torch.hub.get_dir()) / "checkpoints" / _last(url)
+def _download(what: str, url: str, then: str = "", folder: Path | None = None, given: str | None = None) -> Need:
+    """A file of an address: where it is given, or in the folder, by default torch's hub, where its library keeps it."""
+    kept = folder or Path(torch.hub.get_dir()) / "checkpoints"
+    place = Path(given).expanduser() if given else kept / Path(url).name
     how = f"download {url}{then or f' to {place.parent}'}"
     return Need(what, str(place) if place.is_file() else None, how, "" if given else url)
 
@@ -194,10 +194,5 @@ KINDS: dict[str, Callable[[Node], Need | None]] = {
 }
 
 
-def _last(url: str) -> str:
-    return url.rsplit("/", 1)[-1]
-
-
 def _site(url: str) -> str:
-    scheme, host, *_ = urlsplit(url)
-    return f"{scheme}://{host}"
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))

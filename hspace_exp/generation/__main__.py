@@ -6,9 +6,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from hspace_exp.config.command_line import CONF, KNOWN, importing, one_line
+from hspace_exp.config.command_line import CONF, exit_code, importing
 
-WRONG, INTERRUPTED = 2, 130
 ABOUT = """Images of one prompt, steered by concept files, each beside its unedited twin.
 
   python -m hspace_exp generate prompt="a photo of a doctor" concepts=[female.safetensors] strength=2 seeds=8
@@ -24,20 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 2 for wrong input, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    try:
-        if {"-h", "--help"} & set(given):
-            print(f"{ABOUT}\n{(CONF / 'generate.yaml').read_text(encoding='utf-8')}")
-            return 0
-        with importing():
-            from hspace_exp.generation.request import answer  # imports torch, which --help does without
-        answer([_quoted(one) for one in given])
-    except KNOWN as error:
-        print(f"error: {one_line(error, 'generate')}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return exit_code(lambda: _answer(given), "generate")
+
+
+def _answer(given: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(given):
+        print(f"{ABOUT}\n{(CONF / 'generate.yaml').read_text(encoding='utf-8')}")
+        return
+    with importing():
+        from hspace_exp.generation.request import answer  # imports torch, which --help does without
+    answer([_quoted(one) for one in given])
 
 
 def _quoted(argument: str) -> str:

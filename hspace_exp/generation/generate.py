@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ STAMP = "made_by.txt"
 
 # Name of a chunk, whether to wait → what opens its lock again; None where another process makes it.
 Lock = Callable[[str, bool], Callable[[], None] | None]
+Save = Callable[[Sequence[Path], Tensor], None]
 
 
 def generate(
@@ -41,7 +41,7 @@ def generate(
     lock: Lock | None = None,
     wait: bool = True,
 ) -> int:
-    """Make the images that ``folder`` lacks; those there stay.
+    """Make the images that ``folder`` lacks, and return how many those were.
 
     Chunks are fixed by the order of the items, and a chunk is sampled whole even when one of its images is missing, so
     an interrupted run ends with the very images of an uninterrupted one.
@@ -56,22 +56,27 @@ def generate(
         description: for the progress bar.
         lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
         wait: for the chunks that others make, and make what they leave undone.
-
-    Returns:
-        the number of images made.
     """
+    lock = lock or (lambda name, wait: lambda: None)
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
-    lock = lock or _unlocked
-    make = partial(_make_missing, backbone, sampling, folder, image_seed, edit)
+
+    def make(save: Save, chunk: Sequence[Item]) -> int:
+        absent = set(missing([folder / item.file for item in chunk]))
+        if absent:
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+            rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
+            save([folder / chunk[row].file for row in rows], images[rows])
+        return len(absent)
+
     made, left, held = 0, [], []
     with saver() as save:
         for chunk in track(chunks, description=description):
             release = lock(_name(chunk), False)
             if release is None:
                 left.append(chunk)
-                continue
-            made += make(save, chunk)
-            held.append(release)
+            else:
+                made += make(save, chunk)
+                held.append(release)
             if len(held) > 1:  # the images of the last chunk are still being written
                 held.pop(0)()
     for release in held:
@@ -85,30 +90,8 @@ def generate(
     return made
 
 
-def _make_missing(
-    backbone: Backbone,
-    sampling: Sampling,
-    folder: Path,
-    image_seed: int,
-    edit: Edit | None,
-    save: Callable[[Sequence[Path], Tensor], None],
-    chunk: Sequence[Item],
-) -> int:
-    """Sample a chunk where ``folder`` lacks one of its images, and save those; returns how many."""
-    absent = set(missing([folder / item.file for item in chunk]))
-    if absent:
-        images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
-        rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
-        save([folder / chunk[row].file for row in rows], images[rows])
-    return len(absent)
-
-
 def _name(chunk: Sequence[Item]) -> str:
     return digest([item.file for item in chunk])
-
-
-def _unlocked(name: str, wait: bool) -> Callable[[], None]:
-    return lambda: None
 
 
 @torch.no_grad()
@@ -117,7 +100,7 @@ def sample_chunk(
 ) -> Tensor:
     """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
-    prompts, count = [item.prompt for item in chunk], len(chunk)
+    prompts = [item.prompt for item in chunk]
     steering = Steering() if edit is None else edit(backbone, chunk, backbone.guidance_scale > 1)
     own = list(steering.prompts or prompts)
     if steering.paired:
@@ -129,7 +112,7 @@ def sample_chunk(
             return sampling(backbone, noise, embeds, hooks)
         return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
 
-    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-count:]
+    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-len(chunk) :]
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 

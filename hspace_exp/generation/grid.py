@@ -12,11 +12,12 @@ from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.images import load_images
 
 GAP, LINE, LABEL = 4, 16, 150
+KINDS = ("original", "edited")
 _FONT = ImageFont.load_default()
 
 
 def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) -> np.ndarray:
-    """Rows are seeds; columns are professions, each original | edited, with the concept asked for above the edited.
+    """The pairs of one run: rows are seeds, unedited above edited; columns are professions.
 
     Args:
         pairs: of a run.
@@ -26,28 +27,9 @@ def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) ->
     Returns:
         (H, W, 3) uint8.
     """
-    names = _spread(list(dict.fromkeys(pair.profession for pair in pairs)), professions)
     indices = sorted({pair.seed_index for pair in pairs})[:seeds]
-    shown = {(pair.profession, pair.seed_index): pair for pair in pairs}
-    side = load_images([pairs[0].original]).shape[1]
-    columns, rows = 2 * len(names), len(indices)
-    width, height = columns * (side + GAP) + GAP, LINE + rows * (side + LINE + GAP) + GAP
-    canvas = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(canvas)
-    for c, name in enumerate(names):
-        left = GAP + 2 * c * (side + GAP)
-        draw.text((left, 2), name, fill="black", font=_FONT)
-        for r, index in enumerate(indices):
-            top = LINE + r * (side + LINE + GAP)
-            pair = shown.get((name, index))
-            if pair is None:
-                continue
-            label = f"asked: {pair.target}" if pair.target else "unedited"
-            draw.text((left, top + 2), f"seed {index}", fill="grey", font=_FONT)
-            draw.text((left + side + GAP, top + 2), label, fill="grey", font=_FONT)
-            for k, image in enumerate(load_images([pair.original, pair.edited]).numpy()):
-                canvas.paste(Image.fromarray(image), (left + k * (side + GAP), top + LINE))
-    return np.asarray(canvas)
+    by_seed = {f"seed {index}": [pair for pair in pairs if pair.seed_index == index] for index in indices}
+    return _drawn(by_seed, _spread(pairs, professions))
 
 
 def strip(runs: Mapping[str, Sequence[Pair]], columns: int = 12, width: int | None = None) -> np.ndarray:
@@ -67,50 +49,58 @@ def strip(runs: Mapping[str, Sequence[Pair]], columns: int = 12, width: int | No
     Raises:
         UserError: an image is gone, or sizes differ within a run.
     """
-    rows = _rows(runs, columns)
-    across, down = rows[0].images[0].size
-    share = 1.0 if width is None else min(1.0, (width / len(rows[0].pairs) - GAP) / across)
-    across, down = round(share * across), round(share * down)
-    tall = [down + (LINE if row.asked else GAP) for row in rows]
-    canvas = Image.new("RGB", (LABEL + len(rows[0].pairs) * (across + GAP), LINE + sum(tall)), "white")
-    draw = ImageDraw.Draw(canvas)
-    top = LINE
-    for row, height in zip(rows, tall, strict=True):
-        _write(draw, (2, top + down // 2 - 5), row.label, LABEL - GAP, "black")
-        _write(draw, (2, top + down + 1), "asked for" if row.asked else "", LABEL - GAP, "grey")
-        for c, (pair, image) in enumerate(zip(row.pairs, row.images, strict=True)):
-            left = LABEL + c * (across + GAP)
-            _write(draw, (left, 2), pair.profession if top == LINE else "", across, "black")
-            canvas.paste(image.resize((across, down), Image.Resampling.LANCZOS), (left, top))
-            _write(draw, (left, top + down + 1), pair.target if row.asked else "", across, "grey")
-        top += height
-    return np.asarray(canvas)
+    return _drawn(runs, _spread(next(iter(runs.values())), columns), width)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """Images of a strip beside each other; ``asked``: whether they were asked to show something."""
+    """Images of some professions, (H, W, 3) uint8, and what they were asked to show; {} where that is nothing."""
 
     label: str
-    pairs: Sequence[Pair]
-    images: Sequence[Image.Image]
-    asked: bool
+    images: Mapping[str, np.ndarray]
+    asked: Mapping[str, str]
 
 
-def _rows(runs: Mapping[str, Sequence[Pair]], columns: int) -> list[_Row]:
-    names = _spread(list(dict.fromkeys(pair.profession for pair in next(iter(runs.values())))), columns)
+def _drawn(runs: Mapping[str, Sequence[Pair]], names: Sequence[str], width: int | None = None) -> np.ndarray:
+    """The rows of runs; ``names`` are the professions of the columns."""
+    rows = _rows(runs, names)
+    down, across = next(iter(rows[0].images.values())).shape[:2]
+    share = 1.0 if width is None else min(1.0, (width / len(names) - GAP) / across)
+    across, down = round(share * across), round(share * down)
+    tall = [down + (LINE if row.asked else GAP) for row in rows]
+    canvas = Image.new("RGB", (LABEL + len(names) * (across + GAP), LINE + sum(tall)), "white")
+    draw = ImageDraw.Draw(canvas)
+    lefts = {name: LABEL + c * (across + GAP) for c, name in enumerate(names)}
+    for name, left in lefts.items():
+        _write(draw, (left, 2), name, across, "black")
+    top = LINE
+    for row, height in zip(rows, tall, strict=True):
+        _write(draw, (2, top + down // 2 - 5), row.label, LABEL - GAP, "black")
+        _write(draw, (2, top + down + 1), "asked for" if row.asked else "", LABEL - GAP, "grey")
+        for name, image in row.images.items():
+            picture = Image.fromarray(image).resize((across, down), Image.Resampling.LANCZOS)
+            canvas.paste(picture, (lefts[name], top))
+            _write(draw, (lefts[name], top + down + 1), row.asked.get(name, ""), across, "grey")
+        top += height
+    return np.asarray(canvas)
+
+
+def _rows(runs: Mapping[str, Sequence[Pair]], names: Sequence[str]) -> list[_Row]:
     rows: list[_Row] = []
     shown: set[bytes] = set()
     for label, pairs in runs.items():
-        by_profession = {pair.profession: pair for pair in reversed(pairs)}
-        mine = [by_profession[name] for name in names if name in by_profession]
-        before, after = (load_images([getattr(pair, kind) for pair in mine]).numpy() for kind in ("original", "edited"))
-        edited = any(pair.original != pair.edited for pair in mine)
+        first = {pair.profession: pair for pair in reversed(pairs)}
+        mine = {name: first[name] for name in names if name in first}
+        if not mine:
+            continue
+        before, after = (load_images([getattr(pair, kind) for pair in mine.values()]).numpy() for kind in KINDS)
+        edited = any(pair.original != pair.edited for pair in mine.values())
         if before.tobytes() not in shown:
             shown.add(before.tobytes())
-            rows.append(_Row("unedited" if edited else label, mine, [*map(Image.fromarray, before)], asked=False))
+            rows.append(_Row("unedited" if edited else label, dict(zip(mine, before, strict=True)), {}))
         if edited:
-            rows.append(_Row(label, mine, [*map(Image.fromarray, after)], asked=any(pair.target for pair in mine)))
+            asked = {name: pair.target for name, pair in mine.items() if pair.target}
+            rows.append(_Row(label, dict(zip(mine, after, strict=True)), asked))
     return rows
 
 
@@ -122,8 +112,9 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: 
     draw.text(place, shown, fill=colour, font=_FONT)
 
 
-def _spread(names: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` of the names, evenly spaced, first and last included."""
+def _spread(pairs: Sequence[Pair], count: int) -> list[str]:
+    """At most ``count`` of the professions, evenly spaced, first and last included."""
+    names = list(dict.fromkeys(pair.profession for pair in pairs))
     if len(names) <= count:
-        return list(names)
-    return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)] if count > 1 else [names[0]]
+        return names
+    return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]

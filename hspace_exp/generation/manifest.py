@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
@@ -79,17 +81,8 @@ def read_manifest(path: str | Path) -> list[Pair]:
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: run the generation stage again")
     try:
-        return [
-            Pair(
-                prompt=row["prompt"],
-                profession=row["profession"],
-                seed_index=int(row["seed_index"]),
-                target=row["target"],
-                strength=float(row["strength"] or 0),
-                original=path.parent / row["original"],
-                edited=path.parent / row["edited"],
-            )
-            for row in rows
-        ]
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} holds a broken row ({error}): run the generation stage again") from error
+        pairs = TypeAdapter(list[Pair]).validate_python([{**row, "strength": row["strength"] or 0} for row in rows])
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise UserError(f"{path} holds a broken row ({reason}): run the generation stage again") from error
+    return [replace(pair, original=path.parent / pair.original, edited=path.parent / pair.edited) for pair in pairs]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from pydantic import Field
 
 from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.checks import check_targets
-from hspace_exp.config.command_line import CONF
-from hspace_exp.config.schema import register
+from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip
@@ -25,7 +23,6 @@ from hspace_exp.generation.manifest import read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
-from hspace_exp.methods.base import Method
 from hspace_exp.methods.steering import strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
@@ -39,39 +36,32 @@ log = logging.getLogger(__name__)
 
 SUM = "sum"
 _LONGEST_SLUG = 40
+_make = partial(instantiate, _convert_="all")
+
+Node = Mapping[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Request:
-    """Root of ``conf/generate.yaml``.
+    """What ``conf/generate.yaml`` holds and explains; nodes of parts that are made later are plain data."""
 
-    Attributes:
-        prompt: of all images.
-        concepts: files, or folders of them such as a run's ``concepts``.
-        ask: the attribute or the concepts to ask for, where the files hold several attributes; the others are kept.
-        strength: one number, or one a concept; null takes what the files say.
-        seeds: how many, or which.
-        assignment: which image is asked for what.
-        respect_prompt: leave a prompt alone that names the attribute itself.
-    """
-
-    prompt: str = MISSING
-    concepts: Any = field(default_factory=list)
-    ask: Any = field(default_factory=list)
-    strength: Any = None
-    seeds: Any = 4
-    assignment: str = "balanced"
-    respect_prompt: bool = True
-    num_inference_steps: int = 20
-    image_seed: int = 0
-    device: str = "auto"
-    chunk_size: int = 8
-    out: str = "outputs/generate"
-    model: Any = MISSING
-    scheduler: Any = MISSING
-    mask: Any = MISSING
-    frequency: Any = MISSING
-    method: Any = MISSING
+    prompt: str
+    concepts: str | Sequence[str]
+    ask: str | Sequence[str] | None
+    strength: float | Mapping[str, float] | None
+    seeds: int | Sequence[int]
+    assignment: str
+    respect_prompt: bool
+    num_inference_steps: Annotated[int, Field(ge=1)]
+    image_seed: int
+    device: str
+    chunk_size: Annotated[int, Field(ge=1)]
+    out: str
+    model: Node
+    scheduler: Node
+    mask: Node
+    frequency: Node
+    method: Node
 
 
 def answer(overrides: Sequence[str]) -> None:
@@ -82,69 +72,65 @@ def answer(overrides: Sequence[str]) -> None:
     Raises:
         UserError: something is missing, unknown or does not fit.
     """
-    cfg = compose_request(overrides)
+    asked, concepts = read(overrides)
     quieten()
-    cfg.device = str(resolve_device(cfg.device))
-    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    check_targets(plain)
-    places = listed(plain["concepts"])
-    concepts = load_concepts(places)
-    one_by_one = [] if any(Path(place).is_dir() for place in places) else [*concepts]
-    groups = asked_groups(concepts, listed(plain["ask"]) or one_by_one)
-    items = items_of(plain["prompt"], plain["seeds"], groups, plain["assignment"])
-    if plain["num_inference_steps"] < 1 or plain["chunk_size"] < 1:
-        raise UserError("expected num_inference_steps and chunk_size of at least 1")
-    if plain["respect_prompt"] and explicit_prompts([plain["prompt"]], groups):
+    one_by_one = [] if any(Path(place).is_dir() for place in listed(asked.concepts)) else [*concepts]
+    groups = asked_groups(concepts, listed(asked.ask) or one_by_one)
+    items = items_of(asked.prompt, asked.seeds, groups, asked.assignment)
+    if asked.respect_prompt and explicit_prompts([asked.prompt], groups):
         items = [replace(item, target="") for item in items]
-    method: Method = instantiate(cfg.method, _convert_="all")
+    method, frequency, scheduler = map(_make, (asked.method, asked.frequency, asked.scheduler))
     if not method.edits:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
-    amounts = strengths(concepts, list(prompts), plain["strength"], method.strength_of)
-    method = replace(method, strength=amounts)
-    edit = method.apply(prompts, concepts, keep, instantiate(cfg.frequency, _convert_="all"))
-    sampling = Sampling(plain["num_inference_steps"], instantiate(cfg.scheduler, _convert_="all"), plain["chunk_size"])
-    backbone: Backbone = instantiate(cfg.model, _convert_="all")
-    check_prompts(backbone.encode_prompts, [plain["prompt"]])
+    amounts = strengths(concepts, list(prompts), asked.strength, method.strength_of)
+    edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency)
+    backbone: Backbone = _make(asked.model)
+    check_prompts(backbone.encode_prompts, [asked.prompt])
     for concept in concepts.values():
         concept.check(backbone)
-    out, seed = Path(plain["out"]), plain["image_seed"]
-    made_by = {"sampling": sampling.describe(backbone), "image_seed": seed, "prompt": plain["prompt"]}
-    edited_by = {**made_by, "items": [[i.seed_index, i.target] for i in items], "strength": amounts}
-    edited_by |= {
-        "method": essential(plain["method"], "method"),
-        "frequency": essential(plain["frequency"], "frequency"),
+    sampling = Sampling(asked.num_inference_steps, scheduler, asked.chunk_size)
+    made_by = {"sampling": sampling.describe(backbone), "image_seed": asked.image_seed, "prompt": asked.prompt}
+    edited_by = {
+        **made_by,
+        "items": [[item.seed_index, item.target] for item in items],
+        "strength": amounts,
+        "method": essential(asked.method, "method"),
+        "frequency": essential(asked.frequency, "frequency"),
+        "vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()},
     }
-    edited_by |= {"vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()}}
+    out = Path(asked.out)
     for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
         folder = out / "images" / kind
         claim(folder, digest(by))
-        generate(backbone, sampling, items, folder, image_seed=seed, edit=how, description=f"{kind} images")
+        about = f"{kind} images"
+        generate(backbone, sampling, items, folder, image_seed=asked.image_seed, edit=how, description=about)
     manifest = write_manifest(out, items, amounts, edited=True)
     pairs = [replace(pair, profession=f"seed {pair.seed_index}") for pair in read_manifest(manifest)]
     save_png(out / "grid.png", strip({"edited": pairs}))
     log.info("%d images and their twins: %s", len(items), out / "grid.png")
 
 
-def compose_request(given: Sequence[str]) -> DictConfig:
-    """``conf/generate.yaml`` with overrides; where no method is named, that of the concept files is taken."""
-    register()
-    ConfigStore.instance().store(name="generate_schema", node=Request)
-    overrides = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(given))}
+def read(overrides: Sequence[str]) -> tuple[Request, dict[str, Concept]]:
+    """The request and the concepts of its files, whose own method is taken where none is named."""
+    cfg = composed(overrides, "generate")
     for key in ("prompt", "concepts"):
-        if key not in overrides:
+        if OmegaConf.is_missing(cfg, key):
             raise UserError(f"{key}=… is missing; --help shows examples")
-    places = [str(one) for one in listed(overrides["concepts"])]
-    chosen = [] if "method" in overrides else [f"method={method_of(load_concepts(places))}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("generate", [*given, *chosen])
+    concepts = load_concepts(listed(cfg.concepts))
+    if not any(one.startswith("method=") for one in overrides):
+        cfg = composed([*overrides, f"method={method_of(concepts)}"], "generate")
+    cfg.device = str(resolve_device(cfg.device))
+    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    check_targets(plain)
+    return Request(**{key: value for key, value in plain.items() if key != "_target_"}), concepts
 
 
 def listed(value: Any) -> list[Any]:
     """A setting that is one value or several, as several; none of null and ""."""
     if value is None or value == "":
         return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return [value] if isinstance(value, str | int) else list(value)
 
 
 def method_of(concepts: Mapping[str, Concept]) -> str:
@@ -192,7 +178,10 @@ def _explicit(attribute: str, concepts: Concepts) -> Explicit:
 
 
 def strengths(
-    concepts: Mapping[str, Concept], names: Sequence[str], given: Any, default: Callable[[str], float]
+    concepts: Mapping[str, Concept],
+    names: Sequence[str],
+    given: float | Mapping[str, float] | None,
+    default: Callable[[str], float],
 ) -> dict[str, float]:
     """Strength of each concept asked for: as given, or as its file says, or the method's."""
     found = {}
@@ -202,16 +191,16 @@ def strengths(
     return found
 
 
-def items_of(prompt: str, seeds: Any, groups: Sequence[Group], assignment: str) -> list[Item]:
+def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:
     """One item a seed.
 
     Raises:
-        UserError: the prompt is empty, or the seeds are not whole numbers of at least 0.
+        UserError: the prompt is empty, or the seeds are none, negative or named twice.
     """
     if not prompt.strip():
         raise UserError('the prompt is empty: give one, e.g. prompt="a photo of a doctor"')
-    numbers = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else listed(seeds)
-    if not numbers or not all(isinstance(n, int) and n >= 0 for n in numbers) or len(set(numbers)) < len(numbers):
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise UserError(f"expected seeds, how many (seeds=8) or which (seeds=[3,5,9]), each once, got {seeds}")
     words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
     slug = " ".join(words)[:_LONGEST_SLUG].strip() or "prompt"

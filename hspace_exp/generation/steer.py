@@ -57,15 +57,13 @@ def steer(
         UserError: a file is missing or damaged, a setting has no meaning, or, from the first call of the U-Net, a
             vector does not fit this model and image size.
     """
-    unet = _unet(pipe)
-    weighted = _loaded(concepts)
-    low = _low_frequency(frequency)
+    unet, weighted, low = _unet(pipe), _loaded(concepts), _low_frequency(frequency)
     if len(window) != 2:
         raise UserError(f"expected a window (start, stop), got {tuple(window)}")
     steered = _Steered(pipe, weighted, _edits(weighted, low, branch), Window(*window))
-    plain = [f"{c.name!r} ({c.method})" for c, _ in weighted if _has_own_edit(c)]
-    if plain:
-        log.warning("%s: applied as plain s * v here, without the edit of the method", ", ".join(plain))
+    for one, _ in weighted:
+        if one.method.startswith(OWN_EDITS) and not one.method.endswith("_no_edit"):
+            log.warning("%r (%s): applied as plain s * v here, without the edit of the method", one.name, one.method)
     with edit_hspace(unet, steered):
         yield
 
@@ -80,11 +78,11 @@ class _Steered:
         self.calls = 0
 
     def __call__(self, h: Tensor) -> Tensor:
-        channels, height, width = h.shape[1:]
-        if (channels, height, width) != self.shape:
+        channels, height, width = shape = h.shape[1:]
+        if shape != self.shape:
             for concept, _ in self.weighted:
                 concept.check_shape((channels, height, width), self.pipe.name_or_path or type(self.pipe).__name__)
-            self.shape = (channels, height, width)
+            self.shape = shape
         if self._done() not in self.window:
             return h
         # Unset before a pipeline's first call, when only direct calls of the U-Net, without guidance, come here.
@@ -123,9 +121,8 @@ def _loaded(concepts: Mapping[File, float] | Sequence[tuple[Concept | File, floa
     weighted: list[Weighted] = []
     for pair in given:
         if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], Concept | str | Path)):
-            raise UserError(
-                f"expected {{file: strength}} or (concept or file, strength) pairs, got a {type(pair).__name__}"
-            )
+            kind = type(pair).__name__
+            raise UserError(f"expected {{file: strength}} or (concept or file, strength) pairs, got a {kind}")
         what, strength = pair
         if not isinstance(strength, int | float) or not math.isfinite(strength):
             raise UserError(f"expected a finite number as the strength of a concept, got {strength!r:.80}")
@@ -157,14 +154,6 @@ def _edits(weighted: Sequence[Weighted], frequency: LowFrequency, branch: str | 
     if frequency.weight:
         if len(edits) > 1 and frequency.branch is None:
             raise UserError("the concepts have different branches: say LowFrequency(branch=…), or steer(branch=…)")
-        edits[0] = replace(
-            edits[0],
-            lowpass=frequency.transform,
-            lowpass_weight=frequency.weight,
-            lowpass_branch=frequency.branch,
-        )
+        low: Any = {"lowpass": frequency.transform, "lowpass_weight": frequency.weight}
+        edits[0] = replace(edits[0], **low, lowpass_branch=frequency.branch)
     return edits
-
-
-def _has_own_edit(concept: Concept) -> bool:
-    return concept.method.startswith(OWN_EDITS) and not concept.method.endswith("_no_edit")

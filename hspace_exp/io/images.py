@@ -19,15 +19,12 @@ from hspace_exp.io.locks import cores
 
 log = logging.getLogger(__name__)
 
-# Threads that write images: compression takes 50 ms of an image of 512 px, and lets other threads run.
-WRITERS = 8
-# Threads that read images.
-READERS = 4
-
+# Threads: compression takes 50 ms of an image of 512 px, and lets other threads run.
+WRITERS, READERS = 8, 4
 # Thousands of images are written beside the sampling: a seventh more bytes, a quarter of the time.
 FAST = 1
-
 _LAST_CHUNK = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError)
 
 
 def is_whole(path: Path) -> bool:
@@ -36,7 +33,7 @@ def is_whole(path: Path) -> bool:
         with Image.open(path) as image:
             image.verify()
         return path.read_bytes().endswith(_LAST_CHUNK)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except _DAMAGED:
         return False
 
 
@@ -108,7 +105,7 @@ def _read(path: Path) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except FileNotFoundError as error:
         raise UserError(f"no image at {path}: run the generation stage again") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path} is no whole image: delete it and run the command again") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from hspace_exp.methods.learning import RUNS
 from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.prompts.attributes import ConceptPrompts, Group, kept_by, prompts_of
+from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, prompts_of
 from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
@@ -57,6 +57,7 @@ class Learning:
         seed: of training.
         image_seed: of the images and runs.
         settings: plain data of the nodes ``training`` and ``mask``, and ``precision``.
+        picture: of the attribute maps, a file of the run.
     """
 
     backbone: Backbone
@@ -69,22 +70,26 @@ class Learning:
     seed: int
     image_seed: int
     settings: Mapping[str, Any]
+    picture: str = "masks.png"
 
     @property
-    def concepts(self) -> dict[str, ConceptPrompts]:
-        """Prompts of every concept that is learnt, by name: whichever attribute is asked for, a set is learnt alike."""
-        keep = kept_by(self.asked) if self.method.keeps else {}
-        found = {**prompts_of(self.asked), **{name: some for group in keep.values() for name, some in group.items()}}
-        if not self.method.subjects:  # whose prompts alone say the adjective
-            found = {name: replace(some, adjective="") for name, some in found.items()}
-        return {name: found[name] for name in sorted(found)}
+    def groups(self) -> dict[str, Concepts]:
+        """Attribute → its concepts that are learnt: whichever attribute is asked for, a set is learnt alike."""
+        asked = {group.name: group.concepts for group in self.asked}
+        return asked | (kept_by(self.asked) if self.method.keeps else {})
 
     @property
     def attributes(self) -> dict[str, str]:
         """The attribute of every concept that is learnt."""
-        keep = kept_by(self.asked) if self.method.keeps else {}
-        others = {name: group for group, concepts in keep.items() for name in concepts}
-        return {**{name: group.name for group in self.asked for name in group.concepts}, **others}
+        return {name: group for group, some in self.groups.items() for name in some}
+
+    @property
+    def concepts(self) -> dict[str, ConceptPrompts]:
+        """Prompts of every concept that is learnt, in the order of their names."""
+        found = {name: prompts for some in self.groups.values() for name, prompts in some.items()}
+        if not self.method.subjects:  # whose prompts alone say the adjective
+            found = {name: replace(prompts, adjective="") for name, prompts in found.items()}
+        return {name: found[name] for name in sorted(found)}
 
     @property
     def wordings(self) -> dict[str, Wordings]:
@@ -98,7 +103,7 @@ class Learning:
     def of_runs(self, prompts: Sequence[str]) -> Recipe:
         """Of the sampling runs of some prompts."""
         of = {"prompt": prompts[0]} if len(prompts) == 1 else {"prompts": list(prompts)}
-        return Recipe("runs", {**of, "sampling": self.sampling.describe(self.backbone), "image_seed": self.image_seed})
+        return Recipe("runs", {**of, **self._sampled})
 
     def of_positives(self, name: str) -> Recipe:
         """Of the x+ of a concept."""
@@ -106,9 +111,12 @@ class Learning:
             made = {"concept": name, "attribute": self.attributes[name], "part": self.part(name)}
             made |= {"model": self.backbone.name, "revision": self.backbone.revision}
             return Recipe("rendered", {**made, "image_seed": self.image_seed})
-        prompts, sampling = self.concepts[name], self.sampling.describe(self.backbone)
-        own = {"prompt": prompts.positive, "words": prompts.words}
-        return Recipe("generated", {**own, "sampling": sampling, "image_seed": self.image_seed})
+        prompts = self.concepts[name]
+        return Recipe("generated", {"prompt": prompts.positive, "words": prompts.words, **self._sampled})
+
+    @property
+    def _sampled(self) -> dict[str, Any]:
+        return {"sampling": self.sampling.describe(self.backbone), "image_seed": self.image_seed}
 
     def of_maps(self, name: str) -> Recipe:
         """Of the attribute maps of a concept."""
@@ -141,7 +149,6 @@ def vectors_of(
     run_dir: Path,
     make_trainer: MakeTrainer,
     seconds: Seconds,
-    picture: str = "masks.png",
 ) -> dict[str, Concept] | None:
     """Vectors that are there already, or else, as far as the stages say so, learnt ones; None where there are none.
 
@@ -149,39 +156,57 @@ def vectors_of(
         learning: the concepts.
         stages: of the run.
         cache: what several runs share.
-        run_dir: of the run, whose ``concepts`` get the files.
-        make_trainer: makes a ``lightning.Trainer``.
+        run_dir: its folder ``concepts`` gets the files.
+        make_trainer: see ``Task``.
         seconds: gets those of the stages, and ``masks_per_image``: what a map cost when it was made, heat included.
-        picture: of the attribute maps, a file of the run.
     """
+    wanted = {"concepts", "masks", "training"} & set(stages)
     with alone(learning.of_vectors.folder(cache)):
         there = trained(learning, cache, run_dir)
-        unseen = "maps" in learning.method.needs and "masks" in stages and not (run_dir / picture).exists()
-        if (there is not None and not unseen) or not {"concepts", "masks", "training"} & set(stages):
+        unseen = "maps" in learning.method.needs and "masks" in wanted and not (run_dir / learning.picture).exists()
+        if not wanted or (there is not None and not unseen):
             return there
         with seconds.of("concepts"):
             positives, runs = make_positives(learning, cache), make_runs(learning, cache)
-        if not {"masks", "training"} & set(stages):
+        if wanted == {"concepts"}:
             return there
         with seconds.of("masks"):
-            maps = make_maps(learning, cache, positives, seconds)
-            if maps is not None:
-                _show(maps, positives, run_dir / picture)
-        if there is not None or "training" not in stages:
-            return there
-        with seconds.of("training"):
-            return make_concepts(learning, cache, run_dir, make_trainer, positives, maps, runs)
+            maps = make_maps(learning, cache, positives, seconds, run_dir / learning.picture)
+        if there is None and "training" in wanted:
+            with seconds.of("training"):
+                there = make_concepts(learning, cache, run_dir, make_trainer, positives, maps, runs)
+        return there
 
 
 def trained(learning: Learning, cache: Path, run_dir: Path) -> dict[str, Concept] | None:
     """The vectors of this configuration, where they are finished: in the run's folder, or in the cache."""
-    names, recipe = list(learning.concepts), learning.of_vectors
-    for folder in (run_dir / "concepts", recipe.folder(cache)):
+    names, recipe, own = list(learning.concepts), learning.of_vectors, run_dir / "concepts"
+    for folder in (own, recipe.folder(cache)):
         found = finished(folder, names, recipe.digest)
         if found is not None:
             log.info("vectors of %s are there already: %s", ", ".join(names), folder)
-            return found if folder.parent == run_dir else _leave(learning, found, run_dir)
+            return found if folder == own else _leave(learning, found, own)
     return None
+
+
+def make_positives(learning: Learning, cache: Path) -> dict[str, Positives]:
+    """Stage ``concepts``: x+ of every concept, from the cache where they are there."""
+    found: dict[str, Positives] = {}
+    if "images" not in learning.method.needs:
+        return found
+    backbone, masks = learning.backbone, learning.masks
+    for name, prompts in learning.concepts.items():
+        make: Callable[..., dataset.Block]
+        if isinstance(masks, ImageMaker):
+            make = partial(masks.make_images, backbone, learning.attributes[name], name, learning.part(name))
+        else:
+            make = partial(dataset.sample_block, backbone, learning.sampling, prompts.positive, prompts.words)
+        make = partial(make, image_seed=learning.image_seed)
+        recipe, what = learning.of_positives(name), f"images of {name!r}"
+        folder = recipe.folder(cache)
+        with alone(folder):
+            found[name] = dataset.positives(backbone, folder, learning.images, make, recipe.plain(), what)
+    return found
 
 
 def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajectories]:
@@ -205,30 +230,10 @@ def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajecto
     return {key: made[some] for key, some in prompts.items()}
 
 
-def make_positives(learning: Learning, cache: Path) -> dict[str, Positives]:
-    """Stage ``concepts``: x+ of every concept, from the cache where they are there."""
-    found: dict[str, Positives] = {}
-    if "images" not in learning.method.needs:
-        return found
-    backbone, masks, seed = learning.backbone, learning.masks, learning.image_seed
-    for name, prompts in learning.concepts.items():
-        if isinstance(masks, ImageMaker):
-            shown = learning.attributes[name], name, learning.part(name)
-            make = partial(masks.make_images, backbone, *shown, image_seed=seed)
-        else:
-            own = prompts.positive, prompts.words
-            make = partial(dataset.sample_block, backbone, learning.sampling, *own, image_seed=seed)
-        recipe, what = learning.of_positives(name), f"images of {name!r}"
-        folder = recipe.folder(cache)
-        with alone(folder):
-            found[name] = dataset.positives(backbone, folder, learning.images, make, recipe.plain(), what)
-    return found
-
-
 def make_maps(
-    learning: Learning, cache: Path, positives: Mapping[str, Positives], seconds: Seconds
+    learning: Learning, cache: Path, positives: Mapping[str, Positives], seconds: Seconds, picture: Path
 ) -> dict[str, Tensor] | None:
-    """Stage ``masks``: attribute maps of x+, (N, 1, S, S) uint8, or None where the method needs none."""
+    """Stage ``masks``: attribute maps of x+, (N, 1, S, S) uint8, and a picture; None where the method needs none."""
     if "maps" not in learning.method.needs:
         return None
     maps, costs = {}, []
@@ -239,20 +244,16 @@ def make_maps(
             maps[name], cost = dataset.attribute_maps(found, learning.masks, path, f"maps of {name!r}", heat)
         costs.append(cost)
     seconds["masks_per_image"] = sum(costs) / len(costs)
+    shown = [(name, file) for name, found in positives.items() for file in found.images[:PICTURED]]
+    names, files = zip(*shown, strict=True)
+    some = torch.cat([each[:PICTURED] for each in maps.values()])
+    save_png(picture, mask_sheet(load_images(files), some, names))
     return maps
 
 
 def _difference_heat(learning: Learning, name: str, found: Positives, indices: Sequence[int]) -> Tensor:
     latents, prompts = found.latents[list(indices)], learning.concepts[name]
     return heatmaps("difference", learning.backbone, latents, prompts, learning.image_seed, indices)
-
-
-def _show(maps: Mapping[str, Tensor], positives: Mapping[str, Positives], file: Path) -> None:
-    """The picture of some maps of each concept."""
-    shown = {name: found.images[:PICTURED] for name, found in positives.items()}
-    images = torch.cat([load_images(files) for files in shown.values()])
-    some = torch.cat([maps[name][: len(files)] for name, files in shown.items()])
-    save_png(file, mask_sheet(images, some, [name for name, files in shown.items() for _ in files]))
 
 
 def make_concepts(
@@ -286,19 +287,17 @@ def make_concepts(
     concepts = learn(task, method.training)
     for name, concept in concepts.items():
         concept.save(recipe.folder(cache) / f"{name}.safetensors")
-    own = _leave(learning, concepts, run_dir)
     shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
-    return own
+    return _leave(learning, concepts, folder)
 
 
-def _leave(learning: Learning, concepts: Mapping[str, Concept], run_dir: Path) -> dict[str, Concept]:
+def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) -> dict[str, Concept]:
     """Write concept files into the run's folder, with the method and the strength that they are used with here."""
-    method = learning.method
+    method, own = learning.method, {}
     strengths = dict.fromkeys(concepts, method.strength) | method.strengths(prompts_of(learning.asked))
-    own = {}
     for name, concept in concepts.items():
         used = {**concept.hyperparameters, "strength": strengths[name], "branch": method.branch}
         attribute = learning.attributes[name]
         own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
-        own[name].save(run_dir / "concepts" / f"{name}.safetensors")
+        own[name].save(folder / f"{name}.safetensors")
     return own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,18 +60,12 @@ class Parts:
     """What a configuration describes.
 
     Attributes:
-        backbone: the frozen model.
-        sampling: how images are sampled.
-        method: how vectors are learnt and applied.
-        frequency: the low-frequency term.
-        attribute: as its file describes it.
         asked: the groups of concepts that can be asked for, none where nothing is edited; several in a composition.
         items: images to make.
         image_seed: of their noises.
         learnings: concepts that are learnt, those of one go each; none where nothing is learnt.
         unedited: what decides the unedited images.
         edited: what decides the edited ones; None where nothing is edited.
-        make_trainer: makes a ``lightning.Trainer``.
     """
 
     backbone: Backbone
@@ -100,12 +94,13 @@ class Parts:
         return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency)
 
 
-def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
+def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
     """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens.
 
     Args:
         cfg: the configuration, on this process's device.
         config: ``plain_config`` of it.
+        backbone: a model that is there, instead of the one that the configuration names.
     """
     make = partial(instantiate, _convert_="all")
     method, frequency, masks, make_scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
@@ -116,18 +111,22 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
         raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
     method.strengths(prompts_of(asked))  # each must have one
     items, placing = _items(config, asked)
-    backbone = make(cfg.model)
-    sampling = make_sampling(config, backbone, make_scheduler)
-    learnings = make_learnings(config, asked, backbone, sampling, method, masks)
+    backbone = make(cfg.model) if backbone is None else backbone
+    small = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
+    chunk_size = config["chunk_size"] or (small if backbone.small else CHUNK)
+    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, chunk_size)
+    learnings = _learnings(config, asked, backbone, sampling, method, masks)
     _check_prompts(backbone, items, learnings)
     sampled = {"sampling": sampling.describe(backbone), "image_seed": protocol["image_seed"]}
-    edited = None
-    if method.edits:
-        applied = {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")}
-        how = {"frequency": essential(config["frequency"], "frequency"), "applied": essential(applied, "method")}
-        how |= {"vectors": [learning.of_vectors.digest for learning in learnings], "placing": placing}
-        how |= {"prompts": {name: some.plain() for name, some in prompts_of(asked).items()}}
-        edited = Recipe("edited", {**sampled, **how})
+    applied = {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")}
+    edited = {
+        **sampled,
+        "frequency": essential(config["frequency"], "frequency"),
+        "applied": essential(applied, "method"),
+        "vectors": [learning.of_vectors.digest for learning in learnings],
+        "placing": placing,
+        "prompts": {name: some.plain() for name, some in prompts_of(asked).items()},
+    }
     return Parts(
         backbone=backbone,
         sampling=sampling,
@@ -139,20 +138,12 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any]) -> Parts:
         image_seed=protocol["image_seed"],
         learnings=learnings,
         unedited=Recipe("unedited", {**sampled, "templates": config["prompts"]["templates"]}),
-        edited=edited,
+        edited=Recipe("edited", edited) if method.edits else None,
         make_trainer=make(cfg.trainer),
     )
 
 
-def make_sampling(config: Mapping[str, Any], backbone: Backbone, make_scheduler: Callable[[Any], Any]) -> Sampling:
-    """How a configuration samples images."""
-    usual = CHUNK
-    if backbone.small:
-        usual = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
-    return Sampling(config["protocol"]["num_inference_steps"], make_scheduler, config["chunk_size"] or usual)
-
-
-def make_learnings(
+def _learnings(
     config: Mapping[str, Any],
     asked: Sequence[Group],
     backbone: Backbone,
@@ -173,7 +164,13 @@ def make_learnings(
         sampling = replace(sampling, make_scheduler=make_scheduler.learning)
     numbers = protocol["training_images"], protocol["training_steps"], config["seed"], protocol["image_seed"]
     teams = learnt_together(asked, method.keeps)
-    return tuple(Learning(backbone, sampling, method, masks, team, *numbers, settings) for team in teams)
+    return tuple(
+        Learning(
+            *(backbone, sampling, method, masks, team, *numbers, settings),
+            picture=f"masks_{team[0].name}.png" if len(teams) > 1 else "masks.png",
+        )
+        for team in teams
+    )
 
 
 def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item], dict[str, Any]]:
@@ -183,8 +180,13 @@ def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item
     items = plan(protocol["professions"], templates, protocol["images_per_profession"], names, assignment, seed)
     prompts = list(dict.fromkeys(item.prompt for item in items))
     left = explicit_prompts(prompts, asked) if config["respect_prompt"] else {}
-    placing = {"templates": templates, "assignment": assignment, "targets": names, "left_alone": sorted(left)}
-    placing["seed"] = seed if assignment == "random" else None
+    placing = {
+        "templates": templates,
+        "assignment": assignment,
+        "targets": names,
+        "left_alone": sorted(left),
+        "seed": seed if assignment == "random" else None,
+    }
     return [replace(item, target="") if item.prompt in left else item for item in items], placing
 
 

@@ -78,9 +78,9 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
 def _help(parts: Parts, cache: Path, worker: Worker) -> None:
     """Make a share of the images, as another rank than 0."""
     while worker.wait_until_ready():
-        found = [trained(learning, cache, worker.run_dir) for learning in parts.learnings]
-        if None not in found:
-            make_images(parts, _joined(found), cache, worker)
+        concepts = _joined([trained(learning, cache, worker.run_dir) for learning in parts.learnings])
+        if concepts is not None:
+            make_images(parts, concepts, cache, worker)
             log.info("worker %d of %d: no images are left to make", worker.rank, worker.count)
             return
         time.sleep(1)  # what it waited for was left by an earlier run
@@ -95,15 +95,13 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     try:
         make_trainer = partial(parts.make_trainer, logger=logger or False)
-        found = []
-        for learning in parts.learnings:
-            several = f"masks_{learning.asked[0].name}.png" if len(parts.learnings) > 1 else "masks.png"
-            found.append(vectors_of(learning, stages, cache, run_dir, make_trainer, seconds, several))
+        learnings = parts.learnings
+        concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in learnings])
         if "generation" in stages:
-            if None in found:
+            if concepts is None:
                 raise UserError(f"{run_dir}/concepts lacks this configuration's vectors: run the stage training first")
             with seconds.of("generation"):
-                make_images(parts, _joined(found), cache, worker)
+                make_images(parts, concepts, cache, worker)
         if evaluator is None:
             log.info("done with %s: %s", ", ".join(stages), run_dir)
             return None
@@ -119,8 +117,10 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     return record
 
 
-def _joined(found: Sequence[Mapping[str, Concept] | None]) -> dict[str, Concept]:
-    return {name: concept for some in found if some is not None for name, concept in some.items()}
+def _joined(found: Sequence[Mapping[str, Concept] | None]) -> dict[str, Concept] | None:
+    """All vectors; None where some are not learnt yet."""
+    there = [some for some in found if some is not None]
+    return {name: concept for some in there for name, concept in some.items()} if len(there) == len(found) else None
 
 
 def _evaluated(

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
-from hspace_exp.config.command_line import CONF, KNOWN, one_line
-from hspace_exp.config.schema import register
+from hspace_exp.config.command_line import KNOWN, composed, one_line
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import Seconds
-from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone, backbone_of
-from hspace_exp.models.prompts import check_prompts
-from hspace_exp.pipeline.learning import Learning, vectors_of
-from hspace_exp.pipeline.parts import make_learnings, make_sampling, plain_config
-from hspace_exp.prompts.attributes import Attribute
+from hspace_exp.pipeline.learning import vectors_of
+from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
 
 
 def train_concept(
@@ -68,15 +60,15 @@ def train_concept(
         UserError: a setting, a prompt or the pipeline cannot be used.
     """
     budget = {"training_images": images, "training_steps": steps, "num_inference_steps": num_inference_steps}
-    own = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
-    cfg = _composed(method, [*overrides, *(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"])
-    cfg.attribute.update(own)  # not as overrides, whose grammar would read into prompts
-    learning, make_trainer = _learning(cfg, backbone_of(pipe, guidance_scale))
-    check_prompts(learning.backbone.encode_prompts, [positive, neutral])
+    numbers = [*(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"]
+    prompts = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
+    parts = _parts([f"method={method}", *overrides, *numbers], prompts, backbone_of(pipe, guidance_scale))
+    if not parts.learnings:
+        raise UserError(f"method {method!r} learns no vectors: name another")
+    (learning,), trainer = parts.learnings, partial(parts.make_trainer, logger=False)
     with tempfile.TemporaryDirectory(prefix="hspace_exp_") as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         stages, kept = ("concepts", "masks", "training"), Path(cache or Path(folder) / "cache")
-        trainer = partial(make_trainer, logger=False)
         found = vectors_of(learning, stages, kept, Path(folder), trainer, Seconds())
     if found is None:
         raise UserError(f"method {method!r} left no vector")
@@ -84,25 +76,14 @@ def train_concept(
     return concept
 
 
-def _composed(method: str, overrides: Sequence[str]) -> DictConfig:
-    register()
+def _parts(overrides: Sequence[str], prompts: Mapping[str, str], backbone: Backbone) -> Parts:
+    """What a configuration of one concept describes."""
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", [f"method={method}", "attribute=custom", *overrides])
+        cfg = composed(["attribute=custom", *overrides])
     except KNOWN as error:
         raise UserError(one_line(error)) from error
-
-
-def _learning(cfg: DictConfig, backbone: Backbone) -> tuple[Learning, MakeTrainer]:
-    """What is to be learnt of a configuration, and who trains."""
+    cfg.attribute.update(prompts)  # not as overrides, whose grammar would read into them
+    cfg.device = str(backbone.device)
     config = plain_config(cfg)
     check(config)
-    cfg.device = str(backbone.device)
-    method, masks, make_scheduler, make_trainer = (
-        instantiate(node, _convert_="all") for node in (cfg.method, cfg.mask, cfg.scheduler, cfg.trainer)
-    )
-    if method.training is None:
-        raise UserError(f"method {method.name!r} learns no vectors: name another")
-    asked, sampling = Attribute.of(config["attribute"]).groups, make_sampling(config, backbone, make_scheduler)
-    (learning,) = make_learnings(config, asked, backbone, sampling, method, masks)
-    return learning, make_trainer
+    return make_parts(cfg, config, backbone)

@@ -81,13 +81,6 @@ class Worker:
         """Of logs, of locks, and of the file by which rank 0 says that images can be made."""
         return self.run_dir / FOLDER
 
-    @property
-    def passes(self) -> tuple[bool, ...]:
-        """For each time that chunks are gone through: whether to wait for those that others make."""
-        if self.count == 1:
-            return (True,)
-        return (False,) if self.rank else (False, True)
-
     def locks(self, folder: Path) -> Lock:
         """Locks of chunks, files in a folder; another rank gets none when rank 0 has ended."""
 
@@ -151,9 +144,9 @@ class Worker:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.count)))
             torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
 
-        def start(rank: int) -> subprocess.Popen[bytes]:
+        started = []
+        for rank in range(1, self.count):
             own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             with (self.folder / f"{rank}.log").open("wb") as file:
-                return subprocess.Popen(command, stdout=file, stderr=file, env=environment | own_rank)
-
-        return [start(rank) for rank in range(1, self.count)]
+                started.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment | own_rank))
+        return started

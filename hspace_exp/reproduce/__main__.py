@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import math
 import os
 import sys
 import threading
@@ -11,12 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hspace_exp.config.command_line import KNOWN, one_line
+from hspace_exp.config.command_line import INTERRUPTED, exit_code
 from hspace_exp.errors import UserError
 from hspace_exp.io.locks import cores
 from hspace_exp.reproduce.runs import LISTS, Planned, overrides_of, planned, sweeps
 
-FAILED, WRONG, LEFT, INTERRUPTED = 1, 2, 75, 130
+FAILED, LEFT = 1, 75
 EPILOG = """
 Further arguments are overrides that every run gets, e.g. protocol.image_seed=1 or paths.cache=/tmp/cache.
 Runs that are done are skipped, so the same command goes on where it was stopped. Exit codes: 1 where a run failed, 2
@@ -29,14 +30,7 @@ Sweeps = list[tuple[list[str], list[Planned]]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _reproduce(options)
-    except KNOWN as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code(lambda: _reproduce(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,34 +109,24 @@ def _run(found: Sweeps, jobs: int, max_seconds: float) -> bool:
     if jobs > 1:
         launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
-    up = threading.Event()
-
-    def stop() -> None:
-        up.set()
-        _thread.interrupt_main()
-
-    timer = threading.Timer(max_seconds, stop) if max_seconds else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
+    deadline = time.monotonic() + (max_seconds or math.inf)
+    timer = threading.Timer(max_seconds or threading.TIMEOUT_MAX, _thread.interrupt_main)
+    timer.daemon = True
+    timer.start()
     given = sys.argv
     try:
         for overrides, runs in found:
-            if all(run.done for run in runs):
-                continue
-            sys.argv = [given[0], "-m", *overrides, *launcher]
-            if multirun() == INTERRUPTED:
-                if up.is_set():
-                    return False
-                raise KeyboardInterrupt
+            if not all(run.done for run in runs):
+                sys.argv = [given[0], "-m", *overrides, *launcher]
+                if multirun() == INTERRUPTED:
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
-        if not up.is_set():
+        if time.monotonic() < deadline:
             raise
         return False
     finally:
         sys.argv = given
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
     return True
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from hspace_exp.config.command_line import CONF, importing
-from hspace_exp.config.schema import register
+from hspace_exp.config.command_line import composed, importing
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import config_digest
 from hspace_exp.results.record import FILE_NAME, read_record
@@ -168,28 +165,17 @@ def planned(overrides: Sequence[str]) -> list[Planned]:
     with importing():
         from hspace_exp.pipeline.parts import plain_config  # imports torch, which --help does without
 
-    register()
-    found = []
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for single in itertools.product(*map(_single, parsed)):
-            cfg = compose("config", list(single), return_hydra_config=True)
-            folder = Path(cfg.hydra.run.dir)
-            found.append(
-                Planned(folder, plain_config(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])))
-            )
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    found = []
+    for job in jobs:
+        cfg = composed(job, return_hydra_config=True)
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        found.append(Planned(Path(cfg.hydra.run.dir), plain_config(own)))
     return found
 
 
 def _own_values(experiment: str) -> dict[str, str]:
     """What an experiment's file sweeps."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg: DictConfig = compose("config", [f"+experiment={experiment}"], return_hydra_config=True)
+    cfg = composed([f"+experiment={experiment}"], return_hydra_config=True)
     return {str(key): str(value) for key, value in (cfg.hydra.sweeper.params or {}).items()}
-
-
-def _single(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,18 @@ class Sweep:
         return f"{experiment}-{self.code}"
 
     def write(self, note: Note) -> None:
-        """Write a note over that job's last one."""
+        """Leave a note in place of that job's last one."""
         write_json(self.folder / f"{note.number}.json", asdict(note))
 
     def notes(self) -> list[Note]:
         """The last note of every job that began, in the order of the jobs."""
-        texts = [path.read_text(encoding="utf-8") for path in self.folder.glob("[0-9]*.json")]
-        return sorted((Note(**json.loads(text)) for text in texts), key=lambda note: note.number)
+        found = [Note(**json.loads(path.read_bytes())) for path in self.folder.glob("[0-9]*.json")]
+        return sorted(found, key=lambda note: note.number)
 
     def clear(self) -> None:
         """Remove notes and locks."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
+        with suppress(OSError):  # another sweep has notes, or none had any
             self.folder.parent.rmdir()
 
 
@@ -112,10 +113,9 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin, without the notes of an earlier attempt."""
-        params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=False)
         overrides = [str(text) for text in config.hydra.overrides.task]
-        named = {str(key): value for key, value in params.items()} if isinstance(params, dict) else None
-        SweepCallback.current = self.sweep = sweep_of(Path(config.hydra.sweep.dir), overrides, named)
+        params: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        SweepCallback.current = self.sweep = sweep_of(Path(config.hydra.sweep.dir), overrides, params.get("params"))
         self.sweep.clear()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -136,12 +136,11 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
             cfg.logger.group = sweep.group(cfg.name)
         _choose_device(sweep, cfg, number)
         work()
-    except KNOWN as error:
-        note = replace(note, state=FAILED, error=one_line(error))
-        log.error("%s failed: %s", note.name, note.error)
     except Exception as error:  # whatever it is: it is told by name, and the other jobs go on
-        note = replace(note, state=FAILED, error=" ".join(f"{type(error).__name__}: {error}".split()))
-        log.exception("%s failed", note.name)
+        known = isinstance(error, KNOWN)
+        text = one_line(error) if known else " ".join(f"{type(error).__name__}: {error}".split())
+        note = replace(note, state=FAILED, error=text)
+        log.error("%s failed: %s", note.name, text, exc_info=not known)
     else:
         note = replace(note, state=DONE)
     sweep.write(note)
@@ -153,8 +152,7 @@ def _choose_device(sweep: Sweep, cfg: DictConfig, number: int) -> None:
         return
     import torch  # late: composing does without
 
-    count = torch.cuda.device_count()
-    if count > 1:
+    if (count := torch.cuda.device_count()) > 1:
         cfg.device = f"cuda:{take_device(sweep.folder, count, number)}"
         log.info("on %s of %d", cfg.device, count)
 
@@ -166,9 +164,7 @@ def take_device(folder: Path, count: int, number: int) -> int:
     """
     for index in range(count):
         path = folder / f"{platform.node()}-device{index}.lock"
-        if path in _held:
-            return index
-        release = lock(path)
+        release = _held.get(path) or lock(path)
         if release is not None:
             _held[path] = release
             return index

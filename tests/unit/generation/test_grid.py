@@ -23,13 +23,13 @@ def pairs(folder: Path, professions: int, seeds: int) -> list[Pair]:
     return found
 
 
-def test_grid_shows_originals_beside_edits_a_seed_a_row(tmp_path: Path) -> None:
+def test_grid_shows_originals_above_edits_for_each_seed(tmp_path: Path) -> None:
     grid = pair_grid(pairs(tmp_path, 2, 3), seeds=2)
     assert grid.dtype == np.uint8
     levels = [level for level in range(90, 220) if (grid == level).all(-1).sum() >= 32 * 32]
     assert levels == [100, 101, 102, 200, 201, 202]
     first = np.argwhere((grid == 100).all(-1))[0]
-    assert grid[first[0], first[1] + 36][0] == 200
+    assert grid[first[0] + 32 + GAP, first[1]][0] == 200
 
 
 def test_strip_shows_originals_above_edits_a_profession_a_column(tmp_path: Path) -> None:
@@ -61,3 +61,10 @@ def test_below_each_edited_image_stands_what_it_was_asked_for(tmp_path: Path) ->
     assert all((foot < 200).any() for foot in feet)
     assert (feet[1][:, 32 : 32 + GAP] == 255).all()  # cut, not written over its neighbour
     assert strip({"sdid": silent}).shape[0] == LINE + 2 * (32 + GAP)
+
+
+def test_an_image_that_is_not_there_leaves_its_place_empty(tmp_path: Path) -> None:
+    whole = pairs(tmp_path, 2, 2)
+    grid = pair_grid([pair for pair in whole if (pair.profession, pair.seed_index) != ("profession 0", 0)])
+    assert grid.shape == pair_grid(whole).shape
+    assert (grid[LINE : LINE + 32, LABEL : LABEL + 32] == 255).all()

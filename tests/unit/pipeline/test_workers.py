@@ -73,9 +73,6 @@ def test_another_rank_waits_for_rank_0_and_gives_up_when_it_is_gone(
         assert release is not None
         release()
     assert not second.wait_until_ready()  # what an earlier run left says nothing
-    assert first.passes == (False, True)
-    assert second.passes == (False,)
-    assert Worker(tmp_path).passes == (True,)
 
 
 def test_a_single_process_leaves_nothing_of_this(tmp_path: Path) -> None:

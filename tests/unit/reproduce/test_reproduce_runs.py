@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hydra import compose
 
-from hspace_exp.config.command_line import CONF
+from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.errors import UserError
 from hspace_exp.reproduce import runs as reproduced
 from hspace_exp.reproduce.__main__ import main
@@ -27,8 +26,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _composed_once() -> Iterator[None]:
     """Compose each run once for all tests of this module, which ask for the same ones again and again."""
     with pytest.MonkeyPatch.context() as patch:
-        composed = functools.cache(lambda texts: compose("config", list(texts), return_hydra_config=True))
-        patch.setattr(reproduced, "compose", lambda _, overrides, **__: composed(tuple(overrides)))
+        once = functools.cache(lambda overrides: composed(overrides, return_hydra_config=True))
+        patch.setattr(reproduced, "composed", lambda overrides, **_: once(tuple(overrides)))
         yield
 
 
