@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.learning import Training
-from hspace_exp.methods.steering import AddedVector, Edit, Steering, Window, strength_of
+from hspace_exp.methods.steering import AddedVector, Application, Edit, Editor, Strength, Window, strength_of
 from hspace_exp.methods.task import Learner
-from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.prompts.attributes import Concepts
-from hspace_exp.prompts.plan import Item
-
-
-@dataclass(frozen=True)
-class Application:
-    """What is applied, and the method's settings of how: all that an edit knows beside a batch.
-
-    Attributes:
-        prompts: concept that can be asked for → its prompts.
-        concepts: these, where the method learns any; those of one attribute exclude each other.
-        strength: s, one number or one a concept.
-        branch: ``both`` halves of guidance or the ``conditional`` one.
-        kept: other attribute → its concepts, which are to stay as the unedited image shows them.
-        frequency: the low-frequency term.
-        window: the steps in which vectors act.
-    """
-
-    prompts: Concepts
-    concepts: Mapping[str, Concept]
-    strength: float | Mapping[str, float]
-    branch: str
-    kept: Mapping[str, Mapping[str, Concept]] = field(default_factory=dict)
-    frequency: LowFrequency = field(default_factory=LowFrequency)
-    window: Window = field(default_factory=Window)
-
-
-class Editor(Protocol):
-    """An edit that is more than s * v: the class that ``method.edit`` of the configuration names."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the attribute's ``keep`` groups are held, whose vectors are then learnt, too."""
-
-    @property
-    def composes(self) -> bool:
-        """Whether an image can be asked for several concepts at once, one a group."""
-
-    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``; ``guided`` says whether batches are laid out [unconditional; conditional]."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +30,7 @@ class Method:
     """
 
     name: str
-    strength: float | Mapping[str, float]
+    strength: Strength
     branch: str
     training: Training | Learner | None = None
     edit: Editor | None = None

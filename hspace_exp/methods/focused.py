@@ -3,25 +3,23 @@
     h' = h + (1 - (1 - hold) G) (h_0 - h) + G a (s v + keep sum_c p_c(h_0) v_c)
 
 h_0 is the h of the unedited run of the same noise, G the gate (``AttentionGate``), a the adaptive strength
-(``adaptive_strength``), p the probabilities of ``Presence``, and c the concepts of the other attributes. The gate, the
-additions and what an unedited run leaves behind are made here; ``HEdit`` puts them together.
+(``adaptive_strength``), p the probabilities of ``Presence``, and c the concepts of the other attributes. The gate and
+the additions are made here; ``HEdit`` puts them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import Application
-from hspace_exp.methods.steering import SampleRows, Steering, Strength, check_targets, targets_of, within
+from hspace_exp.methods.steering import Application, SampleRows, Steering, check_targets, strength_of
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
@@ -51,7 +49,12 @@ def kept_addition(probabilities: Tensor, vectors: Tensor, keep: float, strength:
         keep: factor of all.
         strength: (B,) adaptive strength a of what is asked for: where nothing is edited, nothing needs to be kept.
     """
-    return torch.einsum("bk,kchw->bchw", keep * strength[:, None] * probabilities, vectors)
+    return weighted_sum(keep * strength[:, None] * probabilities, vectors)
+
+
+def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
+    """(B, C, H, W) sums of vectors (K, C, H, W) with weights (B, K)."""
+    return torch.einsum("bk,kchw->bchw", weights, vectors)
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,12 @@ class Presence:
     @classmethod
     def of(cls, concepts: Sequence[Concept], device: torch.device, sharpness: float = 2.0) -> Presence:
         """From concept files that hold ``presence``."""
-        means = []
-        for concept in concepts:
-            if concept.presence is None:
-                raise UserError(
-                    f"concept {concept.name!r} was trained without presence, which this edit reads: "
-                    "train it with method=focused"
-                )
-            means.append(concept.presence)
+        means = [concept.presence for concept in concepts if concept.presence is not None]
+        if len(means) < len(concepts):
+            bare = next(concept.name for concept in concepts if concept.presence is None)
+            raise UserError(
+                f"concept {bare!r} was trained without presence, which this edit reads: train it with method=focused"
+            )
         if len(concepts) < 2:
             names = ", ".join(concept.name for concept in concepts) or "none"
             raise UserError(f"presence compares at least two concepts of a group, got {names}")
@@ -93,40 +94,19 @@ class Presence:
     def scores(self, h: Tensor) -> Tensor:
         """(B, K) least readouts of h (B, C, H, W): 1 where it is like the concept's mean, -1 where like another's."""
         columns = []
-        for k in range(len(self.vectors)):
-            readouts = [self._readout(k, other, h) for other in range(len(self.vectors)) if other != k]
+        for k, (vector, mean) in enumerate(zip(self.vectors, self.means, strict=True)):
+            readouts = []
+            for other in range(len(self.vectors)):
+                if other != k:
+                    direction, half = vector - self.vectors[other], (mean - self.means[other]) / 2
+                    along = ((h - (mean + self.means[other]) / 2) * direction).flatten(1).sum(1)
+                    readouts.append(along / (direction * half).sum())
             columns.append(torch.stack(readouts).amin(0))
         return torch.stack(columns, dim=1)
 
     def __call__(self, h: Tensor) -> Tensor:
         """(B, K) probabilities, rows sum to 1."""
         return (self.sharpness * self.scores(h)).softmax(dim=1)
-
-    def _readout(self, one: int, other: int, h: Tensor) -> Tensor:
-        direction = self.vectors[one] - self.vectors[other]
-        middle, half = (self.means[one] + self.means[other]) / 2, (self.means[one] - self.means[other]) / 2
-        length = (direction * half).sum()
-        return ((h - middle) * direction).flatten(1).sum(1) / length
-
-
-@dataclass(frozen=True)
-class UneditedRun:
-    """What an unedited run of B samples left behind.
-
-    Attributes:
-        latents: (B, C', H', W') its end.
-        states: h of every step, (B or 2 B, C, H, W) as the batch is laid out.
-        gate: (B, 1, H, W) in [0, 1], or None: open everywhere.
-    """
-
-    latents: Tensor
-    states: Sequence[Tensor]
-    gate: Tensor | None
-
-    @property
-    def last(self) -> Tensor:
-        """(B, C, H, W) float32 h of the last step, the conditional half."""
-        return self.states[-1][-len(self.latents) :].float()
 
 
 @dataclass(frozen=True)
@@ -157,6 +137,7 @@ class Focus:
     keep_sharpness: float = 2.0
     foresight: bool = False
     release: bool = False
+    composes: ClassVar[bool] = True  # vectors add up, each as its own attribute needs it; the gate opens for all words
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -170,16 +151,10 @@ class Focus:
         """Whether other attributes are held."""
         return self.keep > 0
 
-    @property
-    def composes(self) -> bool:
-        """Vectors add up, each with the adaptive strength of its own attribute; the gate opens for the words of all."""
-        return True
-
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``: beside their unedited runs, or after them."""
-        if self.foresight:
-            return self._after(application, backbone, items, guided)
-        return self._beside(application, backbone, items, guided)
+        way = self._after if self.foresight else self._beside
+        return way(application, backbone, items, guided)
 
     def open_gate(self, application: Application, backbone: Backbone, rows: range) -> AttentionGate | None:
         """A gate that reads these rows of the batch: the unedited runs' conditional ones."""
@@ -199,50 +174,44 @@ class Focus:
             UserError: an item asks for a concept that is none of the application's.
         """
         check_targets(items, application.concepts)
-        parts = [
-            self._of_attribute(within(items, some), some, application.strength, device)
-            for some in by_attribute(application.concepts)
-        ]
-        kept = application.kept.values() if self.keep else ()
-        groups = [Presence.of(list(group.values()), device, self.keep_sharpness) for group in kept]
+        parts = []
+        for concepts in by_attribute(application):
+            asked = torch.tensor([[float(name in item.parts) for name in concepts] for item in items], device=device)
+            strengths = torch.tensor([strength_of(application.strength, name) for name in concepts], device=device)
+            vectors = torch.stack([concept.vector for concept in concepts.values()]).to(device)
+            presence = None
+            if self.adaptive and len(concepts) > 1:  # a concept alone has nothing to be told from
+                presence = Presence.of(list(concepts.values()), device, self.sharpness)
+            parts.append((asked, strengths, vectors, presence))
+        groups = application.kept.values() if self.keep else ()
+        kept = [Presence.of(list(group.values()), device, self.keep_sharpness) for group in groups]
 
         def of(h_0: Tensor) -> tuple[Tensor, Tensor]:
-            found = [part(h_0) for part in parts]
-            total = torch.stack([addition for _, addition in found]).sum(0)
-            strength = torch.stack([some for some, _ in found]).amax(0)
-            for group in groups:
-                vectors = group.vectors.expand(-1, *h_0.shape[1:])
-                total = total + kept_addition(group(h_0), vectors, self.keep, strength)
+            needs, terms = [], []
+            for asked, strengths, vectors, presence in parts:
+                need = asked.sum(1)
+                if presence is not None:
+                    need = need * adaptive_strength((asked * presence(h_0)).sum(1))
+                needs.append(need)
+                terms.append(weighted_sum(need[:, None] * asked * strengths, vectors.expand(-1, *h_0.shape[1:])))
+            strength, total = torch.stack(needs).amax(0), torch.stack(terms).sum(0)
+            for presence in kept:
+                vectors = presence.vectors.expand(-1, *h_0.shape[1:])
+                total = total + kept_addition(presence(h_0), vectors, self.keep, strength)
             return strength, total
 
         return of
 
-    def _of_attribute(
-        self, items: Sequence[Item], concepts: Mapping[str, Concept], strength: Strength, device: torch.device
-    ) -> Additions:
-        """A s v of one attribute's concepts."""
-        vectors = {name: concept.vector for name, concept in concepts.items()}
-        asked = targets_of(items, vectors, strength, device)
-        names = list(concepts)
-        index = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
-        concerned = torch.tensor([float(bool(name)) for name in asked.names], device=device)
-        presence = None
-        if self.adaptive and len(concepts) > 1:  # a concept alone has nothing to be told from
-            presence = Presence.of(list(concepts.values()), device, self.sharpness)
-
-        def of(h_0: Tensor) -> tuple[Tensor, Tensor]:
-            needed = concerned
-            if presence is not None:
-                shown = presence(h_0).gather(1, index[:, None])[:, 0]
-                needed = concerned * adaptive_strength(shown)
-            scale = (needed * asked.strength)[:, None, None, None]
-            return needed, scale * asked.vectors.expand(-1, *h_0.shape[1:])
-
-        return of
+    def _edit(self, application: Application, guided: bool, **given: Any) -> HEdit:
+        """What is the same in all steps and for both ways, with what is ``given``."""
+        frequency = application.frequency
+        own = {"guided": guided, "branch": application.branch, "hold": self.hold}
+        low = {"lowpass": frequency.lowpass, "lowpass_weight": frequency.weight, "lowpass_branch": frequency.branch}
+        return HEdit(**{**own, **low, **given})
 
     def _beside(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """The unedited runs go along as the first half of the batch; the gate opens and h is held in all steps."""
-        count, device, frequency = len(items), backbone.device, application.frequency
+        count, device = len(items), backbone.device
         first = 2 * count if guided else 0
         gate = self.open_gate(application, backbone, range(first, first + count))
         additions = self.additions(application, items, device)
@@ -252,17 +221,14 @@ class Focus:
             _, total = additions(h[:count].float())
             return torch.cat([torch.zeros_like(total), total])
 
-        held: dict[str, Any] = {
-            "guided": guided,
-            "branch": application.branch,
-            "gate": None if gate is None else partial(_twice, gate),
-            "hold": self.hold,
-            "original_index": torch.arange(count, device=device).repeat(2),
-            "lowpass_weight": frequency.weight * steered,
-            "lowpass": frequency.transform if frequency.weight else None,
-            "lowpass_branch": frequency.branch,
-        }
-        inside, outside = HEdit(vector=added, strength=steered, **held), HEdit(**held)
+        outside = self._edit(
+            application,
+            guided,
+            gate=None if gate is None else lambda: gate().repeat(2, 1, 1, 1),  # as the unedited runs see it
+            original_index=torch.arange(count, device=device).repeat(2),
+            lowpass_weight=application.frequency.weight * steered,
+        )
+        inside = replace(outside, vector=added, strength=steered)
 
         @contextmanager
         def hooks(done: float) -> Iterator[None]:
@@ -274,73 +240,31 @@ class Focus:
 
     def _after(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """The unedited runs come first; those that need an edit are sampled once more."""
+        count = len(items)
         additions = self.additions(application, items, backbone.device)
 
         def conduct(sample: SampleRows) -> Tensor:
-            first = len(items) if guided else 0
-            gate = self.open_gate(application, backbone, range(first, first + len(items)))
-            unedited = run_unedited(backbone, gate, sample)
-            strength, total = additions(unedited.last)
-            latents = unedited.latents.clone()
+            first = count if guided else 0
+            gate = self.open_gate(application, backbone, range(first, first + count))
+            with seen_by(gate, backbone), record_hspace(backbone.unet) as states:
+                latents = sample(nullcontext)
+            strength, total = additions(states[-1][-count:].float())
             rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
-            if len(rows):
-                latents[rows] = self._edited(application, backbone, guided, sample, unedited, total, rows)
-            return latents
+            if not len(rows):
+                return latents
+            of_batch = torch.cat([rows, rows + count]) if guided else rows
+            opened = None if gate is None else gate()[rows]
+            inside = self._edit(application, guided, vector=total[rows], gate=opened, original=states[0][of_batch])
+            free = 0.0 if self.release and self.hold is not None else self.hold
+            outside = replace(inside, vector=None, hold=free)
+
+            def hooks(done: float) -> AbstractContextManager[object]:
+                edit = inside if done in application.window else outside
+                return edit_hspace(backbone.unet, replace(edit, original=states[round(done * len(states))][of_batch]))
+
+            return latents.index_copy(0, rows, sample(hooks, rows))
 
         return Steering(conduct=conduct)
-
-    def _edited(
-        self,
-        application: Application,
-        backbone: Backbone,
-        guided: bool,
-        sample: SampleRows,
-        unedited: UneditedRun,
-        total: Tensor,
-        rows: Tensor,
-    ) -> Tensor:
-        """Latents of the edited run of ``rows``."""
-        of_batch = torch.cat([rows, rows + len(unedited.latents)]) if guided else rows
-        states, frequency = unedited.states, application.frequency
-        inside = HEdit(
-            vector=total[rows],
-            gate=None if unedited.gate is None else unedited.gate[rows],
-            hold=self.hold,
-            original=states[0][of_batch],
-            guided=guided,
-            branch=application.branch,
-            lowpass=frequency.transform if frequency.weight else None,
-            lowpass_weight=frequency.weight,
-            lowpass_branch=frequency.branch,
-        )
-        free = 0.0 if self.release and self.hold is not None else self.hold
-        outside = replace(inside, vector=None, hold=free)
-
-        def hooks(done: float) -> AbstractContextManager[object]:
-            edit = inside if done in application.window else outside
-            return edit_hspace(backbone.unet, replace(edit, original=states[round(done * len(states))][of_batch]))
-
-        return sample(hooks, rows)
-
-
-def run_unedited(backbone: Backbone, gate: AttentionGate | None, sample: SampleRows) -> UneditedRun:
-    """Sample a batch without any edit, and note its h and what ``gate`` sees."""
-    states: list[Tensor] = []
-
-    @contextmanager
-    def hooks(done: float) -> Iterator[None]:
-        with seen_by(gate, backbone), record_hspace(backbone.unet) as of_step:
-            yield
-        states.extend(of_step)
-
-    latents = sample(hooks)
-    return UneditedRun(latents, states, None if gate is None else gate())
-
-
-def _twice(gate: AttentionGate) -> Tensor:
-    """One gate for the unedited runs and the edited ones beside them."""
-    opened = gate()
-    return torch.cat([opened, opened])
 
 
 def seen_by(gate: AttentionGate | None, backbone: Backbone) -> AbstractContextManager[object]:
@@ -348,9 +272,9 @@ def seen_by(gate: AttentionGate | None, backbone: Backbone) -> AbstractContextMa
     return nullcontext() if gate is None else open_attention_gate(backbone.unet, gate)
 
 
-def by_attribute(concepts: Mapping[str, Concept]) -> list[dict[str, Concept]]:
+def by_attribute(application: Application) -> list[dict[str, Concept]]:
     """Concepts that exclude each other, in an order that only the names of their attributes decide."""
     found: dict[str, dict[str, Concept]] = {}
-    for name, concept in concepts.items():
+    for name, concept in application.concepts.items():
         found.setdefault(concept.attribute, {})[name] = concept
     return [found[attribute] for attribute in sorted(found)]

@@ -82,3 +82,13 @@ class LowFrequency:
             raise unknown("branch of the low frequencies", self.branch, BRANCHES)
         if self.weight and self.transform is None:
             raise UserError(f"frequency.weight is {self.weight} but there is no transform: use frequency=haar or none")
+
+    @property
+    def lowpass(self) -> Callable[[Tensor], Tensor] | None:
+        """LL, where the term is on."""
+        return self.transform if self.weight else None
+
+    @property
+    def paired(self) -> bool:
+        """Whether the unedited runs must go along."""
+        return bool(self.weight) and self.source == "original"

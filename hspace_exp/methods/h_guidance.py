@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -14,9 +15,8 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import Application
-from hspace_exp.methods.steering import Steering, low_frequencies, no_hooks, targets_of
-from hspace_exp.methods.task import Task, exclusive, h_of_runs, neutral_of, passes, runs_within
+from hspace_exp.methods.steering import Application, Steering, low_frequencies, targets_of
+from hspace_exp.methods.task import Task, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.prompts.plan import Item
@@ -45,12 +45,11 @@ class LinearClassifier:
     @classmethod
     def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
         """From concept files."""
+        parts = []
         for concept in concepts:
             if "classifier" not in concept.hyperparameters:
-                raise UserError(
-                    f"concept {concept.name!r} is no class of a classifier: train it with method=h_guidance"
-                )
-        parts = [concept.hyperparameters["classifier"] for concept in concepts]
+                raise UserError(f"concept {concept.name!r} has no classifier: train it with method=h_guidance")
+            parts.append(concept.hyperparameters["classifier"])
         weights = torch.stack([concept.vector for concept in concepts])
         bias = torch.tensor([part["bias"] for part in parts])
         return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device), temperature)
@@ -109,22 +108,20 @@ class HClassifier:
     def learn(self, task: Task) -> dict[str, Concept]:
         """One classifier for each attribute."""
         learnt: dict[str, Concept] = {}
-        for names in exclusive(task).values():
-            neutral = neutral_of(task.prompts, names)
-            h = []
-            for name in names:
-                runs = task.runs[name, "positive"]
-                h.append(h_of_runs(task.backbone, runs, neutral, runs_within(self.states, runs), f"h of {name!r}"))
-            classes = torch.stack(h)
-            held_out = torch.arange(classes.shape[1]) % _HELD_OUT == _HELD_OUT - 1
-            classifier = fit(classes[:, ~held_out], self.ridge, self.iterations)
-            right = accuracy(classifier, classes[:, held_out]) if held_out.any() else None
+        for names, neutral in exclusive(task):
+            h = torch.stack([h_of_runs(task, name, "positive", self.states, neutral) for name in names])
+            held_out = torch.arange(h.shape[1]) % _HELD_OUT == _HELD_OUT - 1
+            classifier = fit(h[:, ~held_out], self.ridge, self.iterations)
+            right = accuracy(classifier, h[:, held_out]) if held_out.any() else None
             log.info("classifier of %s: %s right on runs held out", ", ".join(names), right)
             for k, name in enumerate(names):
-                levels = {"scale": classifier.scale.tolist(), "bias": classifier.bias[k].tolist()}
-                cost = passes(classes.shape[1] * classes.shape[2])
-                noted = {"classifier": levels, "accuracy_held_out": right, "unet_evaluations": cost}
-                learnt[name] = task.concept(name, classifier.weights[k], None, **noted)
+                learnt[name] = task.concept(
+                    name,
+                    classifier.weights[k],
+                    classifier={"scale": classifier.scale.tolist(), "bias": classifier.bias[k].tolist()},
+                    accuracy_held_out=right,
+                    unet_evaluations={"forward": h.shape[1] * h.shape[2], "backward": 0},
+                )
         return learnt
 
 
@@ -145,11 +142,7 @@ def fit(h: Tensor, ridge: float, iterations: int) -> LinearClassifier:
     target = torch.arange(classes).repeat_interleave(len(rows) // classes)
     weights, bias = torch.zeros(classes, size, requires_grad=True), torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weights, bias],
-        max_iter=iterations,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
-        line_search_fn="strong_wolfe",
+        [weights, bias], max_iter=iterations, tolerance_grad=1e-6, tolerance_change=1e-9, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
@@ -208,30 +201,26 @@ class HGuidance:
         a, device = application, backbone.device
         classifier = LinearClassifier.of(list(a.concepts.values()), device, self.temperature)
         square = classifier.scale.square() * classifier.weights[0].numel()  # r_t^2
-        names = list(a.concepts)
-        vectors = {name: concept.vector for name, concept in a.concepts.items()}
-        asked = targets_of(items, vectors, a.strength, device)
-        target = torch.tensor([names.index(name) if name else 0 for name in asked.names], device=device)
-        term = low_frequencies(a.frequency, a.branch, a.window, backbone, items, guided)
+        names, vectors = list(a.concepts), {name: concept.vector for name, concept in a.concepts.items()}
+        _, strength = targets_of(items, vectors, a.strength, device)
+        target = torch.tensor([names.index(item.target) if item.target else 0 for item in items], device=device)
+        term = low_frequencies(a, backbone, items, guided)
         samples = (2 if term.paired else 1) * len(items)
         rows = own_rows(len(items), samples, guided, a.branch).to(device)
         repeats = len(rows) // len(items)
 
-        def step(level: int) -> Callable[[Tensor], Tensor]:
-            def add(h: Tensor) -> Tensor:
-                size = (asked.strength * square[level]).repeat(repeats)[:, None, None, None]
-                addition = size * classifier.gradient(h[rows].float(), level, target.repeat(repeats))
-                return h.index_add(0, rows, addition.to(h.dtype))
-
-            return add
+        def add(level: int, h: Tensor) -> Tensor:
+            size = (strength * square[level]).repeat(repeats)[:, None, None, None]
+            addition = size * classifier.gradient(h[rows].float(), level, target.repeat(repeats))
+            return h.index_add(0, rows, addition.to(h.dtype))
 
         @contextmanager
         def inside(done: float) -> Iterator[None]:
-            with edit_hspace(backbone.unet, step(classifier.at(done))), term.hooks(done):
+            with edit_hspace(backbone.unet, partial(add, classifier.at(done))), term.hooks(done):
                 yield
 
         def hooks(done: float) -> AbstractContextManager[object]:
-            return inside(done) if done in a.window else no_hooks(done)
+            return inside(done) if done in a.window else nullcontext()
 
         return Steering(hooks, term.paired)
 
@@ -239,11 +228,7 @@ class HGuidance:
 def own_rows(count: int, samples: int, guided: bool, branch: str) -> Tensor:
     """Rows of a batch that are edited: of the last ``count`` samples, in the halves of guidance that ``branch`` names.
 
-    Args:
-        count: edited samples B.
-        samples: B, or 2 B where the unedited runs go along before them.
-        guided: whether rows are laid out [unconditional; conditional].
-        branch: ``both`` or ``conditional``.
+    The unedited runs may go along before these; a ``guided`` batch is laid out [unconditional; conditional].
     """
     last = torch.arange(samples - count, samples)
     if not guided:

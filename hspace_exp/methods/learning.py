@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,8 +48,9 @@ class Noisy:
 
     def rows(self, part: slice) -> Noisy:
         """Some of the rows."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: _rows(some, part) for name, some in own.items() if some is not None})
+        whole: dict[str, Any] = {f.name: some for f in fields(self) if (some := getattr(self, f.name)) is not None}
+        own: dict[str, Any] = {name: x[part] if isinstance(x, Tensor) else x.index(part) for name, x in whole.items()}
+        return replace(self, **own)
 
     def predict(self, backbone: Backbone, edit: HEdit) -> Tensor:
         """The U-Net's prediction (B, C, H, W) with h edited."""
@@ -74,48 +75,27 @@ class Noisy:
             return backbone.predict(self.latents, self.timesteps, self.positive)
 
 
-def _rows(some: Tensor | PromptEmbeds | Encoded, part: slice) -> Any:
-    return some[part] if isinstance(some, Tensor) else some.index(part)
-
-
-class Objective(Protocol):
-    """Turns vectors and a noisy batch into one loss a row: the class that ``method.training.objective`` names.
+class Objective:
+    """Turns vectors and a noisy batch into one loss a row: what ``method.training.objective`` names derives from it.
 
     Attributes:
         needs_maps: whether batches need attribute maps.
+        targets_from_model: whether the target is the frozen model's own prediction, see ``Noisy.model_target``.
         parts: vectors that a concept is learnt as, P; they are joined along the channels.
         passes: U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart.
     """
 
-    needs_maps: ClassVar[bool]
-    parts: ClassVar[int]
-    passes: ClassVar[tuple[int, int]]
-
-    @property
-    def targets_from_model(self) -> bool:
-        """Whether the target is the frozen model's own prediction, see ``Noisy.model_target``."""
-
-    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
-        """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
-
-    def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """What is added at inference, (C, ...), of trained parts (P C, ...), and what is worth noting of them."""
-
-
-class OneVector:
-    """What objectives of a single vector a concept have in common; one of your own starts from here."""
-
     needs_maps: ClassVar[bool] = False
+    targets_from_model: ClassVar[bool] = False
     parts: ClassVar[int] = 1
     passes: ClassVar[tuple[int, int]] = (0, 1)
 
-    @property
-    def targets_from_model(self) -> bool:
-        """The target is the noise, which is known."""
-        return False
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
+        raise NotImplementedError
 
     def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The vector as it is."""
+        """What is added at inference, (C, ...), of trained parts (P C, ...), and what is worth noting of them."""
         return trained, {}
 
 
@@ -186,7 +166,7 @@ class Training:
     vector: str = "spatial"
     init_std: float = 0.0
     batch_size: int = 8
-    timesteps: Sequence[int] = field(default=(0, 1000))
+    timesteps: Sequence[int] = (0, 1000)
     decay: str = "none"
     on_policy: OnPolicy | None = None
     presence: bool = False

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.methods.learning import Noisy, OneVector, denoising_loss
+from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
 from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
-LOSSES = ("reconstruction", "score_matching")
 SOURCES = ("map", "margin")
 
 
@@ -87,7 +86,7 @@ def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float) -> Tensor
 
 
 @dataclass(frozen=True)
-class Localised(OneVector):
+class Localised(Objective):
     """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026).
 
     Attributes:
@@ -96,7 +95,6 @@ class Localised(OneVector):
         scope: cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1).
         source: of chi, ``map`` or ``margin``.
         threshold: tau of the margin.
-        loss: ``reconstruction`` as in the paper, or ``score_matching``.
     """
 
     beta: float = 0.4
@@ -104,26 +102,17 @@ class Localised(OneVector):
     scope: str | None = "final"
     source: str = "map"
     threshold: float = 0.5
-    loss: str = "reconstruction"
     needs_maps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse unknown names."""
         if self.source not in SOURCES:
             raise unknown("source of chi", self.source, SOURCES)
-        if self.loss not in LOSSES:
-            raise unknown("loss", self.loss, LOSSES)
-
-    @property
-    def targets_from_model(self) -> bool:
-        """Where the loss is ``score_matching``."""
-        return self.loss == "score_matching"
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""
         if batch.maps is None:
             raise ValueError("Localised needs attribute maps")
-        target = batch.model_target(backbone) if self.targets_from_model else batch.training_target()
         at_h = max_pool_map(batch.maps, backbone.h_shape[1:])
         attenuation = None if self.sharpness is None else m(at_h, self.sharpness)
         with ExitStack() as hooks:
@@ -131,4 +120,4 @@ class Localised(OneVector):
                 keep = chi(batch, batch.maps, self.source, self.threshold)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
             prediction = batch.predict(backbone, HEdit(vector=vectors, attenuation=attenuation))
-        return L_w(prediction, target, batch.maps, self.beta)
+        return L_w(prediction, batch.training_target(), batch.maps, self.beta)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.task import Task, exclusive, h_of_runs, neutral_of, passes, runs_within
+from hspace_exp.methods.task import Task, exclusive, h_of_runs
 
 log = logging.getLogger(__name__)
 
@@ -47,35 +47,28 @@ class PrincipalComponents:
     def learn(self, task: Task) -> dict[str, Concept]:
         """The chosen component of each concept."""
         learnt: dict[str, Concept] = {}
-        for names in exclusive(task).values():
-            neutral = neutral_of(task.prompts, names)
-            runs = task.runs[names[0], "neutral"]
-            h = h_of_runs(task.backbone, runs, neutral, runs_within(self.states, runs), f"h of {neutral!r}")
+        for names, neutral in exclusive(task):
+            h = h_of_runs(task, names[0], "neutral", self.states, neutral)
             directions, spread = principal_components(by_timestep(h), self.components)
             centre, shown = h.mean(0), []
             for name in names:
-                own = task.runs[name, "positive"]
-                count = runs_within(self.states, own)
-                rows = h_of_runs(task.backbone, own, neutral, count, f"h of {name!r}") - centre
+                rows = h_of_runs(task, name, "positive", self.states, neutral) - centre
                 shown.append(rows.flatten(2).mean(1).double() @ directions.T)
-            cost = passes(h.shape[0] * h.shape[1] + len(shown[0]) * h.shape[1])
+            cost = {"forward": (len(h) + len(shown[0])) * h.shape[1], "backward": 0}
             for k, name in enumerate(names):
-                learnt[name] = self._concept(task, name, directions, spread, separation(shown, k), cost)
+                apart = separation(shown, k)
+                best = int(apart.abs().argmax())
+                log.info("%r: component %d, %.2f standard deviations apart", name, best, abs(apart[best]))
+                vector = apart[best].sign() * spread[best] * directions[best]
+                learnt[name] = task.concept(
+                    name,
+                    vector.float().reshape(task.backbone.h_shape),
+                    component=best,
+                    separation=round(float(apart[best]), 4),
+                    standard_deviation=round(float(spread[best]), 4),
+                    unet_evaluations=cost,
+                )
         return learnt
-
-    def _concept(
-        self, task: Task, name: str, directions: Tensor, spread: Tensor, apart: Tensor, cost: dict[str, int]
-    ) -> Concept:
-        best = int(apart.abs().argmax())
-        log.info("%r: component %d, %.2f standard deviations apart", name, best, abs(apart[best]))
-        vector = apart[best].sign() * spread[best] * directions[best]
-        noted: dict[str, Any] = {
-            "component": best,
-            "separation": round(float(apart[best]), 4),
-            "standard_deviation": round(float(spread[best]), 4),
-            "unet_evaluations": cost,
-        }
-        return task.concept(name, vector.float().reshape(task.backbone.h_shape), **noted)
 
 
 def by_timestep(h: Tensor) -> Tensor:

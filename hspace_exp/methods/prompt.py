@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from hspace_exp.methods.base import Application
-from hspace_exp.methods.steering import Steering, check_targets, low_frequencies
+from hspace_exp.methods.steering import Application, Steering, check_targets, low_frequencies
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
@@ -27,9 +26,8 @@ class AttributeWord:
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``."""
-        a = application
-        term = low_frequencies(a.frequency, a.branch, a.window, backbone, items, guided)
-        return replace(term, prompts=[prompt_with_words(item, a.prompts) for item in items])
+        term = low_frequencies(application, backbone, items, guided)
+        return replace(term, prompts=[prompt_with_words(item, application.prompts) for item in items])
 
 
 def prompt_with_words(item: Item, prompts: Concepts) -> str:

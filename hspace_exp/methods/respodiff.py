@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.learning import Noisy, denoising_loss
+from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
 
 @dataclass(frozen=True)
-class ConceptAndNeutral:
+class ConceptAndNeutral(Objective):
     """||f(h + c) - g||^2 + lambda ||f(h + sg(c) + s) - f(h)||^2 at latents z_t of neutral runs.
 
     f is the U-Net's prediction under the neutral prompt, g the frozen model's guided one under the positive prompt
@@ -36,7 +36,7 @@ class ConceptAndNeutral:
 
     weight: float = 0.5
     rate: float = 0.1
-    needs_maps: ClassVar[bool] = False
+    targets_from_model: ClassVar[bool] = True  # of c
     parts: ClassVar[int] = 2
     passes: ClassVar[tuple[int, int]] = (1, 2)
 
@@ -44,11 +44,6 @@ class ConceptAndNeutral:
         """Refuse what has no meaning."""
         if self.weight < 0 or self.rate < 0:
             raise UserError(f"expected weight and rate of at least 0, got {self.weight} and {self.rate}")
-
-    @property
-    def targets_from_model(self) -> bool:
-        """The target of c is the frozen model's prediction."""
-        return True
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of c and s / rate, (B, 2 C, H, W) or (B, 2 C, 1, 1)."""

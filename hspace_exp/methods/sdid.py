@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hspace_exp.methods.learning import Noisy, OneVector, denoising_loss
+from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
 
 @dataclass(frozen=True)
-class Denoising(OneVector):
+class Denoising(Objective):
     """E ||target - unet(z_t, t, neutral; h + v)||^2 over noised images x+ of the attribute.
 
     Implements eq. (3) of Li et al., "Self-Discovering Interpretable Diffusion Latent Directions" (CVPR 2024). At

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import Hooks
+from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
 
@@ -23,11 +25,6 @@ class SampleRows(Protocol):
 
     def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
         """Latents (B, C, H, W) under ``hooks``, of all samples or of ``rows`` (long) of them."""
-
-
-def no_hooks(done: float) -> AbstractContextManager[object]:
-    """Leave the U-Net as it is."""
-    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,15 @@ class Steering:
         conduct: takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``.
     """
 
-    hooks: Hooks = no_hooks
+    hooks: Hooks = nullcontext
     paired: bool = False
     prompts: Sequence[str] | None = None
     conduct: Callable[[SampleRows], Tensor] | None = None
 
 
-class Edit(Protocol):
-    """Prepares the steering of a batch of items, each with its ``target`` ("" is left alone)."""
-
-    def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``; ``guided`` says whether batches are laid out [unconditional; conditional]."""
+# Prepares the steering of a batch of items, each with its ``target`` ("" is left alone); the last argument says whether
+# batches are laid out [unconditional; conditional].
+Edit = Callable[[Backbone, Sequence[Item], bool], Steering]
 
 
 @dataclass(frozen=True)
@@ -77,29 +72,73 @@ Strength = float | Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the samples of a batch are asked for, as tensors.
+class Application:
+    """What is applied, and the method's settings of how: all that an edit knows beside a batch.
 
     Attributes:
-        vectors: (B, C, H, W) or (B, C, 1, 1); zeros where nothing is asked for.
-        strength: (B,).
+        prompts: concept that can be asked for → its prompts.
+        concepts: these, where the method learns any; those of one attribute exclude each other.
+        strength: s, one number or one a concept.
+        branch: ``both`` halves of guidance or the ``conditional`` one.
+        kept: other attribute → its concepts, which are to stay as the unedited image shows them.
+        frequency: the low-frequency term.
+        window: the steps in which vectors act.
     """
 
-    vectors: Tensor
-    strength: Tensor
-    names: tuple[str, ...] = field(default=())
+    prompts: Concepts
+    concepts: Mapping[str, Concept]
+    strength: Strength
+    branch: str
+    kept: Mapping[str, Mapping[str, Concept]] = field(default_factory=dict)
+    frequency: LowFrequency = field(default_factory=LowFrequency)
+    window: Window = field(default_factory=Window)
+
+
+class Editor(Protocol):
+    """An edit that is more than s * v: the class that ``method.edit`` of the configuration names."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the attribute's ``keep`` groups are held, whose vectors are then learnt, too."""
+
+    @property
+    def composes(self) -> bool:
+        """Whether an image can be asked for several concepts at once, one a group."""
+
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``; ``guided`` says whether batches are laid out [unconditional; conditional]."""
+
+
+def strength_of(strength: Strength, name: str) -> float:
+    """The strength of one concept."""
+    if not isinstance(strength, Mapping):
+        return float(strength)
+    if name not in strength:
+        raise unknown("concept with a strength", name, strength)
+    return float(strength[name])
+
+
+def check_targets(items: Sequence[Item], names: Collection[str]) -> None:
+    """Refuse items that ask for a concept that is none of ``names``."""
+    for item in items:
+        for name in item.parts:
+            if name not in names:
+                raise unknown("concept", name, names)
 
 
 def targets_of(
     items: Sequence[Item], vectors: Mapping[str, Tensor], strength: Strength, device: torch.device
-) -> Targets:
+) -> tuple[Tensor, Tensor]:
     """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
     Args:
         items: with their ``target``.
-        vectors: by concept; all of one shape.
+        vectors: (C, H, W) or (C, 1, 1) of each concept; all of one shape.
         strength: one number, or one a concept.
         device: of the result.
+
+    Returns:
+        (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths; zeros where nothing is asked for.
     """
     check_targets(items, vectors)
     nothing = torch.zeros_like(next(iter(vectors.values())))
@@ -112,43 +151,14 @@ def targets_of(
         else:
             chosen.append(vectors[item.target] if item.target else nothing)
             amounts.append(strength_of(strength, item.target) if item.target else 0.0)
-    return Targets(
-        torch.stack(chosen).to(device), torch.tensor(amounts, device=device), tuple(item.target for item in items)
-    )
-
-
-def check_targets(items: Sequence[Item], names: Collection[str]) -> None:
-    """Refuse items that ask for a concept that is none of ``names``."""
-    for item in items:
-        for name in item.parts:
-            if name not in names:
-                raise unknown("concept", name, names)
-
-
-def within(items: Sequence[Item], names: Collection[str]) -> list[Item]:
-    """The items with only that part of their targets which is one of ``names``, concepts that exclude each other."""
-    return [replace(item, target=next((name for name in item.parts if name in names), "")) for item in items]
-
-
-def strength_of(strength: Strength, name: str) -> float:
-    """The strength of one concept."""
-    if not isinstance(strength, Mapping):
-        return float(strength)
-    if name not in strength:
-        raise unknown("concept with a strength", name, strength)
-    return float(strength[name])
+    return torch.stack(chosen).to(device), torch.tensor(amounts, device=device)
 
 
 @dataclass(frozen=True)
 class AddedVector:
     """h' = h + s * v + lambda * LL(h), Shokrolahi et al. (2026), and with lambda = 0 Li et al. (2024).
 
-    Attributes:
-        vectors: (C, H, W) or (C, 1, 1) of each concept.
-        strength: s, one number or one a concept.
-        branch: ``both`` halves of guidance or the ``conditional`` one.
-        frequency: the low-frequency term; its source ``original`` makes the unedited runs go along.
-        window: the steps in which the edit acts.
+    ``vectors`` are the concepts', (C, H, W) or (C, 1, 1) each; ``Application`` says what the rest is.
     """
 
     vectors: Mapping[str, Tensor]
@@ -159,34 +169,35 @@ class AddedVector:
 
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``."""
-        count, device = len(items), backbone.device
-        asked = targets_of(items, self.vectors, self.strength, device)
-        vectors, strength = asked.vectors, asked.strength
-        steered = torch.tensor([float(bool(item.target)) for item in items], device=device)
-        weight = self.frequency.weight * steered
-        paired = bool(self.frequency.weight) and self.frequency.source == "original"
-        common: dict[str, Any] = {"guided": guided, "branch": self.branch}
-        if self.frequency.weight:
-            common |= {"lowpass": self.frequency.transform, "lowpass_branch": self.frequency.branch}
-        if paired:
+        count, device, frequency = len(items), backbone.device, self.frequency
+        vectors, strength = targets_of(items, self.vectors, self.strength, device)
+        weight = frequency.weight * torch.tensor([float(bool(item.target)) for item in items], device=device)
+        index = None
+        if frequency.paired:
             unedited = torch.zeros(count, device=device)
-            vectors = torch.cat([vectors, vectors])
+            vectors, index = torch.cat([vectors, vectors]), torch.arange(count, device=device).repeat(2)
             strength, weight = torch.cat([unedited, strength]), torch.cat([unedited, weight])
-            common["original_index"] = torch.arange(count, device=device).repeat(2)
-        edit = HEdit(vector=vectors, strength=strength, lowpass_weight=weight, **common)
+        edit = HEdit(
+            vector=vectors,
+            strength=strength,
+            lowpass=frequency.lowpass,
+            lowpass_weight=weight,
+            lowpass_branch=frequency.branch,
+            original_index=index,
+            guided=guided,
+            branch=self.branch,
+        )
 
         def hooks(done: float) -> AbstractContextManager[object]:
             return edit_hspace(backbone.unet, edit) if done in self.window else nullcontext()
 
-        return Steering(hooks, paired)
+        return Steering(hooks, frequency.paired)
 
 
-def low_frequencies(
-    frequency: LowFrequency, branch: str, window: Window, backbone: Backbone, items: Sequence[Item], guided: bool
-) -> Steering:
+def low_frequencies(application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
     """The low-frequency term alone, for edits that do something else to h; without a weight it does nothing."""
-    if not frequency.weight:
+    a = application
+    if not a.frequency.weight:
         return Steering()
-    nothing = torch.zeros(backbone.h_shape[0], 1, 1)
-    vectors = {name: nothing for item in items for name in item.parts} or {"": nothing}
-    return AddedVector(vectors, 0.0, branch, frequency, window)(backbone, items, guided)
+    vectors = dict.fromkeys(a.prompts, torch.zeros(backbone.h_shape[0], 1, 1))
+    return AddedVector(vectors, 0.0, a.branch, a.frequency, a.window)(backbone, items, guided)

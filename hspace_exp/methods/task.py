@@ -68,7 +68,12 @@ class Task:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     def concept(self, name: str, vector: Tensor, presence: Tensor | None = None, **found: Any) -> Concept:  # noqa: ANN401
-        """The concept file of a vector; ``found`` are further hyper-parameters."""
+        """The concept file of a vector; ``found`` are further hyper-parameters.
+
+        One of these is ``unet_evaluations``, ``forward`` and ``backward``: passes of one row through the U-Net that the
+        concept took to learn. A pass through one half counts as whole. The sampling of what is learnt from (images or
+        runs) is left out: it is the same for all methods, 2 T passes for each of ``images`` runs of T guided steps.
+        """
         return Concept(
             vector=vector,
             name=name,
@@ -82,15 +87,6 @@ class Task:
             seed=self.seed,
             presence=presence,
         )
-
-
-def passes(forward: int, backward: int = 0) -> dict[str, int]:
-    """The hyper-parameter ``unet_evaluations``: passes of one row through the U-Net that a concept took to learn.
-
-    A pass through one half counts as whole. The sampling of what is learnt from (images or runs) is left out: it is the
-    same for all methods, 2 T passes for each of ``images`` runs of T guided steps.
-    """
-    return {"forward": forward, "backward": backward}
 
 
 class Learner(Protocol):
@@ -109,47 +105,45 @@ class Learner(Protocol):
 
 
 @torch.no_grad()
-def h_of_runs(backbone: Backbone, runs: Trajectories, prompt: str, count: int, description: str = "h") -> Tensor:
-    """(N, T, C, H, W) float32 on the CPU: h under ``prompt`` at the states of the first ``count`` runs."""
+def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> Tensor:
+    """(N, T, C, H, W) float32 on the CPU: h under ``prompt`` at the states of N sampling runs of T steps.
+
+    Args:
+        task: with the runs.
+        name: of the concept that they are of.
+        kind: of them.
+        states: at most so many, but at least two runs.
+        prompt: one.
+    """
+    runs, backbone = task.runs[name, kind], task.backbone
+    count = max(2, min(len(runs.latents), states // runs.latents.shape[1]))
     latents, times = runs.latents[:count], runs.timesteps[:count]
-    embeds = backbone.encode_prompts([prompt])
-    rows = backbone.rows_without_gradient
+    embeds, rows = backbone.encode_prompts([prompt]), backbone.rows_without_gradient
     pairs = list(zip(latents.flatten(0, 1).split(rows), times.flatten().split(rows), strict=True))
     found = [
         encode(backbone, some, t.to(backbone.device), embeds.expand(len(some))).h.float().cpu()
-        for some, t in track(pairs, description=description)
+        for some, t in track(pairs, description=f"h of {name!r}")
     ]
     return torch.cat(found).unflatten(0, times.shape)
 
 
-def runs_within(states: int, runs: Trajectories) -> int:
-    """How many runs have at most ``states`` states together, and at least two."""
-    return max(2, min(len(runs.latents), states // runs.latents.shape[1]))
-
-
-def exclusive(task: Task) -> dict[str, list[str]]:
-    """Attribute → its concepts, which exclude each other.
+def exclusive(task: Task) -> list[tuple[list[str], str]]:
+    """The concepts of each attribute, which exclude each other, and their one neutral prompt.
 
     Raises:
-        UserError: an attribute has one concept only, so there is nothing to tell it from.
+        UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have several
+            neutral prompts, which would be what tells them apart.
     """
     groups: dict[str, list[str]] = {}
     for name in task.prompts:
         groups.setdefault(task.groups[name], []).append(name)
+    found = []
     for group, names in groups.items():
         if len(names) < 2:
             raise UserError(f"{task.method} tells concepts of a group apart, got {names[0]!r} alone in {group!r}")
-    return groups
-
-
-def neutral_of(prompts: Concepts, names: Sequence[str]) -> str:
-    """The one neutral prompt of concepts that are told apart.
-
-    Raises:
-        UserError: they have several, which would be what tells them apart.
-    """
-    neutral = {prompts[name].neutral for name in names}
-    if len(neutral) > 1:
-        given = ", ".join(repr(prompt) for prompt in sorted(neutral))
-        raise UserError(f"expected one neutral prompt for {', '.join(names)}, got {given}")
-    return neutral.pop()
+        neutral = sorted({task.prompts[name].neutral for name in names})
+        if len(neutral) > 1:
+            given = ", ".join(map(repr, neutral))
+            raise UserError(f"expected one neutral prompt for {', '.join(names)}, got {given}")
+        found.append((names, neutral[0]))
+    return found

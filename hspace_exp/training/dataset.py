@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -32,7 +32,7 @@ BLOCK = 32
 _DECODED = 8
 
 Block = Mapping[str, Tensor]
-MakeBlock = Callable[[Sequence[int]], Block]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,12 @@ class Positives:
     """N images of one concept.
 
     Attributes:
-        folder: where they are cached.
         latents: (N, C, H, W) float32 scaled latents.
         images: files of the images.
         heatmaps: (N, 1, h, w) attention that the attribute words got, where the images were generated.
         exact: (N, 1, S, S) maps, where the mask provider made the images and knows them.
     """
 
-    folder: Path
     latents: Tensor
     images: tuple[Path, ...]
     heatmaps: Tensor | None = None
@@ -76,7 +74,7 @@ def positives(
     backbone: Backbone,
     folder: Path,
     count: int,
-    make_block: MakeBlock,
+    make_block: Callable[[Sequence[int]], Block],
     about: dict[str, Any],
     description: str = "images of a concept",
 ) -> Positives:
@@ -90,37 +88,17 @@ def positives(
         about: what made them, written to ``manifest.json``.
         description: for the progress bar.
     """
-    blocks = []
-    for indices, block in cached_blocks(folder, count, make_block, description):
-        files = [_image(folder, i) for i in indices]
-        absent = set(missing(files))
-        for first in range(0, len(files), _DECODED):  # whole chunks, so that a repaired image is the very same
-            chunk = files[first : first + _DECODED]
-            rows = [row for row, file in enumerate(chunk) if file in absent]
-            if rows:
-                images = backbone.decode_latents(block["latents"][first : first + len(chunk)])
-                save_all([chunk[row] for row in rows], images[rows])
-        blocks.append(block)
+    made = cached({folder: range(count)}, make_block, description)[folder]
+    files = [folder / "images" / f"{i:06d}.png" for i in range(count)]
+    absent = set(missing(files))
+    for first in range(0, count, _DECODED):  # whole chunks, so that a repaired image is the very same
+        chunk = files[first : first + _DECODED]
+        rows = [row for row, file in enumerate(chunk) if file in absent]
+        if rows:
+            images = backbone.decode_latents(made["latents"][first : first + _DECODED])
+            save_all([chunk[row] for row in rows], images[rows])
     write_json(folder / "manifest.json", {**about, "images": count})
-    joined = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
-    return Positives(
-        folder,
-        joined["latents"],
-        tuple(_image(folder, i) for i in range(count)),
-        joined.get("heatmaps"),
-        joined.get("exact"),
-    )
-
-
-def cached_blocks(folder: Path, count: int, make_block: MakeBlock, description: str) -> Iterator[tuple[range, Block]]:
-    """Indices and tensors of the first ``count`` items, block by block, made and written where they are not there."""
-    for indices in track(_blocks(count), description=description):
-        path = _block(folder, indices)
-        block = _read(path, len(indices))
-        if block is None:
-            block = make_block(indices)
-            save_safetensors(path, block)
-        yield indices, {name: tensor[: len(indices)] for name, tensor in block.items()}
+    return Positives(made["latents"], tuple(files), made.get("heatmaps"), made.get("exact"))
 
 
 def trajectories(
@@ -131,39 +109,49 @@ def trajectories(
 ) -> dict[tuple[str, ...], Trajectories]:
     """Make, or read from the cache, the first ``count`` sampling runs of each of some lists of prompts.
 
-    Blocks that are missing are made together, whichever list they are of: small ones alone leave a GPU idle.
-
     Args:
         folders: the prompts that runs are of, see ``in_turn``, and their place in the cache.
         count: how many of each.
         make: makes the tensors of some runs, each named by its prompt and the index of its noise.
         at_once: runs that are made together, where that is more than a block's.
     """
-    found: dict[Path, Block] = {}
-    lacking: list[tuple[Path, list[tuple[str, int]]]] = []
-    for prompts, folder in folders.items():
-        for indices in _blocks(count):
-            path = _block(folder, indices)
-            block = _read(path, len(indices))
-            if block is None:
-                lacking.append((path, in_turn(prompts, indices)))
-            else:
-                found[path] = {name: tensor[: len(indices)] for name, tensor in block.items()}
+    wanted = {folder: in_turn(prompts, range(count)) for prompts, folder in folders.items()}
+    made = cached(wanted, make, f"runs of {len(folders)} kinds of prompts", at_once)
+    runs = {prompts: made[folder] for prompts, folder in folders.items()}
+    return {prompts: Trajectories(some["latents"], some["timesteps"]) for prompts, some in runs.items()}
+
+
+def cached(
+    wanted: Mapping[Path, Sequence[Row]], make: Callable[[Sequence[Row]], Block], description: str, at_once: int = 0
+) -> dict[Path, Block]:
+    """Tensors with the wanted rows of each folder, kept there in blocks that are made and written where they lack.
+
+    Blocks that are missing are made together, whichever folder they are of: small ones alone leave a GPU idle.
+
+    Args:
+        wanted: folder → what each row is of; a folder may hold more rows.
+        make: makes the tensors of some rows.
+        description: for the progress bar.
+        at_once: rows that are made together, where that is more than a block's.
+    """
+    rows = {
+        folder / f"block-{start:06d}.safetensors": every[start : start + BLOCK]
+        for folder, every in wanted.items()
+        for start in range(0, len(every), BLOCK)
+    }
+    found = {path: block for path, some in rows.items() if (block := _read(path, len(some))) is not None}
+    lacking = [path for path in rows if path not in found]
     size = max(1, at_once // BLOCK)
-    together = [lacking[first : first + size] for first in range(0, len(lacking), size)]
-    for group in track(together, description=f"runs of {len(folders)} kinds of prompts"):
-        made = make([run for _, runs in group for run in runs])
-        first = 0
-        for path, runs in group:
-            found[path] = {name: tensor[first : first + len(runs)].clone() for name, tensor in made.items()}
-            save_safetensors(path, found[path])
-            first += len(runs)
-    joined = {}
-    for prompts, folder in folders.items():
-        blocks = [found[_block(folder, indices)] for indices in _blocks(count)]
-        joined[prompts] = Trajectories(
-            *(torch.cat([block[name] for block in blocks]) for name in ("latents", "timesteps"))
-        )
+    for paths in track([lacking[i : i + size] for i in range(0, len(lacking), size)], description=description):
+        made = make([row for path in paths for row in rows[path]])
+        parts = {name: tensor.split([len(rows[path]) for path in paths]) for name, tensor in made.items()}
+        for i, path in enumerate(paths):
+            block = found[path] = {name: some[i].clone() for name, some in parts.items()}
+            save_safetensors(path, block)
+    joined: dict[Path, Block] = {}
+    for folder in wanted:
+        own = [(found[path], len(some)) for path, some in rows.items() if path.parent == folder]
+        joined[folder] = {name: torch.cat([block[name][:count] for block, count in own]) for name in own[0][0]}
     return joined
 
 
@@ -183,33 +171,23 @@ def attribute_maps(
         description: for the progress bar.
         heat: makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
     """
-    cached = _read(path, len(found.images))
-    if cached is not None and "seconds" in cached:
-        return cached["maps"][: len(found.images)], float(cached["seconds"][0])
+    count = len(found.images)
+    there = _read(path, count)
+    if there is not None and "seconds" in there:
+        return there["maps"][:count], float(there["seconds"][0])
     maps, started = [], time.monotonic()
-    for indices in track(_blocks(len(found.images)), description=description):
-        rows = slice(indices.start, indices.stop)
+    for start in track(range(0, count, BLOCK), description=description):
+        indices = range(start, min(start + BLOCK, count))
         if found.exact is None:
-            recorded = None if found.heatmaps is None else found.heatmaps[rows]
-            some = provider.maps(load_images(found.images[rows]), recorded if heat is None else heat(indices))
+            recorded = None if found.heatmaps is None else found.heatmaps[start : start + BLOCK]
+            images = load_images(found.images[start : start + BLOCK])
+            some = provider.maps(images, recorded if heat is None else heat(indices))
         else:
-            some = found.exact[rows]
+            some = found.exact[start : start + BLOCK]
         maps.append((some * 255).round().byte().cpu())
-    joined, seconds = torch.cat(maps), (time.monotonic() - started) / len(found.images)
+    joined, seconds = torch.cat(maps), (time.monotonic() - started) / count
     save_safetensors(path, {"maps": joined, "seconds": torch.full((len(joined),), seconds)})
     return joined, seconds
-
-
-def _blocks(count: int) -> list[range]:
-    return [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
-
-
-def _block(folder: Path, indices: range) -> Path:
-    return folder / f"block-{indices.start:06d}.safetensors"
-
-
-def _image(folder: Path, index: int) -> Path:
-    return folder / "images" / f"{index:06d}.png"
 
 
 def _read(path: Path, rows: int) -> Block | None:

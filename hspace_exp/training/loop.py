@@ -13,7 +13,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Training
-from hspace_exp.methods.task import Learner, Task, passes
+from hspace_exp.methods.task import Learner, Task
 from hspace_exp.prompts.wording import wordings
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
@@ -77,22 +77,17 @@ def train(task: Task, training: Training) -> dict[str, Concept]:
 def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
     """What the steps are made of."""
     names = list(task.prompts)
-    options: dict[str, Any] = {
-        "batch_size": training.batch_size,
-        "timesteps": training.timesteps,
-        "seed": task.seed,
-    }
+    options: dict[str, Any] = {"batch_size": training.batch_size, "timesteps": training.timesteps, "seed": task.seed}
     if training.on_policy is None:
         maps = None if task.maps is None else torch.stack([task.maps[name] for name in names])
         latents = torch.stack([task.latents[name] for name in names])
         return NoisedImages(task.backbone, task.prompts, latents, maps, **options)
     runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
-    own = {name: getattr(training.on_policy, name) for name in ("kept_bytes", "teacher_guidance", "subjects")}
-    return OnPolicyStates(task.backbone, task.prompts, runs, **own, **options)
+    return OnPolicyStates(task.backbone, task.prompts, runs, training.on_policy, **options)
 
 
 def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, int]:
-    """U-Net passes of one row that training one concept takes, see ``task.passes``.
+    """U-Net passes of one row that training one concept takes, see ``Task.concept``.
 
     Args:
         training: how.
@@ -102,7 +97,7 @@ def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, in
     rows = steps * training.batch_size
     without, with_gradient = training.objective.passes
     teacher = 1 if training.objective.targets_from_model and training.on_policy is None else 0
-    return passes(before + rows * (without + with_gradient + teacher), rows * with_gradient)
+    return {"forward": before + rows * (without + with_gradient + teacher), "backward": rows * with_gradient}
 
 
 def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicyStates, steps: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import lightning
@@ -30,12 +31,7 @@ class ConceptModule(lightning.LightningModule):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        training: Training,
-        names: Sequence[str],
-        examples: Examples,
-        seed: int = 0,
+        self, backbone: Backbone, training: Training, names: Sequence[str], examples: Examples, seed: int = 0
     ) -> None:
         """Take what is learnt from.
 
@@ -115,12 +111,12 @@ def losses_of(
     return torch.cat(losses) + handed_on.flatten(1).sum(1)
 
 
+@dataclass(frozen=True)
 class Steps:
     """Counts steps for the trainer, with a progress bar; each step draws its own batch."""
 
-    def __init__(self, total: int, description: str) -> None:
-        """Take the number of steps."""
-        self.total, self.description = total, description
+    total: int
+    description: str
 
     def __len__(self) -> int:
         """Number of steps."""

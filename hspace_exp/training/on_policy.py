@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator, initial_noise
-from hspace_exp.methods.learning import Noisy
+from hspace_exp.methods.learning import Noisy, OnPolicy
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
@@ -52,6 +53,7 @@ def sample_trajectories(
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
+@dataclass(eq=False)
 class OnPolicyStates:
     """B states of each of K concepts, drawn from the sampling runs of its prompts.
 
@@ -59,122 +61,108 @@ class OnPolicyStates:
     each concept uses some. So is what was computed of them, but for the teacher's predictions.
 
     Attributes:
+        backbone: the frozen model.
+        prompts: K concepts by name, with their prompts.
+        runs: sampling runs of each concept, of its ``wordings`` in turn.
+        settings: the method's.
+        batch_size: B.
+        timesteps: only states in [first, last) are used.
+        seed: of which states a step sees.
         latents: (S, C, H, W) states.
         times: (S,) their timesteps.
-        prompt: (S,) the number of each state's neutral prompt in ``neutral``.
         neutral: embeddings of the neutral prompts.
-        counts: states that each concept uses.
-        used: (N,) which they are, one concept after the other.
-        teacher: (N, C, H, W) the frozen model's prediction there under the concept's positive prompt.
+        prompt: (S,) the number of each state's neutral prompt in ``neutral``.
+        used: concept → (N,) which states it uses.
+        teacher: concept → (N, C, H, W) the frozen model's prediction there under the concept's positive prompt.
         encoded: the first half of the U-Net under the neutral prompt in half precision, which is far finer than what
             the loss tells apart; None where it is not kept. Where it is, all tensors are on the model's device, so that
             a step moves nothing but indices.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        prompts: Concepts,
-        runs: Mapping[str, Sequence[Trajectories]],
-        *,
-        batch_size: int = 8,
-        timesteps: Sequence[int] = (0, 1000),
-        seed: int = 0,
-        subjects: Sequence[str] = (),
-        kept_bytes: int = 4 * 2**30,
-        teacher_guidance: float = 1.0,
-    ) -> None:
-        """Take the states, ask the teacher, and keep the first half of the U-Net where it fits.
+    backbone: Backbone
+    prompts: Concepts
+    runs: InitVar[Mapping[str, Sequence[Trajectories]]]
+    settings: OnPolicy = field(default_factory=OnPolicy)
+    _: KW_ONLY
+    batch_size: int = 8
+    timesteps: Sequence[int] = (0, 1000)
+    seed: int = 0
+    latents: Tensor = field(init=False)
+    times: Tensor = field(init=False)
+    prompt: Tensor = field(init=False)
+    used: dict[str, Tensor] = field(init=False, default_factory=dict)
 
-        Args:
-            backbone: the frozen model.
-            prompts: K concepts by name, with their prompts.
-            runs: sampling runs of each concept, of its ``wordings`` in turn.
-            batch_size: B.
-            timesteps: only states in [first, last) are used.
-            seed: of which states a step sees.
-            subjects: see ``OnPolicy``.
-            kept_bytes: see ``OnPolicy``.
-            teacher_guidance: see ``OnPolicy``.
-        """
-        self.backbone, self.names, self.seed, self.batch_size = backbone, tuple(prompts), seed, batch_size
-        self.teacher_guidance = teacher_guidance
-        self.wordings = {name: wordings(some, subjects) for name, some in prompts.items()}
-        prompts_in_use = dict.fromkeys(prompt for some in self.wordings.values() for prompt in some.neutral)
-        self.neutral = backbone.encode_prompts(list(prompts_in_use))
-        pairs = self._gather(runs, timesteps, list(prompts_in_use))
-        self.teacher = self._teacher(pairs)
-        self.encoded = self._kept(kept_bytes)
+    def __post_init__(self, runs: Mapping[str, Sequence[Trajectories]]) -> None:
+        """Take the states, ask the teacher, and keep the first half of the U-Net where it fits."""
+        worded = {name: wordings(some, self.settings.subjects) for name, some in self.prompts.items()}
+        neutral = list(dict.fromkeys(prompt for some in worded.values() for prompt in some.neutral))
+        self.neutral = self.backbone.encode_prompts(neutral)
+        pairs = self._gather(runs, {name: some.neutral for name, some in worded.items()}, neutral)
+        self.teacher = {name: self._teacher(name, some.positive, pairs[name]) for name, some in worded.items()}
+        self.encoded = self._kept()
         if self.encoded is not None:
-            for kind in ("latents", "times", "prompt", "used", "teacher"):
-                setattr(self, kind, getattr(self, kind).to(backbone.device))
+            device = self.backbone.device
+            self.latents, self.times, self.prompt = (x.to(device) for x in (self.latents, self.times, self.prompt))
+            self.used = {name: states.to(device) for name, states in self.used.items()}
+            self.teacher = {name: predicted.to(device) for name, predicted in self.teacher.items()}
 
     def _gather(
-        self, runs: Mapping[str, Sequence[Trajectories]], timesteps: Sequence[int], neutral: list[str]
-    ) -> Tensor:
-        """Collect the states, those of a shared run once; returns which pair of its prompts each is of."""
-        shared: dict[tuple[int, tuple[str, ...]], tuple[Tensor, Tensor]] = {}  # of a run: its states and their pairs
-        latents, times, prompt, used, pairs = (list[Tensor]() for _ in range(5))
-        self.counts: dict[str, int] = {}
-        for name in self.names:
-            own = self.wordings[name].neutral
-            count = 0
+        self, runs: Mapping[str, Sequence[Trajectories]], prompts: Mapping[str, tuple[str, ...]], neutral: list[str]
+    ) -> dict[str, Tensor]:
+        """Collect the states, those of a shared run once; returns which of its concept's prompts each is of."""
+        shared: dict[tuple[int, tuple[str, ...]], tuple[Tensor, Tensor]] = {}  # of a run: its states and their prompts
+        latents, times, prompt = (list[Tensor]() for _ in range(3))
+        pairs = {}
+        for name, own in prompts.items():
             for run in runs[name]:
-                key = id(run), own
-                if key not in shared:
-                    states, t, pair = _states(run, timesteps, len(own))
-                    first = sum(len(some) for some in times)
-                    shared[key] = torch.arange(first, first + len(t)), pair
-                    latents.append(states)
-                    times.append(t)
-                    prompt.append(torch.tensor([neutral.index(one) for one in own])[pair])
-                used.append(shared[key][0])
-                pairs.append(shared[key][1])
-                count += len(used[-1])
-            if not count:
-                raise UserError(f"no step of the sampling runs is in timesteps {list(timesteps)}: widen them")
-            self.counts[name] = count
-        self.latents, self.times, self.prompt, self.used = map(torch.cat, (latents, times, prompt, used))
-        return torch.cat(pairs)
+                if (id(run), own) not in shared:
+                    t, pair = run.timesteps.flatten(), _pairs(run, len(own))
+                    inside = (t >= self.timesteps[0]) & (t < self.timesteps[1])
+                    first = sum(map(len, times))
+                    shared[id(run), own] = torch.arange(first, first + int(inside.sum())), pair[inside]
+                    latents.append(run.latents.flatten(0, 1)[inside])
+                    times.append(t[inside])
+                    prompt.append(torch.tensor([neutral.index(one) for one in own])[pair[inside]])
+            found = [shared[id(run), own] for run in runs[name]]
+            self.used[name], pairs[name] = (torch.cat(some) for some in zip(*found, strict=True))
+            if not len(self.used[name]):
+                raise UserError(f"no step of the sampling runs is in timesteps {list(self.timesteps)}: widen them")
+        self.latents, self.times, self.prompt = map(torch.cat, (latents, times, prompt))
+        return pairs
 
-    def _teacher(self, pairs: Tensor) -> Tensor:
-        """The frozen model's prediction under the positive prompts at all states, guided where that is asked for."""
-        device, predicted = self.backbone.device, []
-        unconditional, first = self.backbone.encode_prompts([""]), 0
-        with torch.no_grad():
-            for name, count in self.counts.items():
-                positive = self.backbone.encode_prompts(list(self.wordings[name].positive))
-                for rows in self._parts(count, f"teacher of {name!r}"):
-                    states = self.used[first : first + count][rows]
-                    latents, t = self.latents[states], self.times[states].to(device)
-                    embeds = positive.index(pairs[first : first + count][rows].to(device))
-                    output = self.backbone.predict(latents, t, embeds)
-                    if self.teacher_guidance != 1:
-                        plain = self.backbone.predict(latents, t, unconditional.expand(len(latents)))
-                        output = plain + self.teacher_guidance * (output - plain)
-                    predicted.append(output.cpu())
-                first += count
+    @torch.no_grad()
+    def _teacher(self, name: str, prompts: Sequence[str], pairs: Tensor) -> Tensor:
+        """The frozen model's prediction under the positive prompts at a concept's states, guided where asked for."""
+        backbone, guidance, predicted = self.backbone, self.settings.teacher_guidance, []
+        positive, unconditional = backbone.encode_prompts(list(prompts)), backbone.encode_prompts([""])
+        for rows in self._parts(len(pairs), f"teacher of {name!r}"):
+            states = self.used[name][rows]
+            latents, t = self.latents[states], self.times[states].to(backbone.device)
+            output = backbone.predict(latents, t, positive.index(pairs[rows].to(backbone.device)))
+            if guidance != 1:
+                plain = backbone.predict(latents, t, unconditional.expand(len(latents)))
+                output = plain + guidance * (output - plain)
+            predicted.append(output.cpu())
         return torch.cat(predicted)
 
     def passes(self, name: str) -> int:
         """U-Net passes of one row, whole or half, that were made for a concept before training; shared ones count."""
-        a_state = (1 if self.teacher_guidance == 1 else 2) + (self.encoded is not None)
-        return a_state * self.counts[name]
+        a_state = (1 if self.settings.teacher_guidance == 1 else 2) + (self.encoded is not None)
+        return a_state * len(self.used[name])
 
     def forget(self) -> None:
         """Give back the memory that states and kept halves take; nothing can be drawn any more."""
-        self.encoded = None
-        self.latents = self.teacher = torch.empty(0)
+        self.encoded, self.latents, self.teacher = None, torch.empty(0), {}
 
     def _encode(self, rows: slice) -> Encoded:
         device = self.backbone.device
         embeds = self.neutral.index(self.prompt[rows].to(device))
         return encode(self.backbone, self.latents[rows], self.times[rows].to(device), embeds).to(device, torch.half)
 
-    def _kept(self, kept_bytes: int) -> Encoded | None:
+    def _kept(self) -> Encoded | None:
         one = self._encode(slice(0, 1))
         wanted, free = len(self.times) * one.bytes_a_row, free_bytes(one.h.device)
-        if wanted > kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
+        if wanted > self.settings.kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
             return None
         return Encoded.cat([self._encode(rows) for rows in self._parts(len(self.times), "first half")])
 
@@ -185,28 +173,21 @@ class OnPolicyStates:
 
     def draw(self, step: int) -> Noisy:
         """The batch of one step, K x B rows."""
-        device, dtype = self.backbone.device, self.backbone.dtype
-        chosen, first = [], 0
-        for name, count in self.counts.items():
+        device = self.backbone.device
+        found, teacher = [], []
+        for name, used in self.used.items():
             random = generator("states", self.seed, name, step)
-            chosen.append(first + torch.randint(count, (self.batch_size,), generator=random))
-            first += count
-        rows = torch.cat(chosen).to(self.used.device)
-        states = self.used[rows]
+            rows = torch.randint(len(used), (self.batch_size,), generator=random).to(used.device)
+            found.append(used[rows])
+            teacher.append(self.teacher[name][rows])
+        states = torch.cat(found)
         return Noisy(
             latents=self.latents[states].to(device),
             timesteps=self.times[states].to(device),
             embeds=self.neutral.index(self.prompt[states].to(device)),
-            encoded=None if self.encoded is None else self.encoded.rows(states, device, dtype),
-            teacher=self.teacher[rows].to(device),
+            encoded=None if self.encoded is None else self.encoded.rows(states, device, self.backbone.dtype),
+            teacher=torch.cat(teacher).to(device),
         )
-
-
-def _states(runs: Trajectories, timesteps: Sequence[int], prompts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, timesteps and which of so many prompts, of those states of sampling runs that are in ``timesteps``."""
-    latents, times, pairs = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1), _pairs(runs, prompts)
-    used = (times >= timesteps[0]) & (times < timesteps[1])
-    return latents[used], times[used], pairs[used]
 
 
 def _pairs(runs: Trajectories, prompts: int) -> Tensor:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from hspace_exp.methods.base import Application
 from hspace_exp.methods.h_guidance import HGuidance
-from hspace_exp.methods.steering import Steering
+from hspace_exp.methods.steering import Application, Steering
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "h_space_comparison" / "choose_strength.py"
 

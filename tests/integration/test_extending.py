@@ -13,11 +13,11 @@ import torch
 from hspace_exp.concepts.concept import load_concept
 
 OBJECTIVE = '''
-from hspace_exp.methods.learning import OneVector
+from hspace_exp.methods.learning import Objective
 from hspace_exp.models.hspace import HEdit
 
 
-class Absolute(OneVector):
+class Absolute(Objective):
     """E |target - unet(z_t, t, neutral; h + v)|: SDID with another norm."""
 
     def __init__(self, scale: float = 1.0) -> None:

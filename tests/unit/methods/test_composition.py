@@ -10,12 +10,12 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
-from hspace_exp.methods.base import Application, Method
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus, Presence
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.h_guidance import HGuidance
 from hspace_exp.methods.prompt import AttributeWord, prompt_with_words
-from hspace_exp.methods.steering import AddedVector, Edit, targets_of, within
+from hspace_exp.methods.steering import AddedVector, Application, Edit, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
@@ -94,16 +94,11 @@ def test_vectors_of_a_composition_are_weighted_sums() -> None:
     vectors = {"female": torch.tensor([1.0, 0, 0]), "dark": torch.tensor([0, 2.0, 0]), "old": torch.tensor([0, 0, 4.0])}
     vectors = {name: vector[:, None, None] for name, vector in vectors.items()}
     strength = {"female": 2.0, "dark": 0.5, "old": -1.0}
-    asked = targets_of(items("female+dark+old", "dark", ""), vectors, strength, torch.device("cpu"))
-    scaled = asked.strength[:, None] * asked.vectors[:, :, 0, 0]
+    found, weights = targets_of(items("female+dark+old", "dark", ""), vectors, strength, torch.device("cpu"))
+    scaled = weights[:, None] * found[:, :, 0, 0]
     assert scaled.tolist() == [[2.0, 1.0, -4.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     with pytest.raises(UserError, match="Did you mean 'dark'"):
         targets_of(items("female+drak"), vectors, strength, torch.device("cpu"))
-
-
-def test_within_leaves_one_part() -> None:
-    found = within(items("female+dark", "dark", ""), ("female", "male"))
-    assert [item.target for item in found] == ["female", "", ""]
 
 
 def test_each_part_of_a_focused_composition_has_the_need_of_its_own_attribute(tiny_backbone: Backbone) -> None:

@@ -106,9 +106,9 @@ def test_an_added_vector_outside_its_window_leaves_the_unet_alone(tiny_backbone:
 
 def test_targets_and_strengths(tiny_backbone: Backbone) -> None:
     vectors = {"female": torch.ones(2, 1, 1), "male": -torch.ones(2, 1, 1)}
-    asked = targets_of(ITEMS, vectors, {"female": 2.0, "male": 0.5}, torch.device("cpu"))
-    assert asked.strength.tolist() == [2.0, 0.5, 0.0]
-    assert asked.vectors[:, 0, 0, 0].tolist() == [1.0, -1.0, 0.0]
+    found, strength = targets_of(ITEMS, vectors, {"female": 2.0, "male": 0.5}, torch.device("cpu"))
+    assert strength.tolist() == [2.0, 0.5, 0.0]
+    assert found[:, 0, 0, 0].tolist() == [1.0, -1.0, 0.0]
     assert strength_of(1.5, "female") == 1.5
     with pytest.raises(UserError, match="Did you mean 'male'"):
         strength_of({"female": 1.0, "male": 2.0}, "mal")

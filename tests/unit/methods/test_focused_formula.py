@@ -10,8 +10,9 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.seeding import initial_noise
-from hspace_exp.methods.base import Application, Method
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus, adaptive_strength, kept_addition
+from hspace_exp.methods.steering import Application
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling

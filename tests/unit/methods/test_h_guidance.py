@@ -11,7 +11,7 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier, own_rows
-from hspace_exp.methods.steering import Edit, Window, low_frequencies
+from hspace_exp.methods.steering import Application, Edit, low_frequencies
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
@@ -85,7 +85,8 @@ def test_the_likelihood_of_the_target_grows(tiny_backbone: Backbone, concepts: d
 def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
     term = LowFrequency(0.5, "original", haar_lowpass)
     before, after = h_of_a_step(tiny_backbone, guidance(concepts, 0.03, "conditional", frequency=term), 0.0)
-    alone = low_frequencies(term, "conditional", Window(), tiny_backbone, ITEMS, True)
+    application = Application(dict.fromkeys(concepts, ConceptPrompts()), concepts, 0.03, "conditional", frequency=term)
+    alone = low_frequencies(application, tiny_backbone, ITEMS, True)
     assert alone.paired
     # rows: unconditional of unedited and edited samples, then the conditional ones
     changed = (after - before).abs().amax((1, 2, 3)) > 0

@@ -25,7 +25,8 @@ SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), ch
 @pytest.fixture
 def examples(tiny_backbone: Backbone) -> OnPolicyStates:
     runs = Trajectories(**sample_trajectories(tiny_backbone, SAMPLING, in_turn([NEUTRAL], range(2)), 0))
-    return OnPolicyStates(tiny_backbone, PROMPTS, {"female": [runs]}, batch_size=2, kept_bytes=0, teacher_guidance=4.0)
+    settings = OnPolicy(kept_bytes=0, teacher_guidance=4.0)
+    return OnPolicyStates(tiny_backbone, PROMPTS, {"female": [runs]}, settings, batch_size=2)
 
 
 def by_hand(backbone: Backbone, c: torch.Tensor, s: torch.Tensor, batch: Noisy, weight: float) -> torch.Tensor:

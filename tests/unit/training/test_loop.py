@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -27,7 +28,6 @@ PROMPTS = {"female": ConceptPrompts(positive="a photo of a woman", neutral="a ph
         (Denoising(), None),
         (ScoreMatching(), None),
         (Localised(), None),
-        (Localised(loss="score_matching"), None),
         (ScoreMatching(), OnPolicy()),
         (ConceptAndNeutral(), OnPolicy(["neutral"], teacher_guidance=4.0)),
     ],
@@ -49,10 +49,8 @@ def test_evaluations_are_the_rows_that_pass(
     else:
         states = torch.randn(3, 2, *tiny_backbone.latent_shape, generator=random)
         runs = Trajectories(states, torch.tensor([[900, 400]] * 3))
-        guidance = on_policy.teacher_guidance
-        examples = OnPolicyStates(
-            tiny_backbone, PROMPTS, {"female": [runs]}, batch_size=2, kept_bytes=0, teacher_guidance=guidance
-        )
+        settings = replace(settings, on_policy=replace(on_policy, kept_bytes=0))
+        examples = OnPolicyStates(tiny_backbone, PROMPTS, {"female": [runs]}, settings.on_policy, batch_size=2)
         before = examples.passes("female")
     channels, height, width = tiny_backbone.h_shape
     for step in range(3):

@@ -8,6 +8,7 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import initial_noise
+from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
@@ -31,9 +32,10 @@ def runs(backbone: Backbone, prompt: str, count: int = 3) -> Trajectories:
     return Trajectories(**sample_trajectories(backbone, SAMPLING, in_turn([prompt], range(count)), 0))
 
 
-def states(backbone: Backbone, **options: object) -> OnPolicyStates:
+def states(backbone: Backbone, kept_bytes: int = 2**30, timesteps: Sequence[int] = (0, 1000)) -> OnPolicyStates:
     both = {"female": [runs(backbone, prompt) for prompt in (NEUTRAL, POSITIVE)]}
-    return OnPolicyStates(backbone, PROMPTS, both, batch_size=5, **options)  # type: ignore[arg-type]
+    settings = OnPolicy(kept_bytes=kept_bytes)
+    return OnPolicyStates(backbone, PROMPTS, both, settings, batch_size=5, timesteps=timesteps)
 
 
 def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbone) -> None:
@@ -187,7 +189,8 @@ def test_each_state_meets_the_prompts_of_its_own_subject(tiny_backbone: Backbone
         for name, some in worded.items()
     }
     found["old"][0] = found["female"][0]  # both are of the same neutral prompts
-    examples = OnPolicyStates(tiny_backbone, prompts, found, batch_size=6, subjects=SUBJECTS, kept_bytes=kept_bytes)
+    settings = OnPolicy(subjects=SUBJECTS, kept_bytes=kept_bytes)
+    examples = OnPolicyStates(tiny_backbone, prompts, found, settings, batch_size=6)
     batch = examples.draw(2)
     assert batch.teacher is not None
     subjects = set()
@@ -207,7 +210,7 @@ def test_each_state_meets_the_prompts_of_its_own_subject(tiny_backbone: Backbone
             pytest.fail("a row of none of the prompts")
     assert len(subjects) == 3
     assert len(examples.latents) == 3 * 4 * 4  # the runs that are shared are there once
-    assert examples.counts == {"female": 32, "old": 32}
+    assert {name: len(used) for name, used in examples.used.items()} == {"female": 32, "old": 32}
 
 
 def test_presence_is_read_under_the_prompt_of_each_runs_subject(tiny_backbone: Backbone) -> None:
