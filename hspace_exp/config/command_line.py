@@ -22,6 +22,8 @@ from hspace_exp.errors import UserError, unknown
 
 A = TypeVar("A")
 
+WRONG, INTERRUPTED = 2, 130  # exit codes
+
 # Read when torch is imported: threads that wait by spinning make a shared CPU many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -29,6 +31,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 # Keys of earlier versions → what to do now.
 GONE = {
+    "evaluator.cache_dir": "image features are worked out anew in each evaluation",
     "trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images",
     "model.rows_at_once": "its name is model.micro_batch_size now",
     "method.training.pace": "its name is method.training.steps_multiplier now",
@@ -69,19 +72,34 @@ def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], ab
         about: shown by ``--help`` above the defaults.
 
     Returns:
-        the exit code: 0, or 2 for wrong input, which is one line on stderr.
+        the exit code, see ``exit_code``.
     """
     if any(a in ("-h", "--help") for a in argv):
         print(f"{about}\n\n{OmegaConf.to_yaml(OmegaConf.structured(schema))}")
         return 0
-    try:
+
+    def work() -> None:
         arguments = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist([*argv])))
         if not isinstance(arguments, schema):
             raise UserError("arguments must be given as key=value")
         run(arguments)
+
+    return exit_code(work)
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do the work of a command; returns 0, 2 for wrong input and 130 when interrupted, which is one line on stderr."""
+    try:
+        work()
     except (UserError, OmegaConfBaseException) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+        return WRONG
+    except OSError as error:
+        print(f"error: cannot use {error.filename}: {error.strerror}; choose another place", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

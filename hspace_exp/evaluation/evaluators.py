@@ -20,7 +20,7 @@ from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, Shar
 from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric
-from hspace_exp.evaluation.openclip import CachedClip, load_open_clip, load_published, weights_hash
+from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.masks.sam import segment
@@ -66,9 +66,6 @@ class Evaluator:
         """What is known of the world of images about these attributes: ``truth`` and ``labelled`` of ``evaluate``."""
         return {}
 
-    def finish(self) -> None:
-        """What is to be done after an evaluation."""
-
     def __call__(
         self,
         pairs: Sequence[Pair],
@@ -89,7 +86,7 @@ class Evaluator:
             unknown_fields: see ``evaluate``.
         """
         names = list(parts or [attribute])
-        found = evaluate(
+        return evaluate(
             pairs,
             self.metrics,
             replace(self.observers, judges=self.judges(names, texts or {})),
@@ -101,8 +98,6 @@ class Evaluator:
             seed=seed,
             **self.knowledge(names),
         )
-        self.finish()
-        return found
 
 
 def sam_person_masks(folder: Path, device: str) -> PersonMasks:
@@ -189,7 +184,6 @@ class PhotoEvaluator(Evaluator):
         margin: float = 0.0,
         features: ImageFeatures | None = None,
         person_masks: PersonMasks | None = None,
-        cache_dir: str | Path | None = None,
         repeats: int = 1000,
         device: str = "cpu",
         batch_size: int = 16,
@@ -204,17 +198,11 @@ class PhotoEvaluator(Evaluator):
             margin: lead in cosine below which an image is unclear.
             features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
             person_masks: finds persons, e.g. `PersonSegmenter`; None leaves backgrounds out.
-            cache_dir: keeps image features, by what is in the image; None keeps none.
             repeats: bootstrap resamples.
             device: where the model runs.
             batch_size: pairs at once.
         """
-        model_of_images = load_published(model, weights, device)
-        self.cached: CachedClip | None = None
-        if cache_dir is not None:
-            folder = Path(cache_dir) / "image_features" / weights_hash(model_of_images.model)
-            self.cached = CachedClip(model_of_images, folder)
-        clip, self.wordings = SharedClip(self.cached or model_of_images), wordings
+        clip, self.wordings = SharedClip(load_published(model, weights, device)), wordings
         judge = ZeroShotJudge(clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
         observers = Observers((judge,), clip, features or OpenClipFeatures(clip), person_masks, device)
         super().__init__(judge, metrics, observers, repeats, batch_size)
@@ -222,8 +210,3 @@ class PhotoEvaluator(Evaluator):
     def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
         """Texts of one's own come in the same wordings."""
         return (self.judge.knowing(with_wordings(texts, self.wordings)),)
-
-    def finish(self) -> None:
-        """Keep image features."""
-        if self.cached is not None:
-            self.cached.save()

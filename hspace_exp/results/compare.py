@@ -18,7 +18,6 @@ from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
 from hspace_exp.io.seeding import seed_of
 from hspace_exp.results.record import RunRecord, read_record
 
-INTERRUPTED = 130
 RATIO = "deviation_ratio"
 SECOND = "probe"  # the embedded model's second judge
 STANDARD = (
@@ -211,11 +210,8 @@ def _ratio(
 
 
 def main(argv: list[str]) -> int:
-    """Parse ``key=value`` arguments and compare; returns the exit code: 2 for wrong input, 130 when interrupted."""
-    try:
-        return command(argv, Arguments, run, str(__doc__))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    """Parse ``key=value`` arguments and compare; returns the exit code."""
+    return command(argv, Arguments, run, str(__doc__))
 
 
 if __name__ == "__main__":

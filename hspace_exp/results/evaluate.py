@@ -23,7 +23,6 @@ from hspace_exp.results.record import RunRecord, describe_device, git_state, rea
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
 
-INTERRUPTED = 130
 EXPERIMENT = "evaluate"
 JUDGES = ("avatars", "photos")
 ABOUT = """Score images made elsewhere with the code that scores runs.
@@ -56,7 +55,6 @@ class Arguments:
     persons: str = ""
     person_weights: str = ""  # torchvision's file; fetched where none is named
     labelled: int = 216
-    cache: str = "cache"
     device: str = "auto"
     repeats: int = 1000
     batch: int = 32
@@ -97,7 +95,7 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
         seed=a.seed,
         metrics=found.metrics,
         per_profession=found.per_profession,
-        config={**{k: v for k, v in asdict(a).items() if k not in ("out", "cache", "batch")}, "name": name},
+        config={**{k: v for k, v in asdict(a).items() if k not in ("out", "batch")}, "name": name},
         versions=versions(),
         git=git_state(),
         device=describe_device(resolve_device(a.device)),
@@ -124,7 +122,7 @@ def make_evaluator(a: Arguments) -> Evaluator:
     if a.judge == "avatars":
         node |= {"labelled": a.labelled}
     else:
-        node |= {"model": a.model, "weights": a.weights, "cache_dir": a.cache}
+        node |= {"model": a.model, "weights": a.weights}
         segmenter = "hspace_exp.evaluation.person_segmenter.PersonSegmenter"
         masks = {"_target_": segmenter, "network": a.persons, "weights": a.person_weights or None, "device": device}
         node["person_masks"] = masks if a.persons else None
@@ -144,15 +142,8 @@ def is_foreign(folder: Path) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """Parse ``key=value`` arguments and evaluate; returns the exit code: 2 for wrong input, 130 when interrupted."""
-    try:
-        return command(argv, Arguments, lambda a: run(a, argv), ABOUT)
-    except OSError as error:
-        print(f"error: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
+    """Parse ``key=value`` arguments and evaluate; returns the exit code."""
+    return command(argv, Arguments, lambda a: run(a, argv), ABOUT)
 
 
 if __name__ == "__main__":

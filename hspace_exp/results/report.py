@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hspace_exp.errors import UserError
+from hspace_exp.config.command_line import exit_code
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.tables.build import interval, make_table, number
 from hspace_exp.results.tables.columns import column
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # imports torch, which --help does without
     from hspace_exp.results.figures import Chart
     from hspace_exp.results.runs import Run
 
-INTERRUPTED = 130
 HEADLINES = ("deviation_ratio", "success", "clip_alignment", "background_ssim", "scene_kept", "entanglement", "fid")
 BUDGET = 8_000_000  # bytes of images as text; the page is promised to stay below 10 MB
 PAIRS = 24  # of a run
@@ -31,7 +30,7 @@ SMALL = 150_000  # bytes up to which a chart is SVG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 2 for wrong input, 130 when interrupted."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hspace_exp report", description=__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a run's folder or any folder above")
     parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first PATH)")
@@ -40,22 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = [Path(path) for path in options.paths]
     first = paths[0] if paths[0].is_dir() else paths[0].parent
     out = Path(options.out) if options.out else first / "report.html"
-    try:
+
+    def work() -> None:
         from hspace_exp.results.runs import collect
 
         text = page(*collect(paths), options.title or f"Report of {first}")
         write_text(out, text)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot use {error.filename or out}: {error.strerror}; choose another file", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
-    return 0
+        print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
+
+    return exit_code(work)
 
 
 def page(runs: Sequence[Run], found: Sequence[Found], title: str) -> str:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.evaluators import PhotoEvaluator
 from hspace_exp.evaluation.metrics.base import ImageMetric
-from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.generation.manifest import Pair
 
 Metrics = Mapping[str, ImageMetric]
@@ -43,28 +43,18 @@ def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
     return random_pairs(6, 40, ("nurse", "cook", "CEO"))
 
 
-def test_photographs_are_judged_and_their_features_kept(
-    tiny_weights: Path,
-    pairs: list[Pair],
-    standard_metrics: Metrics,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_photographs_are_judged_alike_each_time(
+    tiny_weights: Path, pairs: list[Pair], standard_metrics: Metrics
 ) -> None:
-    def make() -> PhotoEvaluator:
-        return PhotoEvaluator(
-            "hspace-tiny", str(tiny_weights), standard_metrics, cache_dir=tmp_path, repeats=10, batch_size=4
+    def evaluated() -> Evaluation:
+        return PhotoEvaluator("hspace-tiny", str(tiny_weights), standard_metrics, repeats=10, batch_size=4)(
+            pairs, "gender"
         )
 
-    found = make()(pairs, "gender")
+    found = evaluated()
     assert {"deviation_ratio", "clip_alignment", "fid", "kid"} <= set(found.metrics)
     assert "background_psnr" not in found.metrics
-    assert list((tmp_path / "image_features").rglob("*.safetensors"))
-
-    def refuse(self: OpenClip, images: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("embedded again")
-
-    monkeypatch.setattr(OpenClip, "encode_images", refuse)
-    assert make()(pairs, "gender") == found
+    assert evaluated() == found
 
 
 def test_a_wide_margin_makes_everything_unclear(

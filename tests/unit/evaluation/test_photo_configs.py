@@ -53,7 +53,7 @@ def pairs(random_pairs: Callable[..., list[Pair]]) -> list[Pair]:
 
 def evaluated(files: Path, pairs: list[Pair], *overrides: str) -> tuple[PhotoEvaluator, Evaluation]:
     """What the evaluator of a configuration finds."""
-    own = ["model=hspace-photo", f"weights={files / 'clip.pt'}", "cache_dir=null", "repeats=20"]
+    own = ["model=hspace-photo", f"weights={files / 'clip.pt'}", "repeats=20"]
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [*overrides, *(f"evaluator.{one}" for one in own), "device=cpu"])
