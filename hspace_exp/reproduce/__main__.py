@@ -73,10 +73,10 @@ def _reproduce(options: argparse.Namespace) -> int:
     if done:
         from hspace_exp.results.write import copy_records, write_tables
 
-        folder, sources = options.out / options.protocol / options.model, [run.folder for run in done]
-        written = write_tables(sources, folder)
+        folder, results = options.out / options.protocol / options.model, [run.result for run in done if run.result]
+        written = write_tables(results, folder)
         if options.records:
-            copy_records(sources, options.records)
+            copy_records(results, options.records)
         print(f"{len(written)} files of tables and figures in {folder}")
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
     if options.tables_only or len(done) == len(runs):

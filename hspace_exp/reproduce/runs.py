@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from omegaconf import OmegaConf
 from hspace_exp.config.command_line import composed, importing
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import config_digest
-from hspace_exp.results.record import FILE_NAME, read_record
+from hspace_exp.results.record import FILE_NAME
+from hspace_exp.results.runs import Run, find_runs
 
 WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness")  # what only the embedded model draws
 PHOTOS_ONLY = ("race_fairness",)
@@ -35,12 +37,13 @@ class Sweep:
     protocol: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Planned:
     """One run of a sweep: where it leaves its results, and its resolved configuration."""
 
     folder: Path
     config: Mapping[str, Any]
+    result: Run | None = None
 
     @property
     def name(self) -> str:
@@ -49,13 +52,12 @@ class Planned:
 
     @property
     def done(self) -> bool:
-        """Whether the folder holds the record of this very configuration."""
-        if not (self.folder / FILE_NAME).exists():
-            return False
-        try:
-            return config_digest(read_record(self.folder).config) == config_digest(self.config)
-        except UserError:  # cut short: it is made again
-            return False
+        """Whether the folder holds the record of this very configuration: ``result``, which is read once."""
+        if self.result is None and (self.folder / FILE_NAME).exists():
+            with suppress(UserError):  # cut short: it is made again
+                (found,) = find_runs([self.folder / FILE_NAME])
+                self.result = found if config_digest(found.record.config) == config_digest(self.config) else None
+        return self.result is not None
 
 
 _TAU = "method.training.objective.threshold"

@@ -23,7 +23,7 @@ from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import merge_seeds
 from hspace_exp.results.tables.columns import column
-from hspace_exp.results.tables.records import Found, by_row, by_strength
+from hspace_exp.results.tables.records import by_row, by_strength
 
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
 STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")
@@ -71,17 +71,13 @@ class Chart:
         return data.getvalue()
 
 
-def charts(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, Chart]:
-    """Charts by kind.
+def charts(runs: Sequence[Run]) -> dict[str, Chart]:
+    """Charts by kind of the runs of one table.
 
     ``strength``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
     what images of each profession present, before and after; ``cosines``: of each method's vectors.
-
-    Args:
-        runs: of one table.
-        found: their records, as tables take them.
     """
-    rows = by_row(found)
+    rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     made = {
         "strength": _strengths(rows, merged),
@@ -92,10 +88,10 @@ def charts(runs: Sequence[Run], found: Sequence[Found]) -> dict[str, Chart]:
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
 
-def strips(runs: Sequence[Run], found: Sequence[Found]) -> np.ndarray | None:
+def strips(runs: Sequence[Run]) -> np.ndarray | None:
     """The same images under every row of the table, where the runs' folders still hold them; (H, W, 3) uint8."""
     pairs = {id(run.record): run.pairs for run in runs}
-    rows = {label: pairs[id(records[0])] for label, records in list(by_row(found).items())[:MOST_ROWS]}
+    rows = {label: pairs[id(records[0])] for label, records in list(by_row(runs).items())[:MOST_ROWS]}
     rows = {label: mine for label, mine in rows.items() if mine}
     return strip(rows, width=STRIP) if rows else None
 

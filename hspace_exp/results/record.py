@@ -128,6 +128,15 @@ class RunRecord:
         git = self.git or {}
         return str(git.get("commit") or "unknown")[:digits] + (" with local changes" if git.get("dirty") else "")
 
+    @property
+    def strength(self) -> float | None:
+        """The strength that the configuration names; None for the unedited model and where there is no one number."""
+        method: Any = self.config.get("method")
+        strength = method.get("strength") if isinstance(method, Mapping) else None
+        if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
+            strength = next(iter(strength.values()))
+        return float(strength) if isinstance(strength, int | float) and self.method != "original" else None
+
     def write(self, folder: str | Path) -> Path:
         """Write ``record.json`` into ``folder``, whole or not at all."""
         path = Path(folder) / FILE_NAME

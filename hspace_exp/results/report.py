@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from hspace_exp.config.command_line import exit_code
 from hspace_exp.io.atomic import write_text
+from hspace_exp.results.runs import SIDE, Run, chosen, data_uri, find_runs
 from hspace_exp.results.tables.build import interval, make_table, number
 from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.formats import rendered
-from hspace_exp.results.tables.records import Found, by_table
+from hspace_exp.results.tables.records import by_table
 
 if TYPE_CHECKING:  # imports torch, which --help does without
     from hspace_exp.results.figures import Chart
-    from hspace_exp.results.runs import Run
 
 HEADLINES = ("deviation_ratio", "success", "clip_alignment", "background_ssim", "scene_kept", "entanglement", "fid")
 BUDGET = 8_000_000  # bytes of images as text; the page is promised to stay below 10 MB
@@ -41,35 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = Path(options.out) if options.out else first / "report.html"
 
     def work() -> None:
-        from hspace_exp.results.runs import collect
-
-        text = page(*collect(paths), options.title or f"Report of {first}")
+        text = page(find_runs(paths), options.title or f"Report of {first}")
         write_text(out, text)
         print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
 
     return exit_code(work)
 
 
-def page(runs: Sequence[Run], found: Sequence[Found], title: str) -> str:
-    """The report of runs.
-
-    Args:
-        runs: from `collect`.
-        found: their records, as tables take them.
-        title: of the page.
-    """
+def page(runs: Sequence[Run], title: str) -> str:
+    """The report of runs."""
     from hspace_exp.results.figures import COLOURS, charts
 
     groups = []
-    for heading, group in by_table(found).items():
-        records = {id(record) for _, record in group}
-        mine = [run for run in runs if id(run.record) in records]
-        shown = charts(mine, group)
+    for heading, group in by_table(runs).items():
+        shown = charts(group)
         groups.append(
             {
                 "table": make_table(heading, group),
                 "charts": [_chart(shown[kind]) for kind in ("strength", "bars") if kind in shown],
-                "runs": [_run(run, BUDGET // len(runs)) for run in mine],
+                "runs": [_run(run, BUDGET // len(runs)) for run in group],
             }
         )
     return rendered(
@@ -204,8 +194,6 @@ def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:
 
 def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
     """Pairs of images, as many as the budget of bytes allows."""
-    from hspace_exp.results.runs import chosen
-
     for pair in chosen(run.pairs, PAIRS):
         judged = run.judgement(pair)
         name = f"{pair.profession}, seed {pair.seed_index}"
@@ -224,10 +212,8 @@ def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
         yield shown
 
 
-def _image(path: Path, words: str, side: int | None = None) -> dict[str, Any]:
-    from hspace_exp.results.runs import SIDE, data_uri
-
-    uri, width, height = data_uri(path, side or SIDE)
+def _image(path: Path, words: str, side: int = SIDE) -> dict[str, Any]:
+    uri, width, height = data_uri(path, side)
     return {"uri": uri, "width": width, "height": height, "words": words}
 
 

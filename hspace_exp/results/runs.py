@@ -1,22 +1,23 @@
-"""Runs as reports and figures take them: records, the files beside them, and which images are shown."""
+"""Runs as tables, reports and figures take them: records, the files beside them, and which images are shown."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
-from hspace_exp.evaluation.judged_csv import IDENTITY, read_judged
-from hspace_exp.generation.manifest import Pair, read_manifest
-from hspace_exp.results.record import RunRecord
-from hspace_exp.results.tables.records import Found, find_records, strength_of
+from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
+
+if TYPE_CHECKING:  # what imports torch, which tables do without
+    from hspace_exp.generation.manifest import Pair
 
 MANIFEST, CURVES = "manifest.csv", "metrics.csv"
 LOSS = "loss/"
@@ -25,15 +26,39 @@ SIDE, QUALITY = 256, 88  # of images in pages
 
 @dataclass(frozen=True)
 class Run:
-    """One run; no ``pairs`` where its images are gone.
+    """One run: the file of its record, and the record; what lies beside it is read when it is asked for."""
 
-    ``judged`` are rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
-    """
-
-    folder: Path
+    path: Path
     record: RunRecord
-    pairs: tuple[Pair, ...]
-    judged: Mapping[tuple[str, ...], Mapping[str, str]]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.path.parent
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Pairs of images; those that are gone are left out."""
+        from hspace_exp.generation.manifest import read_manifest
+
+        manifest = self.folder / MANIFEST
+        found = read_manifest(manifest) if manifest.exists() else []
+        return [pair for pair in found if pair.original.exists() and pair.edited.exists()]
+
+    @cached_property
+    def judged(self) -> dict[tuple[str, ...], dict[str, str]]:
+        """Rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
+
+        Raises:
+            UserError: it lacks images.
+        """
+        from hspace_exp.evaluation.judged_csv import FILE_NAME, IDENTITY, read_judged
+
+        file = self.folder / FILE_NAME
+        rows = read_judged(file) if file.exists() else []
+        if rows and len(rows) < len(self.pairs):
+            raise UserError(f"{file} lists {len(rows)} of {len(self.pairs)} images: evaluate the run again")
+        return {tuple(row[name] for name in IDENTITY): row for row in rows}
 
     @property
     def edited(self) -> bool:
@@ -43,7 +68,7 @@ class Run:
     @property
     def label(self) -> str:
         """Method and seed, and the strength where it is known."""
-        strength = strength_of(self.record)
+        strength = self.record.strength
         shown = "" if strength is None else f", strength {strength:g}"
         return f"{self.record.method}{shown}, seed {self.record.seed}"
 
@@ -74,14 +99,22 @@ class Run:
         return (found[0], found[1]) if all(found) else None
 
 
-def collect(paths: Sequence[Path]) -> tuple[list[Run], list[Found]]:
-    """All runs in and below ``paths``, and their records as tables take them.
+def find_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """All runs whose records are in and below ``paths``, each once.
 
     Raises:
-        UserError: there is none, or a file is not whole.
+        UserError: a path does not exist, no record is found, or one is not whole.
     """
-    found = find_records(paths)
-    return [_run(path, record) for path, record in found], found
+    files: dict[Path, None] = {}
+    folders = [Path(path) for path in paths]
+    for path in folders:
+        if not path.exists():
+            raise UserError(f"no such file or folder: {path}")
+        files |= dict.fromkeys(sorted(path.rglob(FILE_NAME)) if path.is_dir() else [path])
+    if not files:
+        where = ", ".join(map(str, folders)) or "no path"
+        raise UserError(f"no {FILE_NAME} under {where}: run `python -m hspace_exp +experiment=…` first")
+    return [Run(file, read_record(file)) for file in files]
 
 
 def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -111,14 +144,3 @@ def data_uri(path: Path, side: int = SIDE) -> tuple[str, int, int]:
     data = io.BytesIO()
     image.save(data, format="JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}", image.width, image.height
-
-
-def _run(path: Path, record: RunRecord) -> Run:
-    folder = path.parent
-    pairs: list[Pair] = []
-    if (folder / MANIFEST).exists():
-        pairs = [pair for pair in read_manifest(folder / MANIFEST) if pair.original.exists() and pair.edited.exists()]
-    rows = read_judged(folder) if (folder / JUDGED).exists() else []
-    if rows and len(rows) < len(pairs):
-        raise UserError(f"{folder / JUDGED} lists {len(rows)} of {len(pairs)} images: evaluate the run again")
-    return Run(folder, record, tuple(pairs), {tuple(row[name] for name in IDENTITY): row for row in rows})

@@ -22,7 +22,7 @@ from hspace_exp.io.atomic import save_png, write_bytes, write_text
 from hspace_exp.io.digest import config_digest, essential
 from hspace_exp.io.images import missing
 from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, read_record, shareable, versions
-from hspace_exp.results.runs import collect
+from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import build, make_table
 from hspace_exp.results.tables.formats import render
 from hspace_exp.results.tables.records import by_table
@@ -101,11 +101,11 @@ def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> st
     return table
 
 
-def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
+def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write tables and figures of runs, those of one experiment under its name.
 
     Args:
-        runs: their folders.
+        runs: all of them.
         folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….png`` and ``.pdf``, and a
             ``README.md`` that shows them.
 
@@ -114,14 +114,13 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
     """
     from hspace_exp.results.figures import charts, strips  # imports matplotlib, which a run does without
 
-    collected, found = collect(runs)
-    tables = by_table(found)
-    experiments = [group[0][1].experiment for group in tables.values()]
+    tables = by_table(runs)
+    experiments = [group[0].record.experiment for group in tables.values()]
     written: list[Path] = []
     index = ["# Tables and figures", "", "Made by `python -m hspace_exp reproduce`; see docs/reproduce.md.", ""]
     taken: set[str] = set()
     for title, group in tables.items():
-        first = group[0][1]
+        first = group[0].record
         several = experiments.count(first.experiment) > 1
         name = f"{first.experiment}_{first.attribute}" if several else first.experiment
         while name in taken:
@@ -129,12 +128,10 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
         taken.add(name)
         table = make_table(title, group)
         files = {folder / f"{name}.{ending}": render([table], form).encode() for ending, form in FORMATS.items()}
-        ids = {id(record) for _, record in group}
-        mine = [run for run in collected if id(run.record) in ids]
-        for kind, chart in charts(mine, group).items():
+        for kind, chart in charts(group).items():
             for ending in ("png", "pdf"):
                 files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
-        image = strips(mine, group)
+        image = strips(group)
         if image is not None:
             files[folder / "figures" / f"{name}_strips.png"] = _small_png(image)
         for path, data in files.items():
@@ -147,14 +144,14 @@ def write_tables(runs: Sequence[Path], folder: Path) -> list[Path]:
     return [*written, folder / "README.md"]
 
 
-def copy_records(runs: Sequence[Path], folder: Path) -> None:
+def copy_records(runs: Sequence[Run], folder: Path) -> None:
     """Copy records to ``folder/<experiment>/results/…``, without the spaces that make a third of them.
 
     ``python -m hspace_exp tables folder/<experiment>/results`` makes the same table.
     """
     for run in runs:
-        experiment, *rest = run.parts[-5:]
-        text = json.dumps(json.loads((run / FILE_NAME).read_bytes()), separators=(",", ":"), ensure_ascii=False)
+        experiment, *rest = run.folder.parts[-5:]
+        text = json.dumps(json.loads(run.path.read_bytes()), separators=(",", ":"), ensure_ascii=False)
         write_text(folder.joinpath(experiment, "results", *rest, FILE_NAME), text + "\n")
 
 

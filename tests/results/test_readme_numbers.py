@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import merge_seeds
-from hspace_exp.results.tables.records import by_row, find_records
+from hspace_exp.results.tables.records import by_row
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "tables" / "full" / "avatars"
@@ -95,7 +96,7 @@ Merged = Mapping[str, Mapping[str, MetricValue]]
 @cache
 def numbers_of(experiment: str) -> Merged:
     """Row of the experiment's table → metric → value over all seeds."""
-    rows = by_row(find_records([ROOT / "experiments" / experiment / "results"]))
+    rows = by_row(find_runs([ROOT / "experiments" / experiment / "results"]))
     return {label: merge_seeds(records) for label, records in rows.items()}
 
 

@@ -11,9 +11,10 @@ from scipy.special import stdtrit
 
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import Run, find_runs
 from hspace_exp.results.tables.columns import REPEATED, Column, blocks_for, column
 from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
-from hspace_exp.results.tables.records import Found, by_row, by_table, find_records
+from hspace_exp.results.tables.records import by_row, by_table
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def build(paths: Iterable[str | Path], metrics: Sequence[str] | None = None) -> 
     Raises:
         UserError: there are no records, one is not whole, two disagree, or a metric is unknown.
     """
-    return [make_table(title, found, metrics) for title, found in by_table(find_records(paths)).items()]
+    return [make_table(title, runs, metrics) for title, runs in by_table(find_runs(paths)).items()]
 
 
-def make_table(title: str, found: Sequence[Found], metrics: Sequence[str] | None = None) -> Table:
-    """One table of records that ``by_table`` put together."""
-    rows = by_row(found)
+def make_table(title: str, runs: Sequence[Run], metrics: Sequence[str] | None = None) -> Table:
+    """One table of runs that ``by_table`` put together."""
+    rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     originals = {label for label, records in rows.items() if records[0].method == "original"}
     present = {name: value for values in merged.values() for name, value in values.items()}

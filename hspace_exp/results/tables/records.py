@@ -1,19 +1,18 @@
-"""Finding records, which of them make a table and share a row, and what was varied between rows, in a row's words."""
+"""Which records make a table and share a row, and what was varied between rows, in a row's words."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.digest import canonical_json, digest, essential
-from hspace_exp.results.record import FILE_NAME, RunRecord, differences, read_record
+from hspace_exp.results.record import RunRecord, differences
+from hspace_exp.results.runs import Run
 
-Found = tuple[Path, RunRecord]
 _LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
 _JUDGED = ("professions", "images_per_profession", "num_inference_steps", "image_seed", "assignment")
@@ -33,38 +32,20 @@ _STRENGTHS = "method.strength."
 _WEIGHT = "frequency.weight"
 
 
-def find_records(paths: Iterable[str | Path]) -> list[Found]:
-    """All records in and below ``paths``, each file once.
-
-    Raises:
-        UserError: a path does not exist, no record is found, or one is not whole.
-    """
-    files: dict[Path, None] = {}
-    folders = [Path(path) for path in paths]
-    for path in folders:
-        if not path.exists():
-            raise UserError(f"no such file or folder: {path}")
-        files |= dict.fromkeys(sorted(path.rglob(FILE_NAME)) if path.is_dir() else [path])
-    if not files:
-        where = ", ".join(map(str, folders)) or "no path"
-        raise UserError(f"no {FILE_NAME} under {where}: run `python -m hspace_exp +experiment=…` first")
-    return [(file, read_record(file)) for file in files]
-
-
-def by_table(found: Iterable[Found]) -> dict[str, list[Found]]:
-    """Title → records of one experiment, model, attribute and protocol, which belong in one table.
+def by_table(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Title → runs of one experiment, model, attribute and protocol, which belong in one table.
 
     The same images are judged in all rows of a table. How much a concept learnt from may differ.
     """
-    groups: dict[tuple[str, ...], list[Found]] = {}
-    for path, record in found:
-        protocol = record.config.get("protocol")
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        record, protocol = run.record, run.record.config.get("protocol")
         judged = {name: protocol.get(name) for name in _JUDGED} if isinstance(protocol, Mapping) else protocol
         key = (record.experiment, record.model, record.attribute, canonical_json(judged))
-        groups.setdefault(key, []).append((path, record))
-    tables: dict[str, list[Found]] = {}
+        groups.setdefault(key, []).append(run)
+    tables: dict[str, list[Run]] = {}
     for _, group in sorted(groups.items(), key=lambda item: item[0][:3]):
-        tables[_title(group[0][1], tables)] = group
+        tables[_title(group[0].record, tables)] = group
     return tables
 
 
@@ -82,7 +63,7 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
     return f"{title} #{same + 1}" if same else title
 
 
-def by_row(found: Sequence[Found]) -> dict[str, list[RunRecord]]:
+def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
     """Records that differ in their seed only belong in one row; label → records sorted by seed.
 
     The label is the method; where one method ran with several configurations, what was varied is added.
@@ -90,19 +71,20 @@ def by_row(found: Sequence[Found]) -> dict[str, list[RunRecord]]:
     Raises:
         UserError: two records of one configuration and seed disagree.
     """
-    variants: dict[tuple[str, str], dict[int, Found]] = {}
-    for path, record in found:
+    variants: dict[tuple[str, str], dict[int, Run]] = {}
+    for run in runs:
+        record = run.record
         seeds = variants.setdefault((record.method, digest(without_seed(record))), {})
-        if record.seed in seeds and differences(seeds[record.seed][1], record):
+        other = seeds.setdefault(record.seed, run)
+        if other is not run and differences(other.record, record):
             raise UserError(
-                f"two runs of {record.method} with seed {record.seed} disagree: {seeds[record.seed][0]} and {path}; "
+                f"two runs of {record.method} with seed {record.seed} disagree: {other.path} and {run.path}; "
                 "name one of them"
             )
-        seeds.setdefault(record.seed, (path, record))
     rows: dict[str, list[RunRecord]] = {}
     methods = sorted({method for method, _ in variants}, key=lambda m: (m != "original", m == _LAST, m))
     for method in methods:
-        mine = [[r for _, (_, r) in sorted(seeds.items())] for (m, _), seeds in variants.items() if m == method]
+        mine = [[run.record for _, run in sorted(seeds.items())] for (m, _), seeds in variants.items() if m == method]
         first = [records[0] for records in mine]
         names = labels(first)
         rows |= {names[i]: mine[i] for i in order(first)}
@@ -171,15 +153,6 @@ def order(records: Sequence[RunRecord]) -> list[int]:
     return sorted(range(len(records)), key=place)
 
 
-def strength_of(record: RunRecord) -> float | None:
-    """The strength that a run's configuration names; None for the unedited model and where there is no one number."""
-    method: Any = record.config.get("method")
-    strength = method.get("strength") if isinstance(method, Mapping) else None
-    if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
-        strength = next(iter(strength.values()))
-    return float(strength) if isinstance(strength, int | float) and record.method != "original" else None
-
-
 def by_strength(
     rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]], metric: str
 ) -> dict[str, dict[float, MetricValue]]:
@@ -189,7 +162,7 @@ def by_strength(
     """
     settings: dict[tuple[str, str], dict[float, MetricValue]] = {}
     for label, records in rows.items():
-        strength, found = strength_of(records[0]), merged[label].get(metric)
+        strength, found = records[0].strength, merged[label].get(metric)
         if strength is None or found is None or found.value is None:
             continue
         config = without_seed(records[0])

@@ -18,7 +18,7 @@ from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.figures import Chart, charts, losses, strips
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.runs import collect
+from hspace_exp.results.runs import find_runs
 
 
 def run(
@@ -58,7 +58,7 @@ def bars(axes: Axes) -> list[float]:
 def test_a_bar_a_row_of_the_table(tmp_path: Path) -> None:
     run(tmp_path / "a", "original", 0, strength=0.0)
     run(tmp_path / "b", "sdid", 2, strength=2.0)
-    chart = charts(*collect([tmp_path]))["bars"]
+    chart = charts(find_runs([tmp_path]))["bars"]
     assert bars(panel(chart, "Success ↑")) == [0.0, 0.5]
     assert bars(panel(chart, "Deviation ratio ↓")) == [0.5, 0.5]
     assert [text.get_text() for text in panel(chart, "Success").get_yticklabels()] == ["original", "sdid"]
@@ -70,13 +70,13 @@ def test_a_bar_a_row_of_the_table(tmp_path: Path) -> None:
 def test_professions_before_and_after(tmp_path: Path) -> None:
     run(tmp_path / "a", "original", 0)
     run(tmp_path / "b", "sdid", 2)
-    runs, found = collect([tmp_path])
-    figures = charts(runs, found)
+    runs = find_runs([tmp_path])
+    figures = charts(runs)
     assert set(figures) == {"bars", "professions"}
     shown = figures["professions"]
     assert bars(panel(shown, "Each profession's share of female")) == [0.0, 1.0, 0.5, 0.5]
     assert shown.words.endswith("original: cook 0.00, nurse 1.00; sdid: cook 0.50, nurse 0.50")  # by what was before
-    picture = strips(runs, found)
+    picture = strips(runs)
     assert picture is not None
     assert picture.shape[0] == LINE + 8 + GAP + 8 + LINE
 
@@ -84,7 +84,7 @@ def test_professions_before_and_after(tmp_path: Path) -> None:
 def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) -> None:
     for i, strength in enumerate((1.0, 2.0, 3.0)):
         run(tmp_path / str(i), "sdid", 2, strength)
-    figures = charts(*collect([tmp_path]))
+    figures = charts(find_runs([tmp_path]))
     assert set(figures) == {"bars", "strength"}
     (line,) = panel(figures["strength"], "Success").lines[:1]
     assert line.get_xydata().tolist() == [[1, 0.25], [2, 0.5], [3, 0.75]]  # type: ignore[union-attr]
@@ -95,7 +95,7 @@ def test_the_unedited_model_is_strength_0_where_it_is_no_comparison_with_itself(
     run(tmp_path / "o", "original", 0)
     for i, strength in enumerate((1.0, 2.0)):
         run(tmp_path / str(i), "sdid", 2, strength)
-    chart = charts(*collect([tmp_path]))["strength"]
+    chart = charts(find_runs([tmp_path]))["strength"]
     assert list(panel(chart, "Deviation ratio").lines[0].get_xdata()) == [0, 1, 2]
     assert list(panel(chart, "Success").lines[0].get_xdata()) == [1, 2]
 
@@ -106,21 +106,21 @@ def test_cosines_of_vectors_are_told_in_words(tmp_path: Path) -> None:
         vector = sign * torch.tensor([1.0, 0.0]).reshape(2, 1, 1)
         concept = Concept(vector, name, "gender", "tiny", "abc", (2, 4, 4), "sdid")
         concept.save(tmp_path / "a" / "concepts" / f"{name}.safetensors")
-    chart = charts(*collect([tmp_path]))["cosines"]
+    chart = charts(find_runs([tmp_path]))["cosines"]
     assert chart.words == "Cosines between vectors. sdid, female and male: -1.00"
 
 
 def test_images_that_are_gone_are_left_out(tmp_path: Path) -> None:
     run(tmp_path / "a", "sdid", 2)
     (tmp_path / "a" / "manifest.csv").unlink()
-    runs, found = collect([tmp_path])
-    assert strips(runs, found) is None
-    assert charts(runs, found) == {}
+    runs = find_runs([tmp_path])
+    assert strips(runs) is None
+    assert charts(runs) == {}
 
 
 def test_losses_are_drawn_where_the_run_logged_them(tmp_path: Path) -> None:
     run(tmp_path / "a", "sdid", 2)
-    (one,), _ = collect([tmp_path])
+    (one,) = find_runs([tmp_path])
     assert losses(one) is None
     rows = ["loss/female,metrics/fid,step", "0.5,,9", "0.25,,19", ",1.5,"]
     (tmp_path / "a" / "metrics.csv").write_text("\n".join(rows) + "\n")
@@ -133,7 +133,7 @@ def test_losses_are_drawn_where_the_run_logged_them(tmp_path: Path) -> None:
 def test_files_are_the_same_each_time_and_text_stays_text(tmp_path: Path) -> None:
     for i, method in enumerate(("sdid", "lwim")):
         run(tmp_path / str(i), method, 2)
-    files = [charts(*collect([tmp_path]))["bars"].encoded(form) for form in ("png", "pdf", "svg") for _ in range(2)]
+    files = [charts(find_runs([tmp_path]))["bars"].encoded(form) for form in ("png", "pdf", "svg") for _ in range(2)]
     assert files[0::2] == files[1::2]
     assert [files[i][:4] for i in (0, 2)] == [b"\x89PNG", b"%PDF"]
     assert "lwim" in "".join(ET.fromstring(files[4]).itertext())

@@ -20,7 +20,7 @@ from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.report import main, page
-from hspace_exp.results.runs import chosen, collect
+from hspace_exp.results.runs import chosen, find_runs
 
 VOID = {"meta", "img", "input", "br", "circle", "path", "polyline"}
 
@@ -111,7 +111,7 @@ def outline_of(text: str) -> Outline:
 def test_a_page_is_whole_fetches_nothing_and_says_what_there_is(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     save_png(folder / "masks.png", np.zeros((32, 64, 3), np.uint8))
-    text = page(*collect([folder]), "A <title>")
+    text = page(find_runs([folder]), "A <title>")
     outline = outline_of(text)
     assert all(address.startswith(("data:image/", "#")) for address in outline.fetched)
     images = [attributes for tag, attributes in outline.tags if tag == "img"]
@@ -141,7 +141,7 @@ def test_every_picture_of_maps_is_shown_with_its_group(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     for name, height in {"masks.png": 30, "masks_age.png": 40, "masks_skin_tone.png": 50, "strip.png": 60}.items():
         save_png(folder / name, np.zeros((height, 64, 3), np.uint8))
-    outline = outline_of(page(*collect([folder]), "Maps"))
+    outline = outline_of(page(find_runs([folder]), "Maps"))
     wide = [attributes for tag, attributes in outline.tags if tag == "img" and attributes.get("class") == "wide"]
     what = "Attribute maps of training images"
     assert [(image["alt"], image["height"]) for image in wide] == [
@@ -157,7 +157,7 @@ def test_pictures_of_maps_and_pairs_share_the_budget(tmp_path: Path, monkeypatch
     for name in ("masks_age.png", "masks_gender.png"):
         save_png(folder / name, noise)
     monkeypatch.setattr("hspace_exp.results.report.BUDGET", 120_000)
-    text = page(*collect([folder]), "Small")
+    text = page(find_runs([folder]), "Small")
     assert "masks_gender.png does not fit into this page" in text
     assert text.count('class="wide"') == 1
     assert text.count('class="before"') == 8
@@ -167,8 +167,8 @@ def test_several_runs_have_their_table_and_curves(tmp_path: Path) -> None:
     for i, strength in enumerate((0.5, 1.0, 1.5)):
         make_run(tmp_path / f"s{i}", strength=strength, success=0.5 + 0.2 * i)
     make_run(tmp_path / "original", "original")
-    runs, found = collect([tmp_path])
-    text = page(runs, found, "Sweep")
+    runs = find_runs([tmp_path])
+    text = page(runs, "Sweep")
     outline = outline_of(text)
     charts = [attributes for tag, attributes in outline.tags if attributes.get("class") == "chart"]
     assert "Success, lwim: 0.5 at 0.5, 0.7 at 1, 0.9 at 1.5" in (charts[0]["alt"] or "")
@@ -186,7 +186,7 @@ def test_several_runs_have_their_table_and_curves(tmp_path: Path) -> None:
 def test_loss_curves_are_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     (folder / "metrics.csv").write_text("loss/female,step\n0.5,9\n0.25,19\n")
-    outline = outline_of(page(*collect([folder]), "Losses"))
+    outline = outline_of(page(find_runs([folder]), "Losses"))
     charts = [attributes["alt"] for _, attributes in outline.tags if attributes.get("class") == "chart"]
     assert charts == ["Training loss by step. female: 0.5 at first, 0.25 at last"]
 
@@ -194,10 +194,10 @@ def test_loss_curves_are_shown(tmp_path: Path) -> None:
 def test_pictures_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(tmp_path / "run")
     monkeypatch.setattr("hspace_exp.results.report.BUDGET", 8000)
-    text = page(*collect([folder]), "Small")
+    text = page(find_runs([folder]), "Small")
     assert 0 < text.count("<figure") < 8
     shutil.rmtree(folder / "images")
-    assert "No image of this run is at hand" in page(*collect([folder]), "None")
+    assert "No image of this run is at hand" in page(find_runs([folder]), "None")
 
 
 def test_all_professions_are_shown_before_one_is_shown_twice() -> None:
@@ -224,7 +224,7 @@ def test_unknown_files_are_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     (folder / "images" / "edited" / "0.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match="no whole image"):
-        page(*collect([folder]), "Broken")
+        page(find_runs([folder]), "Broken")
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_a_browser_lays_pairs_over_each_other(tmp_path: Path) -> None:
 
 
 def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
-    (run,), _ = collect([make_run(tmp_path / "run", strength=1.5, seed=2)])
+    (run,) = find_runs([make_run(tmp_path / "run", strength=1.5, seed=2)])
     assert run.label == "lwim, strength 1.5, seed 2"
     plain = dataclasses.replace(run.record, method="original")
     assert dataclasses.replace(run, record=plain).label == "original, seed 2"

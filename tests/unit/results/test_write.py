@@ -13,6 +13,7 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
 from hspace_exp.results.write import _lacking, copy_records, write_tables
@@ -53,7 +54,7 @@ def leave(folder: Path, experiment: str, method: str, attribute: str = "gender")
 def test_every_experiment_has_its_files_and_an_index_shows_them(tmp_path: Path) -> None:
     runs = [leave(tmp_path / "outputs", *names) for names in (("age", "sdid"), ("age", "lwim"), ("gender", "sdid"))]
     out = tmp_path / "tables"
-    written = write_tables(runs, out)
+    written = write_tables(find_runs(runs), out)
     assert {path.relative_to(out).as_posix() for path in written} == {
         "README.md",
         *(f"{name}.{ending}" for name in ("age", "gender") for ending in ("md", "tex", "html")),
@@ -71,12 +72,12 @@ def test_every_experiment_has_its_files_and_an_index_shows_them(tmp_path: Path) 
 
 def test_attributes_of_one_experiment_have_files_of_their_own(tmp_path: Path) -> None:
     runs = [leave(tmp_path / "outputs", "x", "sdid", attribute) for attribute in ("age", "gender")]
-    names = {path.name for path in write_tables(runs, tmp_path / "tables") if path.suffix == ".md"}
+    names = {path.name for path in write_tables(find_runs(runs), tmp_path / "tables") if path.suffix == ".md"}
     assert names == {"x_age.md", "x_gender.md", "README.md"}
 
 
 def test_copied_records_make_the_same_table(tmp_path: Path) -> None:
     runs = [leave(tmp_path / "outputs", "age", method) for method in ("sdid", "lwim")]
-    copy_records(runs, tmp_path / "kept")
+    copy_records(find_runs(runs), tmp_path / "kept")
     assert render(build([tmp_path / "kept" / "age" / "results"])) == render(build([tmp_path / "outputs"]))
     assert (tmp_path / "kept" / "age" / "results" / "avatars" / "gender" / "sdid" / "seed=0" / "record.json").exists()

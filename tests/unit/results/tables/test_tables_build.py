@@ -12,9 +12,9 @@ import scipy.stats
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import Table, build, merge_seeds
 from hspace_exp.results.tables.columns import BLOCKS, blocks_for, column
-from hspace_exp.results.tables.records import find_records
 
 
 def record(
@@ -171,17 +171,17 @@ def test_blocks_stay_narrow_and_unknown_metrics_get_a_heading() -> None:
 
 def test_nothing_found_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no record\.json under"):
-        find_records([tmp_path])
+        find_runs([tmp_path])
     with pytest.raises(UserError, match="no such file or folder"):
-        find_records([tmp_path / "missing"])
+        find_runs([tmp_path / "missing"])
     (tmp_path / "record.json").write_text('{"schema": 1')
     with pytest.raises(UserError, match="not whole JSON"):
-        find_records([tmp_path])
+        find_runs([tmp_path])
 
 
 def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
     path = record(success=0.5).write(tmp_path / "a")
-    assert len(find_records([path, path.parent, tmp_path])) == 1
+    assert len(find_runs([path, path.parent, tmp_path])) == 1
 
 
 def test_how_much_of_everything_is_said_where_records_know(tmp_path: Path) -> None:

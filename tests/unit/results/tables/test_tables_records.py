@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
+from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import make_table, merge_seeds
 from hspace_exp.results.tables.footers import joined, linearity_lines
-from hspace_exp.results.tables.records import by_row, by_strength, labels, order, strength_of
+from hspace_exp.results.tables.records import by_row, by_strength, labels, order
 
 
 def run(method: str = "lwim", seed: int = 0, success: float = 0.5, /, **config: Any) -> RunRecord:
@@ -26,7 +28,7 @@ def strong(method: str, strength: float, success: float = 0.5, seed: int = 0, **
 
 
 def rows(*records: RunRecord) -> dict[str, list[RunRecord]]:
-    return by_row([(None, record) for record in records])  # type: ignore[list-item]
+    return by_row([Run(Path(), record) for record in records])
 
 
 def test_one_configuration_is_its_method() -> None:
@@ -86,10 +88,10 @@ def test_strengths_are_sorted_as_numbers_and_seeds_share_a_row() -> None:
 
 
 def test_strength_of_a_record() -> None:
-    assert strength_of(strong("sdid", 2)) == 2
-    assert strength_of(strong("original", 0)) is None
-    assert strength_of(run(method={"name": "m", "strength": {"a": 1.5, "b": 1.5}})) == 1.5
-    assert strength_of(run(method={"name": "m", "strength": {"a": 1.5, "b": 2.0}})) is None
+    assert strong("sdid", 2).strength == 2
+    assert strong("original", 0).strength is None
+    assert run(method={"name": "m", "strength": {"a": 1.5, "b": 1.5}}).strength == 1.5
+    assert run(method={"name": "m", "strength": {"a": 1.5, "b": 2.0}}).strength is None
 
 
 def test_linearity_is_that_of_numpy() -> None:
@@ -103,7 +105,7 @@ def test_linearity_is_that_of_numpy() -> None:
     assert f"{slope:+.3f} a unit" in line
     assert "4 strengths, 0.5 to 4" in line
     assert "rank correlation 1.00" in line
-    assert line in make_table("", [(None, r) for records in found.values() for r in records]).footers  # type: ignore[list-item]
+    assert line in make_table("", [Run(Path(), r) for records in found.values() for r in records]).footers
 
 
 def test_a_constant_success_has_no_line() -> None:
