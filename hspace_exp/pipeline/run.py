@@ -92,9 +92,9 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     with seconds.of("loading"):
         evaluator = instantiate(cfg.evaluator) if "evaluation" in stages else None
         parts = make_parts(cfg, config)
-    logger = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
+    loggers = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     try:
-        make_trainer = partial(parts.make_trainer, logger=logger or False)
+        make_trainer = partial(parts.make_trainer, logger=loggers or False)
         learnings = parts.learnings
         concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in learnings])
         if "generation" in stages:
@@ -110,9 +110,9 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
         record = record_of(config, evaluation, seconds, describe_device(parts.backbone.device), overrides)
         write_judged(run_dir, evaluation.rows)
         table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
-        log_results(logger, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
+        log_results(loggers, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
     finally:
-        close(logger)
+        close(loggers)
     log.info("%s\n%s", run_dir, table)
     return record
 

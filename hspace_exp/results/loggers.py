@@ -1,4 +1,4 @@
-"""Where curves go: Weights & Biases, a CSV file, or nowhere."""
+"""Where curves go: Weights & Biases, a CSV file, or nowhere. Each choice is a list of Lightning's loggers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import netrc
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from torch import Tensor
 
 from hspace_exp.errors import unknown
 
@@ -20,8 +19,10 @@ WANDB_MODES = ("auto", "online", "offline")
 
 def wandb_logger(
     folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto", group: str | None = None
-) -> Logger:
-    """Log to Weights & Biases; without a key the run stays in ``folder``/wandb and nobody is asked to log in.
+) -> list[Logger]:
+    """Log to Weights & Biases, and to ``folder``/metrics.csv, from which reports draw the loss.
+
+    Without a key the run stays in ``folder``/wandb and nobody is asked to log in.
 
     Args:
         folder: the run's folder.
@@ -32,33 +33,8 @@ def wandb_logger(
         group: of runs that belong together; within it, runs are told apart by their method, the job type.
     """
     job_type = config.get("method", {}).get("name")
-    return _WandbLogger(folder, wandb_run(folder, name, project, mode, group, job_type, config))
-
-
-class _WandbLogger(WandbLogger):
-    """Logs to Weights & Biases, and to ``metrics.csv``, from which reports draw the loss."""
-
-    def __init__(self, folder: Path, run: Any) -> None:
-        """Log to ``run`` and into ``folder``."""
-        super().__init__(experiment=run)
-        self._file = csv_logger(folder, "", {})
-
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log to both."""
-        super().log_metrics(metrics, step)
-        numbers: Any = {name: value for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
-        if numbers:  # and not an image
-            self._file.log_metrics(numbers, step)
-
-    def save(self) -> None:
-        """Write what is not written yet."""
-        super().save()
-        self._file.save()
-
-    def finalize(self, status: str) -> None:
-        """End with ``status``."""
-        super().finalize(status)
-        self._file.finalize(status)
+    run = wandb_run(folder, name, project, mode, group, job_type, config)
+    return [WandbLogger(experiment=run), *csv_logger(folder, name, config)]
 
 
 def wandb_run(
@@ -89,17 +65,18 @@ def wandb_run(
     )
 
 
-def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> Logger:
+def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
     """Log to ``folder``/metrics.csv."""
     logger = CSVLogger(folder, name="", version="")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Experiment logs directory")  # only metrics.csv is replaced
         _ = logger.experiment
-    return logger
+    return [logger]
 
 
-def no_logger(folder: Path, name: str, config: dict[str, Any]) -> None:
+def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
     """Log nothing."""
+    return []
 
 
 def has_key() -> bool:
@@ -114,19 +91,18 @@ def has_key() -> bool:
         return False
 
 
-def log_results(logger: Logger | None, metrics: Mapping[str, float | None], grid: Path) -> None:
-    """Log final numbers, and the image grid where the logger takes images."""
-    if logger is None:
-        return
-    logger.log_metrics({f"metrics/{name}": value for name, value in metrics.items() if value is not None})
-    if isinstance(logger, WandbLogger):
-        logger.log_image("grid", [str(grid)])
-    logger.save()
+def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float | None], grid: Path) -> None:
+    """Log final numbers, and the image grid where a logger takes images."""
+    for logger in loggers:
+        logger.log_metrics({f"metrics/{name}": value for name, value in metrics.items() if value is not None})
+        if isinstance(logger, WandbLogger):
+            logger.log_image("grid", [str(grid)])
+        logger.save()
 
 
-def close(logger: Logger | None) -> None:
+def close(loggers: Sequence[Logger]) -> None:
     """End the run at the logger, so that the next job of a sweep has its own; while an error passes, as failed."""
-    if isinstance(logger, WandbLogger):
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
         wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)

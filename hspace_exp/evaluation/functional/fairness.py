@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.stats import poisson
 from torch import Tensor
 
 from hspace_exp.errors import UserError
@@ -93,17 +93,14 @@ def deviation_ratio_floor(images: int, classes: int) -> float:
     """
     if images < 1 or classes < 2:
         raise UserError(f"a noise floor needs at least 1 image and 2 classes, got {images} and {classes}")
-    mean = images / classes
-    counts = np.arange(images + 1)
-    logs = counts * math.log(mean) - mean - np.array([math.lgamma(k + 1) for k in counts])
-    poisson = np.exp(logs)
-    total = math.exp(images * math.log(images) - images - math.lgamma(images + 1))
+    counts, mean = np.arange(images + 1), images / classes
+    probabilities, total = poisson.pmf(counts, mean), poisson.pmf(images, images)
     distances = np.abs(counts - mean)
     # Integer counts put every distance a whole number above one of two offsets; equal ones differ by rounding alone.
     levels = np.unique(np.round(distances, 9))
     expected, below = 0.0, 0.0
     for level in levels:
-        inside = _all_within(poisson, distances <= level + 1e-6, classes, images) / total
+        inside = _all_within(probabilities, distances <= level + 1e-6, classes, images) / total
         expected += level * max(inside - below, 0.0)
         below = max(below, inside)
         if below > 1 - TAIL:
@@ -111,10 +108,10 @@ def deviation_ratio_floor(images: int, classes: int) -> float:
     return expected / images / (1 - 1 / classes)
 
 
-def _all_within(poisson: np.ndarray, inside: np.ndarray, classes: int, images: int) -> float:
+def _all_within(probabilities: np.ndarray, inside: np.ndarray, classes: int, images: int) -> float:
     """Probability that ``classes`` Poisson counts all lie ``inside`` and sum to ``images``."""
     first = int(np.argmax(inside))
-    window = poisson[first : first + int(inside.sum())]
+    window = probabilities[first : first + int(inside.sum())]
     product = np.ones(1)
     for _ in range(classes):
         product = np.convolve(product, window)

@@ -31,12 +31,8 @@ class BackgroundPsnr(ImageMetric):
         rows = torch.stack([error, count], dim=1)
         return torch.where(count[:, None] > 0, rows, torch.nan)
 
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """Mean squared error over all background values."""
-        return rows[:, 0].sum() / rows[:, 1].sum()
-
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """All at once."""
+        """Mean squared errors over all background values."""
         return rows[:, 0][indices].sum(1) / rows[:, 1][indices].sum(1)
 
     def compute(self) -> Tensor:

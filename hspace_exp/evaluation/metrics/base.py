@@ -131,7 +131,7 @@ class ImageMetric(Metric):
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The value of (N, K) float64 rows and (N,) int64 groups; scalar."""
-        raise NotImplementedError
+        return self.statistics(rows, groups, torch.arange(len(rows), device=rows.device)[None])[0]
 
     def compute(self) -> Tensor:
         """The value of all images seen; NaN where there are too few."""
@@ -164,7 +164,7 @@ class ImageMetric(Metric):
         return torch.cat([self.statistics(rows, groups, indices) for indices in blocks])
 
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """(R,) values of the statistic on the images of each row of (R, N) indices.
+        """(R,) values of the statistic on the images of each row of (R, N) indices; write this one or ``statistic``.
 
         Stratified resamples take each image from its own group, so that there row i is of the group ``groups[i]``.
         """
@@ -229,12 +229,8 @@ class ImageMetric(Metric):
 class RowMean(ImageMetric):
     """Base of means of one number an image."""
 
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """The mean."""
-        return rows[:, 0].mean()
-
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """All means at once."""
+        """The means."""
         return rows[:, 0][indices].mean(1)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,31 +36,23 @@ class ClassBalance(ImageMetric):
         """(..., G, C) counts of the images of (G,) groups to (..., G) numbers."""
         raise NotImplementedError
 
-    def counts(self, rows: Tensor, groups: Tensor, indices: Tensor | None = None) -> Tensor:
-        """(R, G', C) images of each group that occurs and each class, for each row of (R, N) indices.
-
-        Resamples keep the groups' sizes. Without indices all images count once; R is 1.
-        """
+    def by_groups(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
+        """(R, G') numbers of the groups that occur, for each row of (R, N) indices; resamples keep groups' sizes."""
         present, member = groups.unique(return_inverse=True)
-        indices = torch.arange(len(rows), device=rows.device)[None] if indices is None else indices
         shape = len(indices), len(present), len(self.setting.values)
         cells = member * shape[2] + rows[:, 0].long()[indices]
         cells += shape[1] * shape[2] * torch.arange(shape[0], device=cells.device)[:, None]
-        return torch.bincount(cells.flatten(), minlength=math.prod(shape)).view(shape)
-
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """Mean over groups."""
-        return self.formula(self.counts(rows, groups)[0], groups.unique()).mean()
+        return self.formula(torch.bincount(cells.flatten(), minlength=math.prod(shape)).view(shape), present)
 
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """All at once."""
-        return self.formula(self.counts(rows, groups, indices), groups.unique()).mean(-1)
+        """Means over groups."""
+        return self.by_groups(rows, groups, indices).mean(-1)
 
     def group_values(self, rows: Tensor, groups: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Each group's own number; all weigh the same."""
         present, names = groups.unique(), smallest_keys(groups, keys)
         order = torch.stack([names[groups == group][0] for group in present]).argsort()
-        values = self.formula(self.counts(rows, groups)[0], present)[order]
+        values = self.by_groups(rows, groups, torch.arange(len(rows), device=rows.device)[None])[0, order]
         return values, torch.ones_like(values)
 
 
@@ -133,12 +125,8 @@ class WorstSuccess(Success):
     group_values = ImageMetric.group_values
     by_image = ImageMetric.by_image
 
-    def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
-        """The least of the groups' means."""
-        return group_means(rows[:, 0], groups).min()
-
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
-        """All at once; resamples keep the groups' sizes."""
+        """The least of the groups' means; resamples keep the groups' sizes."""
         _, member, sizes = groups.unique(return_inverse=True, return_counts=True)
         sums = rows.new_zeros(len(indices), len(sizes))
         sums.scatter_add_(1, member.expand_as(indices), rows[:, 0][indices])

@@ -28,14 +28,12 @@ def test_a_key_is_found_in_the_environment_or_netrc(monkeypatch: pytest.MonkeyPa
 
 
 def test_csv_keeps_results(tmp_path: Path) -> None:
-    logger = csv_logger(tmp_path, "x", {})
-    log_results(logger, {"fid": 1.5, "nothing": None}, tmp_path / "grid.png")
+    log_results(csv_logger(tmp_path, "x", {}), {"fid": 1.5, "nothing": None}, tmp_path / "grid.png")
     assert "metrics/fid" in (tmp_path / "metrics.csv").read_text()
 
 
 def test_none_logs_nothing(tmp_path: Path) -> None:
-    assert no_logger(tmp_path, "x", {}) is None
-    log_results(None, {"fid": 1.0}, tmp_path / "grid.png")
+    log_results(no_logger(tmp_path, "x", {}), {"fid": 1.0}, tmp_path / "grid.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -47,11 +45,11 @@ def test_unknown_modes_are_refused(tmp_path: Path) -> None:
 def test_wandb_runs_keep_their_curves_in_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     (tmp_path / "run.log").write_text("what was there before\n")
-    logger = wandb_logger(tmp_path, "x", {"method": {"name": "sdid"}}, project="p")
-    assert logger is not None
-    logger.log_metrics({"loss/female": 0.5}, 9)
-    log_results(logger, {"fid": 1.5}, picture(tmp_path / "grid.png"))
-    close(logger)
+    loggers = wandb_logger(tmp_path, "x", {"method": {"name": "sdid"}}, project="p")
+    for logger in loggers:
+        logger.log_metrics({"loss/female": 0.5}, 9)
+    log_results(loggers, {"fid": 1.5}, picture(tmp_path / "grid.png"))
+    close(loggers)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
     assert [(row["loss/female"], row["metrics/fid"]) for row in rows] == [("0.5", ""), ("", "1.5")]
 
