@@ -166,17 +166,9 @@ class BatchJudge:
         unedited = all(pair.original == pair.edited for pair in batch)
         pixels_before = load_images([pair.original for pair in batch])
         pixels_after = pixels_before if unedited else load_images([pair.edited for pair in batch])
-        original = as_float(pixels_before.to(self.device))
-        before = {judge.name: judge.judge(original) for judge in self.observers.judges}
-        found: dict[str, Tensor | None] = {}
-        if "features" in self.needed:
-            found["features_original"] = found["features_edited"] = self.observers.features(original).cpu()
-        edited, after = original, before
-        if not unedited:
-            edited = as_float(pixels_after.to(self.device))
-            after = {judge.name: judge.judge(edited) for judge in self.observers.judges}
-            if "features" in self.needed:
-                found["features_edited"] = self.observers.features(edited).cpu()
+        original, before, features = self._look(pixels_before)
+        found: dict[str, Tensor | None] = {"features_original": features}
+        edited, after, found["features_edited"] = (original, before, features) if unedited else self._look(pixels_after)
         if "texts" in self.needed:
             found["image"] = self.observers.clip.encode_images(edited).cpu()
             found["prompt"] = self.texts.encode_texts([pair.prompt for pair in batch]).cpu()
@@ -197,6 +189,12 @@ class BatchJudge:
             **found,
         )
         return {name: replace(first, before=before[name], after=after[name]) for name in before}
+
+    def _look(self, pixels: Tensor) -> tuple[Tensor, dict[str, Classes], Tensor | None]:
+        """Images as floats, each judge's classes, and the images' features."""
+        images = as_float(pixels.to(self.device))
+        classes: dict[str, Classes] = {judge.name: judge.judge(images) for judge in self.observers.judges}
+        return images, classes, self.observers.features(images).cpu() if "features" in self.needed else None
 
     def _background(self, original: Tensor, edited: Tensor, unedited: bool) -> Tensor:
         if unedited:  # nothing differs anywhere, so there is no need to know where the persons are

@@ -75,17 +75,6 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def write_manifest(folder: Path, pairs: Sequence[Pair]) -> None:
-    """List pairs in ``manifest.csv`` with paths relative to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for pair in pairs:
-            files = [os.path.relpath(path, folder) for path in (pair.original, pair.edited)]
-            writer.writerow([pair.prompt, pair.profession, pair.seed_index, pair.target, pair.strength, *files])
-
-
 def _from_folder(folder: Path) -> Source:
     pairs, prompted = [], False
     for i, file in enumerate(image_files(folder)):

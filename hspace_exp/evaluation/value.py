@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
-
-_OPTIONAL = frozenset({"note", "ci_low_professions", "ci_high_professions", "heading", "digits"})
 
 
 @dataclass(frozen=True)
@@ -38,4 +36,5 @@ class MetricValue:
 
     def to_json(self) -> dict[str, Any]:
         """The form of ``record.json``; what is optional only where there is something to say."""
-        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value not in ("", None)}
+        found = {f: getattr(self, f.name) for f in fields(self)}
+        return {f.name: value for f, value in found.items() if value != f.default}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,15 +51,24 @@ def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, 
 
     ``strength`` is each concept's; of a composition the manifest tells the largest of its parts.
     """
+    pairs = []
+    for item in items:
+        original = run_dir / "images" / "original" / item.file
+        shown = run_dir / "images" / "edited" / item.file if edited else original
+        amount = max((strength[name] for name in item.parts), default=0.0) if edited else 0.0
+        pairs.append(Pair(item.prompt, item.profession, item.seed_index, item.target, amount, original, shown))
+    return write_pairs(run_dir, pairs)
+
+
+def write_pairs(folder: Path, pairs: Sequence[Pair]) -> Path:
+    """List pairs in ``manifest.csv``, with the images' paths relative to ``folder``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for item in items:
-        original = f"images/original/{item.file}"
-        shown = f"images/edited/{item.file}" if edited else original
-        amount = max((strength[name] for name in item.parts), default=0.0) if edited else 0.0
-        writer.writerow([item.prompt, item.profession, item.seed_index, item.target, amount, original, shown])
-    path = run_dir / "manifest.csv"
+    for pair in pairs:
+        files = [os.path.relpath(path, folder) for path in (pair.original, pair.edited)]
+        writer.writerow([pair.prompt, pair.profession, pair.seed_index, pair.target, pair.strength, *files])
+    path = folder / "manifest.csv"
     write_text(path, text.getvalue())
     return path
 

@@ -107,7 +107,9 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
             return None
         with seconds.of("evaluation"):
             evaluation = _evaluated(evaluator, parts, run_dir, cache, config["seed"])
-        record = record_of(config, evaluation, seconds, describe_device(parts.backbone.device), overrides)
+        names = {name: config[name]["name"] for name in ("method", "model", "attribute")}
+        device = describe_device(parts.backbone.device)
+        record = record_of(config, evaluation, seconds, device, overrides, experiment=config["name"], **names)
         write_judged(run_dir, evaluation.rows)
         table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
         log_results(loggers, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from omegaconf import OmegaConf
 from hspace_exp.config.command_line import CONF, command, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.results.record import RunRecord, describe_device, git_state, read_record, versions
+from hspace_exp.results.record import RunRecord, describe_device, read_record
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
@@ -79,31 +78,20 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     with importing():
         from hspace_exp.evaluation.score import score
     from hspace_exp.evaluation.judged_csv import write_judged
-    from hspace_exp.evaluation.sources import find_source, write_manifest
+    from hspace_exp.evaluation.sources import find_source
+    from hspace_exp.generation.manifest import write_pairs
     from hspace_exp.models.devices import resolve_device
-    from hspace_exp.results.write import write_results
+    from hspace_exp.results.write import record_of, write_results
 
     source = find_source(images, Path(a.reference) if a.reference else None)
     started = time.monotonic()
     evaluator = make_evaluator(a)
     found = score(source, evaluator, a.attribute, seed=a.seed, repeats=a.repeats)
-    record = RunRecord(
-        experiment=EXPERIMENT,
-        method=name,
-        model="images",
-        attribute=a.attribute,
-        seed=a.seed,
-        metrics=found.metrics,
-        per_profession=found.per_profession,
-        config={**{k: v for k, v in asdict(a).items() if k not in ("out", "batch")}, "name": name},
-        versions=versions(),
-        git=git_state(),
-        device=describe_device(resolve_device(a.device)),
-        seconds={"evaluation": round(time.monotonic() - started, 2)},
-        command=shlex.join(["python", "-m", "hspace_exp", "evaluate", *words]),
-        details=found.details,
-    )
-    write_manifest(out, source.pairs)
+    config = {**{k: v for k, v in asdict(a).items() if k not in ("out", "batch")}, "name": name}
+    names = {"experiment": EXPERIMENT, "method": name, "model": "images", "attribute": a.attribute}
+    seconds, device = {"evaluation": time.monotonic() - started}, describe_device(resolve_device(a.device))
+    record = record_of(config, found, seconds, device, ["evaluate", *words], **names)
+    write_pairs(out, source.pairs)
     write_judged(out, found.rows)
     print(f"{out}\n{write_results(record, source.pairs, out)}")
     return record

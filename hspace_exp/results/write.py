@@ -70,14 +70,21 @@ def record_of(
     found: Evaluation,
     seconds: Mapping[str, float],
     device: str,
-    overrides: Sequence[str],
+    words: Sequence[str],
+    **names: str,
 ) -> RunRecord:
-    """The record of an evaluation, and where its numbers come from."""
+    """The record of an evaluation, and where its numbers come from.
+
+    Args:
+        config: the resolved configuration.
+        found: the evaluation.
+        seconds: wall time by stage.
+        device: what computed it.
+        words: after ``python -m hspace_exp`` on the command line.
+        names: the record's ``experiment``, ``method``, ``model`` and ``attribute``.
+    """
     return RunRecord(
-        experiment=config["name"],
-        method=config["method"]["name"],
-        model=config["model"]["name"],
-        attribute=config["attribute"]["name"],
+        **names,
         seed=config["seed"],
         metrics=found.metrics,
         per_profession=found.per_profession,
@@ -86,7 +93,7 @@ def record_of(
         git=git_state(),
         device=device,
         seconds={name: round(value, 2) for name, value in seconds.items()},
-        command=shlex.join(["python", "-m", "hspace_exp", *overrides]),
+        command=shlex.join(["python", "-m", "hspace_exp", *words]),
         details=found.details,
     )
 

@@ -16,6 +16,8 @@ from hspace_exp.results.tables.columns import REPEATED, Column, blocks_for, colu
 from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
 from hspace_exp.results.tables.records import by_row, by_table
 
+ARROWS = {None: "", True: "↑", False: "↓"}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -28,17 +30,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """Columns that belong together; ``cells`` holds one list a row."""
+    """Columns that belong together: headings with the direction in which a number is better, and one list a row."""
 
     title: str
     columns: tuple[Column, ...]
-    arrows: tuple[str, ...]
+    headings: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
-
-    @property
-    def headings(self) -> list[str]:
-        """Above the columns, with the direction in which a number is better."""
-        return [f"{c.heading} {arrow}".strip() for c, arrow in zip(self.columns, self.arrows, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,10 @@ def make_table(title: str, runs: Sequence[Run], metrics: Sequence[str] | None = 
     blocks = []
     for heading, columns in blocks_for({n: v for n, v in present.items() if n not in repeated}, metrics).items():
         shown = [_cells(c, merged, originals) for c in columns]
-        arrows = tuple(_arrow(c.metric, merged) for c in columns)
-        blocks.append(Block(heading, columns, arrows, tuple(zip(*shown, strict=True))))
-    columns = tuple(c for block in blocks for c in block.columns)
-    return Table(title, tuple(rows), tuple(blocks), tuple(footers(rows, merged, columns)))
+        headings = tuple(f"{c.heading} {ARROWS[_better(c, merged)]}".strip() for c in columns)
+        blocks.append(Block(heading, columns, headings, tuple(zip(*shown, strict=True))))
+    every = [c for block in blocks for c in block.columns]
+    return Table(title, tuple(rows), tuple(blocks), tuple(footers(rows, merged, every)))
 
 
 def _alike(name: str, other: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> bool:
@@ -129,7 +126,7 @@ def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], origi
         for label, m in metrics.items()
         if m is not None and m.value is not None and not (shown.beside_original and label in originals)
     }
-    better = next((m.higher_is_better for m in metrics.values() if m is not None), None)
+    better = _better(shown, merged)
     best: float | None = None
     if shown.contest and better is not None and len(set(rivals.values())) > 1:
         best = max(rivals.values()) if better else min(rivals.values())
@@ -158,6 +155,6 @@ def interval(low: float | None, high: float | None, decimals: int) -> str:
     return f"{number(low, decimals)}, {'∞' if high is None else number(high, decimals)}"
 
 
-def _arrow(metric: str, merged: Mapping[str, Mapping[str, MetricValue]]) -> str:
-    better = next((values[metric].higher_is_better for values in merged.values() if metric in values), None)
-    return "" if better is None else "↑" if better else "↓"
+def _better(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]]) -> bool | None:
+    """Whether more is better; None where neither is."""
+    return next((values[shown.metric].higher_is_better for values in merged.values() if shown.metric in values), None)

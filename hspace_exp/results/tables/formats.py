@@ -14,7 +14,7 @@ from tabulate import tabulate
 from hspace_exp.config.command_line import exit_code
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_text
-from hspace_exp.results.tables.build import Block, Cell, Table, build
+from hspace_exp.results.tables.build import Cell, Table, build
 
 EMPTY = "-"
 
@@ -24,12 +24,12 @@ def _markdown_table(table: Table) -> str:
     for block in table.blocks:
         rows = [[label, *map(_markdown_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
         rows = [[text.replace("|", "\\|") for text in row] for row in rows]
-        parts += [f"**{block.title}**\n", _aligned(block, rows, block.headings, "pipe") + "\n"]
+        parts += [f"**{block.title}**\n", _aligned(rows, block.headings, "pipe") + "\n"]
     return "\n".join([*parts, *(f"- {line}" for line in table.footers), ""])
 
 
-def _aligned(block: Block, rows: Sequence[Sequence[str]], headings: Sequence[str], form: str) -> str:
-    sides = ("left", *("right" for _ in block.columns))
+def _aligned(rows: Sequence[Sequence[str]], headings: Sequence[str], form: str) -> str:
+    sides = ("left", *("right" for _ in headings))
     return tabulate(rows, ["Method", *headings], tablefmt=form, colalign=sides, disable_numparse=True)
 
 
@@ -42,7 +42,7 @@ def _latex_table(table: Table) -> str:
     lines = [r"\begin{table}", r"\centering\small", rf"\caption{{{_tex(table.title)}}}"]
     for block in table.blocks:
         rows = [[_tex(label), *map(_latex_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
-        text = _aligned(block, rows, [*map(_tex, block.headings)], "latex_raw")
+        text = _aligned(rows, [*map(_tex, block.headings)], "latex_raw")
         for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
             text = text.replace(r"\hline", rule, 1)
         lines += [text, r"\par\medskip"]

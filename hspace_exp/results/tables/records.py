@@ -126,17 +126,13 @@ def labels(records: Sequence[RunRecord]) -> list[str]:
     found = varied(records)
     if not found:
         return [f"{method} (config {digest(without_seed(record))[:6]})" for record in records]
-    texts = []
-    for i in range(len(records)):
-        shown = [
-            f"{words} {_shown(values[i])}"
-            for words, values in found.items()
-            if values[i] not in (ABSENT, _usual(values))
-        ]
-        texts.append(", ".join([method, *shown]))
-    if len(set(texts)) == len(texts):
-        return texts
-    return [", ".join([method, *(f"{words} {_shown(v[i])}" for words, v in found.items())]) for i in range(len(texts))]
+
+    def label(i: int, short: bool) -> str:
+        told = {words: v[i] for words, v in found.items() if not short or v[i] not in (ABSENT, _usual(v))}
+        return ", ".join([method, *(f"{words} {_shown(value)}" for words, value in told.items())])
+
+    texts = [label(i, short=True) for i in range(len(records))]
+    return texts if len(set(texts)) == len(texts) else [label(i, short=False) for i in range(len(records))]
 
 
 def order(records: Sequence[RunRecord]) -> list[int]:

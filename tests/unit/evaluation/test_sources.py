@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.sources import find_source, write_manifest
+from hspace_exp.evaluation.sources import find_source
+from hspace_exp.generation.manifest import write_pairs
 from hspace_exp.io.atomic import save_png
 
 
@@ -59,7 +60,7 @@ def test_a_table_may_know_more(tmp_path: Path) -> None:
 def test_a_written_manifest_is_read_again(tmp_path: Path) -> None:
     images = make(tmp_path / "edited", ["nurse/a.png", "nurse/b.png"])
     source = find_source(images, make(tmp_path / "original", ["nurse/a.png", "nurse/b.png"]))
-    write_manifest(tmp_path / "out", source.pairs)
+    write_pairs(tmp_path / "out", source.pairs)
     again = find_source(tmp_path / "out", None)
     assert [p.name for p in again.pairs] == [p.name for p in source.pairs]
     assert [p.edited.resolve() for p in again.pairs] == [p.edited.resolve() for p in source.pairs]

@@ -14,9 +14,8 @@ import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import write_judged
-from hspace_exp.evaluation.sources import write_manifest
 from hspace_exp.evaluation.value import MetricValue
-from hspace_exp.generation.manifest import Pair
+from hspace_exp.generation.manifest import Pair, write_pairs
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.report import main, page
@@ -95,7 +94,7 @@ def make_run(folder: Path, method: str = "lwim", strength: float = 1.0, seed: in
             "entanglement_matrix": {"female": {"age": 0.25}, "male": {"age": 0.125}},
         },
     ).write(folder)
-    write_manifest(folder, pairs)
+    write_pairs(folder, pairs)
     write_judged(folder, rows)
     return folder
 

@@ -66,7 +66,7 @@ def test_methods_are_rows_with_the_best_marked(tmp_path: Path) -> None:
     assert cell(table, "sdid", "success") == ("0.900", "0.800, 1.000", True)
     assert not cell(table, "original", "fid")[2]
     assert cell(table, "lwim", "fid")[2]
-    assert [b.arrows for b in table.blocks] == [("↓", "↑"), ("↓",)]
+    assert [b.headings for b in table.blocks] == [("Deviation ratio ↓", "Success ↑"), ("FID ↓",)]
 
 
 def test_infinite_and_absent_numbers(tmp_path: Path) -> None:

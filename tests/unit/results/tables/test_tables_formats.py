@@ -25,7 +25,7 @@ TABLE = Table(
         Block(
             "Fairness",
             (column("deviation_ratio"), column("background_psnr")),
-            ("↓", "↑"),
+            ("Deviation ratio ↓", "Background PSNR ↑"),
             ((Cell("0.700", "0.600, 0.800"), Cell("∞")), (Cell("-0.100", "-0.200, 0.000", best=True), Cell(""))),
         ),
     ),
