@@ -109,8 +109,13 @@ def evaluate(
     known = _known(observers, attribute, parts, setting).difference(unknown_fields)
     views = dict(_views(metrics, known, observers.judges, parts, setting))
     needed = {need for view in views.values() for need in view.metric.needs}
-    look = BatchJudge(observers, attribute, parts, professions, needed)
-    rows = _judged(pairs, look, views.values(), observers.judges, batch_size)
+    look, rows = BatchJudge(observers, attribute, parts, professions, needed), []
+    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
+        batch = pairs[start : start + batch_size]
+        seen = look(batch)
+        for view in views.values():
+            view.update(seen)
+        rows += judged_rows(batch, seen, observers.judges)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
@@ -118,7 +123,7 @@ def evaluate(
     if labelled is not None:
         judged = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
         names = [f"labelled {i}" for i in range(len(labelled.images))]
-        accuracy = accuracy_of(names, torch.cat(judged), labelled.values, judge.name, attribute, values, repeats, seed)
+        accuracy = accuracy_of(names, torch.cat(judged), labelled.values, judge.name, attribute, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
     copies = {name: view.metric for name, view in views.items()}
     counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
@@ -126,14 +131,7 @@ def evaluate(
 
 
 def accuracy_of(
-    names: Sequence[str],
-    judged: Tensor,
-    truth: Sequence[str],
-    judge: str,
-    attribute: str,
-    values: tuple[str, ...],
-    repeats: int,
-    seed: int,
+    names: Sequence[str], judged: Tensor, truth: Sequence[str], judge: str, attribute: str, setting: Setting
 ) -> tuple[MetricValue, dict[str, Any]]:
     """How far a judge can be trusted, by its (N,) classes, negative where unclear, of images of known truth.
 
@@ -143,30 +141,17 @@ def accuracy_of(
     Raises:
         UserError: a true value is none that the judge knows.
     """
+    values = setting.values
     for value in truth:
         if value not in values:
             raise unknown(attribute, value, values)
     classes, size = torch.tensor([values.index(value) for value in truth], dtype=torch.int64), len(values)
-    metric = replace(share_of(names, judged == classes, repeats=repeats, seed=seed), heading="Judge accuracy", digits=3)
+    metric = share_of(names, judged == classes, "Judge accuracy", setting)
     counts = multiclass_confusion_matrix(torch.where(judged < 0, size, judged), classes, size + 1)[:size]
     return metric, {
         **{"judge": judge, "attribute": attribute, "values": list(values)},
         **{"rows": "true value", "columns": "judged value, then unclear", "counts": counts.tolist()},
     }
-
-
-def _judged(
-    pairs: Sequence[Pair], look: BatchJudge, views: Collection[View], judges: Sequence[Judge], batch_size: int
-) -> list[Row]:
-    """Show all images to all metrics; one row an image, of what the judges saw."""
-    rows: list[Row] = []
-    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        batch = pairs[start : start + batch_size]
-        judged = look(batch)
-        for view in views:
-            view.update(judged)
-        rows += judged_rows(batch, judged, judges)
-    return rows
 
 
 def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
-from hspace_exp.evaluation.metrics.base import ImageMetric
+from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
@@ -47,16 +47,28 @@ class Evaluator:
         self,
         judge: ZeroShotJudge,
         metrics: Mapping[str, ImageMetric],
-        observers: Observers,
-        repeats: int,
-        batch_size: int,
+        *,
+        features: ImageFeatures | None = None,
+        person_masks: PersonMasks | None = None,
+        repeats: int = 1000,
+        device: str = "cpu",
+        batch_size: int = 16,
     ) -> None:
-        """Take the judge, the metrics by name, what looks at images, bootstrap resamples, and pairs at once."""
-        if repeats < 0:
-            raise UserError(f"expected evaluator.repeats of at least 0, got {repeats}")
-        self.judge, self.metrics, self.observers = judge, metrics, observers
-        self.distribution_features = observers.features
-        self.repeats, self.batch_size = repeats, batch_size
+        """Take what looks at images.
+
+        Args:
+            judge: the first judge, whose image-text model is asked for alignment as well.
+            metrics: by name; those of conf/metric.
+            features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
+            person_masks: finds persons, e.g. `PersonSegmenter`; None leaves backgrounds out.
+            repeats: bootstrap resamples.
+            device: where models run.
+            batch_size: pairs at once.
+        """
+        self.judge, self.metrics, self.batch_size = judge, metrics, batch_size
+        self.repeats = Setting(repeats=repeats).repeats  # which is checked there
+        self.distribution_features = features or OpenClipFeatures(judge.clip)
+        self.observers = Observers((judge,), judge.clip, self.distribution_features, person_masks, device)
 
     def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
         """Who judges attributes of these names; ``texts`` are of attributes that a judge does not know by itself."""
@@ -130,10 +142,9 @@ class AvatarEvaluator(Evaluator):
         *,
         labelled: int = COUNT,
         margin: float = 0.0,
-        features: ImageFeatures | None = None,
-        repeats: int = 1000,
         device: str = "cpu",
         batch_size: int | None = None,
+        **options: Any,
     ) -> None:
         """Load everything, so that a missing file is found out before anything is made.
 
@@ -142,10 +153,9 @@ class AvatarEvaluator(Evaluator):
             metrics: by name; those of conf/metric.
             labelled: renders of known truth for ``classifier_accuracy``, at most 216; 0 leaves it out.
             margin: lead in cosine below which an image is unclear to the zero-shot judge.
-            features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
-            repeats: bootstrap resamples.
             device: where models run.
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
+            options: ``features`` and ``repeats`` of `Evaluator`.
         """
         if not 0 <= labelled <= COUNT:
             raise UserError(f"expected evaluator.labelled between 0 and {COUNT}, got {labelled}")
@@ -154,9 +164,9 @@ class AvatarEvaluator(Evaluator):
         judge = ZeroShotJudge(clip, judge_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), PROBED, device=device)
         self.labelled, self.person_masks = labelled, sam_person_masks(folder / "sam", device)
-        observers = Observers((judge,), clip, features or OpenClipFeatures(clip), self.person_masks, device)
-        usual = 32 if torch.device(device).type == "cpu" else 128
-        super().__init__(judge, metrics, observers, repeats, batch_size or usual)
+        options |= {"person_masks": self.person_masks, "device": device}
+        options["batch_size"] = batch_size or (32 if torch.device(device).type == "cpu" else 128)
+        super().__init__(judge, metrics, **options)
 
     mask_metrics = staticmethod(mask_ious)
 
@@ -182,11 +192,8 @@ class PhotoEvaluator(Evaluator):
         *,
         wordings: Sequence[str] = (PLAIN + "{}",),
         margin: float = 0.0,
-        features: ImageFeatures | None = None,
-        person_masks: PersonMasks | None = None,
-        repeats: int = 1000,
         device: str = "cpu",
-        batch_size: int = 16,
+        **options: Any,
     ) -> None:
         """Load the model, from the hub or a file.
 
@@ -196,16 +203,12 @@ class PhotoEvaluator(Evaluator):
             metrics: by name; those of conf/metric.
             wordings: of the judge's texts; several make a prompt ensemble.
             margin: lead in cosine below which an image is unclear.
-            features: for distances of distributions, e.g. `InceptionFeatures`; None takes the OpenCLIP model's.
-            person_masks: finds persons, e.g. `PersonSegmenter`; None leaves backgrounds out.
-            repeats: bootstrap resamples.
             device: where the model runs.
-            batch_size: pairs at once.
+            options: ``features``, ``person_masks``, ``repeats`` and ``batch_size`` of `Evaluator`.
         """
         clip, self.wordings = SharedClip(load_published(model, weights, device)), wordings
         judge = ZeroShotJudge(clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)
-        observers = Observers((judge,), clip, features or OpenClipFeatures(clip), person_masks, device)
-        super().__init__(judge, metrics, observers, repeats, batch_size)
+        super().__init__(judge, metrics, device=device, **options)
 
     def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
         """Texts of one's own come in the same wordings."""

@@ -17,7 +17,7 @@ from hspace_exp.evaluation.features import ImageFeatures
 from hspace_exp.evaluation.functional.bootstrap import interval
 from hspace_exp.evaluation.functional.distribution import frechet_distance, kernel_distance
 from hspace_exp.evaluation.judged_csv import IDENTITY
-from hspace_exp.evaluation.metrics.base import DECIMALS
+from hspace_exp.evaluation.metrics.base import DECIMALS, Setting
 from hspace_exp.evaluation.metrics.distribution import FrechetDistance, KernelDistance
 from hspace_exp.evaluation.sources import Source
 from hspace_exp.evaluation.value import MetricValue
@@ -58,7 +58,8 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
         names = [name for name in shown if name in source.truth]
         judged = torch.tensor([values.index(shown[name]) if shown[name] in values else -1 for name in names])
         truth, judge = [source.truth[name] for name in names], column.split(".")[0]
-        accuracy, details["confusion"] = accuracy_of(names, judged, truth, judge, attribute, values, repeats, seed)
+        setting = Setting(values, repeats=repeats, seed=seed)
+        accuracy, details["confusion"] = accuracy_of(names, judged, truth, judge, attribute, setting)
         metrics["classifier_accuracy"] = replace(accuracy, note="on these images, by the truth given for them")
     kept = {"profession", "n", "counts", "truth", *metrics}
     rows = [{name: value for name, value in row.items() if name in kept} for row in found.per_profession]
@@ -102,6 +103,5 @@ def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, se
             spread = torch.stack([statistic(a, b) for a, b in halves])
             low, high = (round(bound, DECIMALS) for bound in interval(value, spread))
         note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
-        plain = MetricValue(round(value, DECIMALS), low, high, len(x), metric.higher_is_better, note)
-        found[distance] = replace(plain, heading=metric.heading, digits=metric.digits)
+        found[distance] = metric().told(round(value, DECIMALS), low, high, len(x), note)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -15,7 +15,7 @@ from hspace_exp.avatars.labelled import load_labelled
 from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SKEWED, load_truth
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.evaluate import Labelled
-from hspace_exp.evaluation.metrics.base import share_of
+from hspace_exp.evaluation.metrics.base import Setting, share_of
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import to_uint8
 from hspace_exp.masks import ImageMaker, MaskProvider
@@ -142,7 +142,7 @@ def map_iou(maps: Tensor, exact: Tensor) -> Tensor:
 def mask_iou(maps: Tensor, found: Renders) -> MetricValue:
     """Mean ``map_iou`` of (N, 1, S, S) maps in [0, 1] with its 95 % bootstrap interval over images."""
     names = [f"{name}/{index}" for name, index in zip(found.names, found.indices, strict=True)]
-    return replace(share_of(names, map_iou(maps, found.exact)), heading="Mask IoU", digits=3)
+    return share_of(names, map_iou(maps, found.exact), "Mask IoU", Setting())
 
 
 def mask_ious(provider: MaskProvider, backbone: Backbone, groups: Sequence[Group]) -> dict[str, MetricValue]:

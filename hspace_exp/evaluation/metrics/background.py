@@ -12,7 +12,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.features import short
 from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
-from hspace_exp.evaluation.metrics.base import DECIMALS, ImageMetric, RowMean
+from hspace_exp.evaluation.metrics.base import ImageMetric, RowMean
 from hspace_exp.evaluation.value import MetricValue
 
 
@@ -43,13 +43,11 @@ class BackgroundPsnr(ImageMetric):
         """From errors to decibels: bounds change places."""
         best = psnr(value)
         if best is None:
-            note = "infinite: no background pixel changed"
-            return MetricValue(None, None, None, n, self.higher_is_better, note)
+            return self.told(None, None, None, n, "infinite: no background pixel changed")
         bounds = [None if error is None else psnr(error) for error in (high, low)]
         if low is not None and bounds[1] is None:
             note = "no upper bound: some resamples hold no changed background"
-        rounded = [None if number is None else round(number, DECIMALS) for number in (best, *bounds)]
-        return MetricValue(rounded[0], rounded[1], rounded[2], n, self.higher_is_better, note)
+        return self.told(self.tidy(best), self.tidy(bounds[0]), self.tidy(bounds[1]), n, note)
 
 
 class BackgroundSsim(RowMean):

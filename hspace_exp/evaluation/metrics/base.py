@@ -143,14 +143,14 @@ class ImageMetric(Metric):
         rows, groups, strata, keys = self._table()
         if len(rows) < self.fewest:
             note = f"needs at least {self.fewest} images" if self.fewest > 1 else "no image qualifies"
-            return self._shown(MetricValue(None, None, None, len(rows), self.higher_is_better, note))
+            return self.told(None, None, None, len(rows), note)
         value, repeats, seed = float(self.statistic(rows, groups)), self.setting.repeats, self.setting.seed
         low, high = None, None
         name = hashlib.sha256(keys.cpu().numpy().tobytes()).hexdigest()
         if repeats:
             random = generator("bootstrap", seed, name)
             low, high = interval(value, self.replicates(rows, groups, strata, random))
-        found = self._shown(self.present(value, low, high, len(rows), self.note(rows, groups)))
+        found = self.present(value, low, high, len(rows), self.note(rows, groups))
         values, weights = self.group_values(rows, groups, keys)
         if not repeats or len(values) < FEWEST_GROUPS:
             return found
@@ -179,7 +179,11 @@ class ImageMetric(Metric):
 
     def present(self, value: float, low: float | None, high: float | None, n: int, note: str) -> MetricValue:
         """Round and cut to ``bounds``."""
-        return MetricValue(self.tidy(value), self.tidy(low), self.tidy(high), n, self.higher_is_better, note)
+        return self.told(self.tidy(value), self.tidy(low), self.tidy(high), n, note)
+
+    def told(self, value: float | None, low: float | None, high: float | None, n: int, note: str) -> MetricValue:
+        """The number as a record holds it."""
+        return MetricValue(value, low, high, n, self.higher_is_better, note, heading=self.heading, digits=self.digits)
 
     def tidy(self, number: float | None) -> float | None:
         """Round and cut one number; None where there is none or it is undefined."""
@@ -205,9 +209,6 @@ class ImageMetric(Metric):
     def by_image(self) -> dict[int, float] | None:
         """Each image's own number, by key, for ``judged.csv``; None where images have none."""
         return None
-
-    def _shown(self, found: MetricValue) -> MetricValue:
-        return replace(found, heading=self.heading, digits=self.digits)
 
     def _table(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows, groups, strata and keys of the images, each image once, in an order that only the keys decide."""
@@ -251,11 +252,11 @@ class Share(RowMean):
     bounds = (0.0, 1.0)
 
 
-def share_of(names: Sequence[str], values: Tensor, *, repeats: int = 1000, seed: int = 0) -> MetricValue:
+def share_of(names: Sequence[str], values: Tensor, heading: str, setting: Setting) -> MetricValue:
     """The mean of (N,) values in [0, 1] of things with these names, more is better, with its interval."""
-    metric = Share().prepared(Setting(repeats=repeats, seed=seed))
+    metric = Share().prepared(setting)
     metric.add(item_keys(names), values)
-    return metric.result()
+    return replace(metric.result(), heading=heading)
 
 
 def where(condition: Tensor, values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, Labelled, accuracy_of, evaluate
 from hspace_exp.evaluation.features import OpenClipFeatures
 from hspace_exp.evaluation.judged import JudgedBatch, Observers, subject_prompt
-from hspace_exp.evaluation.metrics.base import ImageMetric, Share
+from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, Share
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 
@@ -289,12 +289,12 @@ def test_every_image_has_its_row(make_pairs: Maker, run: Run) -> None:
 
 def test_judge_accuracy_counts_errors_and_the_unclear() -> None:
     judged, names = torch.tensor([0, 1, -1, 1, 1]), [str(i) for i in range(5)]
-    truth, rest = ["female"] * 3 + ["male"] * 2, ("clip", "gender", ("female", "male"), 20, 0)
-    metric, confusion = accuracy_of(names, judged, truth, *rest)
+    truth, setting = ["female"] * 3 + ["male"] * 2, Setting(("female", "male"), repeats=20)
+    metric, confusion = accuracy_of(names, judged, truth, "clip", "gender", setting)
     assert (metric.value, metric.n) == (0.6, 5)
     assert confusion["counts"] == [[1, 1, 1], [0, 2, 0]]
     with pytest.raises(UserError, match=r"unknown gender 'mal'\. Did you mean 'male'"):
-        accuracy_of(names, judged, ["mal"] * 5, *rest)
+        accuracy_of(names, judged, ["mal"] * 5, "clip", "gender", setting)
 
 
 def test_bad_input_is_one_clear_line(make_pairs: Maker, run: Run) -> None:
