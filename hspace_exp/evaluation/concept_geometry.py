@@ -32,11 +32,8 @@ def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
     if len(set(names)) < len(names):
         names = [f"{name} ({file.parent})" for name, file in zip(names, files, strict=True)]
     vectors = torch.stack([concept.vector.expand(concept.h_shape).flatten() for concept in concepts])
-    cosines = cosine_matrix(vectors).tolist()
-    return {
-        name: {other: round(value, 4) for other, value in zip(names, row, strict=True)}
-        for name, row in zip(names, cosines, strict=True)
-    }
+    rows = [[round(value, 4) for value in row] for row in cosine_matrix(vectors).tolist()]
+    return {name: dict(zip(names, row, strict=True)) for name, row in zip(names, rows, strict=True)}
 
 
 def cosine_matrix(vectors: Tensor) -> Tensor:

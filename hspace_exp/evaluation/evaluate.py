@@ -99,8 +99,7 @@ def evaluate(
         UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
     """
     if parts:
-        combined = tuple(CompositionJudge(judge, attribute, parts) for judge in observers.judges)
-        observers = replace(observers, judges=combined)
+        observers = replace(observers, judges=tuple(CompositionJudge(j, attribute, parts) for j in observers.judges))
     judge = observers.judges[0]
     professions = _check(pairs, attribute, observers.judges)
     values = judge.attributes[attribute]
@@ -108,14 +107,10 @@ def evaluate(
     setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
     known = _known(observers, attribute, parts, setting).difference(unknown_fields)
     views = dict(_views(metrics, known, observers.judges, parts, setting))
-    needed = {need for view in views.values() for need in view.metric.needs}
-    look, rows = BatchJudge(observers, attribute, parts, professions, needed), []
+    look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
+    rows: list[Row] = []
     for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        batch = pairs[start : start + batch_size]
-        seen = look(batch)
-        for view in views.values():
-            view.update(seen)
-        rows += judged_rows(batch, seen, observers.judges)
+        rows += _judged(pairs[start : start + batch_size], look, views.values())
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
@@ -152,6 +147,14 @@ def accuracy_of(
         **{"judge": judge, "attribute": attribute, "values": list(values)},
         **{"rows": "true value", "columns": "judged value, then unclear", "counts": counts.tolist()},
     }
+
+
+def _judged(batch: Sequence[Pair], look: BatchJudge, views: Collection[View]) -> list[Row]:
+    """Show images to all metrics; one row an image, of what the judges saw."""
+    judged = look(batch)
+    for view in views:
+        view.update(judged)
+    return judged_rows(batch, judged, look.observers.judges)
 
 
 def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tuple[str, ...]:

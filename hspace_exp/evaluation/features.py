@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -94,26 +94,18 @@ class InceptionFeatures:
         Raises:
             UserError: torch-fidelity or the weights are not there, or the file holds more than weights.
         """
-        if weights is not None:
-            _check_plain(Path(weights).expanduser())
-        try:
+        file = None if weights is None else str(Path(weights).expanduser())
+        with getting("Inception features", "they need torch-fidelity and whole weights; or use OpenCLIP features"):
             from torchmetrics.image.fid import NoTrainInceptionV3
 
+            if file is not None:  # torch-fidelity would run what a file that is no plain checkpoint asks for
+                torch.load(file, map_location="cpu", weights_only=True)
             network: Any = NoTrainInceptionV3(
                 name="inception-v3-compat",
                 features_list=["2048"],
-                feature_extractor_weights_path=None if weights is None else str(Path(weights).expanduser()),
+                feature_extractor_weights_path=file,
                 antialias=False,
             )
-        except (URLError, OSError) as error:
-            raise UserError(
-                f"Inception weights cannot be had ({short(error)}): pass a local file or use OpenCLIP features"
-            ) from error
-        except (ImportError, ModuleNotFoundError, RuntimeError) as error:
-            raise UserError(
-                f"Inception features need the package torch-fidelity and whole weights ({short(error)}): "
-                "install it or use OpenCLIP features"
-            ) from error
         self.network = network.to(device).eval()
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -123,16 +115,15 @@ class InceptionFeatures:
             return self.network(pixels.to(next(self.network.parameters()).device)).float()
 
 
-def _check_plain(path: Path) -> None:
-    """torch-fidelity would run what a file that is no plain checkpoint asks for."""
+@contextmanager
+def getting(what: str, advice: str) -> Iterator[None]:
+    """While weights are fetched or read: what goes wrong is told in one line, with what to do.
+
+    Raises:
+        UserError: ``what`` cannot be had.
+    """
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} is no whole checkpoint of Inception ({short(error)}): download it again, or use OpenCLIP features"
-        ) from error
-
-
-def short(error: Exception) -> str:
-    """The beginning of an error's text in one line."""
-    return " ".join(str(error).split())[:160]
+        yield
+    except (ImportError, OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise UserError(f"{what} cannot be had ({why}): {advice}") from error

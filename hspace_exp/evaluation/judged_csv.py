@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged import JudgedBatch, item_keys
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.io.atomic import write_text
+from hspace_exp.io.rows import read_rows, write_rows
 
 FILE_NAME = "judged.csv"
 IDENTITY = ("profession", "prompt", "seed_index", "target")
@@ -57,13 +54,7 @@ def shown_counts(rows: Sequence[Row], column: str, values: Sequence[str]) -> dic
 
 def write_judged(folder: str | Path, rows: Sequence[Row]) -> Path:
     """Write ``judged.csv`` into ``folder``."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path = Path(folder) / FILE_NAME
-    write_text(path, text.getvalue())
-    return path
+    return write_rows(Path(folder) / FILE_NAME, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def read_judged(path: str | Path) -> list[dict[str, str]]:
@@ -73,17 +64,7 @@ def read_judged(path: str | Path) -> list[dict[str, str]]:
         UserError: there is none, or it is something else.
     """
     path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError as error:
-        raise UserError(f"no results of single images at {path}: evaluate the run again") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if not rows or any(name not in rows[0] for name in IDENTITY):
-        raise UserError(f"{path} lists no judged images: expected the columns {', '.join(IDENTITY)}, evaluate again")
-    return rows
+    return read_rows(path / FILE_NAME if path.is_dir() else path, IDENTITY, "evaluate the run again")
 
 
 def entanglement_matrix(

@@ -13,6 +13,7 @@ from torch import Tensor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import ImageTextModel
 from hspace_exp.evaluation.functional.fairness import intersect
+from hspace_exp.io.images import resized
 from hspace_exp.prompts.attributes import combinations
 
 # Texts for photographs; "race" as papers on this benchmark word it.
@@ -150,9 +151,7 @@ class ProbeJudge:
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
-        images, size = images.to(self.device, torch.float32), (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        images = resized(images.to(self.device, torch.float32), self.image_size)
         with torch.no_grad():
             return {attribute: logits.argmax(1).cpu() for attribute, logits in self.probe(images).items()}
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.features import short
+from hspace_exp.evaluation.features import getting
+from hspace_exp.io.images import resized
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,7 @@ class OpenClip:
 
         Images of another size are resized with bicubic interpolation and antialiasing.
         """
-        images = images.to(self.device, torch.float32)
-        if images.shape[-1] != self.image_size or images.shape[-2] != self.image_size:
-            size = (self.image_size, self.image_size)
-            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        images = resized(images.to(self.device, torch.float32), self.image_size)
         mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
         std = images.new_tensor(self.std).view(1, 3, 1, 1)
         with torch.no_grad():
@@ -107,12 +105,8 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
     """
     import open_clip
 
-    try:
+    with getting(f"OpenCLIP {model} with {weights!r}", "set evaluator.weights to a local file"):
         network = open_clip.create_model(model, pretrained=weights, device=device)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"cannot get OpenCLIP {model} with {weights!r} ({short(error)}): set evaluator.weights to a local file"
-        ) from error
     visual, size = network.visual, network.visual.image_size
     return OpenClip(
         model=network.eval().requires_grad_(False),

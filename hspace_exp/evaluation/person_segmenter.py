@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models import get_model, get_model_weights
 
-from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.features import short
+from hspace_exp.errors import unknown
+from hspace_exp.evaluation.features import getting
 
 NETWORKS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
 CLASSES = 21  # Pascal VOC's
@@ -51,17 +49,13 @@ class PersonSegmenter:
         if not network.startswith("lraspp"):
             options["aux_loss"] = True
         model = get_model(network, weights=None, **options)
-        try:
+        file = "name torchvision's file (evaluator.person_masks.weights)"
+        with getting(f"weights of {network}", f"{file}, or leave backgrounds out (evaluator=photos)"):
             if weights is None:
                 state = get_model_weights(network)["DEFAULT"].get_state_dict(progress=False, check_hash=True)
             else:
                 state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
             model.load_state_dict(state)
-        except (URLError, OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"weights of {network} cannot be had ({short(error)}): name torchvision's file "
-                "(evaluator.person_masks.weights), or leave backgrounds out (evaluator=photos)"
-            ) from error
         self.model, self.size, self.device = model.to(device).eval().requires_grad_(False), size, device
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged import subject_prompt
 from hspace_exp.generation.manifest import COLUMNS, Pair, read_manifest
+from hspace_exp.io.rows import read_rows
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 EVERYTHING = "all"
@@ -86,17 +86,12 @@ def _from_folder(folder: Path) -> Source:
 
 
 def _from_table(path: Path) -> Source:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} as a CSV table: {error}") from error
-    if rows and all(rows[0].get(column) is not None for column in COLUMNS):
+    rows = read_rows(path, (), "give a table of images")
+    if all(rows[0].get(column) is not None for column in COLUMNS):
         found = read_manifest(path)
         return Source(tuple(found), any(p.original != p.edited for p in found), True, _truth(found, rows))
-    if not rows or rows[0].get("image") is None:
-        known = ", ".join(rows[0]) if rows else "nothing"
-        raise UserError(f"{path} lists no images: expected a CSV table with the column 'image', got {known}")
+    if rows[0].get("image") is None:
+        raise UserError(f"{path} lists no images: expected the column 'image', got {', '.join(rows[0])}")
     pairs = []
     for i, row in enumerate(rows):
         profession = row.get("profession") or EVERYTHING

@@ -17,7 +17,7 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.evaluate import Labelled
 from hspace_exp.evaluation.metrics.base import Setting, share_of
 from hspace_exp.evaluation.value import MetricValue
-from hspace_exp.io.images import to_uint8
+from hspace_exp.io.images import as_float, resized, to_uint8
 from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.models.backbone import Backbone
@@ -103,12 +103,10 @@ def shipped_renders(backbone: Backbone, group: Group, count: int = MASKED) -> Re
     rows = [i for i, value in enumerate(shown) if value in group.concepts]
     if not rows:
         return None
-    images = torch.from_numpy(renders.images[rows]).permute(0, 3, 1, 2).float() / 255
-    exact = torch.from_numpy(renders.mask(group.part)[rows])[:, None].float()
     side = backbone.image_size
-    if images.shape[-1] != side:
-        images = F.interpolate(images, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        exact = F.interpolate(exact, (side, side), mode="nearest-exact")
+    images = resized(as_float(torch.from_numpy(renders.images[rows])), side)
+    exact = torch.from_numpy(renders.mask(group.part)[rows])[:, None].float()
+    exact = F.interpolate(exact, (side, side), mode="nearest-exact")
     latents = torch.cat([backbone.encode_images(some).cpu() for some in images.split(_BATCH)])
     return decoded_renders(backbone, latents, exact, [shown[i] for i in rows], rows)
 

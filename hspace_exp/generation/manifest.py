@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.atomic import write_text
+from hspace_exp.io.rows import read_rows, write_rows
 from hspace_exp.prompts.plan import Item
 
 COLUMNS = ("prompt", "profession", "seed_index", "target", "strength", "original", "edited")
@@ -62,15 +60,14 @@ def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair]) -> Path:
     """List pairs in ``manifest.csv``, with the images' paths relative to ``folder``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for pair in pairs:
-        files = [os.path.relpath(path, folder) for path in (pair.original, pair.edited)]
-        writer.writerow([pair.prompt, pair.profession, pair.seed_index, pair.target, pair.strength, *files])
-    path = folder / "manifest.csv"
-    write_text(path, text.getvalue())
-    return path
+    rows = [
+        (
+            *(getattr(pair, column) for column in COLUMNS[:-2]),
+            *(os.path.relpath(path, folder) for path in (pair.original, pair.edited)),
+        )
+        for pair in pairs
+    ]
+    return write_rows(folder / "manifest.csv", COLUMNS, rows)
 
 
 def read_manifest(path: str | Path) -> list[Pair]:
@@ -80,16 +77,7 @@ def read_manifest(path: str | Path) -> list[Pair]:
         UserError: the file is missing, empty or lacks a column.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError as error:
-        raise UserError(f"no manifest at {path}: run the generation stage first") from error
-    if not rows:
-        raise UserError(f"{path} lists no images: run the generation stage again")
-    missing = [column for column in COLUMNS if rows[0].get(column) is None]
-    if missing:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}: run the generation stage again")
+    rows = read_rows(path, COLUMNS, "run the generation stage again")
     try:
         pairs = TypeAdapter(list[Pair]).validate_python([{**row, "strength": row["strength"] or 0} for row in rows])
     except ValidationError as error:

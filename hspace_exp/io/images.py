@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -91,7 +92,7 @@ def load_images(paths: Sequence[Path]) -> Tensor:
         UserError: a file is missing or no whole image, or sizes differ.
     """
     with ThreadPoolExecutor(min(READERS, torch.get_num_threads())) as pool:
-        arrays = list(pool.map(_read, paths))
+        arrays = list(pool.map(read_image, paths))
     for path, array in zip(paths, arrays, strict=True):
         if array.shape != arrays[0].shape:
             height, width = array.shape[:2]
@@ -99,7 +100,12 @@ def load_images(paths: Sequence[Path]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))
 
 
-def _read(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
+    """Read an image; (H, W, 3) uint8.
+
+    Raises:
+        UserError: the file is missing or no whole image.
+    """
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
@@ -107,6 +113,13 @@ def _read(path: Path) -> np.ndarray:
         raise UserError(f"no image at {path}: run the generation stage again") from error
     except _DAMAGED as error:
         raise UserError(f"{path} is no whole image: delete it and run the command again") from error
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """(B, 3, H, W) in [0, 1] as squares of ``side`` pixels, by bicubic interpolation with antialiasing."""
+    if images.shape[-2:] == (side, side):
+        return images
+    return F.interpolate(images, (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def as_float(images: Tensor) -> Tensor:

@@ -21,14 +21,8 @@ from hspace_exp.results.record import RunRecord, read_record
 RATIO = "deviation_ratio"
 SECOND = "probe"  # the embedded model's second judge
 STANDARD = (
-    RATIO,
-    f"{RATIO}_{SECOND}",
-    "success",
-    "clip_alignment",
-    "subject_alignment",
-    "background_ssim",
-    "scene_kept",
-    "entanglement",
+    *(RATIO, f"{RATIO}_{SECOND}", "success", "clip_alignment", "subject_alignment"),
+    *("background_ssim", "scene_kept", "entanglement"),
 )
 
 # Permutations at once: many for speed, few enough for any memory.
@@ -91,9 +85,8 @@ def compare(
         raise UserError(f"expected at least 1 permutation, got {repeats}")
     found = []
     for name in metrics:
-        a, b, statistic = (
-            _ratio(pairs, attribute, values, _judge(name)) if name.startswith(RATIO) else _numbers(pairs, name)
-        )
+        ratio = name.startswith(RATIO)
+        a, b, statistic = _ratio(pairs, attribute, values, _judge(name)) if ratio else _numbers(pairs, name)
         if len(a):
             p = _p_value(a, b, statistic, repeats, seed_of("permutation", seed, name))
             found.append(Difference(name, float(statistic(a)), float(statistic(b)), p, len(a)))
@@ -135,17 +128,12 @@ def run(a: Arguments) -> list[Difference]:
         raise UserError(f"these runs are about different attributes: {attributes[0]} and {attributes[1]}")
     _check_protocols(*records)
     rows = [read_judged(folder) for folder in folders]
-    wanted = (
-        a.metrics.split(",")
-        if a.metrics
-        else [name for name in STANDARD if all(_there(name, attributes[0], r[0]) for r in rows)]
-    )
+    standard = [name for name in STANDARD if all(_there(name, attributes[0], r[0]) for r in rows)]
+    wanted = a.metrics.split(",") if a.metrics else standard
     known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
     found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=a.repeats, seed=a.seed)
     corrected = holm([one.p for one in found])
-    print(
-        "| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    )
+    print(f"| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- |{' ---: |' * 6}")
     for one, adjusted in zip(found, corrected, strict=True):
         values = f"{one.first:.4f} | {one.second:.4f} | {one.first - one.second:+.4f}"
         print(f"| {one.metric} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")

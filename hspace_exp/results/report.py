@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import sys
 from collections import Counter
@@ -11,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from hspace_exp.config.command_line import exit_code
 from hspace_exp.io.atomic import write_text
-from hspace_exp.results.runs import SIDE, Run, chosen, data_uri, find_runs
+from hspace_exp.results.runs import Run, chosen, find_runs
 from hspace_exp.results.tables.build import interval, make_table, number
 from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.formats import rendered
@@ -25,6 +28,7 @@ if TYPE_CHECKING:  # imports torch, which --help does without
 HEADLINES = ("deviation_ratio", "success", "clip_alignment", "background_ssim", "scene_kept", "entanglement", "fid")
 BUDGET = 8_000_000  # bytes of images as text; the page is promised to stay below 10 MB
 PAIRS = 24  # of a run
+SIDE, QUALITY = 256, 88  # of images
 WIDE = 1600  # pixels of a picture of maps
 SMALL = 150_000  # bytes up to which a chart is SVG
 
@@ -108,7 +112,7 @@ def _chart(chart: Chart) -> dict[str, str]:
     kind, data = "svg+xml", chart.encoded("svg")
     if len(data) > SMALL:
         kind, data = "png", chart.encoded("png")
-    return {"uri": f"data:image/{kind};base64,{base64.b64encode(data).decode()}", "words": chart.words}
+    return {"uri": _data(kind, data), "words": chart.words}
 
 
 def _cards(run: Run) -> Iterator[dict[str, str]]:
@@ -131,7 +135,7 @@ def _metric(name: str, metric: Any) -> list[str]:
     digits = column(name, metric).decimals + 1
     return [
         name,
-        "–" if metric.value is None else number(metric.value, digits),
+        _shown(metric.value, digits),
         interval(metric.ci_low, metric.ci_high, digits),
         interval(metric.ci_low_professions, metric.ci_high_professions, digits),
         str(metric.n),
@@ -145,27 +149,20 @@ def _professions(run: Run) -> dict[str, Any]:
     values = list(dict.fromkeys(value for row in rows for value in row.get("counts", {})))
     if not values:
         return {}
-    before: dict[str, Counter[str]] = {}
-    for pair in run.pairs:
-        judged = run.judgement(pair)
-        if judged is not None and run.edited:
-            before.setdefault(pair.profession, Counter())[judged[0]] += 1
-    return {
-        "values": values,
-        "before": before,
-        "rows": [
+    judged = [(pair.profession, run.judgement(pair)) for pair in run.pairs if run.edited]
+    before = Counter((profession, found[0]) for profession, found in judged if found is not None)
+    shown = []
+    for row in rows:
+        counts = {value: n for (profession, value), n in before.items() if profession == row["profession"]}
+        shown.append(
             {
                 "name": row["profession"],
-                "stacks": [
-                    *([before.get(row["profession"], Counter())] if before else []),
-                    row.get("counts", {}),
-                ],
+                "stacks": [*([counts] if before else []), row.get("counts", {})],
                 "truth": (row.get("truth") or {}).get(values[0]),
                 "numbers": [_shown(row.get(name), 2) for name in ("deviation_ratio", "success")],
             }
-            for row in rows
-        ],
-    }
+        )
+    return {"values": values, "before": bool(before), "rows": shown}
 
 
 def _shown(value: float | None, digits: int) -> str:
@@ -195,14 +192,13 @@ def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:
 def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
     """Pairs of images, as many as the budget of bytes allows."""
     for pair in chosen(run.pairs, PAIRS):
-        judged = run.judgement(pair)
         name = f"{pair.profession}, seed {pair.seed_index}"
         shown: dict[str, Any] = {
             "name": name,
             "profession": pair.profession,
             "seed": pair.seed_index,
             "target": pair.target,
-            "judged": judged,
+            "judged": run.judgement(pair),
             "before": _image(pair.original, f"{name}, before") if run.edited else None,
             "after": _image(pair.edited, f"{name}, {'after' if run.edited else 'unedited'}"),
         }
@@ -213,8 +209,18 @@ def _pairs(run: Run, budget: int) -> Iterator[dict[str, Any]]:
 
 
 def _image(path: Path, words: str, side: int = SIDE) -> dict[str, Any]:
-    uri, width, height = data_uri(path, side)
-    return {"uri": uri, "width": width, "height": height, "words": words}
+    """A JPEG of an image file, at most ``side`` pixels wide and high."""
+    from hspace_exp.io.images import read_image
+
+    image, data = Image.fromarray(read_image(path)), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.save(data, format="JPEG", quality=QUALITY, optimize=True)
+    return {"uri": _data("jpeg", data.getvalue()), "width": image.width, "height": image.height, "words": words}
+
+
+def _data(kind: str, data: bytes) -> str:
+    """An image as an address."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _provenance(run: Run) -> list[list[str]]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
-
 from hspace_exp.errors import UserError
+from hspace_exp.io.rows import read_rows
 from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
 
 if TYPE_CHECKING:  # what imports torch, which tables do without
@@ -21,7 +17,6 @@ if TYPE_CHECKING:  # what imports torch, which tables do without
 
 MANIFEST, CURVES = "manifest.csv", "metrics.csv"
 LOSS = "loss/"
-SIDE, QUALITY = 256, 88  # of images in pages
 
 
 @dataclass(frozen=True)
@@ -75,13 +70,11 @@ class Run:
     def losses(self) -> dict[str, dict[int, float]]:
         """Concept → step → training loss, where the run trained vectors and logged them in ``metrics.csv``."""
         path = self.folder / CURVES
-        if not path.is_file():
-            return {}
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        names = [name for name in (rows[0] if rows else {}) if name.startswith(LOSS)]
+        rows = read_rows(path, (), "run the training again") if path.is_file() else [{}]
         curves = {
-            n.removeprefix(LOSS): {int(r["step"]): float(r[n]) for r in rows if r[n] and r["step"]} for n in names
+            name.removeprefix(LOSS): {int(row["step"]): float(row[name]) for row in rows if row[name] and row["step"]}
+            for name in rows[0]
+            if name.startswith(LOSS)
         }
         return {name: curve for name, curve in curves.items() if len(curve) > 1}
 
@@ -127,20 +120,3 @@ def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
         # Targets alternate along seeds and professions: shifted starts keep one target from being shown alone.
         picked += [queue[(turn + i) % len(queue)] for i, queue in enumerate(queues.values()) if turn < len(queue)]
     return picked[:count]
-
-
-def data_uri(path: Path, side: int = SIDE) -> tuple[str, int, int]:
-    """A JPEG of an image file as a ``data:`` address, with its width and height: at most ``side`` pixels each.
-
-    Raises:
-        UserError: it is no whole image.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    image.save(data, format="JPEG", quality=QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}", image.width, image.height

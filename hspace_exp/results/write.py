@@ -71,7 +71,7 @@ def record_of(
     seconds: Mapping[str, float],
     device: str,
     words: Sequence[str],
-    **names: str,
+    **names: Any,
 ) -> RunRecord:
     """The record of an evaluation, and where its numbers come from.
 

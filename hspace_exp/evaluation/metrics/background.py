@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-from hspace_exp.evaluation.features import short
+from hspace_exp.evaluation.features import getting
 from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, RowMean
@@ -87,15 +85,11 @@ class BackgroundLpips(RowMean):
             UserError: the backbone's weights cannot be had.
         """
         super().__init__()
-        try:
+        file = "put torchvision's file into torch's hub folder"
+        with getting(f"LPIPS' {backbone} weights", f"{file} or leave the metric background_lpips out"):
             from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
             network: Any = LearnedPerceptualImagePatchSimilarity(backbone, reduction="none", normalize=True)
-        except (URLError, OSError, RuntimeError) as error:
-            raise UserError(
-                f"LPIPS' {backbone} weights cannot be had ({short(error)}): put torchvision's file into torch's hub "
-                "folder or leave the metric background_lpips out"
-            ) from error
         self.network, self.place = network.net.to(device).eval(), device
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:

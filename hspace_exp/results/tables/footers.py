@@ -34,8 +34,7 @@ def footers(
         own = [c.heading for c in columns if c.beside_original]
         if own:
             lines.append(f"original is compared with itself in {', '.join(own)}, and takes no part there.")
-    lines.append(_interval_text(rows))
-    lines.append(_n_text(merged, columns))
+    lines += [_interval_text(max(map(len, rows.values()))), _n_text(merged, columns)]
     protocols = {label: _protocol_text(group[0]) for label, group in rows.items()}
     if all(protocols.values()):
         lines.append(f"Protocol: {_per_row(protocols)}.")
@@ -45,8 +44,7 @@ def footers(
             notes.setdefault(text, []).append(c.heading)
     lines += [f"{', '.join(headings)}: {text}." for text, headings in notes.items()]
     lines += linearity_lines(rows, merged)
-    commands = joined([r.command for r in records if r.command])
-    lines += [f"Command: `{line}`" for line in commands]
+    lines += [f"Command: `{line}`" for line in joined([r.command for r in records if r.command])]
     seeds = {label: ", ".join(str(r.seed) for r in group) for label, group in rows.items()}
     lines.append(f"Seeds: {_per_row(seeds)}.")
     devices = {label: " / ".join(dict.fromkeys(r.device for r in group)) for label, group in rows.items()}
@@ -113,23 +111,19 @@ def linearity_lines(
     return lines
 
 
-def _interval_text(rows: Mapping[str, Sequence[RunRecord]]) -> str:
-    counts = {len(group) for group in rows.values()}
-    if max(counts) == 1:
+def _interval_text(seeds: int) -> str:
+    if seeds == 1:
         return "Brackets: 95 % bootstrap interval over images."
     text = "Numbers are means over seeds. Brackets: mean of the seeds' 95 % bootstrap intervals over images"
-    if max(counts) < SEEDS_FOR_T:
+    if seeds < SEEDS_FOR_T:
         return f"{text}."
     return f"{text}, widened to the 95 % t interval over seeds (from {SEEDS_FOR_T} on) where that reaches further."
 
 
 def _n_text(merged: Mapping[str, Mapping[str, MetricValue]], columns: Sequence[Column]) -> str:
     counts = {c.heading: {label: v[c.metric].n for label, v in merged.items() if c.metric in v} for c in columns}
-    usual = {
-        label: Counter(ns[label] for ns in counts.values() if label in ns).most_common(1)[0][0]
-        for label in merged
-        if any(label in ns for ns in counts.values())
-    }
+    each = {label: Counter(ns[label] for ns in counts.values() if label in ns) for label in merged}
+    usual = {label: ns.most_common(1)[0][0] for label, ns in each.items() if ns}
     text = f"N = {_per_row({label: str(n) for label, n in usual.items()})} images a method and seed"
     for heading, ns in counts.items():
         odd = {label: str(n) for label, n in ns.items() if n != usual[label]}
@@ -153,9 +147,8 @@ def _protocol_text(record: RunRecord) -> str:
 def _note_text(column: Column, merged: Mapping[str, Mapping[str, MetricValue]]) -> list[str]:
     """What must be known of a column's numbers, once where it holds for all rows; [] where there is nothing."""
     found = {label: values[column.metric] for label, values in merged.items() if column.metric in values}
-    notes = {label: "" if _says_nothing(m, column) else m.note for label, m in found.items()}
-    kept = {label: note for label, note in notes.items() if note}
-    if len(kept) == len(notes) and len(set(kept.values())) == 1:
+    kept = {label: m.note for label, m in found.items() if m.note and not _says_nothing(m, column)}
+    if len(kept) == len(found) and len(set(kept.values())) == 1:
         return list(kept.values())[:1]
     if not kept or len(kept) > MOST_NOTES:
         return []

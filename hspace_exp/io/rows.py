@@ -1,0 +1,48 @@
+"""CSV tables of images: rows of text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hspace_exp.errors import UserError
+from hspace_exp.io.atomic import write_text
+
+
+def read_rows(path: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
+    """Read a table with a heading.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
+        advice: what to do where it is something else, e.g. "evaluate the run again".
+
+    Raises:
+        UserError: it is not there, is no table, is empty or lacks a column.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise UserError(f"no {path.name} at {path}: {advice}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path} as a CSV table ({error}): {advice}") from error
+    if not rows:
+        raise UserError(f"{path} lists no images: {advice}")
+    missing = [column for column in columns if rows[0].get(column) is None]
+    if missing:
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}: {advice}")
+    return rows
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write a table with a heading, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return path
