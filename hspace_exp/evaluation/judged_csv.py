@@ -85,11 +85,9 @@ def entanglement_matrix(
     attributes = [name for name in seen if name not in without]
     matrix: dict[str, dict[str, float]] = {}
     for target in sorted({str(row["target"]) for row in rows}):
-        matrix[target] = {}
+        matrix[target], mine = {}, [row for row in rows if row["target"] == target]
         for name in attributes:
-            pairs = [
-                (row[f"{judge}.{name}.before"], row[f"{judge}.{name}.after"]) for row in rows if row["target"] == target
-            ]
+            pairs = [(row[f"{judge}.{name}.before"], row[f"{judge}.{name}.after"]) for row in mine]
             clear = [before != after for before, after in pairs if UNCLEAR not in (before, after)]
             if clear:
                 matrix[target][name] = round(sum(clear) / len(clear), 6)

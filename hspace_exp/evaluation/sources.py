@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged import subject_prompt
@@ -130,9 +130,7 @@ def _check_sizes(files: Sequence[Path]) -> None:
         try:
             with Image.open(file) as image:
                 size = image.size
-        except FileNotFoundError as error:
-            raise UserError(f"no image at {file}") from error
-        except (UnidentifiedImageError, OSError) as error:
+        except OSError as error:
             raise UserError(f"{file} is no image") from error
         first = first or (file, size)
         if size != first[1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", 
 UNEDITED = "original"
 MOST_ROWS = 24
 MOST_BARS = 9  # a profession
-STRIP = 900  # pixels
+STRIP, MOST_PIXELS = 900, 500_000  # width and size of a picture of strips
 # Okabe and Ito's palette: told apart without red-green vision.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
 _STYLE: Any = {
@@ -64,11 +65,14 @@ class Chart:
         data = io.BytesIO()
         with mpl.rc_context(_STYLE):
             self.figure.savefig(data, format=form, metadata=_UNDATED[form])
-        if form == "png":  # a third of the bytes, and no difference that the eye would find
-            picture = Image.open(data).convert("RGB").quantize(64)
-            data = io.BytesIO()
-            picture.save(data, format="PNG", optimize=True)
-        return data.getvalue()
+        return small_png(Image.open(data).convert("RGB"), 64) if form == "png" else data.getvalue()
+
+
+def small_png(picture: Image.Image, colours: int) -> bytes:
+    """A PNG with a palette: a third of the bytes, and no difference that the eye would find."""
+    data = io.BytesIO()
+    picture.quantize(colours).save(data, format="PNG", optimize=True)
+    return data.getvalue()
 
 
 def charts(runs: Sequence[Run]) -> dict[str, Chart]:
@@ -88,12 +92,17 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
 
-def strips(runs: Sequence[Run]) -> np.ndarray | None:
-    """The same images under every row of the table, where the runs' folders still hold them; (H, W, 3) uint8."""
+def strips(runs: Sequence[Run]) -> Image.Image | None:
+    """The same images under every row of the table, where the runs' folders still hold them."""
     pairs = {id(run.record): run.pairs for run in runs}
     rows = {label: pairs[id(records[0])] for label, records in list(by_row(runs).items())[:MOST_ROWS]}
     rows = {label: mine for label, mine in rows.items() if mine}
-    return strip(rows, width=STRIP) if rows else None
+    if not rows:
+        return None
+    picture = Image.fromarray(strip(rows, width=STRIP))
+    share = math.sqrt(min(1.0, MOST_PIXELS / (picture.width * picture.height)))
+    picture.thumbnail((round(share * picture.width), round(share * picture.height)))
+    return picture
 
 
 def losses(run: Run) -> Chart | None:
@@ -169,16 +178,12 @@ def _reach(values: Iterable[MetricValue]) -> np.ndarray:
 
 def _compared(merged: Merged) -> Chart | None:
     """A panel a metric, a bar a row."""
-    shown = {}
-    for metric in COMPARED:
-        bars = {label: m for label, v in merged.items() if (m := v.get(metric)) is not None and m.value is not None}
-        if len(bars) > 1:
-            shown[metric] = bars
+    found = {metric: {n: v[metric] for n, v in merged.items() if metric in v} for metric in COMPARED}
+    there = {metric: {n: m for n, m in bars.items() if m.value is not None} for metric, bars in found.items()}
+    shown = {metric: bars for metric, bars in there.items() if len(bars) > 1}
     if not shown:
         return None
-    most = max(map(len, shown.values()))
-    told = []
-    longest = max(map(len, merged))
+    told, most, longest = [], max(map(len, shown.values())), max(map(len, merged))
     with _panels(len(shown), (3.2 + 0.07 * longest, 0.6 + 0.22 * most)) as (figure, axes):
         for panel, (metric, bars) in zip(axes, shown.items(), strict=True):
             better = next(iter(bars.values())).higher_is_better
@@ -238,8 +243,8 @@ def _cosines(runs: Sequence[Run]) -> Chart | None:
     """One matrix a method: its first run with two concepts or more."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for run in runs:
-        if len(run.concepts()) > 1 and run.record.method not in found:
-            found[run.record.method] = concept_cosines(run.concepts())
+        if run.record.method not in found and (cosines := concept_cosines(run.concepts())):
+            found[run.record.method] = cosines
     if not found:
         return None
     told = []

@@ -85,10 +85,10 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     record, details = run.record, run.record.details
     maps = list(_maps(run, budget // 2))  # few and telling, so pairs get what they leave
     pairs = list(_pairs(run, budget - sum(len(one.get("uri", "")) for one in maps)))
-    curve, cosines = losses(run), concept_cosines(run.concepts()) if len(run.concepts()) > 1 else None
+    curve = losses(run)
     asked = "Asked for (rows) against changed (columns): shares of images"
     matrices = (
-        ("Cosines between the concepts' vectors", "Concept", cosines),
+        ("Cosines between the concepts' vectors", "Concept", concept_cosines(run.concepts())),
         (asked, "Asked for", details.get("entanglement_matrix")),
     )
     return {

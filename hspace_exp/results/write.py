@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
@@ -30,8 +25,7 @@ from hspace_exp.results.tables.records import by_table
 log = logging.getLogger(__name__)
 
 RESULTS = (FILE_NAME, "manifest.csv", "grid.png", "strip.png", "table.md")
-MOST_PIXELS = 500_000  # of a picture
-COLOURS = 128  # of a picture: a third of the bytes, and no difference that the eye would find in a figure
+COLOURS = 128  # of a picture of strips
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 
@@ -119,7 +113,7 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     Returns:
         what was written.
     """
-    from hspace_exp.results.figures import charts, strips  # imports matplotlib, which a run does without
+    from hspace_exp.results.figures import charts, small_png, strips  # imports matplotlib, which a run does without
 
     tables = by_table(runs)
     experiments = [group[0].record.experiment for group in tables.values()]
@@ -138,9 +132,9 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
         for kind, chart in charts(group).items():
             for ending in ("png", "pdf"):
                 files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
-        image = strips(group)
-        if image is not None:
-            files[folder / "figures" / f"{name}_strips.png"] = _small_png(image)
+        picture = strips(group)
+        if picture is not None:
+            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture, COLOURS)
         for path, data in files.items():
             write_bytes(path, data)
         written += files
@@ -160,12 +154,3 @@ def copy_records(runs: Sequence[Run], folder: Path) -> None:
         experiment, *rest = run.folder.parts[-5:]
         text = json.dumps(json.loads(run.path.read_bytes()), separators=(",", ":"), ensure_ascii=False)
         write_text(folder.joinpath(experiment, "results", *rest, FILE_NAME), text + "\n")
-
-
-def _small_png(image: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 as a PNG with a palette, smaller where it has many pixels."""
-    data, picture = io.BytesIO(), Image.fromarray(image)
-    share = math.sqrt(min(1.0, MOST_PIXELS / (picture.width * picture.height)))
-    picture.thumbnail((round(share * picture.width), round(share * picture.height)))
-    picture.quantize(COLOURS).save(data, format="PNG", optimize=True)
-    return data.getvalue()

@@ -123,11 +123,8 @@ def column(metric: str, value: MetricValue | None = None) -> Column:
     contest = not metric.startswith(_NO_CONTEST)
     if base is not None:
         return replace(base, metric=metric, heading=heading, contest=contest)
-    found = Column(metric, heading, contest=contest, bounds=(-inf, inf))
-    if value is None:
-        return found
-    digits = found.decimals if value.digits is None else value.digits
-    return replace(found, heading=value.heading or heading, decimals=digits)
+    told, digits = (value.heading, value.digits) if value is not None else ("", None)
+    return Column(metric, told or heading, 3 if digits is None else digits, contest=contest, bounds=(-inf, inf))
 
 
 def _base(metric: str) -> Column | None:

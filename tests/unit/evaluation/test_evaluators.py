@@ -74,7 +74,7 @@ def test_a_wide_margin_makes_everything_unclear(
 
 
 def test_unknown_models_are_one_clear_line() -> None:
-    with pytest.raises(UserError, match="OpenCLIP ViT-Z-9 .*cannot be had"):
+    with pytest.raises(UserError, match=r"OpenCLIP ViT-Z-9 .*cannot be had"):
         PhotoEvaluator("ViT-Z-9", "nowhere", {})
 
 

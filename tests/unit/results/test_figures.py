@@ -78,7 +78,7 @@ def test_professions_before_and_after(tmp_path: Path) -> None:
     assert shown.words.endswith("original: cook 0.00, nurse 1.00; sdid: cook 0.50, nurse 0.50")  # by what was before
     picture = strips(runs)
     assert picture is not None
-    assert picture.shape[0] == LINE + 8 + GAP + 8 + LINE
+    assert picture.height == LINE + 8 + GAP + 8 + LINE
 
 
 def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) -> None:
