@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel, SharedClip
+from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel
 from hspace_exp.evaluation.functional.background import background_mask
 from hspace_exp.evaluation.functional.fairness import part_of
 from hspace_exp.evaluation.judges import Judge
@@ -133,36 +133,28 @@ class Observers:
     device: str | torch.device = "cpu"
 
 
+@dataclass(frozen=True)
 class BatchJudge:
-    """Turns batches of pairs into what metrics see."""
+    """Turns batches of pairs into what metrics see.
 
-    def __init__(
-        self,
-        observers: Observers,
-        attribute: str,
-        parts: Sequence[str],
-        professions: Sequence[str],
-        needed: Collection[str],
-    ) -> None:
-        """Take what looks at images.
+    Attributes:
+        observers: with judges that know the attribute.
+        attribute: what was steered.
+        parts: the attributes that it is a composition of.
+        professions: names of the groups.
+        needed: names of ``OPTIONAL`` that some metric needs; nothing else of them is worked out.
+    """
 
-        Args:
-            observers: with judges that know the attribute.
-            attribute: what was steered.
-            parts: the attributes that it is a composition of.
-            professions: names of the groups.
-            needed: names of ``OPTIONAL`` that some metric needs; nothing else of them is worked out.
-        """
-        judge = observers.judges[0]
-        self.observers, self.needed, self.device = observers, needed, torch.device(observers.device)
-        clip = observers.clip
-        self.texts = clip if isinstance(clip, SharedClip) else SharedClip(clip)
-        self.attribute, self.values, self.professions = attribute, judge.attributes[attribute], list(professions)
-        self.parts = {part: len(judge.attributes[part]) for part in parts}
-        self.others = tuple(name for name in judge.attributes if name not in (attribute, *parts))
+    observers: Observers
+    attribute: str
+    parts: Sequence[str]
+    professions: Sequence[str]
+    needed: Collection[str]
 
     def __call__(self, batch: Sequence[Pair]) -> dict[str, JudgedBatch]:
         """Load the images of a batch and look at them; judge → what it sees. Images of one file are looked at once."""
+        clip, known_values = self.observers.clip, self.observers.judges[0].attributes
+        values = known_values[self.attribute]
         unedited = all(pair.original == pair.edited for pair in batch)
         pixels_before = load_images([pair.original for pair in batch])
         pixels_after = pixels_before if unedited else load_images([pair.edited for pair in batch])
@@ -170,20 +162,20 @@ class BatchJudge:
         found: dict[str, Tensor | None] = {"features_original": features}
         edited, after, found["features_edited"] = (original, before, features) if unedited else self._look(pixels_after)
         if "texts" in self.needed:
-            found["image"] = self.observers.clip.encode_images(edited).cpu()
-            found["prompt"] = self.texts.encode_texts([pair.prompt for pair in batch]).cpu()
-            found["subject"] = self.texts.encode_texts([subject_prompt(pair.profession) for pair in batch]).cpu()
+            found["image"] = clip.encode_images(edited).cpu()
+            found["prompt"] = clip.encode_texts([pair.prompt for pair in batch]).cpu()
+            found["subject"] = clip.encode_texts([subject_prompt(pair.profession) for pair in batch]).cpu()
         if "background" in self.needed:
             found["background"] = self._background(pixels_before, pixels_after, unedited)
         first = JudgedBatch(
             keys=item_keys([pair.name for pair in batch]),
             groups=torch.tensor([self.professions.index(pair.profession) for pair in batch]),
-            targets=torch.tensor([self.values.index(pair.target) if pair.target else NO_TARGET for pair in batch]),
+            targets=torch.tensor([values.index(pair.target) if pair.target else NO_TARGET for pair in batch]),
             original=original,
             edited=edited,
             attribute=self.attribute,
-            parts=self.parts,
-            others=self.others,
+            parts={part: len(known_values[part]) for part in self.parts},
+            others=tuple(name for name in known_values if name not in (self.attribute, *self.parts)),
             before={},
             after={},
             **found,
@@ -192,13 +184,13 @@ class BatchJudge:
 
     def _look(self, pixels: Tensor) -> tuple[Tensor, dict[str, Classes], Tensor | None]:
         """Images as floats, each judge's classes, and the images' features."""
-        images = as_float(pixels.to(self.device))
+        images = as_float(pixels.to(self.observers.device))
         classes: dict[str, Classes] = {judge.name: judge.judge(images) for judge in self.observers.judges}
         return images, classes, self.observers.features(images).cpu() if "features" in self.needed else None
 
     def _background(self, original: Tensor, edited: Tensor, unedited: bool) -> Tensor:
         if unedited:  # nothing differs anywhere, so there is no need to know where the persons are
-            return torch.ones(len(original), 1, *original.shape[1:3], dtype=torch.bool, device=self.device)
+            return torch.ones(len(original), 1, *original.shape[1:3], dtype=torch.bool, device=self.observers.device)
         masks = known(self.observers.person_masks)
-        before, after = (masks(images).to(self.device) for images in (original, edited))
+        before, after = (masks(images).to(self.observers.device) for images in (original, edited))
         return background_mask(before, after)

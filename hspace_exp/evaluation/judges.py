@@ -29,6 +29,7 @@ PHOTO_TEXTS: Mapping[str, Mapping[str, str]] = {
 
 
 PLAIN = "a photo of "
+SIDE = 128  # pixels of images as a `ProbeJudge` sees them
 
 
 def with_wordings(texts: Mapping[str, Mapping[str, str]], wordings: Sequence[str]) -> dict[str, dict[str, list[str]]]:
@@ -134,24 +135,21 @@ class ProbeJudge:
         self,
         probe: Callable[[Tensor], Mapping[str, Tensor]],
         attributes: Mapping[str, Sequence[str]],
-        *,
-        image_size: int = 128,
         device: str | torch.device = "cpu",
     ) -> None:
         """Take the classifier and the values of its heads.
 
         Args:
-            probe: (B, 3, S, S) images in [0, 1] → logits (B, C) for each attribute.
+            probe: (B, 3, ``SIDE``, ``SIDE``) images in [0, 1] → logits (B, C) for each attribute.
             attributes: values of each attribute in the order of the logits.
-            image_size: S; other images are resized (bicubic, antialiased).
             device: where the probe is.
         """
-        self.probe, self.image_size, self.device = probe, image_size, device
+        self.probe, self.device = probe, device
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in attributes.items()}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
-        images = resized(images.to(self.device, torch.float32), self.image_size)
+        images = resized(images.to(self.device, torch.float32), SIDE)
         with torch.no_grad():
             return {attribute: logits.argmax(1).cpu() for attribute, logits in self.probe(images).items()}
 

@@ -173,29 +173,17 @@ def read_record(path: str | Path) -> RunRecord:
     return RunRecord.from_json(data, str(path))
 
 
-def differences(a: RunRecord, b: RunRecord, tolerance: float = 0.0) -> list[str]:
+def differences(a: RunRecord, b: RunRecord) -> list[str]:
     """Where two records disagree, apart from ``seconds``, ``device``, ``git`` and how they were started.
 
-    Configurations are compared by digest, so that other folders, devices or batch sizes are no difference.
-
-    Args:
-        a: one record.
-        b: another.
-        tolerance: numbers this close, absolutely or relatively, count as equal (noise of another kernel).
-
-    Returns:
-        one line a difference, e.g. ``metrics.fid.value: 1.2 != 1.3``.
+    Configurations are compared by digest, so that other folders, devices or batch sizes are no difference. One line a
+    difference, e.g. ``metrics.fid.value: 1.2 != 1.3``.
     """
     left, right = (
         dict(_leaves({k: v for k, v in record.to_json().items() if k not in _MAY_DIFFER})) for record in (a, b)
     )
-    lines = []
-    for where in dict.fromkeys([*left, *right]):
-        x, y = left.get(where, "absent"), right.get(where, "absent")
-        same = math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance) if _number(x) and _number(y) else x == y
-        if not same:
-            lines.append(f"{where}: {x} != {y}")
-    return lines
+    pairs = {where: (left.get(where, "absent"), right.get(where, "absent")) for where in (left | right)}
+    return [f"{where}: {x} != {y}" for where, (x, y) in pairs.items() if x != y]
 
 
 def versions() -> dict[str, str]:
@@ -270,10 +258,6 @@ def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{where}[{i}]")
     else:
         yield where, value
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _refuse_constant(name: str) -> float:

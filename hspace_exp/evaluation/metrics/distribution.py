@@ -34,13 +34,8 @@ class FeatureDistance(ImageMetric):
         return torch.cat([known(batch.features_edited), known(batch.features_original)], dim=1)
 
     def note(self, rows: Tensor, groups: Tensor) -> str:
-        """Whose features they are, and what to heed."""
-        caution = self.caution(len(rows))
-        return ", ".join(filter(None, (f"{self.setting.features} features", caution)))
-
-    def caution(self, count: int) -> str:
-        """What to heed with so many images."""
-        return ""
+        """Whose features they are."""
+        return f"{self.setting.features} features"
 
 
 class FrechetDistance(FeatureDistance):
@@ -62,9 +57,10 @@ class FrechetDistance(FeatureDistance):
         repeats = min(self.setting.repeats, 200 if rows.shape[1] <= 2 * WIDE else 20)
         return torch.cat([self.statistics(rows, groups, some) for some in resample_blocks(strata, repeats, random)])
 
-    def caution(self, count: int) -> str:
+    def note(self, rows: Tensor, groups: Tensor) -> str:
         """Few images bias it."""
-        return "" if count >= MANY else f"{count} images bias it upwards: compare at equal N only"
+        caution = "" if len(rows) >= MANY else f", {len(rows)} images bias it upwards: compare at equal N only"
+        return super().note(rows, groups) + caution
 
 
 class KernelDistance(FeatureDistance):
@@ -89,9 +85,10 @@ class KernelDistance(FeatureDistance):
         # A resample of one single image has no pair; with two images that happens half of the time.
         return torch.where(found.isfinite(), found, distance(used.new_ones(1, len(used))))
 
-    def caution(self, count: int) -> str:
+    def note(self, rows: Tensor, groups: Tensor) -> str:
         """Say when not all images were used."""
-        return f"on {KERNEL_IMAGES} random pairs" if count > KERNEL_IMAGES else ""
+        caution = f", on {KERNEL_IMAGES} random pairs" if len(rows) > KERNEL_IMAGES else ""
+        return super().note(rows, groups) + caution
 
     def _distance(self, rows: Tensor) -> Callable[[Tensor], Tensor]:
         """(R, N) weights of the images to (R,) distances, worked out on a GPU, if there is one, as it knows float64."""

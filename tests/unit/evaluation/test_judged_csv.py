@@ -41,5 +41,5 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="evaluate the run again"):
         read_judged(tmp_path)
     (tmp_path / "judged.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="expected the columns profession"):
+    with pytest.raises(UserError, match="lacks the columns profession"):
         read_judged(tmp_path)

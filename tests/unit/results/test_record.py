@@ -140,13 +140,6 @@ def test_differences_name_the_place() -> None:
     assert differences(make(), make(metrics={}))
 
 
-def test_tolerance_is_for_kernel_noise_only() -> None:
-    record = make()
-    noisy = make(metrics={**record.metrics, "deviation_ratio": MetricValue(0.125 + 1e-9, 0.1, 0.15, 192, False)})
-    assert differences(record, noisy)
-    assert not differences(record, noisy, tolerance=1e-6)
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
