@@ -22,8 +22,6 @@ from hspace_exp.errors import UserError, unknown
 
 A = TypeVar("A")
 
-WRONG, INTERRUPTED = 2, 130  # exit codes
-
 # Read when torch is imported: threads that wait by spinning make a shared CPU many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -79,28 +77,16 @@ def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], ab
         return 0
 
     def work() -> None:
-        arguments = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist([*argv])))
+        try:
+            given = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist([*argv]))
+            arguments = OmegaConf.to_object(given)
+        except OmegaConfBaseException as error:
+            raise UserError(str(error).splitlines()[0]) from error
         if not isinstance(arguments, schema):
             raise UserError("arguments must be given as key=value")
         run(arguments)
 
     return exit_code(work)
-
-
-def exit_code(work: Callable[[], object]) -> int:
-    """Do the work of a command; returns 0, 2 for wrong input and 130 when interrupted, which is one line on stderr."""
-    try:
-        work()
-    except (UserError, OmegaConfBaseException) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return WRONG
-    except OSError as error:
-        print(f"error: cannot use {error.filename}: {error.strerror}; choose another place", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
 
 
 def exit_code(work: Callable[[], int | None], config_name: str = "config") -> int:
