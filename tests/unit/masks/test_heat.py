@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
+from hspace_exp.io.seeding import generator
 from hspace_exp.masks import heat
-from hspace_exp.masks.heat import heatmaps, noised
+from hspace_exp.masks.heat import heatmaps, mean_one, noised
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
@@ -17,6 +18,24 @@ PROMPTS = ConceptPrompts(positive=WOMAN, neutral=PERSON, words="woman")
 @pytest.fixture
 def latents() -> torch.Tensor:
     return torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_each_image_has_noise_of_its_own_at_each_share(tiny_backbone: Backbone, latents: torch.Tensor) -> None:
+    z_t, timesteps = noised(tiny_backbone, latents[:2], WOMAN, 7, [4, 9], 0.35, 1)
+    alpha = tiny_backbone.scheduler.alphas_cumprod[350]
+    for row, index in enumerate((4, 9)):
+        noise = torch.randn(4, 8, 8, generator=generator("heat", 7, WOMAN, index, "0.35", 1))
+        torch.testing.assert_close(z_t[row], alpha.sqrt() * latents[row] + (1 - alpha).sqrt() * noise)
+    assert timesteps.tolist() == [350, 350]
+    assert noised(tiny_backbone, latents[:1], WOMAN, 7, [0], 1.0, 0)[1].tolist() == [999]  # the last there is
+
+
+def test_heat_is_scaled_image_by_image_to_a_mean_of_one_and_none_stays_none() -> None:
+    heat = torch.tensor([[1.0, 3.0], [0.0, 4.0]]).repeat(3, 1, 1)[:, None] * torch.tensor([1.0, 5.0, 0.0]).view(
+        3, 1, 1, 1
+    )
+    expected = torch.tensor([[0.5, 1.5], [0.0, 2.0]])
+    assert torch.equal(mean_one(heat), torch.stack([expected, expected, torch.zeros(2, 2)])[:, None])
 
 
 @pytest.mark.parametrize("name", ["tiny_backbone", "tiny_epsilon_backbone", "tiny_sdxl_backbone"])

@@ -1,5 +1,6 @@
 """What every mask provider must do, and the pieces they share."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +58,50 @@ def test_normalise_ignores_scale_and_offset_and_refuses_flat_heat() -> None:
     flat[1] = 0.3
     with pytest.raises(UserError, match="image 1 is flat"):
         normalise(flat)
+
+
+def cubic(values: np.ndarray, size: int) -> np.ndarray:
+    """Cubic convolution (Keys, 1981) of a row with a = -3/4, pixels as areas, borders repeated; by NumPy."""
+    a, found = -0.75, []
+    for place in (np.arange(size) + 0.5) * len(values) / size - 0.5:
+        first, total = int(np.floor(place)) - 1, 0.0
+        for k in range(first, first + 4):
+            d = abs(place - k)
+            near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+            weight = near if d <= 1 else a * (d**3 - 5 * d**2 + 8 * d - 4)
+            total += weight * values[min(max(k, 0), len(values) - 1)]
+        found.append(total)
+    return np.array(found)
+
+
+def test_upsample_is_cubic_convolution_clipped_to_the_range_of_each_image() -> None:
+    heat = torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    heat[1] = 10 + 3 * heat[1]
+    for found, plane in zip(upsample(heat, (9, 12)), heat[:, 0].numpy(), strict=True):
+        wide = np.stack([cubic(row, 12) for row in plane])
+        large = np.stack([cubic(column, 9) for column in wide.T]).T
+        assert large.max() > plane.max()
+        np.testing.assert_allclose(found[0], large.clip(plane.min(), plane.max()), atol=1e-9)
+
+
+def test_heat_at_the_threshold_is_inside_and_maps_are_float32() -> None:
+    heat = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    heat[..., 0, :3] = torch.tensor([0.4, 0.5, 1.0])
+    images = torch.zeros(1, 4, 4, 3, dtype=torch.uint8)
+    assert AttentionMasks(0.5).maps(images, heat)[0, 0, 0].tolist() == [0, 1, 1, 0]
+    torch.testing.assert_close(AttentionMasks().maps(images, 3 * heat - 1), heat.float())
+
+
+def test_images_and_heat_of_other_shapes_are_refused() -> None:
+    for shape in ((2, 32, 32), (2, 32, 32, 4)):
+        with pytest.raises(UserError, match="uint8 images"):
+            NoMasks().maps(torch.zeros(shape, dtype=torch.uint8))
+    for shape in ((2, 1, 8), (2, 2, 8, 8)):
+        with pytest.raises(UserError, match="attention heatmaps of shape"):
+            AttentionMasks().maps(IMAGES, torch.rand(shape))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        AttentionMasks(0.0)
+    assert NoMasks().maps(torch.zeros(2, 8, 6, 3, dtype=torch.uint8)).shape == (2, 1, 8, 6)
 
 
 def test_upsample_stays_in_range() -> None:

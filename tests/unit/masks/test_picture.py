@@ -32,6 +32,40 @@ def test_sheet_has_each_image_beside_its_map() -> None:
     assert full[14 + 10, 4 + 21 + 10].tolist() == [round(80 + 0.6 * (c - 80)) for c in COLOUR]
 
 
+def test_overlay_is_grey_mixed_with_colour_by_the_map() -> None:
+    random = np.random.default_rng(0)
+    image, plane = random.integers(0, 256, (6, 5, 3), dtype=np.uint8), 0.49 * random.random((6, 5))
+    grey = 0.6 * image.astype(float).mean(-1) + 80
+    expected = [grey + 0.6 * plane * (c - grey) for c in COLOUR]
+    assert np.abs(overlay(image, plane).astype(float) - np.stack(expected, -1)).max() <= 0.51
+    plane[:, :2] = 0.5  # inside, up to the picture's edge: only its right column is a border
+    shown = overlay(image, plane)
+    assert (shown[:, 1] == COLOUR).all()
+    assert not (shown[:, 0] == COLOUR).all(-1).any()
+
+
+def test_every_tile_is_where_its_concept_and_place_say() -> None:
+    side, names = 12, ["a"] * 8 + ["b"] * 3
+    images = torch.arange(11, dtype=torch.uint8)[:, None, None, None].expand(-1, side, side, 3) * 10
+    sheet = mask_sheet(images, torch.zeros(11, 1, side, side), names)
+    step, tile = side + 4, 2 * side + 8
+    assert sheet.shape == (2 * 14 + 3 * step + 4, 6 * tile + 4, 3)
+    places = [(14, k) for k in range(6)] + [(14 + step, k) for k in range(2)] + [(28 + 2 * step, k) for k in range(3)]
+    rest = np.ones(sheet.shape[:2], bool)
+    for level, (top, column) in enumerate(places):
+        left = 4 + column * tile
+        assert (sheet[top : top + side, left : left + side] == 10 * level).all()
+        assert (sheet[top : top + side, left + side + 1 : left + 2 * side + 1] == 80 + 6 * level).all()
+        rest[top : top + side, left : left + side] = rest[top : top + side, left + side + 1 : left + 2 * side + 1] = (
+            False
+        )
+    text = np.zeros_like(rest)
+    for top in (0, 14 + 2 * step):
+        text[top : top + 14, 4:] = True
+        assert (sheet[top : top + 14, 4:] < 128).any()
+    assert (sheet[rest & ~text] == 255).all()
+
+
 def test_large_images_are_scaled_down() -> None:
     sheet = mask_sheet(torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.zeros(1, 1, 64, 64), ["a"], side=16)
     assert sheet.shape == (14 + 20 + 4, 40 + 4, 3)
@@ -40,3 +74,7 @@ def test_large_images_are_scaled_down() -> None:
 def test_mismatches_are_refused() -> None:
     with pytest.raises(UserError, match=r"maps \(2, 1, 8, 8\)"):
         mask_sheet(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.zeros(2, 8, 8), ["a", "b"])
+    with pytest.raises(UserError, match="1 names"):
+        mask_sheet(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.zeros(2, 1, 8, 8), ["a"])
+    with pytest.raises(UserError, match="0 names"):
+        mask_sheet(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, 1, 8, 8), [])

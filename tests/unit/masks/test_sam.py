@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError
+from hspace_exp.masks.attention import normalise
 from hspace_exp.masks.sam import SamMasks, heat_boxes, heat_points, load_sam, segment
 from hspace_exp.masks.small_sam import build_small_sam
 
@@ -46,6 +48,33 @@ def test_points_are_peaks_apart_from_each_other() -> None:
     heat[0, 0, 2, 3], heat[0, 0, 2, 4], heat[0, 0, 12, 9] = 1.0, 0.9, 0.8
     assert heat_points(heat, 2, radius=4).tolist() == [[[3, 2], [9, 12]]]
     assert heat_points(heat, 3, radius=100).tolist() == [[[3, 2]] * 3]
+
+
+def test_points_of_wide_heat_are_columns_and_rows_and_may_lie_just_at_the_radius() -> None:
+    heat = torch.zeros(2, 1, 5, 9)
+    heat[0, 0, 4, 1], heat[0, 0, 4, 3], heat[0, 0, 4, 4] = 1.0, 0.9, 0.8
+    heat[1, 0, 0, 8], heat[1, 0, 3, 8], heat[1, 0, 2, 8] = 1.0, 0.8, 0.9
+    assert heat_points(heat, 2, radius=2).tolist() == [[[1, 4], [3, 4]], [[8, 0], [8, 2]]]
+    assert heat_points(heat, 2, radius=3).tolist() == [[[1, 4], [4, 4]], [[8, 0], [8, 3]]]
+    assert heat_boxes(heat[1:], 0.8).tolist() == [[8, 0, 8, 3]]
+
+
+@pytest.mark.parametrize("box", [None, 0.6])
+@pytest.mark.parametrize("points", [0, 2])
+def test_the_provider_prompts_with_what_the_heat_shows(sam: Sam, box: float | None, points: int) -> None:
+    if box is None and points == 0:
+        return
+    random = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 256, (3, 24, 32, 3), dtype=torch.uint8, generator=random)
+    heat = torch.rand(3, 1, 24, 32, generator=random)
+    provider = SamMasks("unread", box_threshold=box, points=points, point_distance=0.25, multimask=False, batch_size=2)
+    provider.sam = sam
+    scaled = normalise(heat)
+    boxes = None if box is None else heat_boxes(scaled, box)
+    some = heat_points(scaled, points, 8.0) if points else None  # a quarter of the longer side
+    expected = segment(sam, images, boxes, some, multimask=False)
+    assert torch.equal(provider.maps(images, heat), expected)
+    assert 0 < expected.mean() < 1
 
 
 @pytest.mark.parametrize("side", [32, 48])
@@ -88,10 +117,13 @@ def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCapt
 def test_bad_settings_and_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Choices: small, vit_b"):
         SamMasks(tmp_path, model_type="vit_x")
-    with pytest.raises(UserError, match="between 0 and 1"):
-        SamMasks(tmp_path, box_threshold=2.0)
-    with pytest.raises(UserError, match="a box or at least one point"):
-        SamMasks(tmp_path, box_threshold=None, points=0)
+    for threshold in (0.0, 1.0, 2.0):
+        with pytest.raises(UserError, match="between 0 and 1"):
+            SamMasks(tmp_path, box_threshold=threshold)
+    for wrong in ({"points": 0}, {"points": -1, "box_threshold": 0.5}, {"batch_size": 0}):
+        with pytest.raises(UserError, match="a box or at least one point"):
+            SamMasks(tmp_path, **wrong)
+    assert SamMasks(tmp_path, points=1, batch_size=1).heat == "difference"
     with pytest.raises(UserError, match="Choices: attention, difference"):
         SamMasks(tmp_path, heat="gradient")
     with pytest.raises(UserError, match="no SAM checkpoint"):
@@ -100,6 +132,20 @@ def test_bad_settings_and_files(tmp_path: Path) -> None:
         load_sam(tmp_path, "small")
     with pytest.raises(UserError, match="difference heatmaps, got none"):
         SamMasks(tmp_path).maps(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+
+
+def test_the_defaults_are_those_chosen_on_validation_renders(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = SamMasks()
+    assert (provider.heat, provider.box_threshold, provider.points) == ("difference", None, 5)
+    assert (provider.point_distance, provider.multimask, provider.batch_size) == (1 / 16, True, 8)
+    assert (provider.model_type, provider.device) == ("small", "cpu")
+    read = []
+    monkeypatch.setattr(
+        "hspace_exp.masks.sam.load_small_sam", lambda folder: read.append(folder) or torch.nn.Identity()
+    )
+    assert provider.sam is provider.sam
+    load_sam("~/mine", "small")
+    assert read == [EMBEDDED / "sam", Path.home() / "mine"]
 
 
 def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -121,6 +167,13 @@ def test_a_checkpoint_of_the_published_layout_gives_maps(
     assert tuple(found.shape) == (2, 1, 48, 40)
     assert set(found.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(provider.sam.mask_decoder.mask_tokens.weight, sam.mask_decoder.mask_tokens.weight)
+    assert not provider.sam.training
+    assert not any(parameter.requires_grad for parameter in provider.sam.parameters())
+    monkeypatch.setattr("hspace_exp.masks.sam.published_checkpoint", lambda name: tmp_path / f"{name}.pth")
+    torch.save(sam.state_dict(), tmp_path / "vit_b.pth")
+    assert torch.equal(
+        load_sam(None, "vit_b").state_dict()["mask_decoder.mask_tokens.weight"], sam.mask_decoder.mask_tokens.weight
+    )
 
 
 @pytest.mark.slow

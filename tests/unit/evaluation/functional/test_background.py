@@ -34,6 +34,25 @@ def test_dilation_matches_skimage() -> None:
     assert torch.equal(dilate(mask, 0), mask)
 
 
+@pytest.mark.parametrize("radius", [1, 3])
+def test_dilation_grows_a_point_to_a_square(radius: int) -> None:
+    point = torch.zeros(1, 1, 9, 9, dtype=torch.bool)
+    point[..., 4, 4] = True
+    rows, columns = dilate(point, radius)[0, 0].nonzero().T
+    assert sorted(set(rows.tolist())) == sorted(set(columns.tolist())) == list(range(4 - radius, 5 + radius))
+    assert len(rows) == (2 * radius + 1) ** 2
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_half_a_person_is_one_and_the_margin_is_a_share_of_the_width(swapped: bool) -> None:
+    person, nobody = torch.zeros(1, 1, 16, 256), torch.zeros(1, 1, 16, 256)
+    person[..., 8, 100] = 0.5
+    outside = background_mask(*((nobody, person) if swapped else (person, nobody)))
+    expected = torch.ones(16, 256, dtype=torch.bool)
+    expected[:, 84:117] = False
+    assert torch.equal(outside[0, 0], expected)
+
+
 def test_background_is_outside_both_dilated_persons() -> None:
     a, b = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32, dtype=torch.bool)
     a[..., 10, 10], b[..., 20, 20] = 0.7, True
@@ -45,17 +64,20 @@ def test_background_is_outside_both_dilated_persons() -> None:
     assert torch.equal(background_mask(b, a), outside)
     with pytest.raises(UserError, match="two masks"):
         background_mask(a, b[:, 0])
+    for shape in ((1, 3, 8, 8), (1, 8, 8)):
+        with pytest.raises(UserError, match="two masks"):
+            background_mask(torch.zeros(shape), torch.zeros(shape))
 
 
 def test_psnr_pools_the_error_over_images() -> None:
-    a = torch.zeros(2, 3, 4, 4)
+    a = torch.full((2, 3, 4, 4), 0.25)
     b = a.clone()
     b[0] += 0.1
     b[1, :, :2] += 0.5
     mask = torch.ones(2, 1, 4, 4, dtype=torch.bool)
     mask[1, :, 1:] = False
     error, count = masked_squared_error(a, b, mask)
-    np.testing.assert_allclose(error, [0.01 * 48, 0.25 * 12])
+    np.testing.assert_allclose(error, [0.01 * 48, 0.25 * 12], rtol=1e-6)
     assert count.tolist() == [48, 12]
     pooled = np.concatenate([np.full(48, 0.1), np.full(12, 0.5)])
     expected = skimage.metrics.peak_signal_noise_ratio(np.zeros(60), pooled, data_range=1)
@@ -65,6 +87,7 @@ def test_psnr_pools_the_error_over_images() -> None:
 def test_psnr_of_equal_images_is_not_a_number() -> None:
     assert psnr(0.0) is None
     assert psnr(1.0) == pytest.approx(0)
+    assert psnr(1e-50) == pytest.approx(500)  # below what float32 holds
 
 
 def likeness(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
@@ -92,6 +115,18 @@ def test_ssim_of_equal_images_is_one_and_borders_count() -> None:
     changed = images(3)
     changed[..., 0] = 1 - changed[..., 0]
     assert (pasted_ssim(changed, images(3), everywhere) < 1).all()
+
+
+def test_an_image_that_did_not_change_is_exactly_like_itself_beside_one_that_did() -> None:
+    original = torch.full((2, 3, 32, 32), 0.7)
+    edited = original.clone()
+    edited[1, :, 4:9, 4:9] = 0.1
+    found = pasted_ssim(edited, original, torch.ones(2, 1, 32, 32, dtype=torch.bool))
+    assert found[0].item() == 1
+    assert found[1].item() < 0.95
+    away = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    away[..., 20:, 20:] = True
+    assert pasted_ssim(edited, original, away).tolist() == [1, 1]
 
 
 def test_masked_mean_sees_the_mask_only() -> None:

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.functional import bootstrap
 from hspace_exp.evaluation.functional.bootstrap import (
     group_bootstrap,
     interval,
@@ -37,15 +38,24 @@ def test_blocks_hold_the_draws_of_single_resamples() -> None:
         assert torch.cat(blocks).tolist() == expected
 
 
+def test_blocks_gather_as_many_numbers_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "BLOCK", 4)
+    for images, sizes in ((6, [1] * 5), (2, [2, 2, 1]), (1, [4, 1])):
+        blocks = resample_blocks(torch.zeros(images, dtype=torch.int64), 5, generator("test"))
+        assert [len(block) for block in blocks] == sizes
+
+
 def test_counts_say_how_often_an_image_was_drawn() -> None:
     indices = next(resample_blocks(torch.zeros(9, dtype=torch.int64), 5, generator("test")))
     expected = np.stack([np.bincount(row, minlength=9) for row in indices.numpy()])
     assert np.array_equal(resample_counts(indices).numpy(), expected)
+    assert resample_counts(indices).dtype == torch.float64
 
 
 def test_unsorted_strata_are_refused() -> None:
-    with pytest.raises(UserError, match="sorted by stratum"):
-        next(resample_blocks(torch.tensor([1, 0]), 1, generator("test")))
+    for strata in ([1, 0], [0, 2, 1]):
+        with pytest.raises(UserError, match="sorted by stratum"):
+            next(resample_blocks(torch.tensor(strata), 1, generator("test")))
 
 
 def test_interval_of_a_mean_matches_scipy() -> None:
@@ -76,8 +86,11 @@ def test_shift_keeps_the_value_inside_although_replicates_are_biased() -> None:
 
 
 def test_few_replicates_give_the_normal_interval() -> None:
-    replicates = torch.tensor([1.0, 2.0, 3.0])
-    assert interval(2.0, replicates) == pytest.approx((2 - 1.959964, 2 + 1.959964))
+    assert interval(2.0, torch.tensor([1.0, 2.0, 3.0])) == pytest.approx((2 - 1.959964, 2 + 1.959964))
+    assert interval(5.0, torch.tensor([3.0, 5.0, 7.0])) == pytest.approx((5 - 2 * 1.959964, 5 + 2 * 1.959964))
+    uniform = torch.arange(100.0)  # enough for percentiles: 2.5 % of 99 steps
+    assert interval(49.5, uniform) == pytest.approx((2.475, 96.525))
+    assert interval(49.5, uniform[:-1])[0] < 0
 
 
 def test_groups_are_drawn_whole() -> None:
@@ -90,3 +103,6 @@ def test_groups_are_drawn_whole() -> None:
     assert found.mean() == pytest.approx(expected.mean(), abs=0.01)
     assert found.std() == pytest.approx(expected.std(), rel=0.05)
     assert found.min() >= 0.1 - 1e-6
+    draws = (4 * torch.rand(4000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).long().numpy()
+    by_hand = (values.double().numpy()[draws] * weights.numpy()[draws]).sum(1) / weights.numpy()[draws].sum(1)
+    np.testing.assert_allclose(found, by_hand)

@@ -31,6 +31,11 @@ def test_any_attribute_counts() -> None:
     assert not any_changed(before, before).any()
 
 
+def test_a_change_to_the_first_class_counts_and_what_is_unclear_does_not() -> None:
+    before, after = torch.tensor([1, 0, -1, 1, 0]), torch.tensor([0, 1, 0, -1, 0])
+    assert any_changed({"age": before}, {"age": after}).tolist() == [True, True, False, False, False]
+
+
 @pytest.mark.parametrize("after", [{}, {"age": torch.zeros(1)}])
 def test_attributes_must_match(after: dict[str, torch.Tensor]) -> None:
     with pytest.raises(UserError, match="same attributes"):

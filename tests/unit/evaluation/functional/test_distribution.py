@@ -102,8 +102,29 @@ def test_unbiased_kernel_distance_one_distribution_is_about_zero() -> None:
     assert kernel_distance(x, far).item() > 1
 
 
+def test_two_features_a_set_are_enough() -> None:
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [4.0]])
+    # k(a, b) = (ab + 1)³: 1 within x, 729 within y, and 1, 1, 27, 125 between
+    assert kernel_distance(x, y).item() == pytest.approx(1 + 729 - 2 * (1 + 1 + 27 + 125) / 4)
+    # Means 1/2 and 3, variances 1/2 and 2: (5/2)² + (√2 - √½)²
+    assert frechet_distance(x, y).item() == pytest.approx(6.25 + 0.5)
+
+
+def test_each_resample_has_its_own_distance() -> None:
+    x, y = features(0, n=4), features(1, n=4)
+    kernels = [polynomial_kernel(a, b) for a, b in ((x, x), (y, y), (x, y))]
+    weights = torch.tensor([[2, 0, 1, 1], [1, 1, 1, 1], [1, 0, 0, 4]]).double()
+    distance = paired_kernel_distance(*kernels)
+    together = distance(weights)
+    assert together.shape == (3,)
+    for row, expected in zip(weights, together, strict=True):
+        assert distance(row[None]).item() == pytest.approx(expected.item())
+
+
 @pytest.mark.parametrize("function", [frechet_distance, kernel_distance])
-@pytest.mark.parametrize(("x", "y"), [((1, 3), (5, 3)), ((5, 3), (5, 4)), ((5,), (5,))])
+@pytest.mark.parametrize(
+    ("x", "y"), [((1, 3), (5, 3)), ((5, 3), (5, 4)), ((5,), (5,)), ((5, 3, 1), (5, 3)), ((5, 3), (5, 3, 1))]
+)
 def test_bad_shapes_are_refused(function: object, x: tuple[int, ...], y: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="at least 2 features"):
         function(torch.zeros(x), torch.zeros(y))  # type: ignore[operator]

@@ -65,6 +65,7 @@ def test_bad_counts_are_refused() -> None:
 def test_group_means_skip_absent_groups() -> None:
     means = group_means(torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 0, 3, 3]))
     assert means.tolist() == [0.5, 1.0]
+    assert group_means(torch.tensor([1.0, 0.25]), torch.tensor([0, 2])).tolist() == [1.0, 0.25]
 
 
 def test_bias_amplification_follows_the_majority_of_the_data() -> None:
@@ -85,6 +86,16 @@ def test_bias_amplification_ignores_class_order_and_even_data() -> None:
     assert bias_amplification(torch.tensor([[9, 1]]), torch.tensor([[0.5, 0.5]])).item() == 0
 
 
+def test_bias_amplification_of_several_models_at_once() -> None:
+    truth = torch.tensor([[0.25, 0.25, 0.3, 0.2], [0.7, 0.1, 0.1, 0.1]], dtype=torch.float64)
+    counts = torch.tensor([[[4, 2, 3, 1], [0, 0, 0, 1]], [[0, 0, 10, 0], [9, 1, 0, 0]], [[1, 1, 1, 1], [7, 1, 1, 1]]])
+    # A class with just 1/C is no majority: of the first row only the third class counts.
+    expected = [[0.3 - 0.3, 0 - 0.7], [1 - 0.3, 0.9 - 0.7], [0.25 - 0.3, 0.7 - 0.7]]
+    np.testing.assert_allclose(bias_amplification(counts, truth), expected, atol=1e-12)
+    with pytest.raises(UserError, match="empty group"):
+        bias_amplification(torch.tensor([[1, 1], [0, 0]]), torch.tensor([[0.5, 0.5]] * 2))
+
+
 def test_truth_is_checked() -> None:
     with pytest.raises(UserError, match="sum to one"):
         bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.6]]))
@@ -95,6 +106,7 @@ def test_truth_is_checked() -> None:
 def test_intersection_numbers_combinations_and_keeps_the_unclear_apart() -> None:
     gender, skin = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([0, 3, 0, 3, 2])
     assert intersect(torch.stack([gender, skin]), (2, 4)).tolist() == [0, 3, 4, 7, -1]
+    assert intersect(gender[None], (2,)).tolist() == [0, 0, 1, 1, -1]
     with pytest.raises(UserError, match="2 attributes, got 1"):
         intersect(gender[None], (2, 4))
 
