@@ -1,4 +1,4 @@
-"""The wheel alone, without the extra that draws people, runs the default experiment to its end."""
+"""The wheel alone, without the extra that draws people, runs the gender experiment to its end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DRAWING = ("python_avatars", "resvg_py")
+SMOKE = ("+experiment=gender_fairness", "protocol=smoke", "method=lwim")  # lwim needs all weights of the package
 UV = shutil.which("uv") or str(Path(sys.prefix).parent / ".bootstrap" / "bin" / "uv")
 
 
@@ -43,12 +44,12 @@ def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_wheel_in_a_bare_environment_runs_the_default_experiment(python: Path, tmp_path: Path) -> None:
+def test_a_wheel_in_a_bare_environment_runs_the_gender_experiment(python: Path, tmp_path: Path) -> None:
     where = subprocess.run(
         [python, "-c", "import hspace_exp; print(hspace_exp.__file__)"], cwd=tmp_path, capture_output=True, text=True
     )
     assert Path(where.stdout).is_relative_to(python.parents[1]), where
-    done = run(python, tmp_path, "+experiment=gender_fairness", "protocol=smoke", "logger=none", "hydra.run.dir=run")
+    done = run(python, tmp_path, *SMOKE, "logger=none", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "record.json").read_text())["metrics"]
     assert metrics["classifier_accuracy"]["n"] == 216
@@ -68,6 +69,6 @@ def test_a_wheel_in_a_bare_environment_runs_the_default_experiment(python: Path,
         assert outcome.returncode == 0, (command, outcome.stderr)
         assert said in outcome.stdout, (command, outcome.stdout)
 
-    drawn = run(python, tmp_path, "+experiment=gender_fairness", "protocol=smoke", "mask=oracle", "hydra.run.dir=drawn")
+    drawn = run(python, tmp_path, *SMOKE, "mask=oracle", "hydra.run.dir=drawn")
     assert drawn.returncode == 2
     assert "pip install 'hspace-exp[avatars]'" in drawn.stderr.splitlines()[-1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hspace_exp
 from hspace_exp.__main__ import main
 from hspace_exp.commands import COMMANDS, RENAMED
 
@@ -68,6 +69,19 @@ def test_an_old_name_is_a_command_of_python() -> None:
     first, *rest = done.stderr.splitlines()
     assert first.startswith("python -m hspace_exp.tables is now python -m hspace_exp tables")
     assert rest[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("old", ["tables", "report"])
+def test_an_old_name_is_found_before_an_empty_folder_that_an_update_left(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / old / "__pycache__").mkdir(parents=True)
+    monkeypatch.setattr(hspace_exp, "__path__", [str(tmp_path), *hspace_exp.__path__])
+    monkeypatch.setattr(sys, "argv", [old, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(f"hspace_exp.{old}", run_name="__main__")
+    assert not stop.value.code
+    assert f"is now python -m hspace_exp {old};" in capsys.readouterr().err
 
 
 def test_other_names_are_not_there() -> None:
