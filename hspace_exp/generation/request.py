@@ -208,4 +208,4 @@ def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], a
         every = JOIN.join(name for group in groups for name in group.concepts)
         return [Item(prompt, slug, seed, every) for seed in numbers]
     choices = targets(groups)
-    return [Item(prompt, slug, n, target_of(choices, assignment, 0, i, slug, 0)) for i, n in enumerate(numbers)]
+    return [Item(prompt, slug, n, target_of(choices, assignment, 0, 0, slug, i)) for i, n in enumerate(numbers)]

@@ -68,3 +68,54 @@ def test_an_image_that_is_not_there_leaves_its_place_empty(tmp_path: Path) -> No
     grid = pair_grid([pair for pair in whole if (pair.profession, pair.seed_index) != ("profession 0", 0)])
     assert grid.shape == pair_grid(whole).shape
     assert (grid[LINE : LINE + 32, LABEL : LABEL + 32] == 255).all()
+
+
+def tiles(picture: np.ndarray, side: int = 32) -> dict[tuple[int, int], int]:
+    """Where images of one level lie: (row, column) of the upper left pixel → level."""
+    found = {}
+    for top in range(picture.shape[0] - side + 1):
+        for left in range(LABEL, picture.shape[1] - side + 1):
+            tile = picture[top : top + side, left : left + side]
+            if tile[0, 0, 0] < 250 and (tile == tile[0, 0]).all():
+                found[top, left] = int(tile[0, 0, 0])
+    return found
+
+
+def test_every_image_of_a_grid_has_its_place(tmp_path: Path) -> None:
+    some = [pair for pair in pairs(tmp_path, 4, 3) if (pair.profession, pair.seed_index) != ("profession 3", 1)]
+    grid = pair_grid(some, professions=3, seeds=2)
+    columns = [LABEL + c * (32 + GAP) for c in range(3)]
+    below, line = 32 + GAP, 32 + LINE
+    rows = [LINE, LINE + below, LINE + below + line, LINE + 2 * below + line]
+    expected = {
+        (rows[2 * seed + kind], columns[c]): 100 + 100 * kind + p + seed
+        for seed in (0, 1)
+        for kind in (0, 1)
+        for c, p in enumerate((0, 2, 3))
+        if (p, seed) != (3, 1)
+    }
+    assert tiles(grid) == expected
+    assert grid.shape == (rows[3] + line, LABEL + 3 * (32 + GAP), 3)
+    assert (grid[:LINE, LABEL:] < 128).any()  # names of professions
+    for top, words in zip(rows, (False, True) * 2, strict=True):
+        beside = grid[top : top + 32, :LABEL]
+        assert (beside[11 : 32 - 8] < 128).any()  # what the row shows, at half its height
+        assert (beside[:11] == 255).all()
+        foot = grid[top + 33 : top + 32 + (LINE if words else GAP)]
+        assert (foot < 200).any() == words
+
+
+def test_one_profession_is_the_first_and_images_shrink_to_the_width(tmp_path: Path) -> None:
+    some = pairs(tmp_path, 3, 1)
+    assert set(tiles(strip({"a": some}, columns=1)).values()) == {100, 200}
+    assert len(tiles(strip({"a": some}, columns=2))) == 4
+    narrow = strip({"a": some}, width=60)
+    assert tiles(narrow, 16) == {
+        (top, LABEL + c * 20): level + c for c in range(3) for top, level in ((LINE, 100), (LINE + 16 + GAP, 200))
+    }
+    assert strip({"a": some}, width=10_000).shape == strip({"a": some}).shape
+
+
+def test_a_run_without_any_of_the_professions_is_left_out(tmp_path: Path) -> None:
+    first, other = pairs(tmp_path, 2, 1), [replace(pair, profession="x") for pair in pairs(tmp_path / "b", 1, 1)]
+    assert np.array_equal(strip({"a": first, "b": other}), strip({"a": first}))

@@ -1,0 +1,119 @@
+"""Which image is asked for what: decisions that need no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.generation.__main__ import _quoted
+from hspace_exp.generation.request import asked_groups, items_of, listed, method_of, strengths
+from hspace_exp.prompts.attributes import ConceptPrompts, Explicit, Group
+
+PROMPT = "a photo of a doctor"
+
+
+def concept(name: str, attribute: str = "gender", method: str = "sdid", **used: float) -> Concept:
+    prompts = {"positive": f"a {name} person", "neutral": "a person", "words": f"{name} word"}
+    return Concept(torch.zeros(2, 1, 1), name, attribute, "tiny", "r", (2, 4, 4), method, prompts, used)
+
+
+CONCEPTS = {one.name: one for one in (concept("female"), concept("male"), concept("smile", "smiling"))}
+GENDER = Group("gender", "person", {"female": ConceptPrompts(), "male": ConceptPrompts()})
+AGE = Group("age", "person", {"old": ConceptPrompts()})
+
+
+def test_settings_of_one_value_or_several() -> None:
+    found = [listed(value) for value in (None, "", "a", 3, 0, ["a", "b"], (1, 2))]
+    assert found == [[], [], ["a"], [3], [0], ["a", "b"], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("seeds=3", "seeds=3"),
+        ("concepts=", "concepts="),
+        ("+x", "+x"),
+        ("concepts=runs/seed=0", "concepts='runs/seed=0'"),
+        ("concepts=it's/seed=0", r"concepts='it\'s/seed=0'"),
+        ("concepts='runs/seed=0'", "concepts='runs/seed=0'"),
+        ('concepts="runs/seed=0"', 'concepts="runs/seed=0"'),
+        ("concepts=[runs/seed=0]", "concepts=[runs/seed=0]"),
+        ("strength={a=b}", "strength={a=b}"),
+    ],
+)
+def test_plain_values_with_an_equals_sign_are_quoted(argument: str, expected: str) -> None:
+    assert _quoted(argument) == expected
+
+
+def test_concepts_are_applied_by_the_known_method_that_they_share() -> None:
+    assert method_of({"a": concept("a", method="focused"), "b": concept("b", method="focused")}) == "focused"
+    assert method_of({"a": concept("a", method="focused"), "b": concept("b", method="lwim")}) == "sdid"
+    assert method_of({"a": concept("a", method="of_my_own")}) == "sdid"
+
+
+def test_what_is_not_asked_for_is_kept_where_it_can_be_told_apart() -> None:
+    files = {**CONCEPTS, "old": concept("old", "age"), "young": concept("young", "age")}
+    (gender,) = asked_groups(files, ["gender"])
+    assert (gender.name, gender.part, list(gender.concepts)) == ("gender", "person", ["female", "male"])
+    assert gender.concepts["male"] == ConceptPrompts("a male person", "a person", "male word")
+    assert {name: list(some) for name, some in gender.keep.items()} == {"age": ["old", "young"]}  # one smile: no choice
+    assert "woman" in gender.explicit.words
+    male, smiling = asked_groups(files, ["smiling", "male"])
+    assert (list(male.concepts), list(smiling.concepts)) == (["male"], ["smile"])
+    assert list(male.keep) == list(smiling.keep) == ["age"]
+    assert smiling.explicit == Explicit(words=["smile word"])
+
+
+def test_all_of_the_only_attribute_is_asked_for_without_a_word() -> None:
+    both = {name: CONCEPTS[name] for name in ("female", "male")}
+    (gender,) = asked_groups(both, [])
+    assert list(gender.concepts) == ["female", "male"]
+    assert not gender.keep
+    with pytest.raises(UserError, match=r"the concept files hold gender, smiling: .* ask=gender"):
+        asked_groups(CONCEPTS, [])
+    with pytest.raises(UserError, match="Did you mean 'smiling'"):
+        asked_groups(CONCEPTS, ["male", "smilin"])
+
+
+def test_a_strength_is_what_is_given_or_the_files_or_the_methods() -> None:
+    files = {"a": concept("a", strength=2.0), "b": concept("b")}
+    assert strengths(files, ["a", "b"], None, {"b": 7.0}.__getitem__) == {"a": 2.0, "b": 7.0}
+    assert strengths(files, ["a", "b"], 0.0, float) == {"a": 0.0, "b": 0.0}
+    assert strengths(files, ["b"], {"a": 1.0, "b": 3.0}, float) == {"b": 3.0}
+
+
+def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:
+    items = items_of("A photo, of 2 doctors!", [9, 0, 4], [GENDER], "balanced")
+    assert [(i.prompt, i.profession, i.seed_index, i.target) for i in items] == [
+        ("A photo, of 2 doctors!", "a photo of 2 doctors", seed, target)
+        for seed, target in ((9, "female"), (0, "male"), (4, "female"))
+    ]
+    assert [item.seed_index for item in items_of(PROMPT, 3, [GENDER], "balanced")] == [0, 1, 2]
+    assert [item.target for item in items_of(PROMPT, 3, [GENDER], "male")] == ["male"] * 3
+    assert [item.target for item in items_of(PROMPT, 2, [GENDER, AGE], "sum")] == ["female+male+old"] * 2
+    drawn = [[item.target for item in items_of(PROMPT, 40, [GENDER], "random")] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0]) == {"female", "male"}
+
+
+def test_folders_are_named_after_the_prompt() -> None:
+    (long,) = items_of("x" * 39 + " y z", 1, [GENDER], "male")
+    assert long.profession == "x" * 39
+    (nameless,) = items_of("?!", 1, [GENDER], "sum")
+    assert Path(nameless.file).as_posix() == "prompt/0000.png"
+
+
+@pytest.mark.parametrize("seeds", [0, -1, [], [1, 1], [2, -1]])
+def test_seeds_are_refused_unless_each_is_there_once(seeds: int | list[int]) -> None:
+    with pytest.raises(UserError, match="expected seeds"):
+        items_of(PROMPT, seeds, [GENDER], "balanced")
+
+
+@pytest.mark.parametrize("prompt", ["", "  "])
+def test_a_prompt_says_something(prompt: str) -> None:
+    with pytest.raises(UserError, match="the prompt is empty"):
+        items_of(prompt, 1, [GENDER], "balanced")
