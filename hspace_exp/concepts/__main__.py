@@ -8,12 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hspace_exp.config.command_line import exit_code
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 for wrong input."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m hspace_exp concepts",
         description="Look at concept files, and exchange them with other projects.",
@@ -44,15 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     give.set_defaults(run=_export)
 
     asked = parser.parse_args(arguments)
-    try:
-        asked.run(asked)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: asked.run(asked))
 
 
 def _show(asked: argparse.Namespace) -> None:

@@ -135,7 +135,7 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f" {error.filename}" if error.filename else ""
         reason = _joined(error.strerror or str(error))
-        return f"cannot use{place}: {reason}; choose another folder with hydra.run.dir=… or paths.cache=…"
+        return f"cannot use{place}: {reason}; choose another place, for runs by hydra.run.dir=… or paths.cache=…"
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(_NOISE)]
     return _joined(" ".join(dict.fromkeys(lines)))
 

@@ -1,7 +1,6 @@
 """What a configuration may hold, so that a typo is an error that names the key and the choices.
 
 Nodes of plain data are dataclasses. Nodes with a ``_target_`` are checked against the signature of their target.
-What the keys of an attribute mean is told where they are read, in ``hspace_exp.prompts.attributes``.
 """
 
 from __future__ import annotations
@@ -14,38 +13,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from hspace_exp.avatars import EMBEDDED
+from hspace_exp.prompts.attributes import Group
 
 _LONGEST_NAME = 120
-
-
-@dataclass
-class ConceptPrompts:
-    """Prompts of one concept."""
-
-    positive: str = MISSING
-    neutral: str = MISSING
-    words: str = MISSING
-    adjective: str = ""
-
-
-@dataclass
-class Explicit:
-    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``."""
-
-    words: list[str] = field(default_factory=list)
-    adjectives: list[str] = field(default_factory=list)
-    neutral: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Group:
-    """A group of concepts that exclude each other."""
-
-    name: str = MISSING
-    part: str = MISSING
-    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
-    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
-    explicit: Explicit = field(default_factory=Explicit)
 
 
 @dataclass

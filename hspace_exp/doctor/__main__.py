@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from tabulate import tabulate
 
-from hspace_exp.config.command_line import CONF, KNOWN, one_line, stop_printing
-from hspace_exp.config.schema import register
+from hspace_exp.config.command_line import CONF, composed, exit_code
 from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
 from hspace_exp.results.loggers import has_key
 
@@ -50,28 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="of the run, e.g. model=sd15 method=lwim")
     asked = parser.parse_args(arguments)
     logging.disable(logging.WARNING)  # OpenCLIP tells what it reads
-    register()
-    found: list[Need] = []
+
+    def work() -> int:
+        found = needs([f"+experiment={asked.experiment}", *asked.overrides]) if asked.experiment else []
+        print(readiness(found) if asked.experiment else overview(asked.overrides), flush=True)
+        return int(any(need.place is None for need in found))
+
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            if asked.experiment:
-                found = needs([f"+experiment={asked.experiment}", *asked.overrides])
-            text = readiness(found) if asked.experiment else overview(asked.overrides)
-    except KNOWN as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return exit_code(work)
     finally:
         logging.disable(logging.NOTSET)
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        stop_printing()
-    return int(any(need.place is None for need in found))
 
 
 def needs(overrides: Sequence[str]) -> list[Need]:
-    """Needs of one composed configuration; inside Hydra's context."""
-    resolved: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True, throw_on_missing=True)
+    """Needs of one configuration."""
+    resolved: Any = OmegaConf.to_container(composed(overrides), resolve=True, throw_on_missing=True)
     return needs_of(resolved)
 
 
@@ -83,7 +74,7 @@ def readiness(found: Sequence[Need]) -> str:
 
 
 def overview(overrides: Sequence[str] = ()) -> str:
-    """Tables of the machine and of all models, checkpoints and experiments; inside Hydra's context."""
+    """Tables of the machine and of all models, checkpoints and experiments."""
     gpus = [(torch.cuda.get_device_name(i), *torch.cuda.mem_get_info(i)) for i in range(torch.cuda.device_count())]
     named = "; ".join(f"{name}, {total / GIB:.1f} GiB, {free / GIB:.1f} free" for name, free, total in gpus)
     largest = max((round(total / GIB, 1) for _, _, total in gpus), default=None)

@@ -1,4 +1,7 @@
-"""What an attribute's file asks for: one group of concepts that exclude each other, or a composition of several."""
+"""What an attribute's file asks for: one group of concepts that exclude each other, or a composition of several.
+
+The classes of its nodes are part of the schema of configurations, which OmegaConf would make read-only if frozen.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from omegaconf import MISSING
 from pydantic import TypeAdapter
 
 from hspace_exp.errors import UserError
@@ -24,7 +28,7 @@ OWN_KEYS = ("positive", "neutral", "words", "concept")
 _ARTICLES = ("a", "an", "the")
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConceptPrompts:
     """Prompts of one concept; "" where a file does not tell.
 
@@ -54,7 +58,7 @@ class ConceptPrompts:
 Concepts = Mapping[str, ConceptPrompts]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Explicit:
     """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``.
 
@@ -66,12 +70,12 @@ class Explicit:
         neutral: phrases that are taken out first, e.g. "his or her".
     """
 
-    words: Sequence[str] = ()
-    adjectives: Sequence[str] = ()
-    neutral: Sequence[str] = ()
+    words: list[str] = field(default_factory=list)
+    adjectives: list[str] = field(default_factory=list)
+    neutral: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """Concepts that exclude each other.
 
@@ -83,10 +87,10 @@ class Group:
         explicit: how a prompt names the attribute itself.
     """
 
-    name: str
-    part: str
-    concepts: Concepts
-    keep: Mapping[str, Concepts] = field(default_factory=dict)
+    name: str = MISSING
+    part: str = MISSING
+    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
+    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
     explicit: Explicit = field(default_factory=Explicit)
 
 
@@ -119,6 +123,9 @@ class Attribute:
         for group in groups:
             if not group.concepts:
                 raise UserError(f"concepts of the attribute {group.name} is empty: name at least one")
+            for name, one in itertools.chain(*(some.items() for some in (group.concepts, *group.keep.values()))):
+                if not (one.positive and one.neutral and one.words):
+                    raise UserError(f"concept {name!r} of the attribute {group.name} needs positive, neutral and words")
         names = [name for group in groups for name in group.concepts]
         for name in names:
             if JOIN in name or names.count(name) > 1:

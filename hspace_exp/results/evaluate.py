@@ -9,13 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hspace_exp.config.command_line import CONF, command, importing, one_line
-from hspace_exp.config.schema import register
+from hspace_exp.config.command_line import command, composed, importing
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.results.record import RunRecord, describe_device, read_record
 
@@ -101,11 +98,9 @@ def make_evaluator(a: Arguments) -> Evaluator:
     """The judge that was asked for: that of conf/evaluator, with its metrics."""
     from hspace_exp.models.devices import resolve_device
 
-    register()
     device = str(resolve_device(a.device))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", [f"evaluator={a.judge}", f"device={device}"])
-    node: Any = OmegaConf.to_container(composed.evaluator, resolve=True)
+    cfg = composed([f"evaluator={a.judge}", f"device={device}"])
+    node: Any = OmegaConf.to_container(cfg.evaluator, resolve=True)
     node |= {"margin": a.margin, "repeats": a.repeats, "batch_size": a.batch}
     if a.judge == "avatars":
         node |= {"labelled": a.labelled}
@@ -114,10 +109,7 @@ def make_evaluator(a: Arguments) -> Evaluator:
         segmenter = "hspace_exp.evaluation.person_segmenter.PersonSegmenter"
         masks = {"_target_": segmenter, "network": a.persons, "weights": a.person_weights or None, "device": device}
         node["person_masks"] = masks if a.persons else None
-    try:
-        evaluator: Evaluator = instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        raise UserError(one_line(error)) from error
+    evaluator: Evaluator = instantiate(node, _convert_="all")
     return evaluator
 
 

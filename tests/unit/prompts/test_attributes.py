@@ -24,7 +24,7 @@ TEMPLATES = ("a photo of {a} {profession}",)
 
 
 def named(*names: str) -> dict[str, ConceptPrompts]:
-    return {name: ConceptPrompts(f"a photo of a {name}", "a photo of a person") for name in names}
+    return {name: ConceptPrompts(f"a photo of a {name}", "a photo of a person", name) for name in names}
 
 
 AGE = Group("age", "person", named("young", "old"), {"gender": named("female", "male")})
