@@ -129,15 +129,12 @@ def import_concepts(
 
 
 def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: str) -> dict[str, int]:
-    """Write concepts the way other projects read them.
+    """Write concepts the way other projects read them, whole or not at all.
 
-    Args:
-        concepts: all channel vectors for ``concept_emb``, all spatial ones of one h shape for ``fc1``.
-        path: the ``.pt``/``.pth`` file to write, whole or not at all.
-        file_format: ``concept_emb`` or ``fc1``.
+    They are all channel vectors for ``concept_emb``, all spatial ones of one h shape for ``fc1``.
 
     Returns:
-        name -> row or column, the dictionary to publish beside the file.
+        name -> row or column, the dictionary to publish beside the ``.pt``/``.pth`` file.
     """
     if file_format not in FORMATS:
         raise unknown("concept format", file_format, FORMATS)

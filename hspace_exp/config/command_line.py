@@ -61,16 +61,9 @@ def importing() -> Iterator[None]:
 
 
 def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], about: str) -> int:
-    """Parse ``argv`` into ``schema`` and run.
+    """Parse ``argv``, ``key=value`` arguments or ``--help``, into ``schema`` and run; returns the exit code.
 
-    Args:
-        argv: ``key=value`` arguments, or ``--help``.
-        schema: a dataclass with a default for every argument.
-        run: what to do with it.
-        about: shown by ``--help`` above the defaults.
-
-    Returns:
-        the exit code, see ``exit_code``.
+    ``schema`` is a dataclass with a default for every argument; ``--help`` shows ``about`` above these.
     """
     if any(a in ("-h", "--help") for a in argv):
         print(f"{about}\n\n{OmegaConf.to_yaml(OmegaConf.structured(schema))}")

@@ -89,13 +89,9 @@ class Evaluator:
     ) -> Evaluation:
         """Measure pairs of images.
 
-        Args:
-            pairs: to measure.
-            attribute: what was steered.
-            seed: varies the resampling.
-            parts: the attributes that it is a composition of.
-            texts: attribute → value → text, to judge attributes by that the judge does not know.
-            unknown_fields: see ``evaluate``.
+        ``attribute`` is what was steered, ``parts`` the attributes that it is a composition of, and ``seed`` varies the
+        resampling. A judge tells attributes that it does not know apart by ``texts``: attribute → value → text. See
+        ``evaluate`` about ``unknown_fields``.
         """
         names = list(parts or [attribute])
         return evaluate(

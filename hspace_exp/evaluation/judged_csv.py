@@ -70,12 +70,7 @@ def read_judged(path: str | Path) -> list[dict[str, str]]:
 def entanglement_matrix(
     rows: Sequence[Mapping[str, Any]], judge: str, without: Collection[str] = ()
 ) -> dict[str, dict[str, float]]:
-    """What was asked for against what changed.
-
-    Args:
-        rows: of `judged_rows`.
-        judge: in whose eyes.
-        without: attributes to leave out.
+    """What was asked for against what changed in a judge's eyes, of rows of `judged_rows`, ``without`` some attributes.
 
     Returns:
         target → attribute → share of the images asked for it whose attribute changed, of those clear before and after;

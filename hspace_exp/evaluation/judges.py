@@ -33,11 +33,9 @@ SIDE = 128  # pixels of images as a `ProbeJudge` sees them
 
 
 def with_wordings(texts: Mapping[str, Mapping[str, str]], wordings: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Texts that begin with "a photo of " in several wordings, for a prompt ensemble.
+    """Texts (attribute → value → text) that begin with "a photo of " in several wordings, for a prompt ensemble.
 
-    Args:
-        texts: attribute → value → text.
-        wordings: with ``{}`` where the rest of the text goes, e.g. "a cropped portrait of {}".
+    ``{}`` stands in a wording where the rest of a text goes, e.g. "a cropped portrait of {}".
     """
     for wording in wordings:
         if "{}" not in wording:

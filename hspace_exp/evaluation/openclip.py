@@ -93,12 +93,7 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
 
 
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
-    """Load any OpenCLIP model, from the hub or a file.
-
-    Args:
-        model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
-        weights: OpenCLIP's name of the weights, or a local file.
-        device: where it runs.
+    """Load an OpenCLIP architecture, e.g. ``ViT-B-32``; its weights are of a local file, or of the hub by OpenCLIP's name.
 
     Raises:
         UserError: the name is unknown or the weights cannot be had.

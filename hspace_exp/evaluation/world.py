@@ -55,11 +55,9 @@ def is_labelled(attributes: Sequence[str]) -> bool:
 
 
 def labelled_renders(attributes: Sequence[str], count: int) -> Labelled:
-    """The first ``count`` labelled renders, professions in turn.
+    """The first ``count`` labelled renders (at most 216), professions in turn; multiples of 36 show all values evenly.
 
-    Args:
-        attributes: whose values are the labels, e.g. ["gender"], or whose combinations.
-        count: number of images, at most 216; in multiples of 36 all values are shown equally often.
+    Labels are the values of ``attributes``, e.g. of ["gender"], or their combinations.
     """
     renders = load_labelled()
     for name in attributes:

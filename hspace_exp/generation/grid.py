@@ -17,15 +17,9 @@ _FONT = ImageFont.load_default()
 
 
 def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) -> np.ndarray:
-    """The pairs of one run: rows are seeds, unedited above edited; columns are professions.
+    """The pairs of one run, (H, W, 3) uint8: rows are seeds, unedited above edited; columns are professions.
 
-    Args:
-        pairs: of a run.
-        professions: shown at most, spread evenly over those there are.
-        seeds: shown at most.
-
-    Returns:
-        (H, W, 3) uint8.
+    At most so many ``seeds`` are shown, and ``professions``, spread evenly over those there are.
     """
     indices = sorted({pair.seed_index for pair in pairs})[:seeds]
     by_seed = {f"seed {index}": [pair for pair in pairs if pair.seed_index == index] for index in indices}

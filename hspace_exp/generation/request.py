@@ -143,9 +143,7 @@ def method_of(concepts: Mapping[str, Concept]) -> str:
 def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[Group, ...]:
     """The concepts that images are asked for, a group an attribute; what the files hold besides is to be kept.
 
-    Args:
-        concepts: of the files.
-        ask: names of attributes and of concepts; none asks for all of one attribute.
+    ``ask`` names attributes and concepts; without names all of one attribute are asked for.
 
     Raises:
         UserError: an unknown name, or several attributes of which none is chosen.

@@ -21,14 +21,10 @@ def cores() -> int:
 
 
 def lock(path: Path, wait: bool = False) -> Callable[[], None] | None:
-    """Lock a file, which is made if need be and stays.
+    """Lock a file, which is made if need be and stays; ``wait`` until it is free.
 
     Where nothing can be locked, as in a read-only folder, that is said and everybody gets the lock: files are whole or
     absent anyway, so that only time is lost.
-
-    Args:
-        path: of the file.
-        wait: until it is free.
 
     Returns:
         what opens the lock again, as the end of the process does; None where another process has it.

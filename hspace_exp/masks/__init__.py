@@ -27,14 +27,11 @@ class MaskProvider(Protocol):
     heat: str | None
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-        """Attribute maps of a batch.
+        """Attribute maps of a batch, (B, 1, S, S) float32 in [0, 1] on the images' device.
 
         Args:
             images: (B, S, S, 3) uint8.
             heatmaps: (B, 1, h, w) of the kind ``heat``, any scale; None where ``heat`` is.
-
-        Returns:
-            (B, 1, S, S) float32 in [0, 1], on the images' device.
         """
 
 

@@ -27,12 +27,9 @@ def upsample(heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -> Tensor:
-    """Heat (B, 1, S, S) in [0, 1] at the size of its images, or one line saying what to do without it.
+    """Heat (B, 1, S, S) in [0, 1] at the size of its (B, S, S, 3) uint8 images, or one line on what to do without it.
 
-    Args:
-        images: (B, S, S, 3) uint8.
-        heatmaps: (B, 1, h, w), any scale.
-        kind: of heat, for the message.
+    Heatmaps are (B, 1, h, w) of any scale, and of a ``kind`` that the message names.
     """
     check_images(images)
     if heatmaps is None:

@@ -73,10 +73,7 @@ def attention(backbone: Backbone, prompts: ConceptPrompts, count: int, at: Noise
     """Attention that the concept's words get of ``count`` images, mean over heads, layers and evenly spaced timesteps.
 
     It stands for what sampling records of a generated image, where the image was not sampled or not recorded: z_t is
-    the noised image instead of the trajectory's.
-
-    Returns:
-        (B, 1, h, w) at the finest resolution with cross-attention, in [0, 1].
+    the noised image instead of the trajectory's. (B, 1, h, w) in [0, 1], at the finest resolution with cross-attention.
     """
     embeds = backbone.encode_prompts([prompts.positive]).expand(count)
     tokens = backbone.word_mask(prompts.positive, prompts.words).expand(count, -1)
@@ -95,18 +92,15 @@ def heatmaps(
     image_seed: int,
     indices: Sequence[int] | None = None,
 ) -> Tensor:
-    """Heat of a kind that a provider asks for.
+    """Heat of a kind that a provider asks for, ``attention`` or ``difference``; (N, 1, h, w) float32 on the CPU.
 
     Args:
-        kind: ``attention`` or ``difference``.
+        kind: of heat.
         backbone: the model that made the images, or knows their kind.
         latents: (N, C, H, W) scaled latents of finished images.
         prompts: of the concept that the images show.
         image_seed: seeds the noises.
         indices: of the images, which also seed the noises; 0 … N-1 by default.
-
-    Returns:
-        (N, 1, h, w) float32 on the CPU.
     """
     indices = range(len(latents)) if indices is None else indices
     if len(indices) != len(latents):

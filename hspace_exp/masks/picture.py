@@ -27,7 +27,7 @@ def overlay(image: np.ndarray, plane: np.ndarray) -> np.ndarray:
 
 
 def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int = 24, side: int = 160) -> np.ndarray:
-    """Tiles of image and map, the concepts one after another, each with a heading.
+    """Tiles of image and map, the concepts one after another, each with a heading; (H, W, 3) uint8.
 
     Args:
         images: (N, S, S, 3) uint8.
@@ -35,9 +35,6 @@ def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int 
         names: the concept of each image.
         each: images shown of a concept at most, the first ones.
         side: larger images are scaled down to this many pixels.
-
-    Returns:
-        (H, W, 3) uint8.
     """
     check_images(images)
     expected = (len(images), 1, *images.shape[1:3])

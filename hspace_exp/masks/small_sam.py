@@ -16,10 +16,9 @@ from hspace_exp.errors import UserError
 
 
 def build_small_sam(config: Mapping[str, Any]) -> Sam:
-    """Assemble ``segment_anything.modeling.Sam`` at a small size; weights are random.
+    """Assemble ``segment_anything.modeling.Sam`` at a small size, with random weights.
 
-    Args:
-        config: as ``avatars/weights/sam/config.json`` has it; sizes in pixels or channels.
+    ``config`` is as ``avatars/weights/sam/config.json`` has it; sizes in pixels or channels.
     """
     grid = config["image_size"] // config["patch_size"]
     return Sam(

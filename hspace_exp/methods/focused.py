@@ -32,10 +32,9 @@ Additions = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def adaptive_strength(probability: Tensor) -> Tensor:
-    """A = min(1, 2 (1 - p)): what shows its target already needs no edit, what shows it by half or less all of it.
+    """A = min(1, 2 (1 - p)) of the probabilities p of the target, in [0, 1] and of any shape.
 
-    Args:
-        probability: p of the target in [0, 1], any shape.
+    What shows its target already needs no edit, what shows it by half or less all of it.
     """
     return (2 * (1 - probability)).clamp(max=1)
 

@@ -16,17 +16,11 @@ SOURCES = ("original", "current")
 
 
 def haar_lowpass(h: Tensor, levels: int = 1) -> Tensor:
-    """Low band of the Haar wavelet transform: detail bands zeroed, then inverted.
+    """Low band of the Haar wavelet transform of (B, C, H, W) of any real type: detail bands zeroed, then inverted.
 
     Implements LL(h) of Shokrolahi et al. (2026). For Haar that is exactly the mean over 2x2 blocks, repeated back.
     Odd sizes are padded by repeating the last row or column, as PyWavelets' ``symmetric`` mode does, and cropped.
-
-    Args:
-        h: (B, C, H, W), any real type.
-        levels: how many times to halve; at least 1. Each level halves the band.
-
-    Returns:
-        (B, C, H, W), same type.
+    Each of ``levels``, at least 1, halves the band.
     """
     if levels < 1:
         raise UserError(f"expected at least 1 wavelet level, got {levels}")
@@ -41,12 +35,8 @@ def haar_lowpass(h: Tensor, levels: int = 1) -> Tensor:
 def fft_lowpass(h: Tensor, cutoff: float = 0.5) -> Tensor:
     """Ideal low-pass: keeps the frequencies whose radius is at most ``cutoff`` times the Nyquist frequency.
 
-    Args:
-        h: (B, C, H, W), any real type; computed in float32.
-        cutoff: in (0, sqrt(2)]; 0.5 keeps about the band of one Haar level, sqrt(2) everything.
-
-    Returns:
-        (B, C, H, W), same type.
+    Of (B, C, H, W) of any real type, computed in float32. The cutoff is in (0, sqrt(2)]: 0.5 keeps about the band of
+    one Haar level, sqrt(2) everything.
     """
     if not 0 < cutoff <= 2**0.5 + 1e-6:
         raise UserError(f"expected a cutoff in (0, sqrt(2)] (1 is the Nyquist frequency), got {cutoff}")

@@ -64,12 +64,9 @@ class LinearClassifier:
         return ((products / self.scale[level] + self.bias[:, level]) / self.temperature).log_softmax(1)
 
     def gradient(self, h: Tensor, level: int, target: Tensor) -> Tensor:
-        """(B, C, H, W) gradient of log p(target | h, t) by h: (w_y - sum_k p_k w_k) / (scale_t * temperature).
+        """Gradient of log p(target | h, t) by h (B, C, H, W): (w_y - sum_k p_k w_k) / (scale_t * temperature).
 
-        Args:
-            h: (B, C, H, W).
-            level: of noise.
-            target: (B,) classes y.
+        ``target`` holds (B,) classes y; ``level`` is that of noise.
         """
         mean = torch.einsum("bk,kchw->bchw", self.log_probabilities(h, level).exp(), self.weights)
         return (self.weights[target] - mean) / (self.scale[level] * self.temperature)
@@ -126,12 +123,9 @@ class HClassifier:
 
 
 def fit(h: Tensor, ridge: float, iterations: int) -> LinearClassifier:
-    """The classifier of least cross-entropy + ridge / 2 ||w||^2.
+    """The classifier of least cross-entropy + ridge / 2 ||w||^2, by at most so many iterations of L-BFGS.
 
-    Args:
-        h: (K, N, T, C, H, W) of N runs that show each of K classes, at T noise levels.
-        ridge: see ``HClassifier``.
-        iterations: of L-BFGS, at most.
+    ``h`` is (K, N, T, C, H, W) of N runs that show each of K classes, at T noise levels; see ``HClassifier``.
     """
     classes, _, levels = h.shape[:3]
     size = h[0, 0, 0].numel()

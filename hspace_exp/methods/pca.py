@@ -77,11 +77,7 @@ def by_timestep(h: Tensor) -> Tensor:
 
 
 def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Principal components of centred rows.
-
-    Args:
-        rows: (N, D) of mean zero.
-        count: how many, the first the one of most variance; at most as many as have any.
+    """At most ``count`` principal components of (N, D) rows of mean zero, the first the one of most variance.
 
     Returns:
         (K, D) orthonormal directions, and (K,) the standard deviations of the rows along them. Signs are such that the
@@ -99,12 +95,8 @@ def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def separation(shown: list[Tensor], own: int) -> Tensor:
     """How far apart a concept lies from its alternatives along each component, in standard deviations within a concept.
 
-    Args:
-        shown: (N, K) coordinates of runs that show each concept.
-        own: which concept.
-
-    Returns:
-        (K,) difference of its mean and the mean of the others' means, over the pooled standard deviation.
+    Of (N, K) coordinates of runs that show each concept, the (K,) differences of its ``own`` mean and the mean of the
+    others' means, over the pooled standard deviation.
     """
     means = torch.stack([rows.mean(0) for rows in shown])
     others = torch.cat([means[:own], means[own + 1 :]]).mean(0)

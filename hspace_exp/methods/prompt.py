@@ -33,9 +33,7 @@ class AttributeWord:
 def prompt_with_words(item: Item, prompts: Concepts) -> str:
     """The item's prompt with the words of its target; the first part's stands next to the profession.
 
-    Args:
-        item: with its ``target``.
-        prompts: concept → its prompts, of which the ``adjective``, or else the ``words``, are taken.
+    The words are the ``adjective`` of a concept's prompts, or else their ``words``.
     """
     check_targets([item], prompts)
     if not item.target:

@@ -131,14 +131,10 @@ def targets_of(
 ) -> tuple[Tensor, Tensor]:
     """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
-    Args:
-        items: with their ``target``.
-        vectors: (C, H, W) or (C, 1, 1) of each concept; all of one shape.
-        strength: one number, or one a concept.
-        device: of the result.
+    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept, all of one shape.
 
     Returns:
-        (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths; zeros where nothing is asked for.
+        (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths, on ``device``; zeros where nothing is asked for.
     """
     check_targets(items, vectors)
     nothing = torch.zeros_like(next(iter(vectors.values())))

@@ -108,12 +108,7 @@ class Learner(Protocol):
 def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> Tensor:
     """(N, T, C, H, W) float32 on the CPU: h under ``prompt`` at the states of N sampling runs of T steps.
 
-    Args:
-        task: with the runs.
-        name: of the concept that they are of.
-        kind: of them.
-        states: at most so many, but at least two runs.
-        prompt: one.
+    The runs are those of a concept and of a ``kind``; at most so many ``states`` are taken, but at least two runs.
     """
     runs, backbone = task.runs[name, kind], task.backbone
     count = max(2, min(len(runs.latents), states // runs.latents.shape[1]))

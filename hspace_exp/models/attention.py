@@ -56,16 +56,13 @@ def max_pool_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def attention_probabilities(module: Attention, queries: Tensor, context: Tensor, keep: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) of one attention module, computed explicitly.
+    """softmax(q k^T / sqrt(d)) of one attention module, computed explicitly: (B, heads, N, L) float32, rows sum to 1.
 
     Args:
         module: the attention module.
         queries: (B, N, D) input of the queries.
         context: (B, L, D') text features.
         keep: (B, L) bool; tokens left out of the softmax are False.
-
-    Returns:
-        (B, heads, N, L) float32, rows sum to 1.
     """
     projected = module.to_q(queries), module.to_k(context)
     query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
@@ -131,10 +128,8 @@ class AttentionRecord:
 def record_cross_attention(unet: nn.Module, token_mask: Tensor, *, guided: bool = False) -> Iterator[AttentionRecord]:
     """Record how much attention the tokens in ``token_mask`` get; the U-Net's output is not changed by a bit.
 
-    Args:
-        unet: the U-Net.
-        token_mask: (B, L) bool, for instance ``Backbone.word_mask`` of the attribute word of each prompt.
-        guided: batches are laid out [unconditional; conditional]; only the conditional half is recorded.
+    The mask is (B, L) bool, for instance ``Backbone.word_mask`` of the attribute word of each prompt. Of a ``guided``
+    batch, laid out [unconditional; conditional], only the conditional half is recorded.
     """
     record = AttentionRecord()
 

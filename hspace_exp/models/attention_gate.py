@@ -18,12 +18,8 @@ from hspace_exp.models.attention import attention_probabilities, token_mean, vis
 def soft_gate(heat: Tensor, threshold: float) -> Tensor:
     """G = min(1, max_k (heat_k / max_xy heat_k) / threshold): the largest of K heats, each relative to its own peak.
 
-    Args:
-        heat: (B, K, H, W), of any positive scale.
-        threshold: in (0, 1], share of the peak at which the gate is fully open; below it is proportional.
-
-    Returns:
-        (B, 1, H, W) in [0, 1].
+    Of (B, K, H, W) heat of any positive scale, (B, 1, H, W) in [0, 1]. The threshold, in (0, 1], is the share of the
+    peak at which the gate is fully open; below it is proportional.
     """
     relative = heat / heat.amax((-2, -1), keepdim=True)
     return (relative.amax(1, keepdim=True) / threshold).clamp(max=1)

@@ -77,11 +77,7 @@ def compile_blocks(unet: Any, backend: str = "inductor", mode: str | None = None
 
     Compiled code neither sees hooks that come later nor forgets those it was made with. So a part runs as it is while
     anything inside it is hooked, as by masks from attention, chi and gates; the other parts stay compiled.
-
-    Args:
-        unet: of diffusers; compile it after checkpointing is set.
-        backend: of ``torch.compile``.
-        mode: of ``torch.compile``.
+    ``backend`` and ``mode`` are those of ``torch.compile``; checkpointing is set before.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)
     uncompile_blocks(unet)

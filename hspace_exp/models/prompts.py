@@ -172,12 +172,7 @@ class PromptEncoder:
 
 
 def check_prompts(encode: Callable[[Sequence[str]], PromptEmbeds], prompts: Sequence[str]) -> None:
-    """Refuse prompts that the model's tokenizer does not take whole, before anything expensive happens.
-
-    Args:
-        encode: a backbone's ``encode_prompts``.
-        prompts: of all images.
-    """
+    """Refuse prompts of images that a backbone (``encode_prompts``) does not take whole, before anything expensive."""
     if not prompts:
         raise UserError("there are no prompts: name at least one profession and one template")
     encode(list(dict.fromkeys(prompts)))

@@ -14,11 +14,9 @@ KINDS = {"native": None, "ddim": "DDIMScheduler", "dpm": "DPMSolverMultistepSche
 
 
 def make_scheduler(native: Any, kind: str = "native") -> Any:
-    """A diffusers scheduler for a model that comes with ``native``.
+    """A diffusers scheduler for a model that comes with ``native``, whose noise schedule and prediction type are kept.
 
-    Args:
-        native: the model's own scheduler; its noise schedule and prediction type are kept.
-        kind: ``native``, ``ddim`` (Song et al., 2021) or ``dpm`` (DPM-Solver++ 2M; Lu et al., 2022).
+    The kinds are ``native``, ``ddim`` (Song et al., 2021) and ``dpm`` (DPM-Solver++ 2M; Lu et al., 2022).
     """
     if kind not in KINDS:
         raise unknown("scheduler kind", kind, KINDS)

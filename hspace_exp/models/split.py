@@ -60,14 +60,7 @@ class Reached(Exception):
 
 @torch.no_grad()
 def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Encoded:
-    """Run the U-Net as far as h, without any edit.
-
-    Args:
-        backbone: the frozen model.
-        latents: (N, C, H, W) as the scheduler wants its model input.
-        timesteps: (N,) or scalar.
-        embeds: conditioning of N prompts.
-    """
+    """Run the U-Net as far as h, without any edit; arguments are those of ``Backbone.predict``."""
     found = first_half(backbone.unet, lambda: backbone.predict(latents, timesteps, embeds))
     return Encoded(found.h, found.skips, found.embedding.expand(len(latents), -1))
 

@@ -183,14 +183,10 @@ def kept_by(groups: Sequence[Group]) -> dict[str, Concepts]:
 
 
 def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, ...]]:
-    """Groups whose vectors are learnt in one go.
+    """Groups whose vectors are learnt in one go; ``keeps`` says whether the groups to keep are learnt, too.
 
     Each is learnt as it is when asked for alone, so that runs share vectors. Only groups whose sets of concepts overlap
     (because one is kept while the other is asked for) are learnt together.
-
-    Args:
-        groups: of an attribute.
-        keeps: whether the groups to keep are learnt, too.
     """
     teams: list[tuple[tuple[Group, ...], set[str]]] = []
     for group in sorted(groups, key=lambda one: one.name):
@@ -204,10 +200,7 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
 
 
 def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """An attribute's node whose ``positive`` and ``neutral``, where it has them, became one of its ``concepts``.
-
-    Args:
-        attribute: resolved node ``attribute``; the keys in ``OWN_KEYS`` are left out of what is returned.
+    """The resolved node ``attribute``; its ``positive`` and ``neutral``, if it has them, became one of its ``concepts``.
 
     Raises:
         UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
@@ -228,11 +221,8 @@ def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
 def own_concept(positive: str, neutral: str, words: str = "", name: str = "") -> dict[str, ConceptPrompts]:
     """One concept from words alone, by its name.
 
-    Args:
-        positive: prompt with the concept, e.g. "a photo of a smiling person".
-        neutral: the same prompt without it, e.g. "a photo of a person".
-        words: of ``positive`` that carry it; by default those that ``neutral`` lacks.
-        name: of the concept; by default its words.
+    It is told by a prompt with the concept, e.g. "a photo of a smiling person", and the same without it. Its ``words``
+    are by default those that ``neutral`` lacks, its name by default its words.
     """
     if not positive or not neutral:
         given = {"attribute.positive": positive, "attribute.neutral": neutral}

@@ -79,15 +79,11 @@ class Wordings:
 
 
 def wordings(prompts: ConceptPrompts, subjects: Sequence[str] = ()) -> Wordings:
-    """The prompts of a concept for each of ``subjects``; without subjects its own.
+    """The prompts of a concept for each of ``subjects``, e.g. professions; without subjects its own.
 
     The neutral prompt takes a subject in the place of "person"; so does the positive one, or else the concept's
     ``adjective`` goes before the subject. "person" stands for the concept's own prompts. Where they say nothing of a
-    person, the concept has only these: ``warn_of_unsaid`` tells.
-
-    Args:
-        prompts: of the concept; where the positive one does not say "person", it needs an ``adjective``.
-        subjects: e.g. professions, in lower case where the model was trained so.
+    person, the concept has only these: ``warn_of_unsaid`` tells. Subjects are in lower case where a model learnt so.
     """
     pairs = [_of(prompts, subject) for subject in subjects or (PERSON,)]
     if None in pairs:

@@ -114,12 +114,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
 
 
 def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:
-    """The sweeps of a protocol that a model can run.
-
-    Args:
-        protocol: a key of ``LISTS``.
-        model: ``avatars`` is the embedded one.
-        experiments: only these; empty for all.
+    """The sweeps of a protocol, a key of ``LISTS``, that a model can run; only of these experiments where some are named.
 
     Raises:
         UserError: the protocol or an experiment is unknown, or has nothing to measure on this model.
@@ -142,12 +137,8 @@ def overrides_of(
 ) -> list[str] | None:
     """What ``python -m hspace_exp -m`` is given for a sweep; None where none of its methods is asked for.
 
-    Args:
-        sweep: what is swept.
-        protocol: unless the sweep has a smaller one of its own.
-        model: choice of conf/model.
-        methods: only these; empty for all.
-        more: overrides that every run gets.
+    A sweep may have a smaller ``protocol`` of its own. Without ``methods`` all are asked for; ``more`` overrides go to
+    every run.
     """
     values = {**_own_values(sweep.experiment), **sweep.values}
     if methods and "method" in values:

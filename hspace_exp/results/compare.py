@@ -65,10 +65,10 @@ def compare(
     repeats: int,
     seed: int = 0,
 ) -> list[Difference]:
-    """Test every metric on the images that both runs judged.
+    """Test every metric on the images that both runs judged, by their rows of ``judged.csv``.
 
     Args:
-        first: rows of ``judged.csv``.
+        first: rows of one run.
         second: rows of the other run.
         attribute: whose deviation ratio is compared.
         metrics: names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no

@@ -103,15 +103,10 @@ def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> st
 
 
 def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Write tables and figures of runs, those of one experiment under its name.
+    """Write tables and figures of runs, those of one experiment under its name; returns what was written.
 
-    Args:
-        runs: all of them.
-        folder: gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….png`` and ``.pdf``, and a
-            ``README.md`` that shows them.
-
-    Returns:
-        what was written.
+    ``folder`` gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….png`` and ``.pdf``, and a
+    ``README.md`` that shows them.
     """
     from hspace_exp.results.figures import charts, small_png, strips  # imports matplotlib, which a run does without
 

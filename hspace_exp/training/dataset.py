@@ -80,13 +80,8 @@ def positives(
 ) -> Positives:
     """Make, or read from the cache, the first ``count`` images of a concept.
 
-    Args:
-        backbone: decodes the images.
-        folder: their place in the cache.
-        count: how many.
-        make_block: makes the tensors of some indices, e.g. ``sample_block`` with settings bound.
-        about: what made them, written to ``manifest.json``.
-        description: for the progress bar.
+    ``make_block`` makes the tensors of some indices, e.g. ``sample_block`` with settings bound; ``about`` goes into
+    ``manifest.json``, beside the images in ``folder``.
     """
     made = cached({folder: range(count)}, make_block, description)[folder]
     files = [folder / "images" / f"{i:06d}.png" for i in range(count)]
@@ -127,12 +122,8 @@ def cached(
     """Tensors with the wanted rows of each folder, kept there in blocks that are made and written where they lack.
 
     Blocks that are missing are made together, whichever folder they are of: small ones alone leave a GPU idle.
-
-    Args:
-        wanted: folder → what each row is of; a folder may hold more rows.
-        make: makes the tensors of some rows.
-        description: for the progress bar.
-        at_once: rows that are made together, where that is more than a block's.
+    ``wanted`` tells what each row of a folder is of, which may hold more rows; ``at_once`` is how many rows are made
+    together, where that is more than a block's.
     """
     rows = {
         folder / f"block-{start:06d}.safetensors": every[start : start + BLOCK]
@@ -164,12 +155,7 @@ def attribute_maps(
 ) -> tuple[Tensor, float]:
     """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``, and the seconds that an image took.
 
-    Args:
-        found: x+.
-        provider: makes the maps.
-        path: of the file.
-        description: for the progress bar.
-        heat: makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
+    ``heat`` makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
     """
     count = len(found.images)
     there = _read(path, count)

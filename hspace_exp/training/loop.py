@@ -51,9 +51,7 @@ def learn(task: Task, learner: Training | Learner) -> dict[str, Concept]:
 def train(task: Task, training: Training) -> dict[str, Concept]:
     """Train the vectors of a task by gradient descent; resumes from its last checkpoint.
 
-    Args:
-        task: with x+ (and maps), or with sampling runs, as ``training`` needs them.
-        training: how.
+    The task has x+ (and maps), or sampling runs, as ``training`` needs them.
     """
     examples = _examples(task, training)
     steps = task.steps * training.steps_multiplier
@@ -87,12 +85,9 @@ def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
 
 
 def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, int]:
-    """U-Net passes of one row that training one concept takes, see ``Task.concept``.
+    """U-Net passes of one row that training one concept takes in so many steps, see ``Task.concept``.
 
-    Args:
-        training: how.
-        steps: of the optimiser.
-        before: passes before the first step: of the teacher and of the first half, where they are kept.
+    ``before`` are those before the first step: of the teacher and of the first half, where they are kept.
     """
     rows = steps * training.batch_size
     without, with_gradient = training.objective.passes

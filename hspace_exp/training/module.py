@@ -35,12 +35,8 @@ class ConceptModule(lightning.LightningModule):
     ) -> None:
         """Take what is learnt from.
 
-        Args:
-            backbone: frozen; not a part of this module, so neither trained nor checkpointed.
-            training: how.
-            names: of K concepts.
-            examples: gives the batches.
-            seed: of initial values.
+        The backbone is no part of this module, so neither trained nor checkpointed; ``names`` are those of K concepts,
+        and ``seed`` is of their initial values.
         """
         super().__init__()
         self.backbone, self.training_settings, self.examples = backbone, training, examples
@@ -89,13 +85,8 @@ def losses_of(
     """Losses (B,) of a batch, of which at most ``backbone.micro_batch_size`` rows are in memory at a time.
 
     A row's loss depends on that row's vector alone. So each part's gradient is taken as soon as its losses are there,
-    its activations are freed, and the gradient is handed on when the whole is differentiated.
-
-    Args:
-        objective: gives one loss a row.
-        backbone: the frozen model.
-        vectors: (B, ...), one a row; gradients flow to them.
-        batch: of B rows.
+    its activations are freed, and the gradient is handed on when the whole is differentiated. ``objective`` gives one
+    loss a row; ``vectors`` are (B, ...), one a row, and gradients flow to them.
     """
     rows, most = len(vectors), backbone.micro_batch_size
     if most is None or rows <= most or not (torch.is_grad_enabled() and vectors.requires_grad):

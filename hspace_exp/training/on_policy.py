@@ -200,10 +200,7 @@ def _pairs(runs: Trajectories, prompts: int) -> Tensor:
 def presence_of(backbone: Backbone, runs: Trajectories, neutral: Sequence[str]) -> Tensor:
     """(C, H, W) mean of h over the states of sampling runs that show a concept.
 
-    Args:
-        backbone: the frozen model.
-        runs: of the positive prompts, in turn.
-        neutral: the prompts beside these, under which h is read.
+    The runs are of its positive prompts, in turn; h is read under the ``neutral`` ones beside these.
     """
     total, count = torch.zeros(backbone.h_shape, dtype=torch.float64), 0
     latents, times = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1)

@@ -47,20 +47,13 @@ def resample_counts(indices: Tensor) -> Tensor:
 
 
 def interval(value: float, replicates: Tensor) -> tuple[float, float]:
-    """95 % interval around ``value`` from bootstrap replicates of the same statistic.
+    """95 % interval, lower <= value <= upper, from (R,) bootstrap replicates of the same statistic, R >= 2.
 
     The percentile interval (Efron & Tibshirani, 1993, chapter 13), shifted by the bootstrap's estimate of bias
     (chapter 10), the mean of the replicates minus the value. For means the shift is nil but for chance. Deviation
     ratios and Fréchet distances are never negative, so resampling alone inflates them: without the shift the interval
     of an even distribution, DR = 0, would not contain 0. Fewer than 100 replicates say too little about tails: they
     give the normal interval ± 1.96 standard deviations.
-
-    Args:
-        value: the statistic of the images themselves.
-        replicates: (R,) statistic of each resample, R >= 2.
-
-    Returns:
-        lower and upper bound, lower <= value <= upper.
     """
     replicates = replicates.double()
     if len(replicates) < FEW:

@@ -41,13 +41,9 @@ def bias_amplification(counts: Tensor, truth: Tensor) -> Tensor:
     world's known probabilities as the training distribution: for each profession the change of the share of every
     class that the data over-represents (more than 1/C), summed over those classes; the mean over professions is theirs.
 
-    Args:
-        counts: (..., G, C) images of each profession that show each class, at least one in each row.
-        truth: (G, C) probabilities in the data; rows sum to one.
-
-    Returns:
-        (..., G) float64 in [-1, 1]: 0 repeats the data, positive exaggerates its majorities, negative evens them out.
-        For two classes and a perfectly even model it is 1/2 - max(p, 1 - p).
+    Of (..., G, C) images of each profession that show each class, at least one in each row, and (G, C) probabilities in
+    the data, whose rows sum to one; (..., G) float64 in [-1, 1]: 0 repeats the data, positive exaggerates its
+    majorities, negative evens them out. For two classes and a perfectly even model it is 1/2 - max(p, 1 - p).
     """
     if counts.shape[-2:] != truth.shape:
         raise UserError(f"expected truth of shape {tuple(counts.shape[-2:])}, got {tuple(truth.shape)}")

@@ -54,13 +54,10 @@ def footers(
 
 
 def joined(commands: Sequence[str]) -> list[str]:
-    """The fewest commands that make the same runs.
+    """The fewest commands, ``python -m hspace_exp key=value …``, that make the same runs as these of one run each.
 
     Commands that differ in the value of one key become one with ``-m`` and a list of values, again and again. Keys
     that decide no number, such as folders, are left out.
-
-    Args:
-        commands: ``python -m hspace_exp key=value …``, each of one run.
     """
     lines: list[str] = []
     start = ["python", "-m", "hspace_exp"]
