@@ -93,7 +93,7 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
 
 
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
-    """Load an OpenCLIP architecture, e.g. ``ViT-B-32``; its weights are of a local file, or of the hub by OpenCLIP's name.
+    """Load an OpenCLIP architecture, e.g. ``ViT-B-32``, with weights of a local file, or by OpenCLIP's name.
 
     Raises:
         UserError: the name is unknown or the weights cannot be had.

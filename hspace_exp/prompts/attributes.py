@@ -200,7 +200,7 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
 
 
 def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved node ``attribute``; its ``positive`` and ``neutral``, if it has them, became one of its ``concepts``.
+    """The resolved node ``attribute``; its ``positive`` and ``neutral``, if there, became one of its ``concepts``.
 
     Raises:
         UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
