@@ -88,11 +88,8 @@ def sample_spec(rng: np.random.Generator, subject: str | None = None, **fixed: s
     if subject is None:
         subject = SUBJECTS[int(draws["subject"] * len(SUBJECTS))]
     check_value("subject", subject, SUBJECTS)
-    row = load_truth()[subject]
-    values = {
-        name: _pick(row.probabilities(name) if name != "scene" else scene_probabilities(subject), draws[name])
-        for name in ("gender", "age", "skin_tone", "scene")
-    }
+    shares = {**load_truth()[subject], "scene": scene_probabilities(subject)}
+    values = {name: _pick(shares[name], draws[name]) for name in ("gender", "age", "skin_tone", "scene")}
     return Spec(subject=subject, **{**values, **fixed})
 
 

@@ -20,7 +20,7 @@ from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import Sampling
 
 STEPS = 20
-EXTREME = tuple(p for p in PROFESSIONS if load_truth()[p].p_female <= 0.10 or load_truth()[p].p_female >= 0.89)
+EXTREME = tuple(p for p in PROFESSIONS if not 0.10 < load_truth()[p]["gender"]["female"] < 0.89)
 
 
 def noise_of(backbone: Backbone, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
@@ -95,8 +95,8 @@ def bias(
         found = classify(judge, images.float())
         female = (found["gender"] == GENDERS.index("female")).float().view(len(SUBJECTS), -1).mean(1).cpu().numpy()
         old = (found["age"] == AGES.index("old")).float().view(len(SUBJECTS), -1).mean(1).cpu().numpy()
-        data = np.array([truth[s].p_female for s in SUBJECTS])
-        data_old = np.array([truth[s].p_old for s in SUBJECTS])
+        data = np.array([truth[s]["gender"]["female"] for s in SUBJECTS])
+        data_old = np.array([truth[s]["age"]["old"] for s in SUBJECTS])
         subject = torch.arange(len(SUBJECTS), device=images.device).repeat_interleave(per_profession)
         result[judge_name] = {
             "n_per_profession": per_profession,

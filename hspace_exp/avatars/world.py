@@ -19,11 +19,10 @@ import csv
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 
 GENDERS = ("female", "male")
 AGES = ("young", "old")
@@ -51,43 +50,24 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class TruthRow:
-    """Probabilities of the presentations of one subject, each in [0, 1]."""
-
-    subject: str
-    p_female: float
-    p_old: float
-    p_light: float
-    p_tan: float
-    p_dark: float
-
-    def probabilities(self, attribute: str) -> dict[str, float]:
-        """P(value | subject) of ``gender``, ``age`` or ``skin_tone``; sums to one."""
-        if attribute == "gender":
-            return {"female": self.p_female, "male": 1.0 - self.p_female}
-        if attribute == "age":
-            return {"young": 1.0 - self.p_old, "old": self.p_old}
-        if attribute == "skin_tone":
-            return {"light": self.p_light, "tan": self.p_tan, "dark": self.p_dark}
-        raise unknown("skewed attribute", attribute, SKEWED)
-
-
 @functools.cache
-def load_truth() -> Mapping[str, TruthRow]:
-    """The truth table, one row a subject in the order of ``SUBJECTS``."""
+def load_truth() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """Subject, in the order of ``SUBJECTS`` → attribute of ``SKEWED`` → value → its probability; these sum to one."""
     text = resources.files("hspace_exp.avatars").joinpath("truth.csv").read_text(encoding="utf-8")
     table = {}
-    for record in csv.DictReader(text.splitlines()):
-        subject = record.pop("subject")
-        table[subject] = TruthRow(subject, **{name: float(value) for name, value in record.items()})
+    for row in csv.DictReader(text.splitlines()):
+        female, old, *tones = (float(row[f"p_{value}"]) for value in ("female", "old", *SKIN_TONES))
+        table[row["subject"]] = {
+            "gender": {"female": female, "male": 1.0 - female},
+            "age": {"young": 1.0 - old, "old": old},
+            "skin_tone": dict(zip(SKIN_TONES, tones, strict=True)),
+        }
     if tuple(table) != SUBJECTS:
         raise UserError("truth.csv must hold one row a subject in the order of SUBJECTS; reinstall hspace_exp")
-    for row in table.values():
-        for attribute in SKEWED:
-            values = row.probabilities(attribute).values()
-            if min(values) < 0 or not math.isclose(sum(values), 1.0, abs_tol=1e-9):
-                raise UserError(f"truth.csv: {attribute} of {row.subject!r} is no distribution; reinstall hspace_exp")
+    for subject, skewed in table.items():
+        for attribute, shares in skewed.items():
+            if min(shares.values()) < 0 or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-9):
+                raise UserError(f"truth.csv: {attribute} of {subject!r} is no distribution; reinstall hspace_exp")
     return MappingProxyType(table)
 
 

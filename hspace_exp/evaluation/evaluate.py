@@ -110,15 +110,19 @@ def evaluate(
     look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
     rows: list[Row] = []
     for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        rows += _judged(pairs[start : start + batch_size], look, views.values())
+        batch = pairs[start : start + batch_size]
+        judged = look(batch)
+        for view in views.values():
+            view.update(judged)
+        rows += judged_rows(batch, judged, observers.judges)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
         details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
-        judged = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
+        classes = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
         names = [f"labelled {i}" for i in range(len(labelled.images))]
-        accuracy = accuracy_of(names, torch.cat(judged), labelled.values, judge.name, attribute, setting)
+        accuracy = accuracy_of(names, torch.cat(classes), labelled.values, judge.name, attribute, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
     copies = {name: view.metric for name, view in views.items()}
     counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
@@ -147,14 +151,6 @@ def accuracy_of(
         **{"judge": judge, "attribute": attribute, "values": list(values)},
         **{"rows": "true value", "columns": "judged value, then unclear", "counts": counts.tolist()},
     }
-
-
-def _judged(batch: Sequence[Pair], look: BatchJudge, views: Collection[View]) -> list[Row]:
-    """Show images to all metrics; one row an image, of what the judges saw."""
-    judged = look(batch)
-    for view in views:
-        view.update(judged)
-    return judged_rows(batch, judged, look.observers.judges)
 
 
 def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tuple[str, ...]:

@@ -85,11 +85,7 @@ class InceptionFeatures:
     name = "inception"
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
-        """Load the network.
-
-        Args:
-            weights: the file ``pt_inception-2015-12-05-6726825d.pth`` or one of its layout; None fetches it.
-            device: where it runs.
+        """Load the network, of the file ``pt_inception-2015-12-05-6726825d.pth`` or one of its layout; None fetches it.
 
         Raises:
             UserError: torch-fidelity or the weights are not there, or the file holds more than weights.
@@ -101,10 +97,7 @@ class InceptionFeatures:
             if file is not None:  # torch-fidelity would run what a file that is no plain checkpoint asks for
                 torch.load(file, map_location="cpu", weights_only=True)
             network: Any = NoTrainInceptionV3(
-                name="inception-v3-compat",
-                features_list=["2048"],
-                feature_extractor_weights_path=file,
-                antialias=False,
+                name="inception-v3-compat", features_list=["2048"], feature_extractor_weights_path=file, antialias=False
             )
         self.network = network.to(device).eval()
 

@@ -135,14 +135,9 @@ class Observers:
 
 @dataclass(frozen=True)
 class BatchJudge:
-    """Turns batches of pairs into what metrics see.
+    """Turns batches of pairs into what metrics see, by observers with judges that know the attribute.
 
-    Attributes:
-        observers: with judges that know the attribute.
-        attribute: what was steered.
-        parts: the attributes that it is a composition of.
-        professions: names of the groups.
-        needed: names of ``OPTIONAL`` that some metric needs; nothing else of them is worked out.
+    Of ``OPTIONAL`` only what is ``needed`` by some metric is worked out; ``professions`` are the names of the groups.
     """
 
     observers: Observers

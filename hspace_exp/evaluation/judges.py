@@ -71,10 +71,7 @@ class ZeroShotJudge:
     name = "clip"
 
     def __init__(
-        self,
-        clip: ImageTextModel,
-        texts: Mapping[str, Mapping[str, str | Sequence[str]]],
-        margin: float = 0.0,
+        self, clip: ImageTextModel, texts: Mapping[str, Mapping[str, str | Sequence[str]]], margin: float = 0.0
     ) -> None:
         """Take the model and the texts of each value.
 

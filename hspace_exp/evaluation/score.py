@@ -78,12 +78,7 @@ def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, se
     unlike drawing with replacement, makes no image its own neighbour; the spread of a half is √2 of the whole's when
     drawn anew, and equal to the whole's when drawn from it (Politis, Romano & Wolf, "Subsampling", 1999).
 
-    Args:
-        x: (N, D) features of the images.
-        y: (M, D) features of the reference.
-        name: of the features.
-        repeats: halves drawn; 0 leaves intervals out.
-        seed: varies them.
+    Takes (N, D) and (M, D) features of that ``name``; ``repeats`` halves are drawn, 0 leaves intervals out.
 
     Raises:
         UserError: fewer than six images in a set.

@@ -41,7 +41,7 @@ def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
             raise unknown("skewed attribute", attribute, SKEWED)
     truth = {}
     for profession in PROFESSIONS:
-        parts = [load_truth()[profession].probabilities(attribute) for attribute in attributes]
+        parts = [load_truth()[profession][attribute] for attribute in attributes]
         truth[profession] = {
             JOIN.join(values): math.prod(part[value] for part, value in zip(parts, values, strict=True))
             for values in product(*parts)

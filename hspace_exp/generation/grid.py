@@ -27,18 +27,11 @@ def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) ->
 
 
 def strip(runs: Mapping[str, Sequence[Pair]], columns: int = 12, width: int | None = None) -> np.ndarray:
-    """The same images under several runs, a profession a column.
+    """The same images under several runs (label → pairs), a profession a column; (H, W, 3) uint8.
 
-    Rows are each set of unedited images once, and the edited images of every run. Below an edited row stands what each
-    of its images was asked to show.
-
-    Args:
-        runs: label → pairs, at least one run; of a profession its first pair is shown.
-        columns: professions shown at most, spread evenly over those of the first run.
-        width: of the images' part in pixels, at most; None leaves images as they are.
-
-    Returns:
-        (H, W, 3) uint8.
+    Rows are each set of unedited images once, and the edited images of every run: of a profession the first pair. Below
+    an edited row stands what each of its images was asked to show. At most so many ``columns`` are shown, spread evenly
+    over the professions of the first run; their images are ``width`` pixels wide together, at most.
 
     Raises:
         UserError: an image is gone, or sizes differ within a run.

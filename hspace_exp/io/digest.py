@@ -56,12 +56,7 @@ def digest(value: object) -> str:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides files: equal recipes, equal files.
-
-    Attributes:
-        kind: of the files, e.g. ``unedited``.
-        inputs: plain data.
-    """
+    """What decides files of a kind, e.g. ``unedited``: equal recipes, equal files. Its inputs are plain data."""
 
     kind: str
     inputs: Mapping[str, Any]

@@ -42,15 +42,9 @@ class ImageMaker(Protocol):
     def make_images(
         self, backbone: Backbone, attribute: str, concept: str, part: str, indices: Sequence[int], image_seed: int
     ) -> Mapping[str, Tensor]:
-        """Images of a concept by index; a pure function of its arguments.
+        """Images of a concept, e.g. ``female`` of ``gender``, by index; a pure function of its arguments.
 
-        Args:
-            backbone: its autoencoder encodes the images.
-            attribute: e.g. ``gender``.
-            concept: e.g. ``female``.
-            part: what the maps are of, as the attribute's file says.
-            indices: of the images.
-            image_seed: of all images.
+        The backbone's autoencoder encodes them; ``part`` is what the maps are of, as the attribute's file says.
 
         Returns:
             ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].

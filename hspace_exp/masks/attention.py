@@ -46,9 +46,7 @@ class AttentionMasks:
     def __init__(self, threshold: float | None = None, heat: str = "attention") -> None:
         """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat.
 
-        Args:
-            threshold: None for soft maps.
-            heat: ``attention``, or ``difference`` for the map of DiffEdit (Couairon et al., 2022).
+        The heat is ``attention``, or ``difference`` for the map of DiffEdit (Couairon et al., 2022).
         """
         self.heat: str | None = check_heat(heat)
         if threshold is not None and not 0 < threshold < 1:

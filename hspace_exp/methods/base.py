@@ -51,13 +51,10 @@ class Method:
         keep: Mapping[str, Concepts] | None = None,
         frequency: LowFrequency | None = None,
     ) -> Edit:
-        """The edit of images that are asked for some concepts.
+        """The edit of images that are asked for some concepts, each with its prompts.
 
-        Args:
-            prompts: concept that can be asked for → its prompts.
-            concepts: the vectors of these and of those in ``keep``.
-            keep: other attribute → its concepts, which are to stay, where the method ``keeps``.
-            frequency: the low-frequency term; None: none.
+        ``keep`` holds other attributes' concepts, which are to stay, where the method ``keeps``; ``concepts`` have the
+        vectors of all of them. Without ``frequency`` there is no low-frequency term.
         """
         own = {name: concepts[name] for name in prompts if name in concepts}
         kept = {group: {name: concepts[name] for name in some} for group, some in (keep or {}).items()}

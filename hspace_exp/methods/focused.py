@@ -42,11 +42,8 @@ def adaptive_strength(probability: Tensor) -> Tensor:
 def kept_addition(probabilities: Tensor, vectors: Tensor, keep: float, strength: Tensor) -> Tensor:
     """Keep a sum_c p_c v_c, (B, C, H, W): what asks the other attributes of a person to stay as h_0 shows them.
 
-    Args:
-        probabilities: (B, K) p of the concepts of one attribute, rows sum to 1.
-        vectors: (K, C, H, W) v of each.
-        keep: factor of all.
-        strength: (B,) adaptive strength a of what is asked for: where nothing is edited, nothing needs to be kept.
+    Of (B, K) probabilities p, whose rows sum to 1, and (K, C, H, W) vectors v of the concepts of one attribute. The
+    (B,) adaptive strength a is that of what is asked for: where nothing is edited, nothing needs to be kept.
     """
     return weighted_sum(keep * strength[:, None] * probabilities, vectors)
 
@@ -232,7 +229,7 @@ class Focus:
         @contextmanager
         def hooks(done: float) -> Iterator[None]:
             edit = inside if done in application.window else outside
-            with seen_by(gate, backbone), edit_hspace(backbone.unet, edit):
+            with open_attention_gate(backbone.unet, gate), edit_hspace(backbone.unet, edit):
                 yield
 
         return Steering(hooks, paired=True)
@@ -245,7 +242,7 @@ class Focus:
         def conduct(sample: SampleRows) -> Tensor:
             first = count if guided else 0
             gate = self.open_gate(application, backbone, range(first, first + count))
-            with seen_by(gate, backbone), record_hspace(backbone.unet) as states:
+            with open_attention_gate(backbone.unet, gate), record_hspace(backbone.unet) as states:
                 latents = sample(nullcontext)
             strength, total = additions(states[-1][-count:].float())
             rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
@@ -264,11 +261,6 @@ class Focus:
             return latents.index_copy(0, rows, sample(hooks, rows))
 
         return Steering(conduct=conduct)
-
-
-def seen_by(gate: AttentionGate | None, backbone: Backbone) -> AbstractContextManager[object]:
-    """Let a gate, where there is one, look at every forward pass inside the context."""
-    return nullcontext() if gate is None else open_attention_gate(backbone.unet, gate)
 
 
 def by_attribute(application: Application) -> list[dict[str, Concept]]:

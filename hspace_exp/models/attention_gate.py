@@ -73,12 +73,15 @@ class AttentionGate:
 
 
 @contextmanager
-def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate) -> Iterator[AttentionGate]:
-    """Let ``gate`` add up every forward pass inside the context; the U-Net's output is not changed by a bit."""
+def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate | None) -> Iterator[None]:
+    """Let ``gate``, if any, add up every forward pass inside the context; the U-Net's output stays, to the bit."""
+    if gate is None:
+        yield
+        return
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> None:
         with torch.no_grad():
             gate.add(module, queries, grid)
 
     with visited_cross_attention(unet, "before_h", visit):
-        yield gate
+        yield

@@ -278,11 +278,8 @@ def load_backbone(
 def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # noqa: ANN401 (diffusers' pipelines)
     """The frozen model in a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
 
-    Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32.
-
-    Args:
-        pipe: the pipeline.
-        guidance_scale: the model's usual scale; its family's by default.
+    Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32. The
+    scale of guidance is by default that of its family.
 
     Raises:
         UserError: it is another kind of pipeline.

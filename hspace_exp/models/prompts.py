@@ -82,12 +82,9 @@ class PromptEncoder:
     def __init__(
         self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], zeros_for_empty: bool | None = None
     ) -> None:
-        """Take tokenizers and frozen text encoders in the pipeline's order: one of each, or SDXL's two.
+        """Take CLIP's tokenizers and frozen text encoders in the pipeline's order: one of each, or SDXL's two.
 
-        Args:
-            tokenizers: of CLIP.
-            text_encoders: as many.
-            zeros_for_empty: the pipeline's ``force_zeros_for_empty_prompt``; None: as its family does.
+        ``zeros_for_empty`` is the pipeline's ``force_zeros_for_empty_prompt``; None: as its family does.
         """
         self.tokenizers = list(tokenizers)
         self.text_encoders = list(text_encoders)

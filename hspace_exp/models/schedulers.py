@@ -26,11 +26,9 @@ def make_scheduler(native: Any, kind: str = "native") -> Any:
 
 @dataclass(frozen=True)
 class Swapped:
-    """A scheduler for the images that are evaluated, while vectors are learnt from images of another one.
+    """A scheduler of one ``kind`` for the images that are evaluated, see ``make_scheduler``.
 
-    Attributes:
-        kind: for the images that are evaluated, see ``make_scheduler``.
-        learnt_with: kind for those that vectors are learnt from.
+    Vectors are learnt from images of another one, ``learnt_with``.
     """
 
     kind: str

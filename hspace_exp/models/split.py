@@ -91,16 +91,10 @@ def first_half(unet: Any, forward: Callable[[], object]) -> Encoded:  # noqa: AN
 
 
 def decode(backbone: Backbone, encoded: Encoded, h: Tensor, embeds: PromptEmbeds) -> Tensor:
-    """Run the rest of the U-Net from ``h``; gradients flow to it.
+    """Run the rest of the U-Net from ``h`` (N, C, H, W), in the place of ``encoded.h``; gradients flow to it.
 
-    Args:
-        backbone: the frozen model.
-        encoded: of N noisy latents, on the model's device and in its type.
-        h: (N, C, H, W) in the place of ``encoded.h``.
-        embeds: conditioning of N prompts, for cross-attention behind h.
-
-    Returns:
-        (N, C, H, W) float32, what ``Backbone.predict`` gives with that h.
+    What was encoded is on the model's device and in its type; prompts are for cross-attention behind h. Gives
+    (N, C, H, W) float32, as ``Backbone.predict`` would with that h.
     """
     unet, hidden, skips = backbone.unet, h.to(backbone.dtype), encoded.skips
     context = embeds.encoder_hidden_states.to(backbone.dtype)

@@ -20,17 +20,10 @@ WANDB_MODES = ("auto", "online", "offline")
 def wandb_logger(
     folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto", group: str | None = None
 ) -> list[Logger]:
-    """Log to Weights & Biases, and to ``folder``/metrics.csv, from which reports draw the loss.
+    """Log a run to Weights & Biases, and to ``folder``/metrics.csv, from which reports draw the loss.
 
-    Without a key the run stays in ``folder``/wandb and nobody is asked to log in.
-
-    Args:
-        folder: the run's folder.
-        name: of the run.
-        config: the resolved configuration.
-        project: of the run.
-        mode: ``online``, ``offline``, or ``auto``: online where a key is configured.
-        group: of runs that belong together; within it, runs are told apart by their method, the job type.
+    The mode is ``online``, ``offline``, or ``auto``: online where a key is configured. Without a key the run stays in
+    ``folder``/wandb and nobody is asked to log in. Within a group runs are told apart by their method, the job type.
     """
     job_type = config.get("method", {}).get("name")
     run = wandb_run(folder, name, project, mode, group, job_type, config)

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field, fields
 from functools import cache
 from importlib import metadata
@@ -190,10 +191,8 @@ def versions() -> dict[str, str]:
     """Version of Python and of each package that matters, where it is installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -69,13 +69,8 @@ def record_of(
 ) -> RunRecord:
     """The record of an evaluation, and where its numbers come from.
 
-    Args:
-        config: the resolved configuration.
-        found: the evaluation.
-        seconds: wall time by stage.
-        device: what computed it.
-        words: after ``python -m hspace_exp`` on the command line.
-        names: the record's ``experiment``, ``method``, ``model`` and ``attribute``.
+    ``words`` are those after ``python -m hspace_exp`` on the command line, ``seconds`` the wall time by stage, and
+    ``names`` the record's ``experiment``, ``method``, ``model`` and ``attribute``.
     """
     return RunRecord(
         **names,

@@ -42,16 +42,10 @@ _held: dict[Path, Callable[[], None]] = {}
 
 @dataclass(frozen=True)
 class Note:
-    """How a job is doing.
+    """How a job is doing: its number and folder (``name``) within the sweep, and where its results are (``folder``).
 
-    Attributes:
-        number: of the job within its sweep.
-        name: its folder below the sweep's.
-        experiment: its name.
-        folder: of its results.
-        state: ``running``, ``done`` or ``failed``; what is still running at the end lost its process.
-        error: one line, where it failed.
-        array: Slurm's number of the job array that it belongs to, if any.
+    The state is ``running``, ``done`` or ``failed``; what is still running at the end lost its process. ``error`` is
+    one line, where it failed, ``array`` Slurm's number of the job array that it belongs to, if any.
     """
 
     number: int

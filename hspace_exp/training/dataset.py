@@ -104,11 +104,8 @@ def trajectories(
 ) -> dict[tuple[str, ...], Trajectories]:
     """Make, or read from the cache, the first ``count`` sampling runs of each of some lists of prompts.
 
-    Args:
-        folders: the prompts that runs are of, see ``in_turn``, and their place in the cache.
-        count: how many of each.
-        make: makes the tensors of some runs, each named by its prompt and the index of its noise.
-        at_once: runs that are made together, where that is more than a block's.
+    The prompts of a list are taken ``in_turn``; ``folders`` are their places in the cache. ``make`` takes runs, each
+    named by its prompt and the index of its noise; ``at_once`` go together, where that is more than a block's.
     """
     wanted = {folder: in_turn(prompts, range(count)) for prompts, folder in folders.items()}
     made = cached(wanted, make, f"runs of {len(folders)} kinds of prompts", at_once)

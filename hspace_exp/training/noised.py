@@ -19,14 +19,8 @@ from hspace_exp.prompts.attributes import Concepts
 class NoisedImages:
     """B noised x+ of each of K concepts; what a step sees depends on the seed, the step and the concept's name only.
 
-    Attributes:
-        backbone: encodes prompts and knows the noise schedule.
-        prompts: K concepts by name, with their prompts.
-        latents: (K, N, C, H, W) of x+.
-        maps: (K, N, 1, S, S) uint8 attribute maps.
-        batch_size: B.
-        timesteps: drawn uniformly from [first, last).
-        seed: of images, timesteps and noises.
+    ``latents`` (K, N, C, H, W) are those of x+, ``maps`` (K, N, 1, S, S) their uint8 attribute maps. Timesteps are
+    drawn uniformly from [first, last).
     """
 
     backbone: Backbone

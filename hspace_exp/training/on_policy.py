@@ -35,19 +35,17 @@ def sample_trajectories(
 ) -> dict[str, Tensor]:
     """Model inputs and timesteps of guided runs, each of a prompt and the index of its noise."""
     found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
+    steps: list[tuple[Tensor, Tensor]] = []
+
+    def keep(step: int, t: Tensor, latents: Tensor) -> None:
+        steps.append((latents, t))
+
     for start in range(0, len(runs), sampling.chunk_size):
         chunk = runs[start : start + sampling.chunk_size]
         noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for prompt, i in chunk])
-        states: list[Tensor] = []
-        times: list[Tensor] = []
-
-        def keep(
-            step: int, t: Tensor, latents: Tensor, states: list[Tensor] = states, times: list[Tensor] = times
-        ) -> None:
-            states.append(latents)
-            times.append(t)
-
+        steps.clear()
         sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in chunk]), on_step=keep)
+        states, times = zip(*steps, strict=True)
         found["latents"].append(torch.stack(states, dim=1).cpu())
         found["timesteps"].append(torch.stack(times).long().cpu().expand(len(chunk), -1).clone())
     return {name: torch.cat(parts) for name, parts in found.items()}
@@ -61,11 +59,7 @@ class OnPolicyStates:
     each concept uses some. So is what was computed of them, but for the teacher's predictions.
 
     Attributes:
-        backbone: the frozen model.
-        prompts: K concepts by name, with their prompts.
         runs: sampling runs of each concept, of its ``wordings`` in turn.
-        settings: the method's.
-        batch_size: B.
         timesteps: only states in [first, last) are used.
         seed: of which states a step sees.
         latents: (S, C, H, W) states.

@@ -75,11 +75,7 @@ class BackgroundLpips(RowMean):
     needs = ("background",)
 
     def __init__(self, backbone: Literal["alex", "vgg", "squeeze"] = "alex", device: str = "cpu") -> None:
-        """Load the network.
-
-        Args:
-            backbone: whose features are compared.
-            device: where it runs.
+        """Load the network whose features are compared, and that computes on ``device``.
 
         Raises:
             UserError: the backbone's weights cannot be had.

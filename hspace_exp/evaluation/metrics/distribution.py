@@ -8,11 +8,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.evaluation.functional.bootstrap import resample_blocks, resample_counts
-from hspace_exp.evaluation.functional.distribution import (
-    frechet_distance,
-    paired_kernel_distance,
-    polynomial_kernel,
-)
+from hspace_exp.evaluation.functional.distribution import frechet_distance, paired_kernel_distance, polynomial_kernel
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric
 

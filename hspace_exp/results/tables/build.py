@@ -17,6 +17,7 @@ from hspace_exp.results.tables.footers import SEEDS_FOR_T, footers
 from hspace_exp.results.tables.records import by_row, by_table
 
 ARROWS = {None: "", True: "↑", False: "↓"}
+INFINITE = "∞"
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,22 @@ def _mean(bounds: Sequence[float | None]) -> float | None:
 
 
 def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], originals: set[str]) -> list[Cell]:
-    metrics = {label: values.get(shown.metric) for label, values in merged.items()}
-    texts = {label: "" if m is None else _text(m, shown.decimals) for label, m in metrics.items()}
+    cells = {label: _cell(values.get(shown.metric), shown.decimals) for label, values in merged.items()}
     rivals = {
-        label: float(texts[label])
-        for label, m in metrics.items()
-        if m is not None and m.value is not None and not (shown.beside_original and label in originals)
+        label: float(cell.value)
+        for label, cell in cells.items()
+        if cell.value not in ("", INFINITE) and not (shown.beside_original and label in originals)
     }
-    better = _better(shown, merged)
-    best: float | None = None
+    better, best = _better(shown, merged), None
     if shown.contest and better is not None and len(set(rivals.values())) > 1:
         best = max(rivals.values()) if better else min(rivals.values())
-    bounds = {
-        label: "" if m is None or m.value is None else interval(m.ci_low, m.ci_high, shown.decimals)
-        for label, m in metrics.items()
-    }
-    return [Cell(texts[label], bounds[label], best is not None and rivals.get(label) == best) for label in metrics]
+    return [replace(cell, best=best is not None and rivals.get(label) == best) for label, cell in cells.items()]
+
+
+def _cell(metric: MetricValue | None, decimals: int) -> Cell:
+    if metric is None or metric.value is None:
+        return Cell(INFINITE if metric is not None and metric.note.startswith("infinite") else "")
+    return Cell(number(metric.value, decimals), interval(metric.ci_low, metric.ci_high, decimals))
 
 
 def number(value: float, decimals: int) -> str:
@@ -142,17 +143,11 @@ def number(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
-def _text(metric: MetricValue, decimals: int) -> str:
-    if metric.value is None:
-        return "∞" if metric.note.startswith("infinite") else ""
-    return number(metric.value, decimals)
-
-
 def interval(low: float | None, high: float | None, decimals: int) -> str:
     """Bounds as "low, high"; "" where there are none, and no upper bound is infinity."""
     if low is None:
         return ""
-    return f"{number(low, decimals)}, {'∞' if high is None else number(high, decimals)}"
+    return f"{number(low, decimals)}, {INFINITE if high is None else number(high, decimals)}"
 
 
 def _better(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]]) -> bool | None:

@@ -23,9 +23,7 @@ _AMOUNTS = (
 
 
 def footers(
-    rows: Mapping[str, Sequence[RunRecord]],
-    merged: Mapping[str, Mapping[str, MetricValue]],
-    columns: Sequence[Column],
+    rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]], columns: Sequence[Column]
 ) -> list[str]:
     """Lines below a table; ``rows`` are label → records of its seeds, ``merged`` label → metrics over all seeds."""
     records = [record for group in rows.values() for record in group]

@@ -39,7 +39,8 @@ def test_the_gate_is_what_the_words_get_relative_to_their_peak(tiny_backbone: Ba
     plain = tiny_backbone.predict(latents, 500, embeds)
     for handle in handles:
         handle.remove()
-    with open_attention_gate(unet, gate_of(tiny_backbone, rows)) as gate:
+    gate = gate_of(tiny_backbone, rows)
+    with open_attention_gate(unet, gate):
         assert torch.equal(tiny_backbone.predict(latents, 500, embeds), plain)
 
     height, width = tiny_backbone.h_shape[1:]
