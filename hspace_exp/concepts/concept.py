@@ -28,17 +28,6 @@ _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
 _TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
 
 
-def check_vector(vector: Tensor, h_shape: tuple[int, int, int], what: str) -> None:
-    """Refuse a vector that is neither (C, 1, 1) nor (C, H, W) of ``h_shape``, or that is not finite."""
-    channels, height, width = h_shape
-    if tuple(vector.shape) not in ((channels, 1, 1), (channels, height, width)):
-        raise UserError(
-            f"{what} has shape {tuple(vector.shape)}, but h is {h_shape} here: expected ({channels}, 1, 1) or {h_shape}"
-        )
-    if not torch.isfinite(vector).all():
-        raise UserError(f"{what} holds NaN or infinite values: train it again with a lower learning rate")
-
-
 @dataclass(frozen=True)
 class Concept:
     """A direction in the h-space of one model.
@@ -75,12 +64,18 @@ class Concept:
     def __post_init__(self) -> None:
         """Normalise the vector and check it against ``h_shape``."""
         object.__setattr__(self, "h_shape", tuple(int(n) for n in self.h_shape))
+        shapes = (self.h_shape[0], 1, 1), self.h_shape
         for key, what in (("vector", f"concept {self.name!r}"), ("presence", f"presence of concept {self.name!r}")):
             tensor = getattr(self, key)
-            if tensor is not None:
-                tensor = tensor.detach().to("cpu", torch.float32).contiguous()
-                check_vector(tensor, self.h_shape, what)
-                object.__setattr__(self, key, tensor)
+            if tensor is None:
+                continue
+            tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+            if tuple(tensor.shape) not in shapes:
+                given = f"{what} has shape {tuple(tensor.shape)}, but h is {self.h_shape} here"
+                raise UserError(f"{given}: expected {shapes[0]} or {shapes[1]}")
+            if not torch.isfinite(tensor).all():
+                raise UserError(f"{what} holds NaN or infinite values: train it again with a lower learning rate")
+            object.__setattr__(self, key, tensor)
 
     @property
     def kind(self) -> str:

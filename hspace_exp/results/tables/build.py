@@ -91,32 +91,31 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
     for name in dict.fromkeys(name for record in records for name in record.metrics):
         found = [record.metrics[name] for record in records if name in record.metrics]
         values = [m.value for m in found if m.value is not None]
+        value = fmean(values) if len(values) == len(found) else None
+        low, high = _mean([m.ci_low for m in found]), _mean([m.ci_high for m in found])
+        if value is None:
+            low = high = None
+        elif len(found) >= SEEDS_FOR_T:
+            reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5
+            least, most = column(name).bounds
+            low = None if low is None else min(low, max(value - reach, least))
+            high = None if high is None else max(high, min(value + reach, most))
         merged[name] = replace(
             found[0],
-            value=None,
-            ci_low=None,
-            ci_high=None,
+            value=value,
+            ci_low=low,
+            ci_high=high,
             n=min(m.n for m in found),
             note="; ".join(dict.fromkeys(m.note for m in found if m.note)),
             ci_low_professions=None,
             ci_high_professions=None,
         )
-        if len(values) < len(found):
-            continue
-        value = fmean(values)
-        low, high = _mean([m.ci_low for m in found]), _mean([m.ci_high for m in found])
-        if len(values) >= SEEDS_FOR_T:
-            reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5
-            least, most = column(name).bounds
-            low = None if low is None else min(low, max(value - reach, least))
-            high = None if high is None else max(high, min(value + reach, most))
-        merged[name] = replace(merged[name], value=value, ci_low=low, ci_high=high)
     return merged
 
 
-def _mean(bounds: Sequence[float | None]) -> float | None:
-    known = [bound for bound in bounds if bound is not None]
-    return fmean(known) if len(known) == len(bounds) else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _cells(shown: Column, merged: Mapping[str, Mapping[str, MetricValue]], originals: set[str]) -> list[Cell]:

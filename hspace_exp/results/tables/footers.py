@@ -70,13 +70,10 @@ def joined(commands: Sequence[str]) -> list[str]:
         own.append([(value,) for _, _, value in pairs])
     for keys, grid in grids.items():
         for i in reversed(range(len(keys))):
-            alike: dict[tuple[tuple[str, ...], ...], list[list[tuple[str, ...]]]] = {}
+            alike: dict[tuple[tuple[str, ...], ...], dict[str, None]] = {}  # the rest → values of key i, each once
             for one in grid:
-                alike.setdefault((*one[:i], *one[i + 1 :]), []).append(one)
-            grid = [
-                [*some[0][:i], tuple(dict.fromkeys(value for one in some for value in one[i])), *some[0][i + 1 :]]
-                for some in alike.values()
-            ]
+                alike.setdefault((*one[:i], *one[i + 1 :]), {}).update(dict.fromkeys(one[i]))
+            grid = [[*rest[:i], tuple(values), *rest[i:]] for rest, values in alike.items()]
         for one in grid:
             several = ["-m"] if any(len(values) > 1 for values in one) else []
             overrides = [f"{key}={','.join(values)}" for key, values in zip(keys, one, strict=True)]
