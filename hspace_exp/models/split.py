@@ -28,10 +28,6 @@ class Encoded:
     skips: tuple[Tensor, ...]
     embedding: Tensor
 
-    def rows(self, index: Tensor, device: torch.device, dtype: torch.dtype) -> Encoded:
-        """The rows (M,) of ``index``, moved to ``device`` as ``dtype``."""
-        return self.index(index.to(self.h.device)).to(device, dtype)
-
     def index(self, rows: Tensor | slice) -> Encoded:
         """The chosen rows, in the order given."""
         return Encoded(self.h[rows], tuple(skip[rows] for skip in self.skips), self.embedding[rows])

@@ -179,7 +179,7 @@ class OnPolicyStates:
             latents=self.latents[states].to(device),
             timesteps=self.times[states].to(device),
             embeds=self.neutral.index(self.prompt[states].to(device)),
-            encoded=None if self.encoded is None else self.encoded.rows(states, device, self.backbone.dtype),
+            encoded=None if self.encoded is None else self.encoded.index(states).to(device, self.backbone.dtype),
             teacher=torch.cat(teacher).to(device),
         )
 

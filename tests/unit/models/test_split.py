@@ -58,7 +58,7 @@ def test_an_edited_h_gives_what_the_hook_gives_and_gradients_end_at_h(tiny_backb
 def test_rows_and_joining(tiny_backbone: Backbone) -> None:
     encoded = encode(tiny_backbone, *inputs(tiny_backbone))
     where = torch.device("cpu"), torch.float32
-    joined = Encoded.cat([encoded.rows(torch.tensor([2]), *where), encoded.rows(torch.tensor([0, 1]), *where)])
+    joined = Encoded.cat([encoded.index(torch.tensor(rows)).to(*where) for rows in ([2], [0, 1])])
     for name in ("h", "embedding"):
         assert torch.equal(getattr(joined, name), getattr(encoded, name)[[2, 0, 1]])
     assert all(torch.equal(a, b[[2, 0, 1]]) for a, b in zip(joined.skips, encoded.skips, strict=True))
