@@ -55,6 +55,16 @@ def test_names_must_tell_which_concept_is_meant() -> None:
         Attribute.of({**node(GENDER), "concepts": node(GENDER)["groups"]["gender"]["concepts"]})
 
 
+@pytest.mark.parametrize("key", ["positive", "neutral", "words"])
+def test_every_concept_needs_its_prompts_also_those_that_are_kept(key: str) -> None:
+    for group in (GENDER, AGE):
+        plain = asdict(group)
+        some = plain["concepts"] if group is GENDER else plain["keep"]["gender"]
+        some["female"][key] = ""
+        with pytest.raises(UserError, match=r"'female' of the attribute .* needs positive, neutral and words"):
+            Attribute.of(plain)
+
+
 def test_targets_are_all_combinations_and_the_order_of_groups_changes_names_only() -> None:
     one, other = targets((GENDER, SKIN)), targets((SKIN, GENDER))
     assert one == ["female+light", "female+dark", "male+light", "male+dark"]
