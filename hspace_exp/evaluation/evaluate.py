@@ -108,13 +108,7 @@ def evaluate(
     known = _known(observers, attribute, parts, setting).difference(unknown_fields)
     views = dict(_views(metrics, known, observers.judges, parts, setting))
     look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
-    rows: list[Row] = []
-    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        batch = pairs[start : start + batch_size]
-        judged = look(batch)
-        for view in views.values():
-            view.update(judged)
-        rows += judged_rows(batch, judged, observers.judges)
+    rows = _show(pairs, look, views.values(), observers.judges, batch_size)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
@@ -127,6 +121,20 @@ def evaluate(
     copies = {name: view.metric for name, view in views.items()}
     counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
     return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
+
+
+def _show(
+    pairs: Sequence[Pair], look: BatchJudge, views: Collection[View], judges: Sequence[Judge], batch_size: int
+) -> list[Row]:
+    """Show all pairs to all views, a batch at once; returns a row an image."""
+    rows: list[Row] = []
+    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
+        batch = pairs[start : start + batch_size]
+        judged = look(batch)
+        for view in views:
+            view.update(judged)
+        rows += judged_rows(batch, judged, judges)
+    return rows
 
 
 def accuracy_of(
