@@ -88,53 +88,49 @@ def evaluate(
         observers: judges and features.
         attribute: what was steered; all judges must know it, or
         parts: the attributes that it is a composition of, which all must know.
-        truth: P(value | profession) of the data; None where unknown.
+        truth: P(value | profession) of the data, where known.
         labelled: images of known truth, for ``classifier_accuracy`` of the first judge; None leaves it out.
-        unknown_fields: what is not known of these images, e.g. "before" where they have no unedited partners.
+        unknown_fields: what is not known of them, e.g. "before" where they have no unedited partners.
         batch_size: pairs at once.
         repeats: bootstrap resamples; 0 leaves the intervals out.
         seed: varies the resampling.
 
     Raises:
-        UserError: no pairs, a pair listed twice, an unknown attribute or target, an unreadable image.
+        UserError: no pairs, one listed twice, an unknown attribute or target, an unreadable image.
     """
     if parts:
         observers = replace(observers, judges=tuple(CompositionJudge(j, attribute, parts) for j in observers.judges))
-    judge = observers.judges[0]
+    judge, rows = observers.judges[0], list[Row]()
     professions = _check(pairs, attribute, observers.judges)
-    values = judge.attributes[attribute]
-    table = _truth_table(truth, professions, values)
+    values, table = judge.attributes[attribute], _truth_table(truth, professions, judge.attributes[attribute])
     setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
-    known = _known(observers, attribute, parts, setting).difference(unknown_fields)
+    known = _known(observers, attribute, parts, setting) - set(unknown_fields)
     views = dict(_views(metrics, known, observers.judges, parts, setting))
     look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
-    rows = _show(pairs, look, views.values(), observers.judges, batch_size)
+    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
+        batch = pairs[start : start + batch_size]
+        judged = look(batch)
+        for view in views.values():
+            view.update(judged)
+        rows += judged_rows(batch, judged, observers.judges)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
     if "before" in known:
         details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
-        classes = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
-        names = [f"labelled {i}" for i in range(len(labelled.images))]
-        accuracy = accuracy_of(names, torch.cat(classes), labelled.values, judge.name, attribute, setting)
+        accuracy = _of_labelled(labelled, judge, attribute, batch_size, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
-    copies = {name: view.metric for name, view in views.items()}
-    counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
+    copies, column = {name: view.metric for name, view in views.items()}, f"{judge.name}.{attribute}.after"
+    counts = shown_counts(rows, column, values)
     return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
 
 
-def _show(
-    pairs: Sequence[Pair], look: BatchJudge, views: Collection[View], judges: Sequence[Judge], batch_size: int
-) -> list[Row]:
-    """Show all pairs to all views, a batch at once; returns a row an image."""
-    rows: list[Row] = []
-    for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
-        batch = pairs[start : start + batch_size]
-        judged = look(batch)
-        for view in views:
-            view.update(judged)
-        rows += judged_rows(batch, judged, judges)
-    return rows
+def _of_labelled(
+    labelled: Labelled, judge: Judge, attribute: str, batch_size: int, setting: Setting
+) -> tuple[MetricValue, dict[str, Any]]:
+    classes = [judge.judge(as_float(some))[attribute].cpu() for some in labelled.images.split(batch_size)]
+    names = [f"labelled {i}" for i in range(len(labelled.images))]
+    return accuracy_of(names, torch.cat(classes), labelled.values, judge.name, attribute, setting)
 
 
 def accuracy_of(
