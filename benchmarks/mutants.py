@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.warnings import catch_warnings_for_item
 from mutmut.mutation import trampoline
 from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.state import state
@@ -73,8 +74,8 @@ class Forks:
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             state()._stats.clear()
             begin = time.process_time()
-            if not _passes(item, following):
-                raise pytest.UsageError(f"{item.nodeid} fails without any mutant")
+            if texts := _failures(item, following):
+                raise pytest.UsageError(f"{item.nodeid} fails without any mutant:\n{texts[0]}")
             cost[item] = time.process_time() - begin
             for function in state()._stats:
                 users[function].append(item)
@@ -93,7 +94,7 @@ class Forks:
                 for cache in caches:
                     cache.cache_clear()
                 try:
-                    os._exit(not all(_passes(item, items[item is items[0]]) for item in tests))
+                    os._exit(any(_failures(item, items[item is items[0]]) for item in tests))
                 except BaseException:
                     os._exit(1)
             running[child] = name
@@ -108,8 +109,9 @@ class Forks:
         print(len(self.result), self.result[name], name, file=sys.stderr, flush=True)
 
 
-def _passes(item: pytest.Item, following: pytest.Item) -> bool:
-    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
+def _failures(item: pytest.Item, following: pytest.Item) -> list[str]:
+    with catch_warnings_for_item(config=item.config, ihook=item.ihook, when="runtest", item=item):
+        return [one.longreprtext for one in runtestprotocol(item, log=False, nextitem=following) if one.failed]
 
 
 def main() -> None:
@@ -128,7 +130,7 @@ def main() -> None:
     mutants = {name: made for file in sorted(asked.folder.rglob("*.py")) for name, made in mutate(file).items()}
     judged = sorted(name for name, (_, texts_alone) in mutants.items() if not texts_alone)
     drawn = random.Random(0).sample(judged, min(asked.sample or len(judged), len(judged)))
-    forks = Forks(sorted(drawn), asked.workers)
+    forks = Forks(drawn, asked.workers)
     pytest.main(["-q", "-p", "no:xdist", "-p", "no:cacheprovider", *asked.tests], plugins=[forks])
     left = {name: mutants[name][0] for name, value in forks.result.items() if value == "lives"}
     killed, count = len(forks.result) - len(left), len(forks.result)
