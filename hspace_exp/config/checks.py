@@ -17,7 +17,7 @@ from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.errors import UserError, unknown
 
-STAGES = ("concepts", "masks", "training", "generation", "evaluation")
+STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
 COUNTS = ("images_per_profession", "training_images", "training_steps", "num_inference_steps")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60

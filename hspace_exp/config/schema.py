@@ -49,6 +49,8 @@ class Protocol:
         num_inference_steps: denoising steps.
         image_seed: of all images.
         assignment: ``balanced``, ``random`` or the name of the one concept that every image is asked for.
+        calibration_images: images a concept that its strength is found with.
+        guidance_scale: of images measured; None: the model's own, at which vectors are learnt and calibrated.
     """
 
     professions: list[str] = MISSING
@@ -58,6 +60,20 @@ class Protocol:
     num_inference_steps: int = MISSING
     image_seed: int = 0
     assignment: str = "balanced"
+    calibration_images: int = MISSING
+    guidance_scale: float | None = None
+
+
+@dataclass
+class Calibration:
+    """How strengths are found, see ``hspace_exp.pipeline.calibration``."""
+
+    success: float = 0.95
+    professions: list[str] = MISSING
+    images: int = MISSING
+    image_seed: int = 1
+    strengths: list[float] = MISSING
+    points: int = 31
 
 
 @dataclass
@@ -81,6 +97,7 @@ class Config:
     attribute: Attribute = field(default_factory=Attribute)
     prompts: Prompts = field(default_factory=Prompts)
     protocol: Protocol = field(default_factory=Protocol)
+    calibration: Calibration = field(default_factory=Calibration)
     model: Any = MISSING
     scheduler: Any = MISSING
     method: Any = MISSING

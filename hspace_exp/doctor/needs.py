@@ -94,7 +94,8 @@ def needs_of(config: Node) -> list[Need]:
     """All that a resolved configuration needs, what is here included; no network is used."""
     objective = (config["method"].get("training") or {}).get("objective") or {}
     used = {"model": config["model"]}
-    if "evaluation" in config["stages"]:
+    judged = "calibration" in config["stages"] and config["method"].get("strength") == "auto"
+    if judged or "evaluation" in config["stages"]:
         used["evaluator"] = config["evaluator"]
     if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
         used["mask"] = config["mask"]

@@ -14,7 +14,7 @@ from hspace_exp.io.atomic import write_bytes, write_text
 from hspace_exp.io.digest import digest
 from hspace_exp.io.images import is_whole, missing, saver, writers
 from hspace_exp.io.progress import track
-from hspace_exp.io.seeding import initial_noise
+from hspace_exp.io.seeding import REPORT, initial_noise
 from hspace_exp.methods.steering import Edit, Steering
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks, Sampling
@@ -36,6 +36,7 @@ def generate(
     folder: Path,
     *,
     image_seed: int = 0,
+    domain: str = REPORT,
     edit: Edit | None = None,
     description: str = "generate images",
     lock: Lock | None = None,
@@ -52,6 +53,7 @@ def generate(
         items: images to have.
         folder: of them.
         image_seed: of the noises.
+        domain: what the images are for, see ``initial_noise``.
         edit: what is done to h; None for unedited images.
         description: for the progress bar.
         lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
@@ -61,9 +63,8 @@ def generate(
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
 
     def make(save: Save, chunk: Sequence[Item]) -> int:
-        absent = set(missing([folder / item.file for item in chunk]))
-        if absent:
-            images = sample_chunk(backbone, sampling, chunk, image_seed, edit)
+        if absent := set(missing([folder / item.file for item in chunk])):
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit, domain)
             rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
             save([folder / chunk[row].file for row in rows], images[rows])
         return len(absent)
@@ -96,12 +97,18 @@ def _name(chunk: Sequence[Item]) -> str:
 
 @torch.no_grad()
 def sample_chunk(
-    backbone: Backbone, sampling: Sampling, chunk: Sequence[Item], image_seed: int, edit: Edit | None
+    backbone: Backbone,
+    sampling: Sampling,
+    chunk: Sequence[Item],
+    image_seed: int,
+    edit: Edit | None,
+    domain: str = REPORT,
 ) -> Tensor:
     """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
-    noise = torch.stack([initial_noise(i.prompt, i.seed_index, backbone.latent_shape, image_seed) for i in chunk])
+    shape = backbone.latent_shape
+    noise = torch.stack([initial_noise(i.prompt, i.seed_index, shape, image_seed, domain) for i in chunk])
     prompts = [item.prompt for item in chunk]
-    steering = Steering() if edit is None else edit(backbone, chunk, backbone.guidance_scale > 1)
+    steering = Steering() if edit is None else edit(backbone, chunk, sampling.scale(backbone) > 1)
     own = list(steering.prompts or prompts)
     if steering.paired:
         noise, own = torch.cat([noise, noise]), prompts + own

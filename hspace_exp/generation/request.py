@@ -23,7 +23,7 @@ from hspace_exp.generation.manifest import read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
-from hspace_exp.methods.steering import strength_of
+from hspace_exp.methods.steering import guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.prompts import check_prompts
@@ -84,8 +84,9 @@ def answer(overrides: Sequence[str]) -> None:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
     amounts = strengths(concepts, list(prompts), asked.strength, method.strength_of)
-    edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency)
     backbone: Backbone = _make(asked.model)
+    scale = 1.0 if asked.strength is not None else scale_of([concepts[name] for name in prompts], backbone)
+    edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency, scale)
     check_prompts(backbone.encode_prompts, [asked.prompt])
     for concept in concepts.values():
         concept.check(backbone)
@@ -95,6 +96,7 @@ def answer(overrides: Sequence[str]) -> None:
         **made_by,
         "items": [[item.seed_index, item.target] for item in items],
         "strength": amounts,
+        "scale": scale,
         "method": essential(asked.method, "method"),
         "frequency": essential(asked.frequency, "frequency"),
         "vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()},
@@ -187,6 +189,19 @@ def strengths(
         asked = concepts[name].hyperparameters.get("strength") if given is None else given
         found[name] = default(name) if asked is None else strength_of(asked, name)
     return found
+
+
+def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
+    """What brings the strengths of concept files from the guidance scale that they state to a model's own.
+
+    Raises:
+        UserError: they state several.
+    """
+    stated = {float(one.hyperparameters.get("guidance_scale", backbone.guidance_scale)) for one in concepts}
+    if len(stated) > 1:
+        told = " and ".join(f"{scale:g}" for scale in sorted(stated))
+        raise UserError(f"the concept files state strengths at guidance scales {told}: say strength=…")
+    return guidance_factor(stated.pop(), backbone.guidance_scale) if stated else 1.0
 
 
 def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.steering import Window
+from hspace_exp.methods.steering import Window, guidance_factor
 from hspace_exp.models.hspace import HEdit, edit_hspace
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ OWN_EDITS = ("focused", "h_guidance")
 
 File = str | Path
 Weighted = tuple[Concept, float]
+Stated = tuple[HEdit, float | None]  # and the guidance scale at which its strengths are stated
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def steer(
         concepts: concept files and their strengths s, or (concept or file, s) pairs. Several add up.
         frequency: LL, ``haar`` or ``fft`` with the published weight 0.35, or a ``LowFrequency`` of source ``current``.
         branch: ``both`` halves of guidance or the ``conditional`` one; None: each concept's own, as its file says, else
-            ``both``. In the conditional half alone a vector acts guidance_scale times as strongly.
+            ``both``. In the conditional half alone a vector acts guidance_scale times as strongly, so that strengths of
+            a file that states its guidance scale are brought to the pipeline's, see ``guidance_factor``.
         window: the steps in which h is edited, [start, stop) as shares of the schedule.
 
     Raises:
@@ -71,7 +73,7 @@ def steer(
 class _Steered:
     """What is done to h in each call of a pipeline's U-Net."""
 
-    def __init__(self, pipe: Any, weighted: Sequence[Weighted], edits: Sequence[HEdit], window: Window) -> None:  # noqa: ANN401
+    def __init__(self, pipe: Any, weighted: Sequence[Weighted], edits: Sequence[Stated], window: Window) -> None:  # noqa: ANN401
         self.pipe, self.weighted, self.edits, self.window = pipe, weighted, edits, window
         self.shape: tuple[int, ...] = ()
         self.schedule: object = None
@@ -87,9 +89,18 @@ class _Steered:
             return h
         # Unset before a pipeline's first call, when only direct calls of the U-Net, without guidance, come here.
         guided = bool(getattr(self.pipe, "do_classifier_free_guidance", False))
-        for edit in self.edits:
-            h = replace(edit, guided=guided)(h)
+        for edit, stated in self.edits:
+            h = self._now(edit, stated, guided)(h)
         return h
+
+    def _now(self, edit: HEdit, stated: float | None, guided: bool) -> HEdit:
+        """The edit under the guidance of this call."""
+        scale = float(getattr(self.pipe, "guidance_scale", None) or 1.0) if guided else 1.0
+        if stated is None or not guided or edit.branch == "both":
+            return replace(edit, guided=guided)
+        factor = guidance_factor(stated, scale)
+        weight = 1.0 if edit.lowpass_branch == "both" else factor
+        return replace(edit, guided=guided, strength=factor, lowpass_weight=weight * edit.lowpass_weight)
 
     def _done(self) -> float:
         """Share of the schedule before this call, which is counted."""
@@ -144,16 +155,17 @@ def _low_frequency(frequency: str | LowFrequency | None) -> LowFrequency:
     return frequency
 
 
-def _edits(weighted: Sequence[Weighted], frequency: LowFrequency, branch: str | None) -> list[HEdit]:
-    """One edit a branch, to be applied in turn; the first also adds the low frequencies, of an h still unedited."""
-    terms: dict[str, list[Tensor]] = {}
+def _edits(weighted: Sequence[Weighted], frequency: LowFrequency, branch: str | None) -> list[Stated]:
+    """One edit a branch and guidance scale, applied in turn; the first adds the low frequencies of an unedited h."""
+    terms: dict[tuple[str, float | None], list[Tensor]] = {}
     for concept, strength in weighted:
         own = branch or str(concept.hyperparameters.get("branch", "both"))
-        terms.setdefault(own, []).append(strength * concept.vector)
-    edits = [HEdit(torch.stack(torch.broadcast_tensors(*some)).sum(0), branch=own) for own, some in terms.items()]
+        stated = concept.hyperparameters.get("guidance_scale")
+        terms.setdefault((own, None if stated is None else float(stated)), []).append(strength * concept.vector)
+    edits = [HEdit(torch.stack(torch.broadcast_tensors(*some)).sum(0), branch=own) for (own, _), some in terms.items()]
     if frequency.weight:
         if len(edits) > 1 and frequency.branch is None:
             raise UserError("the concepts have different branches: say LowFrequency(branch=…), or steer(branch=…)")
         low: Any = {"lowpass": frequency.transform, "lowpass_weight": frequency.weight}
         edits[0] = replace(edits[0], **low, lowpass_branch=frequency.branch)
-    return edits
+    return [(edit, stated) for edit, (_, stated) in zip(edits, terms, strict=True)]

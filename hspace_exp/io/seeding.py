@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
+# What noise is for. Noises of one domain are in no other, so that nothing is learnt from or tuned on what is reported.
+REPORT, LEARNING, VALIDATION = "report", "learning", "validation"
+
 
 def seed_of(*parts: str | int) -> int:
     """The first 63 bits of SHA-256 over the parts, joined by the unit separator."""
@@ -19,9 +22,12 @@ def generator(*parts: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*parts))
 
 
-def initial_noise(prompt: str, seed_index: int, shape: Sequence[int], base_seed: int = 0) -> torch.Tensor:
+def initial_noise(
+    prompt: str, seed_index: int, shape: Sequence[int], base_seed: int = 0, domain: str = REPORT
+) -> torch.Tensor:
     """Standard normal latents of one image of a prompt, float32 on the CPU, of ``shape`` (C, H, W).
 
-    ``base_seed`` shifts the whole set of seeds.
+    ``base_seed`` shifts the whole set of seeds; ``domain`` is what the image is for.
     """
-    return torch.randn(tuple(shape), generator=generator("latents", base_seed, prompt, seed_index))
+    own = () if domain == REPORT else (domain,)
+    return torch.randn(tuple(shape), generator=generator("latents", *own, base_seed, prompt, seed_index))

@@ -77,7 +77,13 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
 
 @torch.no_grad()
 def segment(
-    sam: Sam, images: Tensor, boxes: Tensor | None, points: Tensor | None, *, multimask: bool = False
+    sam: Sam,
+    images: Tensor,
+    boxes: Tensor | None,
+    points: Tensor | None,
+    *,
+    multimask: bool = False,
+    soft: bool = False,
 ) -> Tensor:
     """One mask an image, as ``SamPredictor`` gives it, but all at once (SAM's decoder takes one image: it is mapped).
 
@@ -87,9 +93,10 @@ def segment(
         boxes: (B, 4) x0, y0, x1, y1 in pixels, or None.
         points: (B, n, 2) x, y in pixels, all foreground, or None.
         multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
+        soft: probabilities, the logistic function of SAM's logits; else these are cut at its threshold.
 
     Returns:
-        (B, 1, H, W) float32 of zeros and ones on SAM's device.
+        (B, 1, H, W) float32 in [0, 1] on SAM's device, zeros and ones where not ``soft``.
     """
     if boxes is None and points is None:
         raise UserError("SAM needs a box or points for each image, got neither")
@@ -112,7 +119,8 @@ def segment(
     logits, quality = torch.vmap(decode)(sam.image_encoder(sam.preprocess(pixels)), *prompts)
     best = quality[:, 0].argmax(1)
     chosen = logits[torch.arange(len(images), device=best.device), 0, best][:, None]
-    return (sam.postprocess_masks(chosen, tuple(pixels.shape[-2:]), size) > sam.mask_threshold).float()
+    found = sam.postprocess_masks(chosen, tuple(pixels.shape[-2:]), size)
+    return torch.sigmoid(found) if soft else (found > sam.mask_threshold).float()
 
 
 class SamMasks:
@@ -132,6 +140,7 @@ class SamMasks:
         points: int = 5,
         point_distance: float = 1 / 16,
         multimask: bool = True,
+        soft: bool = False,
         batch_size: int = 8,
         device: str = "cpu",
     ) -> None:
@@ -145,6 +154,7 @@ class SamMasks:
             points: number of foreground points; 0 for none.
             point_distance: least distance between points, as a share of the image's side.
             multimask: let SAM choose among its three masks.
+            soft: maps are SAM's probabilities; else zeros and ones.
             batch_size: images encoded at once.
             device: where SAM runs.
         """
@@ -157,7 +167,7 @@ class SamMasks:
         self.heat: str | None = check_heat(heat)
         self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
         self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
-        self.multimask, self.batch_size = multimask, batch_size
+        self.multimask, self.soft, self.batch_size = multimask, soft, batch_size
 
     @cached_property
     def sam(self) -> Sam:
@@ -172,7 +182,7 @@ class SamMasks:
         for some, hot in zip(images.split(self.batch_size), heat.split(self.batch_size), strict=True):
             boxes = None if self.box_threshold is None else heat_boxes(hot, self.box_threshold)
             points = heat_points(hot, self.points, radius) if self.points else None
-            masks.append(segment(self.sam, some, boxes, points, multimask=self.multimask))
+            masks.append(segment(self.sam, some, boxes, points, multimask=self.multimask, soft=self.soft))
         found = torch.cat(masks).to(images.device)
         empty = int((found.flatten(1).sum(1) == 0).sum())
         if empty:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
@@ -22,7 +23,8 @@ class Method:
 
     Attributes:
         name: of the method.
-        strength: s; vectors are added as s * v. One number, or one a concept.
+        strength: s; vectors are added as s * v. One number, or one a concept, or ``auto``: found by the stage
+            ``calibration``.
         branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
         training: how vectors are found.
         edit: how they are applied; None: h + s * v + lambda * LL(h).
@@ -30,7 +32,7 @@ class Method:
     """
 
     name: str
-    strength: Strength
+    strength: Strength | Literal["auto"]
     branch: str
     training: Training | Learner | None = None
     edit: Editor | None = None
@@ -50,22 +52,33 @@ class Method:
         concepts: Mapping[str, Concept],
         keep: Mapping[str, Concepts] | None = None,
         frequency: LowFrequency | None = None,
+        scale: float = 1.0,
     ) -> Edit:
         """The edit of images that are asked for some concepts, each with its prompts.
 
         ``keep`` holds other attributes' concepts, which are to stay, where the method ``keeps``; ``concepts`` have the
-        vectors of all of them. Without ``frequency`` there is no low-frequency term.
+        vectors of all of them. Without ``frequency`` there is no low-frequency term; ``scale``
+        is a factor of all that enters the conditional half of guidance alone, see ``guidance_factor``.
         """
         own = {name: concepts[name] for name in prompts if name in concepts}
         kept = {group: {name: concepts[name] for name in some} for group, some in (keep or {}).items()}
         low, window = frequency or LowFrequency(), Window(*self.window)
-        strengths = self.strengths(own)
+        if (low.branch or self.branch) == "conditional":
+            low = replace(low, weight=scale * low.weight)
+        scale = scale if self.branch == "conditional" else 1.0
+        strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
         if self.edit is None:
             return AddedVector({name: one.vector for name, one in own.items()}, strengths, self.branch, low, window)
-        return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window))
+        return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window, scale))
 
     def strength_of(self, name: str) -> float:
-        """The strength of one concept."""
+        """The strength of one concept.
+
+        Raises:
+            UserError: none is named for it, or it is still to be found.
+        """
+        if isinstance(self.strength, str):
+            raise UserError(f"{name!r} has no strength yet: run the stage calibration, or say method.strength=…")
         return strength_of(self.strength, name)
 
     def strengths(self, names: Iterable[str]) -> dict[str, float]:

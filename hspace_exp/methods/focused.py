@@ -193,7 +193,7 @@ class Focus:
             strength, total = torch.stack(needs).amax(0), torch.stack(terms).sum(0)
             for presence in kept:
                 vectors = presence.vectors.expand(-1, *h_0.shape[1:])
-                total = total + kept_addition(presence(h_0), vectors, self.keep, strength)
+                total = total + kept_addition(presence(h_0), vectors, self.keep * application.scale, strength)
             return strength, total
 
         return of

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError, unknown
@@ -20,6 +21,7 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
 SOURCES = ("map", "margin")
+POOLS = {"area": F.adaptive_avg_pool2d, "max": max_pool_map}
 
 
 def W(maps: Tensor, beta: float) -> Tensor:
@@ -34,19 +36,21 @@ def W(maps: Tensor, beta: float) -> Tensor:
     return 1 + beta * maps
 
 
-def m(maps: Tensor, sharpness: float) -> Tensor:
-    """The inverted, sigmoid-modulated map by which h is attenuated: 1 where the map is 0, and 0 where it is 1.
+def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
+    """The inverted, sigmoid-modulated map by which h is attenuated: 1 where the map is 0, and ``floor`` where it is 1.
 
-    1 - (s(k (x - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2)), s the logistic function; the paper leaves k open.
+    r + (1 - r) (1 - (s(k (x - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2))), s the logistic function; the paper leaves k open.
+    The floor r is that of the authors' prototype of June 2025, whose gain on h never leaves [0.6, 1].
 
     Args:
         maps: attribute maps in [0, 1], any shape.
         sharpness: k > 0; small values make m linear, large ones a step at 1/2.
+        floor: r in [0, 1]; with 0 the vector must supply all of h there, with 1 there is no m.
     """
     if sharpness <= 0:
         raise UserError(f"expected a sharpness above 0, got {sharpness}")
     low, high = torch.sigmoid(torch.tensor([-sharpness / 2, sharpness / 2], dtype=maps.dtype, device=maps.device))
-    return 1 - (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
+    return 1 - (1 - floor) * (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
 
 
 def chi(batch: Noisy, maps: Tensor, source: str, threshold: float) -> Tensor | AttentionMargin:
@@ -92,6 +96,8 @@ class Localised(Objective):
     Attributes:
         beta: of W; 0: W = 1.
         sharpness: k of m; None keeps h as it is (m = 1).
+        floor: r of m.
+        pool: how maps get to h's size for m, ``area`` or ``max``; chi and W always take the largest value.
         scope: cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1).
         source: of chi, ``map`` or ``margin``.
         threshold: tau of the margin.
@@ -99,6 +105,8 @@ class Localised(Objective):
 
     beta: float = 0.4
     sharpness: float | None = 10.0
+    floor: float = 0.0
+    pool: str = "max"
     scope: str | None = "final"
     source: str = "map"
     threshold: float = 0.5
@@ -108,13 +116,17 @@ class Localised(Objective):
         """Refuse unknown names."""
         if self.source not in SOURCES:
             raise unknown("source of chi", self.source, SOURCES)
+        if self.pool not in POOLS:
+            raise unknown("pooling of maps for m", self.pool, POOLS)
+        if not 0 <= self.floor <= 1:
+            raise UserError(f"expected a floor of m in [0, 1], got {self.floor}")
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""
         if batch.maps is None:
             raise ValueError("Localised needs attribute maps")
-        at_h = max_pool_map(batch.maps, backbone.h_shape[1:])
-        attenuation = None if self.sharpness is None else m(at_h, self.sharpness)
+        at_h = POOLS[self.pool](batch.maps, backbone.h_shape[1:])
+        attenuation = None if self.sharpness is None else m(at_h, self.sharpness, self.floor)
         with ExitStack() as hooks:
             if self.scope is not None:
                 keep = chi(batch, batch.maps, self.source, self.threshold)

@@ -21,17 +21,19 @@ Hooks = Callable[[float], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How latents are denoised, under classifier-free guidance (Ho & Salimans, 2022) of the backbone's own scale.
+    """How latents are denoised, under classifier-free guidance (Ho & Salimans, 2022).
 
     Attributes:
         num_inference_steps: steps.
         make_scheduler: the model's own scheduler → the one to use, a diffusers scheduler without noise of its own.
         chunk_size: images at once.
+        guidance_scale: None takes the backbone's own.
     """
 
     num_inference_steps: int
     make_scheduler: Callable[[Any], Any] = make_scheduler
     chunk_size: int = 8
+    guidance_scale: float | None = None
 
     @torch.no_grad()
     def __call__(
@@ -55,7 +57,7 @@ class Sampling:
         Returns:
             (B, C, H, W) float32 scaled latents.
         """
-        scale = backbone.guidance_scale
+        scale = self.scale(backbone)
         scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))
         scheduler.set_timesteps(self.num_inference_steps, device=backbone.device)
         latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
@@ -75,6 +77,10 @@ class Sampling:
             latents = scheduler.step(output, t, latents).prev_sample
         return latents
 
+    def scale(self, backbone: Backbone) -> float:
+        """The guidance scale."""
+        return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
     def describe(self, backbone: Backbone) -> dict[str, Any]:
         """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""
         scheduler = self.make_scheduler(backbone.scheduler)
@@ -86,5 +92,5 @@ class Sampling:
             "image_size": backbone.image_size,
             "scheduler": [type(scheduler).__name__, {k: str(v) for k, v in settings.items()}],
             "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": backbone.guidance_scale,
+            "guidance_scale": self.scale(backbone),
         }

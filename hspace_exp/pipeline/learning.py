@@ -21,6 +21,7 @@ from hspace_exp.io.digest import Recipe
 from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import Seconds
+from hspace_exp.io.seeding import LEARNING
 from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
@@ -116,7 +117,7 @@ class Learning:
 
     @property
     def _sampled(self) -> dict[str, Any]:
-        return {"sampling": self.sampling.describe(self.backbone), "image_seed": self.image_seed}
+        return {"sampling": self.sampling.describe(self.backbone), "image_seed": self.image_seed, "domain": LEARNING}
 
     def of_maps(self, name: str) -> Recipe:
         """Of the attribute maps of a concept."""
@@ -292,11 +293,15 @@ def make_concepts(
 
 
 def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) -> dict[str, Concept]:
-    """Write concept files into the run's folder, with the method and the strength that they are used with here."""
+    """Write concept files into the run's folder, with the method that they are used with here, and its strength."""
     method, own = learning.method, {}
-    strengths = dict.fromkeys(concepts, method.strength) | method.strengths(prompts_of(learning.asked))
+    strengths: dict[str, dict[str, Any]] = {name: {} for name in concepts}
+    if not isinstance(method.strength, str):  # else the stage calibration adds it
+        found = dict.fromkeys(concepts, method.strength) | method.strengths(prompts_of(learning.asked))
+        scale = learning.sampling.scale(learning.backbone)
+        strengths = {name: {"strength": strength, "guidance_scale": scale} for name, strength in found.items()}
     for name, concept in concepts.items():
-        used = {**concept.hyperparameters, "strength": strengths[name], "branch": method.branch}
+        used = {**concept.hyperparameters, **strengths[name], "branch": method.branch}
         attribute = learning.attributes[name]
         own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
         own[name].save(folder / f"{name}.safetensors")

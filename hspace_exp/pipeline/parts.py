@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hspace_exp.io.digest import Recipe, essential, with_sources
 from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.steering import Edit
+from hspace_exp.methods.steering import Edit, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.loading import fingerprint
@@ -64,8 +64,11 @@ class Parts:
         items: images to make.
         image_seed: of their noises.
         learnings: concepts that are learnt, those of one go each; none where nothing is learnt.
+        templates: wordings of prompts.
         unedited: what decides the unedited images.
-        edited: what decides the edited ones; None where nothing is edited.
+        applied: plain data of how vectors are applied, but for their strength.
+        placing: plain data of which image is asked for what.
+        calibration: what the record tells of how strengths were found; empty where they were given.
     """
 
     backbone: Backbone
@@ -77,9 +80,22 @@ class Parts:
     items: Sequence[Item]
     image_seed: int
     learnings: tuple[Learning, ...]
+    templates: Sequence[str]
     unedited: Recipe
-    edited: Recipe | None
+    applied: Mapping[str, Any]
+    placing: Mapping[str, Any]
     make_trainer: MakeTrainer
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def edited(self) -> Recipe | None:
+        """What decides the edited images; None where nothing is edited."""
+        prompts = prompts_of(self.asked)
+        if not self.method.edits:
+            return None
+        how = {"strength": self.method.strengths(prompts), "vectors": [one.of_vectors.digest for one in self.learnings]}
+        how |= {"prompts": {name: some.plain() for name, some in prompts.items()}, "unedited": self.unedited.plain()}
+        return Recipe("edited", {**how, "applied": self.applied, "placing": self.placing})
 
     @property
     def learnt(self) -> list[str]:
@@ -91,7 +107,15 @@ class Parts:
         for concept in concepts.values():
             concept.check(self.backbone)
         keep = kept_by(self.asked) if self.method.keeps else {}
-        return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency)
+        factor = guidance_factor(self.backbone.guidance_scale, self.sampling.scale(self.backbone))
+        return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency, factor)
+
+    def at(self, calibration: Mapping[str, Any]) -> Parts:
+        """The same with the strengths that a calibration found."""
+        strengths = {name: float(one["strength"]) for name, one in calibration["concepts"].items()}
+        return replace(
+            self, method=replace(self.method, strength=strengths), calibration={"calibration": dict(calibration)}
+        )
 
 
 def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
@@ -109,24 +133,17 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
     if len(asked) > 1 and not method.composes:
         names = " or ".join(group.name for group in asked)
         raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
-    method.strengths(prompts_of(asked))  # each must have one
+    if method.strength != "auto":
+        method.strengths(prompts_of(asked))  # each must have one
     items, placing = _items(config, asked)
     backbone = make(cfg.model) if backbone is None else backbone
     small = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
     chunk_size = config["chunk_size"] or (small if backbone.small else CHUNK)
-    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, chunk_size)
+    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, chunk_size, protocol["guidance_scale"])
     learnings = _learnings(config, asked, backbone, sampling, method, masks)
     _check_prompts(backbone, items, learnings)
     sampled = {"sampling": sampling.describe(backbone), "image_seed": protocol["image_seed"]}
-    applied = {key: config["method"].get(key) for key in ("strength", "branch", "window", "edit")}
-    edited = {
-        **sampled,
-        "frequency": essential(config["frequency"], "frequency"),
-        "applied": essential(applied, "method"),
-        "vectors": [learning.of_vectors.digest for learning in learnings],
-        "placing": placing,
-        "prompts": {name: some.plain() for name, some in prompts_of(asked).items()},
-    }
+    applied = essential({key: config["method"].get(key) for key in ("branch", "window", "edit")}, "method")
     return Parts(
         backbone=backbone,
         sampling=sampling,
@@ -137,8 +154,10 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
         items=items,
         image_seed=protocol["image_seed"],
         learnings=learnings,
+        templates=config["prompts"]["templates"],
         unedited=Recipe("unedited", {**sampled, "templates": config["prompts"]["templates"]}),
-        edited=Recipe("edited", edited) if method.edits else None,
+        applied={"method": applied, "frequency": essential(config["frequency"], "frequency")},
+        placing=placing,
         make_trainer=make(cfg.trainer),
     )
 
@@ -155,6 +174,7 @@ def _learnings(
     if method.training is None:
         return ()
     protocol, make_scheduler = config["protocol"], sampling.make_scheduler
+    sampling = replace(sampling, guidance_scale=None)
     settings = {
         "training": essential(config["method"]["training"], "method.training"),
         "mask": essential(config["mask"], "mask"),

@@ -27,6 +27,7 @@ from hspace_exp.io.digest import Recipe
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import Seconds, quieten
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.pipeline.calibration import AUTO, calibrate, recalled
 from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of
 from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
@@ -80,7 +81,7 @@ def _help(parts: Parts, cache: Path, worker: Worker) -> None:
     while worker.wait_until_ready():
         concepts = _joined([trained(learning, cache, worker.run_dir) for learning in parts.learnings])
         if concepts is not None:
-            make_images(parts, concepts, cache, worker)
+            make_images(recalled(parts, worker.run_dir), concepts, cache, worker)
             log.info("worker %d of %d: no images are left to make", worker.rank, worker.count)
             return
         time.sleep(1)  # what it waited for was left by an earlier run
@@ -90,23 +91,27 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     """All stages, as rank 0."""
     run_dir, stages, cache, seconds = worker.run_dir, config["stages"], Path(config["paths"]["cache"]), Seconds()
     with seconds.of("loading"):
-        evaluator = instantiate(cfg.evaluator) if "evaluation" in stages else None
+        evaluator = instantiate(cfg.evaluator) if {"calibration", "evaluation"} & set(stages) else None
         parts = make_parts(cfg, config)
     loggers = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     try:
         make_trainer = partial(parts.make_trainer, logger=loggers or False)
         learnings = parts.learnings
         concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in learnings])
+        if "calibration" in stages and concepts is not None and parts.method.strength == AUTO:
+            with seconds.of("calibration"):
+                parts = calibrate(parts, concepts, evaluator, config["calibration"], cache, run_dir)
         if "generation" in stages:
             if concepts is None:
                 raise UserError(f"{run_dir}/concepts lacks this configuration's vectors: run the stage training first")
             with seconds.of("generation"):
                 make_images(parts, concepts, cache, worker)
-        if evaluator is None:
+        if evaluator is None or "evaluation" not in stages:
             log.info("done with %s: %s", ", ".join(stages), run_dir)
             return None
         with seconds.of("evaluation"):
             evaluation = _evaluated(evaluator, parts, run_dir, cache, config["seed"])
+        evaluation.details.update(parts.calibration)
         names = {name: config[name]["name"] for name in ("method", "model", "attribute")}
         device = describe_device(parts.backbone.device)
         record = record_of(config, evaluation, seconds, device, overrides, experiment=config["name"], **names)

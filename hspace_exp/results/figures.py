@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import matplotlib as mpl
@@ -119,6 +121,39 @@ def losses(run: Run) -> Chart | None:
     ends = {name: [*curve.values()] for name, curve in curves.items()}
     told = "; ".join(f"{name}: {c[0]:.3g} at first, {c[-1]:.3g} at last" for name, c in ends.items())
     return Chart(figure, f"Training loss by step. {told}")
+
+
+def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
+    """Success, background and what else was kept by strength, a line a concept; a ring marks the strength that is used.
+
+    Args:
+        found: the ``concepts`` of ``calibration.json``.
+        success: that was asked for.
+    """
+    others = {name for one in found.values() for point in one["curve"] for name in point["kept"]}
+    measures: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+        "success": itemgetter("success"),
+        "background PSNR, dB": itemgetter("background_psnr"),
+        **{f"{name} kept": partial(_kept, name) for name in sorted(others)},
+    }
+    with _panels(len(measures), (4.2, 2.4)) as (figure, axes):
+        for panel, (title, read) in zip(axes, measures.items(), strict=True):
+            for k, (name, one) in enumerate(found.items()):
+                points = [(p["strength"], value) for p in one["curve"] if (value := read(p)) is not None]
+                colour = COLOURS[k % len(COLOURS)]
+                at = [point for point in points if point[0] == one["strength"]]
+                panel.plot([s for s, _ in points], [v for _, v in points], "o-", ms=4, label=name, color=colour)
+                panel.plot([s for s, _ in at], [v for _, v in at], "o", ms=10, mfc="none", color=colour)
+            panel.set(title=title, xlabel="strength", xscale="log")
+        axes[0].axhline(success, linestyle=":", color="grey")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    told = "; ".join(f"{name}: success {one['success']} at {one['strength']:g}" for name, one in found.items())
+    return Chart(figure, f"What images do by strength. {told}")
+
+
+def _kept(name: str, point: Mapping[str, Any]) -> float | None:
+    value: float | None = point["kept"].get(name)
+    return value
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch import Tensor
 from hspace_exp.io.atomic import save_safetensors, write_json
 from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
-from hspace_exp.io.seeding import initial_noise
+from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.attention import record_cross_attention
@@ -60,10 +60,10 @@ def sample_block(
     found: dict[str, list[Tensor]] = {"latents": [], "heatmaps": []}
     for start in range(0, len(indices), sampling.chunk_size):
         chunk = indices[start : start + sampling.chunk_size]
-        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for i in chunk])
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed, LEARNING) for i in chunk])
         embeds = backbone.encode_prompts([prompt]).expand(len(chunk))
         tokens = backbone.word_mask(prompt, words).expand(len(chunk), -1)
-        guided = backbone.guidance_scale > 1
+        guided = sampling.scale(backbone) > 1
         with record_cross_attention(backbone.unet, tokens, guided=guided) as record:
             found["latents"].append(sampling(backbone, noise, embeds).cpu())
         found["heatmaps"].append(record.heatmap().cpu())

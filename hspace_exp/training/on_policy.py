@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
-from hspace_exp.io.seeding import generator, initial_noise
+from hspace_exp.io.seeding import LEARNING, generator, initial_noise
 from hspace_exp.methods.learning import Noisy, OnPolicy
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
@@ -35,6 +35,7 @@ def sample_trajectories(
 ) -> dict[str, Tensor]:
     """Model inputs and timesteps of guided runs, each of a prompt and the index of its noise."""
     found: dict[str, list[Tensor]] = {"latents": [], "timesteps": []}
+    shape = backbone.latent_shape
     steps: list[tuple[Tensor, Tensor]] = []
 
     def keep(step: int, t: Tensor, latents: Tensor) -> None:
@@ -42,7 +43,7 @@ def sample_trajectories(
 
     for start in range(0, len(runs), sampling.chunk_size):
         chunk = runs[start : start + sampling.chunk_size]
-        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed) for prompt, i in chunk])
+        noise = torch.stack([initial_noise(prompt, i, shape, image_seed, LEARNING) for prompt, i in chunk])
         steps.clear()
         sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in chunk]), on_step=keep)
         states, times = zip(*steps, strict=True)

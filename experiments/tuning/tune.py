@@ -1,0 +1,120 @@
+"""Tune methods by one rule and one budget: sixteen trials each, all on validation images of validation professions.
+
+    python experiments/tuning/tune.py sdid focused --jobs 2
+    python experiments/tuning/tune.py --list
+
+A trial learns vectors with one setting of the table below and calibrates their strength, as every run does. Of the
+trials that reach ``calibration.success`` the one with the best background wins, and else the most successful one.
+Interrupted, the same command goes on. ``results/METHOD.json`` lists all trials; conf/method holds the winners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hspace_exp.io.atomic import write_json
+from hspace_exp.pipeline.calibration import FILE
+from hspace_exp.results.record import git_state
+
+HERE = Path(__file__).resolve().parent
+_TRAINED: Mapping[str, list[Any]] = {
+    "method.training.optimizer.lr": [0.003, 0.01, 0.03, 0.1],
+    "method.training.decay": ["none", "cosine"],
+}
+# Method → setting → values: learning rate, its decay and one knob of the method's own, or two knobs without a rate.
+TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
+    "sdid": {**_TRAINED, "method.training.timesteps": ["[0,1000]", "[300,1000]"]},
+    "score_matching": {**_TRAINED, "method.training.vector": ["channel", "spatial"]},
+    "respodiff": {**_TRAINED, "method.training.objective.weight": [0.25, 0.5]},
+    "lwim": {**_TRAINED, "method.training.objective.floor": [0.6, 0.8]},
+    "focused": {**_TRAINED, "method.edit.hold": [0.4, 0.6]},
+    "pca": {"method.training.components": [10, 25, 50, 100], "method.training.states": [512, 1024, 2048, 4096]},
+    "h_guidance": {"method.training.ridge": [1e-4, 1e-3, 1e-2, 1e-1], "method.edit.temperature": [2.0, 4.0, 8.0, 16.0]},
+}
+TRIALS_KEYS = {key for settings in TRIALS.values() for key in settings}
+
+
+def main() -> None:
+    """Tune the methods that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", help=f"of {', '.join(TRIALS)}; all by default")
+    parser.add_argument("--jobs", type=int, default=1, help="methods at a time (default: 1)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of every trial, e.g. protocol=smoke")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--list", action="store_true", help="print the trials and end")
+    a = parser.parse_args()
+    if a.list:
+        print(json.dumps(TRIALS, indent=2))
+        return
+    if foreign := set(a.methods).difference(TRIALS):
+        sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
+    with ThreadPoolExecutor(a.jobs) as threads:
+        failed = [name for name, code in threads.map(partial(tune, a.set, a.out), a.methods or TRIALS) if code]
+    if failed:
+        sys.exit(f"error: a trial of {', '.join(failed)} failed, see {a.out}/…/tune.log")
+
+
+def tune(overrides: Sequence[str], out: Path, method: str) -> tuple[str, int]:
+    """Run the trials of a method as one sweep, and write what they found; returns the method and the exit code."""
+    folder = out / "runs" / method
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = [f"++{key}={','.join(map(str, values))}" for key, values in TRIALS[method].items()]
+    command = [sys.executable, "-m", "hspace_exp", "-m", "+experiment=gender_fairness", f"method={method}", *settings]
+    command += ["method.strength=auto", "stages=[concepts,masks,training,calibration]", "logger=none", *overrides]
+    command += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}"]
+    with (folder / "tune.log").open("w") as log:
+        code = subprocess.run(command, stdout=log, stderr=log).returncode
+    trials = [trial(path.parent) for path in sorted(folder.glob(f"*/{FILE}"))]
+    ranked = sorted(trials, key=rank, reverse=True)
+    if ranked:
+        shown = [one for one in command[1:] if not one.startswith(("hydra.", "logger="))]
+        about = {"method": method, "command": shlex.join(["python", *shown]), "git": git_state()}
+        write_json(out / f"{method}.json", {**about, "winner": ranked[0]["settings"], "trials": ranked})
+        print(f"{method}: {json.dumps(ranked[0])}", flush=True)
+    return method, code
+
+
+def trial(run: Path) -> dict[str, Any]:
+    """What a run's calibration found, all its concepts together."""
+    found = json.loads((run / FILE).read_bytes())["concepts"]
+    chosen = {name: next(p for p in one["curve"] if p["strength"] == one["strength"]) for name, one in found.items()}
+    overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
+    told = [line.lstrip("+").partition("=") for line in overrides]
+    n = sum(point["images"] for point in chosen.values())
+    # squared errors are averaged, not decibels
+    error = sum(p["images"] * 10 ** (-p["background_psnr"] / 10) for p in chosen.values() if p["background_psnr"]) / n
+    return {
+        "settings": {key: value for key, _, value in told if key in TRIALS_KEYS},
+        "strength": {name: one["strength"] for name, one in found.items()},
+        "reached": all(one["reached"] for one in found.values()),
+        "success": round(sum(p["images"] * p["success"] for p in chosen.values()) / n, 4),
+        "background_psnr": round(-10 * math.log10(error), 2) if error else None,
+        "kept": {
+            name: round(sum(p["images"] * p["kept"][name] for p in chosen.values()) / n, 4)
+            for name in next(iter(chosen.values()))["kept"]
+        },
+        "images": n,
+    }
+
+
+def rank(found: Mapping[str, Any]) -> tuple[bool, float]:
+    """Trials that reach success come first, by background, and then the others, by success."""
+    if found["reached"]:
+        return True, math.inf if found["background_psnr"] is None else found["background_psnr"]
+    return False, found["success"]
+
+
+if __name__ == "__main__":
+    main()

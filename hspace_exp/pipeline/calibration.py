@@ -1,0 +1,279 @@
+"""The stage ``calibration``: the least strength at which images show what they are asked for, on images of its own.
+
+An image is asked for what its unedited twin does not show, so that each one tells something. Strengths lie on a grid
+and are found by bisection, each concept's for itself. Professions are none that a method learns from, and noises are
+of the domain ``validation``, which no reported image has. Only the evaluator's first judge is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluate import evaluate
+from hspace_exp.evaluation.judged import Observers
+from hspace_exp.evaluation.judges import Judge
+from hspace_exp.evaluation.metrics.background import BackgroundPsnr
+from hspace_exp.evaluation.metrics.base import ImageMetric
+from hspace_exp.evaluation.metrics.fairness import Success
+from hspace_exp.generation.generate import generate
+from hspace_exp.generation.manifest import Pair
+from hspace_exp.io.atomic import write_bytes, write_json
+from hspace_exp.io.digest import Recipe, digest
+from hspace_exp.io.images import as_float, load_images
+from hspace_exp.io.locks import alone
+from hspace_exp.io.seeding import VALIDATION
+from hspace_exp.pipeline.parts import Parts
+from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
+from hspace_exp.prompts.plan import plan
+
+log = logging.getLogger(__name__)
+
+AUTO, FILE, PICTURE = "auto", "calibration.json", "calibration.png"
+BATCH = 32  # images looked at together
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The configuration's node ``calibration``.
+
+    Attributes:
+        success: share of a concept's images that must show it, in (0, 1].
+        professions: whom images are of.
+        images: a concept.
+        image_seed: of their noises.
+        strengths: the least and the most that is tried, above 0.
+        points: of the grid between them, evenly spaced on a log scale.
+    """
+
+    success: float
+    professions: Sequence[str]
+    images: int
+    image_seed: int = 1
+    strengths: Sequence[float] = (0.25, 16.0)
+    points: int = 31
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 < self.success <= 1:
+            raise UserError(f"expected calibration.success, a share, in (0, 1], got {self.success}")
+        if len(self.strengths) != 2 or not 0 < self.strengths[0] < self.strengths[1]:
+            raise UserError(f"expected calibration.strengths [least, most], above 0, got {list(self.strengths)}")
+        if self.points < 2 or self.images < 1 or not self.professions:
+            raise UserError("expected at least 2 calibration.points, one of calibration.images and one profession")
+
+    @property
+    def grid(self) -> list[float]:
+        """Strengths, rising, to three significant digits."""
+        low, high = self.strengths
+        return [float(f"{low * (high / low) ** (k / (self.points - 1)):.3g}") for k in range(self.points)]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What images of one concept did at one strength.
+
+    Attributes:
+        strength: s.
+        images: how many.
+        success: share that shows the concept.
+        background_psnr: to the unedited images, in dB; None where nothing differs, or nobody finds persons.
+        kept: other attribute → share of images that show what their unedited twins show.
+    """
+
+    strength: float
+    images: int
+    success: float
+    background_psnr: float | None = None
+    kept: Mapping[str, float] = field(default_factory=dict)
+
+
+# Strength of each concept → what its images did.
+Attempt = Callable[[Mapping[str, float]], Mapping[str, Point]]
+
+
+def bisect(grid: Sequence[float], names: Sequence[str], attempt: Attempt, success: float) -> dict[str, list[Point]]:
+    """Find each concept's least strength of a rising grid with at least ``success``, taking success to rise with it.
+
+    Returns:
+        all points that were tried, by concept, with rising strength.
+    """
+    bounds, curves = {name: (0, len(grid)) for name in names}, {name: list[Point]() for name in names}
+    while left := {name: (low + high) // 2 for name, (low, high) in bounds.items() if low < high}:
+        for name, point in attempt({name: grid[k] for name, k in left.items()}).items():
+            low, high = bounds[name]
+            bounds[name] = (low, left[name]) if point.success >= success else (left[name] + 1, high)
+            curves[name].append(point)
+    return {name: sorted(curve, key=lambda point: point.strength) for name, curve in curves.items()}
+
+
+def chosen(curve: Sequence[Point], success: float) -> Point:
+    """The least strength with at least ``success``, or else the most successful one, of equals the least."""
+    reached = [point for point in curve if point.success >= success]
+    return min(reached or curve, key=lambda point: (0 if reached else -point.success, point.strength))
+
+
+def calibrate(
+    parts: Parts,
+    concepts: Mapping[str, Concept],
+    evaluator: Any,  # noqa: ANN401 (see hspace_exp.evaluation.evaluators)
+    settings: Mapping[str, Any],
+    cache: Path,
+    run_dir: Path,
+) -> Parts:
+    """Find the strengths of all concepts that can be asked for, or read them from the cache.
+
+    The run's folder gets ``calibration.json`` and ``calibration.png``, and its concept files their strengths.
+
+    Args:
+        parts: of the run; its method's strength is not looked at.
+        concepts: the vectors, none where the method learns none.
+        evaluator: whose first judge is asked; it finds persons, where it can.
+        settings: of `Calibration`.
+        cache: what several runs share.
+        run_dir: of the run.
+
+    Returns:
+        the parts with these strengths. ``calibration.json`` and the record tell the settings, ``guidance_scale`` at
+        which strengths hold, and of each concept its ``strength`` with its ``success``, whether that was ``reached``,
+        and the ``curve``.
+
+    Raises:
+        UserError: the evaluator has no judge.
+    """
+    how = Calibration(**settings)
+    own = replace(parts, sampling=replace(parts.sampling, guidance_scale=None))  # the model's
+    if not hasattr(evaluator, "judges"):
+        kind = type(evaluator).__name__
+        raise UserError(f"method.strength=auto asks an evaluator's judge, and {kind} has none: say method.strength=…")
+    found: dict[str, Any] = {}
+    for group in parts.asked:
+        recipe = _recipe(own, group, evaluator, how)
+        path = recipe.folder(cache) / FILE
+        with alone(path.parent):
+            if not path.exists():
+                write_json(path, _calibrated(own, group, concepts, evaluator, how, path.parent / "images"))
+                shutil.rmtree(path.parent / "images", ignore_errors=True)
+            found |= json.loads(path.read_bytes())
+    told = {"settings": asdict(how), "guidance_scale": parts.backbone.guidance_scale, "concepts": found}
+    _leave(told, concepts, run_dir)
+    return parts.at(told)
+
+
+def recalled(parts: Parts, run_dir: Path) -> Parts:
+    """The parts with the strengths that another process of the run found, where they are to be found."""
+    return parts.at(json.loads((run_dir / FILE).read_bytes())) if parts.method.strength == AUTO else parts
+
+
+def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Path) -> None:
+    """Say what was found: in the log, in the run's folder, and in its concept files."""
+    from hspace_exp.results.figures import calibration_chart  # imports matplotlib, which other processes do without
+
+    success = told["settings"]["success"]
+    for name, one in told["concepts"].items():
+        if not one["curve"]:
+            log.warning("all unedited images show %s: it gets the strength of the others, %g", name, one["strength"])
+        elif not one["reached"]:
+            at = f"success {one['success']:.2f} at strength {one['strength']:g}"
+            log.warning("%s never reached success %g: the best is taken, %s", name, success, at)
+        if (concept := concepts.get(name)) is not None:
+            used = {"strength": one["strength"], "guidance_scale": told["guidance_scale"]}
+            points = [point for point in one["curve"] if point["strength"] == one["strength"]]
+            metrics = {**concept.metrics, "calibration": points}
+            own = replace(concept, hyperparameters={**concept.hyperparameters, **used}, metrics=metrics)
+            own.save(run_dir / "concepts" / f"{name}.safetensors")
+    write_json(run_dir / FILE, told)
+    write_bytes(run_dir / PICTURE, calibration_chart(told["concepts"], success).encoded("png"))
+
+
+def _recipe(parts: Parts, group: Group, evaluator: Any, settings: Calibration) -> Recipe:  # noqa: ANN401
+    inputs: dict[str, Any] = {"settings": asdict(settings), "sampling": parts.sampling.describe(parts.backbone)}
+    inputs |= {
+        "templates": parts.templates,
+        "applied": parts.applied,
+        "vectors": [one.of_vectors.digest for one in parts.learnings if group in one.asked],
+    }
+    inputs |= {"judge": type(evaluator).__name__, "group": group.name}
+    return Recipe("calibration", {**inputs, "prompts": {name: some.plain() for name, some in group.concepts.items()}})
+
+
+def _calibrated(
+    parts: Parts,
+    group: Group,
+    concepts: Mapping[str, Concept],
+    evaluator: Any,  # noqa: ANN401
+    settings: Calibration,
+    folder: Path,
+) -> dict[str, Any]:
+    """The strengths of one group's concepts; ``folder`` gets images, and those in it are used."""
+    judge: Judge = evaluator.judges([group.name], judged_by((group,)))[0]
+    observers, values = replace(evaluator.observers, judges=(judge,)), judge.attributes[group.name]
+    make = partial(generate, parts.backbone, parts.sampling, image_seed=settings.image_seed, domain=VALIDATION)
+    count = settings.images * len(group.concepts)
+    items = plan(settings.professions, parts.templates, -(-count // len(settings.professions)))
+    items = sorted(items, key=lambda item: item.seed_index)[:count]  # shared evenly among the professions
+    make(items, folder, description="images to calibrate with")
+    shown: list[int] = []
+    for start in range(0, count, BATCH):
+        images = load_images([folder / item.file for item in items[start : start + BATCH]])
+        shown += judge.judge(as_float(images.to(observers.device)))[group.name].tolist()
+    items = [replace(one, target=another(values, now, one.seed_index)) for one, now in zip(items, shown, strict=True)]
+
+    def attempt(strengths: Mapping[str, float]) -> dict[str, Point]:
+        asked, edited = [item for item in items if item.target in strengths], folder / digest(dict(strengths))
+        method = replace(parts.method, strength={name: strengths.get(name, 0.0) for name in group.concepts})
+        edit = replace(parts, asked=(group,), method=method).edit(concepts)
+        make(asked, edited, edit=edit, description=f"calibrate {', '.join(strengths)}")
+        pairs = [
+            Pair(one.prompt, one.profession, one.seed_index, one.target, 0.0, folder / one.file, edited / one.file)
+            for one in asked
+        ]
+        return {
+            name: _point([pair for pair in pairs if pair.target == name], observers, group.name, strength)
+            for name, strength in strengths.items()
+        }
+
+    names = [name for name in group.concepts if any(item.target == name for item in items)]
+    curves = bisect(settings.grid, names, attempt, settings.success)
+    best = {name: chosen(curve, settings.success) for name, curve in curves.items()}
+    most = max(best.values(), key=lambda point: point.strength)  # for a concept that all unedited images show
+    return {
+        name: {
+            "strength": best.get(name, most).strength,
+            "success": best[name].success if name in best else None,
+            "reached": name in best and best[name].success >= settings.success,
+            "curve": [asdict(point) for point in curves.get(name, [])],
+        }
+        for name in group.concepts
+    }
+
+
+def another(values: Sequence[str], shown: int, turn: int) -> str:
+    """A value that an image does not show, others by turns; of a concept alone in its group always that one."""
+    if NEUTRAL in values:
+        return next(value for value in values if value != NEUTRAL)
+    return values[(shown + 1 + turn % (len(values) - 1)) % len(values)]
+
+
+def _point(pairs: Sequence[Pair], observers: Observers, attribute: str, strength: float) -> Point:
+    """What images that are all asked for one concept show."""
+    metrics: dict[str, ImageMetric] = {"success": Success(), "background_psnr": BackgroundPsnr()}
+    found = evaluate(pairs, metrics, observers, attribute=attribute, repeats=0)
+    judge = observers.judges[0]
+    kept = {
+        name: sum(row[f"{judge.name}.{name}.before"] == row[f"{judge.name}.{name}.after"] for row in found.rows)
+        for name in judge.attributes
+        if name != attribute
+    }
+    success, background = found.metrics["success"].value, found.metrics.get("background_psnr")
+    shares = {name: round(same / len(pairs), 4) for name, same in kept.items()}
+    decibels = None if background is None else background.value
+    return Point(strength, len(pairs), success or 0.0, decibels, shares)
