@@ -51,10 +51,8 @@ def load_labelled() -> LabelledRenders:
     """The ``COUNT`` shipped renders.
 
     The file holds ``webp`` (lossless images, one after another), ``lengths`` (bytes of each), ``parts`` as above, and
-    ``codes`` (N, 5), the place of each value among those of its attribute, in the order of ``ATTRIBUTES``.
-
-    Raises:
-        UserError: the file is missing or damaged.
+    ``codes`` (N, 5), the place of each value among those of its attribute, in the order of ``ATTRIBUTES``. Raises
+    UserError: the file is missing or damaged.
     """
     try:
         content = resources.files("hspace_exp.avatars").joinpath(FILE).read_bytes()

@@ -54,8 +54,7 @@ class AttributeProbe(nn.Module):
 def load_probe(folder: str | Path) -> AttributeProbe:
     """Load ``probe.safetensors`` from ``folder``, frozen and in eval mode.
 
-    Raises:
-        UserError: the file is missing or holds something else.
+    Raises UserError: the file is missing or holds something else.
     """
     path = Path(folder) / "probe.safetensors"
     probe = AttributeProbe()

@@ -112,8 +112,7 @@ class Concept:
     def check(self, backbone: Backbone) -> None:
         """Refuse another model's shape; warn when the shape fits but the weights are others.
 
-        Raises:
-            UserError: the vector does not fit, see ``check_shape``.
+        Raises UserError: the vector does not fit, see ``check_shape``.
         """
         self.check_shape(backbone.h_shape, backbone.name)
         if (self.model, self.revision) != (backbone.name, backbone.revision):
@@ -145,11 +144,7 @@ class Concept:
 
 
 def load_concept(path: Path | str) -> Concept:
-    """Read a concept file.
-
-    Raises:
-        UserError: the file is missing, truncated, foreign or inconsistent.
-    """
+    """Read a concept file. Raises UserError: the file is missing, truncated, foreign or inconsistent."""
     path = Path(path)
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
@@ -183,8 +178,7 @@ def load_concept(path: Path | str) -> Concept:
 def load_concepts(places: Sequence[Path | str]) -> dict[str, Concept]:
     """Concepts of files and of folders of them, by name.
 
-    Raises:
-        UserError: none is named, one cannot be read, or two have the same name.
+    Raises UserError: none is named, one cannot be read, or two have the same name.
     """
     if not places:
         raise UserError("name concept files or a folder of them: concepts=[female.safetensors,male.safetensors]")

@@ -27,8 +27,7 @@ _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain va
 def check(config: Mapping[str, Any]) -> None:
     """Check a resolved configuration, plain data of the form of ``Config``.
 
-    Raises:
-        UserError: something is unknown, negative, empty or does not fit; the message names the key.
+    Raises UserError: something is unknown, negative, empty or does not fit; the message names the key.
     """
     known = [f.name for f in fields(Config)]
     for key in config:
@@ -76,10 +75,8 @@ def check_targets(node: Any, where: str = "") -> None:
     """Check every node with a ``_target_`` inside plain data; nothing is changed.
 
     Values are read as JSON by pydantic's strict rules: a list may be a tuple and a whole number a float, but no text is
-    a number. A value passes where its parameter has no annotation, or one that pydantic does not know.
-
-    Raises:
-        UserError: a target cannot be imported, has no such parameter, or another type of it; names the key.
+    a number. A value passes where its parameter has no annotation, or one that pydantic does not know. Raises
+    UserError: a target cannot be imported, has no such parameter, or another type of it; names the key.
     """
     if isinstance(node, Mapping):
         if "_target_" in node:

@@ -54,10 +54,8 @@ def require(needs: Sequence[Need]) -> None:
     """Refuse a run that would fail for want of a file; one request to each host that would be asked later.
 
     Where the Hugging Face hub does not answer and everything is here, its libraries are told to work offline: they
-    would try again for half a minute each time before they look at what they have.
-
-    Raises:
-        UserError: something is missing and cannot be fetched; the message says how to get each thing.
+    would try again for half a minute each time before they look at what they have. Raises UserError: something is
+    missing and cannot be fetched; the message says how to get each thing.
     """
     missing = [need for need in needs if need.place is None and not (need.host and answers(need.host))]
     if missing:

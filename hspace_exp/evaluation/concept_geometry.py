@@ -15,10 +15,8 @@ from hspace_exp.errors import UserError
 def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
     """Cosines between the concepts of one run: name → name → cosine, rounded to four digits; {} for fewer than two.
 
-    A channel vector is the same at every place, and is compared with spatial ones as such.
-
-    Raises:
-        UserError: a file is no concept, or a vector is zero and so has no direction.
+    A channel vector is the same at every place, and is compared with spatial ones as such. Raises UserError: a file is
+    no concept, or a vector is zero and so has no direction.
     """
     if len(files) < 2:
         return {}

@@ -87,8 +87,7 @@ class InceptionFeatures:
     def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
         """Load the network, of the file ``pt_inception-2015-12-05-6726825d.pth`` or one of its layout; None fetches it.
 
-        Raises:
-            UserError: torch-fidelity or the weights are not there, or the file holds more than weights.
+        Raises UserError: torch-fidelity or the weights are not there, or the file holds more than weights.
         """
         file = None if weights is None else str(Path(weights).expanduser())
         with getting("Inception features", "they need torch-fidelity and whole weights; or use OpenCLIP features"):
@@ -112,8 +111,7 @@ class InceptionFeatures:
 def getting(what: str, advice: str) -> Iterator[None]:
     """While weights are fetched or read: what goes wrong is told in one line, with what to do.
 
-    Raises:
-        UserError: ``what`` cannot be had.
+    Raises UserError: ``what`` cannot be had.
     """
     try:
         yield

@@ -48,8 +48,7 @@ def item_keys(names: Sequence[str]) -> Tensor:
 def known(found: T | None) -> T:
     """What a metric needs, and so what is there.
 
-    Raises:
-        UserError: it is not there, as the metric's ``needs`` do not name it.
+    Raises UserError: it is not there, as the metric's ``needs`` do not name it.
     """
     if found is None:
         raise UserError(f"a metric uses a field of the batch that its `needs` do not name: {', '.join(OPTIONAL)}")

@@ -60,8 +60,7 @@ def write_judged(folder: str | Path, rows: Sequence[Row]) -> Path:
 def read_judged(path: str | Path) -> list[dict[str, str]]:
     """Read a ``judged.csv``, or the one in a run's folder; all values are text.
 
-    Raises:
-        UserError: there is none, or it is something else.
+    Raises UserError: there is none, or it is something else.
     """
     path = Path(path)
     return read_rows(path / FILE_NAME if path.is_dir() else path, IDENTITY, "evaluate the run again")

@@ -61,8 +61,7 @@ def build_open_clip(model_cfg: dict[str, Any]) -> torch.nn.Module:
 def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> OpenClip:
     """Load the embedded world's model: ``open_clip_config.json`` and ``model.safetensors``, the tokenizer beside them.
 
-    Raises:
-        UserError: a file is missing or the weights do not fit the config.
+    Raises UserError: a file is missing or the weights do not fit the config.
     """
     from transformers import CLIPTokenizer
 
@@ -95,8 +94,7 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
     """Load an OpenCLIP architecture, e.g. ``ViT-B-32``, with weights of a local file, or by OpenCLIP's name.
 
-    Raises:
-        UserError: the name is unknown or the weights cannot be had.
+    Raises UserError: the name is unknown or the weights cannot be had.
     """
     import open_clip
 

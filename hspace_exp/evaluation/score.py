@@ -36,10 +36,8 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
 
     Metrics of pairs are left out where images have no partner, alignment where no prompt is known, and whatever no
     image qualifies for. Where the truth is known, ``classifier_accuracy`` and the confusion matrix are of these images.
-    An attribute such as "gender+skin_tone" is a composition, with targets and truths such as "female+dark".
-
-    Raises:
-        UserError: the attribute or a value is unknown, or an image is unreadable.
+    An attribute such as "gender+skin_tone" is a composition, with targets and truths such as "female+dark". Raises
+    UserError: the attribute or a value is unknown, or an image is unreadable.
     """
     parts = parts_of(attribute) if JOIN in attribute else ()
     absent = ["before", "background"] * (not source.paired) + ["texts"] * (not source.prompted)
@@ -78,10 +76,8 @@ def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, se
     unlike drawing with replacement, makes no image its own neighbour; the spread of a half is √2 of the whole's when
     drawn anew, and equal to the whole's when drawn from it (Politis, Romano & Wolf, "Subsampling", 1999).
 
-    Takes (N, D) and (M, D) features of that ``name``; ``repeats`` halves are drawn, 0 leaves intervals out.
-
-    Raises:
-        UserError: fewer than six images in a set.
+    Takes (N, D) and (M, D) features of that ``name``; ``repeats`` halves are drawn, 0 leaves intervals out. Raises
+    UserError: fewer than six images in a set.
     """
     if min(len(x), len(y)) < FEWEST:
         raise UserError(f"sets of images need at least {FEWEST} each, got {len(x)} and a reference of {len(y)}")

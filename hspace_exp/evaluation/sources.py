@@ -62,11 +62,7 @@ def find_source(images: Path, reference: Path | None) -> Source:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files in and below a folder, sorted.
-
-    Raises:
-        UserError: there is no folder, or no image in it.
-    """
+    """Image files in and below a folder, sorted. Raises UserError: there is no folder, or no image in it."""
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}")
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())

@@ -31,10 +31,8 @@ _BATCH = 8
 def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
     """P(value | profession) of an attribute of the embedded world, or of the combination of several.
 
-    Given the profession, attributes are independent of one another there.
-
-    Raises:
-        UserError: an attribute is not one that the truth table skews.
+    Given the profession, attributes are independent of one another there. Raises UserError: an attribute is not one
+    that the truth table skews.
     """
     for attribute in attributes:
         if attribute not in SKEWED:

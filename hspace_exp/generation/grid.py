@@ -31,10 +31,8 @@ def strip(runs: Mapping[str, Sequence[Pair]], columns: int = 12, width: int | No
 
     Rows are each set of unedited images once, and the edited images of every run: of a profession the first pair. Below
     an edited row stands what each of its images was asked to show. At most so many ``columns`` are shown, spread evenly
-    over the professions of the first run; their images are ``width`` pixels wide together, at most.
-
-    Raises:
-        UserError: an image is gone, or sizes differ within a run.
+    over the professions of the first run; their images are ``width`` pixels wide together, at most. Raises UserError:
+    an image is gone, or sizes differ within a run.
     """
     return _drawn(runs, _spread(next(iter(runs.values())), columns), width)
 

@@ -73,8 +73,7 @@ def write_pairs(folder: Path, pairs: Sequence[Pair]) -> Path:
 def read_manifest(path: str | Path) -> list[Pair]:
     """Read ``manifest.csv``; image paths are relative to its folder.
 
-    Raises:
-        UserError: the file is missing, empty or lacks a column.
+    Raises UserError: the file is missing, empty or lacks a column.
     """
     path = Path(path)
     rows = read_rows(path, COLUMNS, "run the generation stage again")

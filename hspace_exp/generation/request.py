@@ -67,10 +67,8 @@ class Request:
 def answer(overrides: Sequence[str]) -> None:
     """Make the images that ``conf/generate.yaml`` with some overrides asks for.
 
-    What is wrong with the request is said before the model is loaded.
-
-    Raises:
-        UserError: something is missing, unknown or does not fit.
+    What is wrong with the request is said before the model is loaded. Raises UserError: something is missing, unknown
+    or does not fit.
     """
     asked, concepts = read(overrides)
     quieten()
@@ -145,10 +143,8 @@ def method_of(concepts: Mapping[str, Concept]) -> str:
 def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[Group, ...]:
     """The concepts that images are asked for, a group an attribute; what the files hold besides is to be kept.
 
-    ``ask`` names attributes and concepts; without names all of one attribute are asked for.
-
-    Raises:
-        UserError: an unknown name, or several attributes of which none is chosen.
+    ``ask`` names attributes and concepts; without names all of one attribute are asked for. Raises UserError: an
+    unknown name, or several attributes of which none is chosen.
     """
     groups: dict[str, dict[str, ConceptPrompts]] = {}
     for name, concept in concepts.items():
@@ -194,8 +190,7 @@ def strengths(
 def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
     """What brings the strengths of concept files from the guidance scale that they state to a model's own.
 
-    Raises:
-        UserError: they state several.
+    Raises UserError: they state several.
     """
     stated = {float(one.hyperparameters.get("guidance_scale", backbone.guidance_scale)) for one in concepts}
     if len(stated) > 1:
@@ -205,11 +200,7 @@ def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
 
 
 def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:
-    """One item a seed.
-
-    Raises:
-        UserError: the prompt is empty, or the seeds are none, negative or named twice.
-    """
+    """One item a seed. Raises UserError: the prompt is empty, or the seeds are none, negative or named twice."""
     if not prompt.strip():
         raise UserError('the prompt is empty: give one, e.g. prompt="a photo of a doctor"')
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)

@@ -40,8 +40,7 @@ _OWN_METRICS = "hspace_exp.evaluation.metrics."
 def canonical_json(value: object) -> str:
     """The one JSON text of ``value``: sorted keys, no spaces, no NaN; tuples read as lists.
 
-    Raises:
-        UserError: ``value`` holds NaN, Infinity or something that JSON has no form for.
+    Raises UserError: ``value`` holds NaN, Infinity or something that JSON has no form for.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)

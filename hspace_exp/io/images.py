@@ -88,8 +88,7 @@ def save_all(paths: Sequence[Path], images: Tensor) -> None:
 def load_images(paths: Sequence[Path]) -> Tensor:
     """Read images of one size, several at once where the process may use several threads; (B, H, W, 3) uint8.
 
-    Raises:
-        UserError: a file is missing or no whole image, or sizes differ.
+    Raises UserError: a file is missing or no whole image, or sizes differ.
     """
     with ThreadPoolExecutor(min(READERS, torch.get_num_threads())) as pool:
         arrays = list(pool.map(read_image, paths))
@@ -101,11 +100,7 @@ def load_images(paths: Sequence[Path]) -> Tensor:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image; (H, W, 3) uint8.
-
-    Raises:
-        UserError: the file is missing or no whole image.
-    """
+    """Read an image; (H, W, 3) uint8. Raises UserError: the file is missing or no whole image."""
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))

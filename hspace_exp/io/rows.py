@@ -15,8 +15,7 @@ from hspace_exp.io.atomic import write_text
 def read_rows(path: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
     """Read a table with a heading and at least these columns; ``advice`` says what to do where it is something else.
 
-    Raises:
-        UserError: it is not there, is no table, is empty or lacks a column.
+    Raises UserError: it is not there, is no table, is empty or lacks a column.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -52,8 +52,7 @@ def published_checkpoint(model_type: str) -> Path:
 def download(published: Published, folder: Path) -> Path:
     """The file in ``folder``, fetched where it is not there; it has its name only if its hash was right.
 
-    Raises:
-        UserError: the address cannot be reached, the folder cannot be written, or the file is not what it must be.
+    Raises UserError: the address cannot be reached, the folder cannot be written, or the file is not what it must be.
     """
     from torch.hub import download_url_to_file
 

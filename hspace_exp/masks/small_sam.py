@@ -59,8 +59,7 @@ def build_small_sam(config: Mapping[str, Any]) -> Sam:
 def load_small_sam(folder: str | Path) -> Sam:
     """Load ``config.json`` and ``model.safetensors`` from ``folder``; the model is frozen and in eval mode.
 
-    Raises:
-        UserError: a file is missing or the weights do not fit the config.
+    Raises UserError: a file is missing or the weights do not fit the config.
     """
     folder = Path(folder)
     try:

@@ -72,11 +72,7 @@ class Method:
         return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window, scale))
 
     def strength_of(self, name: str) -> float:
-        """The strength of one concept.
-
-        Raises:
-            UserError: none is named for it, or it is still to be found.
-        """
+        """The strength of one concept. Raises UserError: none is named for it, or it is still to be found."""
         if isinstance(self.strength, str):
             raise UserError(f"{name!r} has no strength yet: run the stage calibration, or say method.strength=…")
         return strength_of(self.strength, name)

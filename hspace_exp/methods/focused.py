@@ -166,8 +166,7 @@ class Focus:
     def additions(self, application: Application, items: Sequence[Item], device: torch.device) -> Additions:
         """A (s v + keep sum_c p_c v_c) of each item, as a function of h_0.
 
-        Raises:
-            UserError: an item asks for a concept that is none of the application's.
+        Raises UserError: an item asks for a concept that is none of the application's.
         """
         check_targets(items, application.concepts)
         parts = []

@@ -125,9 +125,8 @@ def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> Ten
 def exclusive(task: Task) -> list[tuple[list[str], str]]:
     """The concepts of each attribute, which exclude each other, and their one neutral prompt.
 
-    Raises:
-        UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have several
-            neutral prompts, which would be what tells them apart.
+    Raises UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have
+    several neutral prompts, which would be what tells them apart.
     """
     groups: dict[str, list[str]] = {}
     for name in task.prompts:

@@ -149,8 +149,7 @@ class Backbone:
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encode prompts ("" is the unconditional one); each is encoded once and kept.
 
-        Raises:
-            UserError: a prompt is longer than the tokenizer takes.
+        Raises UserError: a prompt is longer than the tokenizer takes.
         """
         embeds = self.prompt_encoder(prompts)
         if self.family != "sdxl":
@@ -279,10 +278,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     """The frozen model in a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
 
     Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32. The
-    scale of guidance is by default that of its family.
-
-    Raises:
-        UserError: it is another kind of pipeline.
+    scale of guidance is by default that of its family. Raises UserError: it is another kind of pipeline.
     """
     tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()

@@ -27,10 +27,8 @@ def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
     """The folder of a pipeline of the hub; its name is the commit.
 
     One short request finds out whether the hub answers, so that a machine without a network waits seconds, not minutes.
-    ``DiffusionPipeline.download`` chooses the files: safetensors only, the variant's where there are such.
-
-    Raises:
-        UserError: it is not here and the hub cannot be reached, or does not hold it.
+    ``DiffusionPipeline.download`` chooses the files: safetensors only, the variant's where there are such. Raises
+    UserError: it is not here and the hub cannot be reached, or does not hold it.
     """
     there = cached(repo, revision)
     if there is not None:

@@ -38,8 +38,7 @@ def fingerprint(folder: Path) -> str:
 def find_folder(source: Path | str, revision: str | None = None, variant: str | None = None) -> tuple[Path, str, str]:
     """Folder, name and revision of a pipeline: ``source`` itself, or the hub's snapshot of that id, fetched if needed.
 
-    Raises:
-        UserError: there is no such folder, or the hub cannot be reached.
+    Raises UserError: there is no such folder, or the hub cannot be reached.
     """
     path, text = Path(source).expanduser(), str(source)
     if (path / "model_index.json").is_file():
@@ -98,8 +97,7 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
 def text_parts(pipeline: str) -> tuple[list[str], list[str]]:
     """Names of the tokenizers and of the text encoders of a class of pipelines, in their order.
 
-    Raises:
-        UserError: it is a pipeline of another kind.
+    Raises UserError: it is a pipeline of another kind.
     """
     if pipeline not in PIPELINES:
         raise unknown("pipeline class", pipeline, PIPELINES)

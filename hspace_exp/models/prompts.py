@@ -154,8 +154,7 @@ class PromptEncoder:
     def word_mask(self, prompt: str, words: str) -> Tensor:
         """(L,) bool: the tokens of ``words`` (one word or a phrase) where they first occur in ``prompt``.
 
-        Raises:
-            UserError: the words do not occur in the prompt.
+        Raises UserError: the words do not occur in the prompt.
         """
         tokenizer = self.tokenizers[0]
         ids = tokenizer(prompt, padding="max_length", max_length=self.max_length).input_ids

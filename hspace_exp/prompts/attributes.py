@@ -112,8 +112,7 @@ class Attribute:
     def of(cls, node: Mapping[str, Any]) -> Attribute:
         """The attribute of a configuration's node, see ``with_own_concept``.
 
-        Raises:
-            UserError: a group has no concept, or a name does not tell which concept is meant.
+        Raises UserError: a group has no concept, or a name does not tell which concept is meant.
         """
         composed = node.get("groups") or {}
         if composed and node["concepts"]:
@@ -202,8 +201,7 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
 def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved node ``attribute``; its ``positive`` and ``neutral``, if there, became one of its ``concepts``.
 
-    Raises:
-        UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
+    Raises UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
     """
     own = {key: str(attribute.get(key) or "").strip() for key in OWN_KEYS}
     found = {key: value for key, value in attribute.items() if key not in OWN_KEYS}

@@ -76,8 +76,7 @@ def target_of(concepts: Sequence[str], assignment: str, seed: int, p: int, profe
 def check_assignment(assignment: str, concepts: Sequence[str]) -> None:
     """Check that images can be asked for what ``protocol.assignment`` says, see ``plan``.
 
-    Raises:
-        UserError: it is neither a way of sharing out nor a concept.
+    Raises UserError: it is neither a way of sharing out nor a concept.
     """
     choices = ("balanced", "random", *concepts)
     if assignment not in choices:

@@ -116,8 +116,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
 def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:
     """The sweeps of a protocol, a key of ``LISTS``, that a model can run; of some experiments alone, if any are named.
 
-    Raises:
-        UserError: the protocol or an experiment is unknown, or has nothing to measure on this model.
+    Raises UserError: the protocol or an experiment is unknown, or has nothing to measure on this model.
     """
     if protocol not in LISTS:
         raise unknown("protocol", protocol, LISTS)

@@ -60,8 +60,7 @@ class Arguments:
 def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     """Evaluate and leave ``record.json``, ``judged.csv``, ``manifest.csv``, pictures and a table.
 
-    Raises:
-        UserError: an argument or a file is wrong.
+    Raises UserError: an argument or a file is wrong.
     """
     if not a.images:
         raise UserError("say what to evaluate: images=<folder, manifest or run>")

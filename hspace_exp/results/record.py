@@ -93,8 +93,7 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data in the layout of ``record.json``.
 
-        Raises:
-            UserError: a number is NaN or infinite; the message names it.
+        Raises UserError: a number is NaN or infinite; the message names it.
         """
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["metrics"] = {name: value.to_json() for name, value in self.metrics.items()}
@@ -107,8 +106,7 @@ class RunRecord:
     def from_json(cls, data: object, source: str = "record") -> RunRecord:
         """Rebuild a record from plain data; ``source`` is named in errors.
 
-        Raises:
-            UserError: ``data`` is no record of this schema.
+        Raises UserError: ``data`` is no record of this schema.
         """
         if not isinstance(data, Mapping) or "schema" not in data:
             raise UserError(f"{source} is not a run record: expected an object with 'schema', delete it or run again")
@@ -158,8 +156,7 @@ def json_schema() -> dict[str, Any]:
 def read_record(path: str | Path) -> RunRecord:
     """Read a ``record.json``, or the one in a run's folder.
 
-    Raises:
-        UserError: there is none, it is cut short, or it is something else.
+    Raises UserError: there is none, it is cut short, or it is something else.
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path

@@ -44,8 +44,7 @@ class Run:
     def judged(self) -> dict[tuple[str, ...], dict[str, str]]:
         """Rows of ``judged.csv`` by (profession, prompt, seed index, target), where there are any.
 
-        Raises:
-            UserError: it lacks images.
+        Raises UserError: it lacks images.
         """
         from hspace_exp.evaluation.judged_csv import FILE_NAME, IDENTITY, read_judged
 
@@ -95,8 +94,7 @@ class Run:
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     """All runs whose records are in and below ``paths``, each once.
 
-    Raises:
-        UserError: a path does not exist, no record is found, or one is not whole.
+    Raises UserError: a path does not exist, no record is found, or one is not whole.
     """
     files: dict[Path, None] = {}
     folders = [Path(path) for path in paths]

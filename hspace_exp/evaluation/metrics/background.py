@@ -77,8 +77,7 @@ class BackgroundLpips(RowMean):
     def __init__(self, backbone: Literal["alex", "vgg", "squeeze"] = "alex", device: str = "cpu") -> None:
         """Load the network whose features are compared, and that computes on ``device``.
 
-        Raises:
-            UserError: the backbone's weights cannot be had.
+        Raises UserError: the backbone's weights cannot be had.
         """
         super().__init__()
         file = "put torchvision's file into torch's hub folder"

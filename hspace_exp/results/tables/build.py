@@ -52,8 +52,7 @@ class Table:
 def build(paths: Iterable[str | Path], metrics: Sequence[str] | None = None) -> list[Table]:
     """Tables of all records in and below ``paths``; see ``blocks_for`` about ``metrics``.
 
-    Raises:
-        UserError: there are no records, one is not whole, two disagree, or a metric is unknown.
+    Raises UserError: there are no records, one is not whole, two disagree, or a metric is unknown.
     """
     return [make_table(title, runs, metrics) for title, runs in by_table(find_runs(paths)).items()]
 

@@ -98,11 +98,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 
 def render(tables: Sequence[Table], form: str = "markdown") -> str:
-    """Tables as text in one of ``FORMATS``.
-
-    Raises:
-        UserError: the format is unknown.
-    """
+    """Tables as text in one of ``FORMATS``. Raises UserError: the format is unknown."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     return FORMATS[form](tables)

@@ -66,10 +66,8 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
 def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
     """Records that differ in their seed only belong in one row; label → records sorted by seed.
 
-    The label is the method; where one method ran with several configurations, what was varied is added.
-
-    Raises:
-        UserError: two records of one configuration and seed disagree.
+    The label is the method; where one method ran with several configurations, what was varied is added. Raises
+    UserError: two records of one configuration and seed disagree.
     """
     variants: dict[tuple[str, str], dict[int, Run]] = {}
     for run in runs:
