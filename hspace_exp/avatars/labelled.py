@@ -25,17 +25,11 @@ PARTS = ("person", "gender", "skin", "profession", "glasses")
 
 @dataclass(frozen=True)
 class LabelledRenders:
-    """Images whose content is known; every 36 in a row show each profession once, all other values evenly.
+    """Images whose content is known; every 36 in a row show each profession once, all other values evenly."""
 
-    Attributes:
-        images: (N, 128, 128, 3) uint8.
-        parts: (N, 128, 128) uint8; bit k is set where ``PARTS[k]`` is.
-        labels: attribute → its value in each image.
-    """
-
-    images: npt.NDArray[np.uint8]
-    parts: npt.NDArray[np.uint8]
-    labels: Mapping[str, tuple[str, ...]]
+    images: npt.NDArray[np.uint8]  # (N, 128, 128, 3) uint8
+    parts: npt.NDArray[np.uint8]  # (N, 128, 128) uint8; bit k is set where ``PARTS[k]`` is
+    labels: Mapping[str, tuple[str, ...]]  # attribute → its value in each image
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         """(N, 128, 128) where one of ``PARTS`` is, or the ``background``."""

@@ -34,23 +34,14 @@ EMB_ROWS = 100
 
 @dataclass(frozen=True)
 class Format:
-    """What the files of a project hold, and what its authors published them with.
+    """What the files of a project hold, and what its authors published them with."""
 
-    Attributes:
-        key: of the matrix.
-        kind: of the vectors, ``channel`` (the matrix's rows) or ``spatial`` (its columns).
-        method: that made them.
-        model: the hub id of the authors' model.
-        h_shape: (C, H, W) of that model's h.
-        names: of the rows or columns, in order.
-    """
-
-    key: str
-    kind: str
-    method: str
-    model: str
-    h_shape: tuple[int, int, int]
-    names: tuple[str, ...]
+    key: str  # of the matrix
+    kind: str  # of the vectors, ``channel`` (the matrix's rows) or ``spatial`` (its columns)
+    method: str  # that made them
+    model: str  # the hub id of the authors' model
+    h_shape: tuple[int, int, int]  # (C, H, W) of that model's h
+    names: tuple[str, ...]  # of the rows or columns, in order
 
 
 FORMATS = {

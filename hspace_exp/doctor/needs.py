@@ -35,19 +35,12 @@ _LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a run needs.
+    """Something that a run needs."""
 
-    Attributes:
-        what: in words.
-        place: where it is, None where it is missing.
-        how: what to do to have it.
-        host: where it is fetched from on first use; "" where nothing fetches it.
-    """
-
-    what: str
-    place: str | None
-    how: str
-    host: str = ""
+    what: str  # in words
+    place: str | None  # where it is, None where it is missing
+    how: str  # what to do to have it
+    host: str = ""  # where it is fetched from on first use; "" where nothing fetches it
 
 
 def require(needs: Sequence[Need]) -> None:

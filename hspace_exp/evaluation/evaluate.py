@@ -34,19 +34,13 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a record holds of an evaluation.
+    """What a record holds of an evaluation."""
 
-    Attributes:
-        metrics: each number with its interval and N.
-        per_profession: one row a profession, in alphabetical order.
-        details: the judge's confusion matrix and what changed beside what was asked for; plain data.
-        rows: one an image, for ``judged.csv``.
-    """
-
-    metrics: dict[str, MetricValue]
-    per_profession: list[dict[str, Any]]
+    metrics: dict[str, MetricValue]  # each number with its interval and N
+    per_profession: list[dict[str, Any]]  # one row a profession, in alphabetical order
+    # the judge's confusion matrix and what changed beside what was asked for; plain data
     details: dict[str, Any] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)  # one an image, for ``judged.csv``
 
 
 @dataclass(frozen=True)

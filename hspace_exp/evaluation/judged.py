@@ -57,43 +57,24 @@ def known(found: T | None) -> T:
 
 @dataclass(frozen=True)
 class JudgedBatch:
-    """One batch of pairs of images, as one judge sees it; B rows each.
+    """One batch of pairs of images, as one judge sees it; B rows each."""
 
-    Attributes:
-        keys: (B,) int64 keys of the images.
-        groups: (B,) number of the profession.
-        targets: (B,) class asked for, ``NO_TARGET`` where none was.
-        original: (B, 3, H, W) unedited images in [0, 1].
-        edited: (B, 3, H, W) edited images in [0, 1]; the very same tensor where nothing was edited.
-        attribute: what was steered.
-        parts: the attributes that it is a composition of → their number of values; else empty.
-        others: further attributes that the judge knows.
-        before: attribute → (B,) classes of the unedited images, negative where unclear.
-        after: the same of the edited images.
-        background: (B, 1, H, W) bool outside the persons of both, or None.
-        image: (B, D) image-text features of the edited images, or None.
-        prompt: (B, D) features of their prompts, or None.
-        subject: (B, D) features of the plain prompts of their professions, or None.
-        features_original: (B, F) features for Fréchet and kernel distances, or None.
-        features_edited: the same of the edited images.
-    """
-
-    keys: Tensor
-    groups: Tensor
-    targets: Tensor
-    original: Tensor
-    edited: Tensor
-    attribute: str
-    parts: Mapping[str, int]
-    others: tuple[str, ...]
-    before: Classes
-    after: Classes
-    background: Tensor | None = None
-    image: Tensor | None = None
-    prompt: Tensor | None = None
-    subject: Tensor | None = None
-    features_original: Tensor | None = None
-    features_edited: Tensor | None = None
+    keys: Tensor  # (B,) int64 keys of the images
+    groups: Tensor  # (B,) number of the profession
+    targets: Tensor  # (B,) class asked for, ``NO_TARGET`` where none was
+    original: Tensor  # (B, 3, H, W) unedited images in [0, 1]
+    edited: Tensor  # (B, 3, H, W) edited images in [0, 1]; the very same tensor where nothing was edited
+    attribute: str  # what was steered
+    parts: Mapping[str, int]  # the attributes that it is a composition of → their number of values; else empty
+    others: tuple[str, ...]  # further attributes that the judge knows
+    before: Classes  # attribute → (B,) classes of the unedited images, negative where unclear
+    after: Classes  # the same of the edited images
+    background: Tensor | None = None  # (B, 1, H, W) bool outside the persons of both, or None
+    image: Tensor | None = None  # (B, D) image-text features of the edited images, or None
+    prompt: Tensor | None = None  # (B, D) features of their prompts, or None
+    subject: Tensor | None = None  # (B, D) features of the plain prompts of their professions, or None
+    features_original: Tensor | None = None  # (B, F) features for Fréchet and kernel distances, or None
+    features_edited: Tensor | None = None  # the same of the edited images
 
     @property
     def classes(self) -> Tensor:
@@ -114,22 +95,15 @@ def subject_prompt(profession: str) -> str:
 
 @dataclass(frozen=True)
 class Observers:
-    """What looks at images.
+    """What looks at images."""
 
-    Attributes:
-        judges: classify images; the first decides, the second repeats the metrics of fairness. Give a zero-shot judge
-            the `SharedClip` that is ``clip``, and images are embedded once.
-        clip: for alignment with texts.
-        features: for Fréchet and kernel distances.
-        person_masks: finds persons; None leaves backgrounds out.
-        device: where images are compared.
-    """
-
+    # classify images; the first decides, the second repeats the metrics of fairness. Give a zero-shot judge the
+    # `SharedClip` that is ``clip``, and images are embedded once.
     judges: tuple[Judge, ...]
-    clip: ImageTextModel
-    features: ImageFeatures
-    person_masks: PersonMasks | None = None
-    device: str | torch.device = "cpu"
+    clip: ImageTextModel  # for alignment with texts
+    features: ImageFeatures  # for Fréchet and kernel distances
+    person_masks: PersonMasks | None = None  # finds persons; None leaves backgrounds out
+    device: str | torch.device = "cpu"  # where images are compared
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,11 @@ def with_wordings(texts: Mapping[str, Mapping[str, str]], wordings: Sequence[str
 
 
 class Judge(Protocol):
-    """Classifies images.
+    """Classifies images."""
 
-    Attributes:
-        name: goes into metric names, e.g. "probe".
-        attributes: values of each attribute in class order.
-        margin: 0, or the lead that a class needs over the next to be clear.
-    """
-
-    name: str
-    attributes: Mapping[str, tuple[str, ...]]
-    margin: float
+    name: str  # goes into metric names, e.g. "probe"
+    attributes: Mapping[str, tuple[str, ...]]  # values of each attribute in class order
+    margin: float  # 0, or the lead that a class needs over the next to be clear
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Class (B,) int64 on the CPU for each attribute, of (B, 3, H, W) images in [0, 1]; -1 where unclear."""

@@ -21,21 +21,14 @@ MANIFEST = "manifest.csv"
 
 @dataclass(frozen=True)
 class Source:
-    """Images to evaluate.
+    """Images to evaluate."""
 
-    Attributes:
-        pairs: an image without a partner is its own unedited image.
-        paired: whether images have unedited partners.
-        prompted: whether prompts or professions are known, so that alignment means something.
-        truth: value of the attribute that each image is known to show, by `Pair.name`; empty where unknown.
-        reference: images to compare with as a set; empty where there is none.
-    """
-
-    pairs: tuple[Pair, ...]
-    paired: bool
-    prompted: bool
+    pairs: tuple[Pair, ...]  # an image without a partner is its own unedited image
+    paired: bool  # whether images have unedited partners
+    prompted: bool  # whether prompts or professions are known, so that alignment means something
+    # value of the attribute that each image is known to show, by `Pair.name`; empty where unknown
     truth: Mapping[str, str]
-    reference: tuple[Path, ...] = ()
+    reference: tuple[Path, ...] = ()  # images to compare with as a set; empty where there is none
 
 
 def find_source(images: Path, reference: Path | None) -> Source:

@@ -67,21 +67,13 @@ def labelled_renders(attributes: Sequence[str], count: int) -> Labelled:
 
 @dataclass(frozen=True)
 class Renders:
-    """Images of a model's own kind whose attribute is known exactly.
+    """Images of a model's own kind whose attribute is known exactly."""
 
-    Attributes:
-        images: (N, S, S, 3) uint8, decoded from the latents.
-        latents: (N, C, H, W) scaled latents.
-        exact: (N, 1, S, S) true masks.
-        names: the concept of each.
-        indices: a number of each among its concept's images, which seeds the noise of its heat.
-    """
-
-    images: Tensor
-    latents: Tensor
-    exact: Tensor
-    names: tuple[str, ...]
-    indices: tuple[int, ...]
+    images: Tensor  # (N, S, S, 3) uint8, decoded from the latents
+    latents: Tensor  # (N, C, H, W) scaled latents
+    exact: Tensor  # (N, 1, S, S) true masks
+    names: tuple[str, ...]  # the concept of each
+    indices: tuple[int, ...]  # a number of each among its concept's images, which seeds the noise of its heat
 
 
 def decoded_renders(

@@ -18,25 +18,15 @@ COLUMNS = ("prompt", "profession", "seed_index", "target", "strength", "original
 
 @dataclass(frozen=True)
 class Pair:
-    """An unedited image and the edited one of the same prompt and noise.
+    """An unedited image and the edited one of the same prompt and noise."""
 
-    Attributes:
-        prompt: what both were made from.
-        profession: the group.
-        seed_index: which noise.
-        target: value of the attribute asked for; "" for none.
-        strength: strength of the edit.
-        original: file of the unedited image.
-        edited: file of the edited image; the same file for the unedited model.
-    """
-
-    prompt: str
-    profession: str
-    seed_index: int
-    target: str
-    strength: float
-    original: Path
-    edited: Path
+    prompt: str  # what both were made from
+    profession: str  # the group
+    seed_index: int  # which noise
+    target: str  # value of the attribute asked for; "" for none
+    strength: float  # strength of the edit
+    original: Path  # file of the unedited image
+    edited: Path  # file of the edited image; the same file for the unedited model
 
     @property
     def name(self) -> str:

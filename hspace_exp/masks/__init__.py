@@ -18,13 +18,9 @@ from hspace_exp.models.backbone import Backbone
 
 
 class MaskProvider(Protocol):
-    """Makes attribute maps of images; says beforehand what it needs for that.
+    """Makes attribute maps of images; says beforehand what it needs for that."""
 
-    Attributes:
-        heat: ``attention`` or ``difference`` (see ``masks.heat``); None where no heat is needed.
-    """
-
-    heat: str | None
+    heat: str | None  # ``attention`` or ``difference`` (see ``masks.heat``); None where no heat is needed
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """Attribute maps of a batch, (B, 1, S, S) float32 in [0, 1] on the images' device.

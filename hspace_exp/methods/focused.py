@@ -61,16 +61,11 @@ class Presence:
     1 at m_1 and -1 at m_2, is a linear readout; a concept's score is its least readout against the others, as what is
     shown wins against each of them, and the probabilities are a softmax of ``sharpness`` times the scores. (The mean
     readout is no score: of three concepts on a line the middle one has the mean readout 1 at either end, too.)
-
-    Attributes:
-        vectors: (K, C, H, W).
-        means: (K, C, H, W).
-        sharpness: 2 gives a probability of .98 at a class mean of two.
     """
 
-    vectors: Tensor
-    means: Tensor
-    sharpness: float = 2.0
+    vectors: Tensor  # (K, C, H, W)
+    means: Tensor  # (K, C, H, W)
+    sharpness: float = 2.0  # 2 gives a probability of .98 at a class mean of two
 
     @classmethod
     def of(cls, concepts: Sequence[Concept], device: torch.device, sharpness: float = 2.0) -> Presence:

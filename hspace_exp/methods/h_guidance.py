@@ -28,19 +28,12 @@ _HELD_OUT = 4  # every so many-th run is kept for the accuracy
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """log p(k | h, t) = log_softmax_k((<w_k, h> / scale_t + bias_kt) / temperature).
+    """log p(k | h, t) = log_softmax_k((<w_k, h> / scale_t + bias_kt) / temperature)."""
 
-    Attributes:
-        weights: (K, C, H, W) w.
-        scale: (T,) of h at each of T evenly spaced shares of the schedule, the first one at its start.
-        bias: (K, T).
-        temperature: above 1 probabilities are milder than the training data make them.
-    """
-
-    weights: Tensor
-    scale: Tensor
-    bias: Tensor
-    temperature: float = 1.0
+    weights: Tensor  # (K, C, H, W) w
+    scale: Tensor  # (T,) of h at each of T evenly spaced shares of the schedule, the first one at its start
+    bias: Tensor  # (K, T)
+    temperature: float = 1.0  # above 1 probabilities are milder than the training data make them
 
     @classmethod
     def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
@@ -81,16 +74,11 @@ class HClassifier:
     are the positive runs' own states, seen under the neutral prompt so that the text does not tell the answer; as one
     vector serves all timesteps, all steps share w, and h is centred and scaled in each; ridge and L-BFGS, so that the
     result is the one minimum. The file of a concept holds its w, and in ``classifier`` the scale and bias of each step.
-
-    Attributes:
-        ridge: half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one.
-        states: of each concept's runs, at most.
-        iterations: of L-BFGS, at most.
     """
 
-    ridge: float = 1e-3
-    states: int = 4096
-    iterations: int = 200
+    ridge: float = 1e-3  # half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one
+    states: int = 4096  # of each concept's runs, at most
+    iterations: int = 200  # of L-BFGS, at most
     needs: ClassVar[frozenset[str]] = frozenset({"positive"})
     subjects: ClassVar[Sequence[str]] = ()
 

@@ -22,29 +22,18 @@ RUNS = ("neutral", "positive")
 
 @dataclass(frozen=True)
 class Noisy:
-    """Noisy latents under the neutral prompt, B rows.
+    """Noisy latents under the neutral prompt, B rows."""
 
-    Attributes:
-        latents: (B, C, H, W) z_t.
-        timesteps: (B,) t.
-        embeds: of the neutral prompts.
-        target: (B, C, H, W) what the U-Net was trained to predict there; None where the noise is not known.
-        maps: (B, 1, S, S) attribute maps in [0, 1], where the objective needs them.
-        positive: of the prompts with the attribute.
-        words: of the attribute's words alone.
-        encoded: the first half of the U-Net at the latents, where it is kept.
-        teacher: (B, C, H, W) the frozen model's prediction under ``positive``, where it is kept.
-    """
-
-    latents: Tensor
-    timesteps: Tensor
-    embeds: PromptEmbeds
+    latents: Tensor  # (B, C, H, W) z_t
+    timesteps: Tensor  # (B,) t
+    embeds: PromptEmbeds  # of the neutral prompts
+    # (B, C, H, W) what the U-Net was trained to predict there; None where the noise is not known
     target: Tensor | None = None
-    maps: Tensor | None = None
-    positive: PromptEmbeds | None = None
-    words: PromptEmbeds | None = None
-    encoded: Encoded | None = None
-    teacher: Tensor | None = None
+    maps: Tensor | None = None  # (B, 1, S, S) attribute maps in [0, 1], where the objective needs them
+    positive: PromptEmbeds | None = None  # of the prompts with the attribute
+    words: PromptEmbeds | None = None  # of the attribute's words alone
+    encoded: Encoded | None = None  # the first half of the U-Net at the latents, where it is kept
+    teacher: Tensor | None = None  # (B, C, H, W) the frozen model's prediction under ``positive``, where it is kept
 
     def rows(self, part: slice) -> Noisy:
         """Some of the rows."""
@@ -76,18 +65,13 @@ class Noisy:
 
 
 class Objective:
-    """Turns vectors and a noisy batch into one loss a row: what ``method.training.objective`` names derives from it.
+    """Turns vectors and a noisy batch into one loss a row: what ``method.training.objective`` names derives from it."""
 
-    Attributes:
-        needs_maps: whether batches need attribute maps.
-        targets_from_model: whether the target is the frozen model's own prediction, see ``Noisy.model_target``.
-        parts: vectors that a concept is learnt as, P; they are joined along the channels.
-        passes: U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart.
-    """
-
-    needs_maps: ClassVar[bool] = False
+    needs_maps: ClassVar[bool] = False  # whether batches need attribute maps
+    # whether the target is the frozen model's own prediction, see ``Noisy.model_target``
     targets_from_model: ClassVar[bool] = False
-    parts: ClassVar[int] = 1
+    parts: ClassVar[int] = 1  # vectors that a concept is learnt as, P; they are joined along the channels
+    # U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart
     passes: ClassVar[tuple[int, int]] = (0, 1)
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:

@@ -91,25 +91,15 @@ def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float) -> Tensor
 
 @dataclass(frozen=True)
 class Localised(Objective):
-    """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026).
+    """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026)."""
 
-    Attributes:
-        beta: of W; 0: W = 1.
-        sharpness: k of m; None keeps h as it is (m = 1).
-        floor: r of m.
-        pool: how maps get to h's size for m, ``area`` or ``max``; chi and W always take the largest value.
-        scope: cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1).
-        source: of chi, ``map`` or ``margin``.
-        threshold: tau of the margin.
-    """
-
-    beta: float = 0.4
-    sharpness: float | None = 10.0
-    floor: float = 0.0
-    pool: str = "max"
-    scope: str | None = "final"
-    source: str = "map"
-    threshold: float = 0.5
+    beta: float = 0.4  # of W; 0: W = 1
+    sharpness: float | None = 10.0  # k of m; None keeps h as it is (m = 1)
+    floor: float = 0.0  # r of m
+    pool: str = "max"  # how maps get to h's size for m, ``area`` or ``max``; chi and W always take the largest value
+    scope: str | None = "final"  # cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1)
+    source: str = "map"  # of chi, ``map`` or ``margin``
+    threshold: float = 0.5  # tau of the margin
     needs_maps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

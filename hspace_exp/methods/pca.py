@@ -27,14 +27,10 @@ class PrincipalComponents:
     model is asked with the neutral prompt; as one vector serves all timesteps, h is centred in each timestep and its
     states are pooled; and the component is picked by the attribute, see ``separation``. The concept file holds
     component times standard deviation, so that ``strength`` counts standard deviations along the component.
-
-    Attributes:
-        components: of most variance, that are looked at.
-        states: of all runs together, at most; the cost of the eigenvectors grows with its cube.
     """
 
-    components: int = 25
-    states: int = 2048
+    components: int = 25  # of most variance, that are looked at
+    states: int = 2048  # of all runs together, at most; the cost of the eigenvectors grows with its cube
     needs: ClassVar[frozenset[str]] = frozenset({"neutral", "positive"})
     subjects: ClassVar[Sequence[str]] = ()
 

@@ -29,18 +29,12 @@ class SampleRows(Protocol):
 
 @dataclass(frozen=True)
 class Steering:
-    """How one batch of images is edited.
+    """How one batch of images is edited."""
 
-    Attributes:
-        hooks: what is done to the U-Net at each step.
-        paired: whether the unedited runs of the same noises go along as the first half of the batch.
-        prompts: of the edited images, where they are not those of the items.
-        conduct: takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``.
-    """
-
-    hooks: Hooks = nullcontext
-    paired: bool = False
-    prompts: Sequence[str] | None = None
+    hooks: Hooks = nullcontext  # what is done to the U-Net at each step
+    paired: bool = False  # whether the unedited runs of the same noises go along as the first half of the batch
+    prompts: Sequence[str] | None = None  # of the edited images, where they are not those of the items
+    # takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``
     conduct: Callable[[SampleRows], Tensor] | None = None
 
 
@@ -86,27 +80,17 @@ def guidance_factor(stated: float, used: float) -> float:
 
 @dataclass(frozen=True)
 class Application:
-    """What is applied, and the method's settings of how: all that an edit knows beside a batch.
+    """What is applied, and the method's settings of how: all that an edit knows beside a batch."""
 
-    Attributes:
-        prompts: concept that can be asked for → its prompts.
-        concepts: these, where the method learns any; those of one attribute exclude each other.
-        strength: s, one number or one a concept.
-        branch: ``both`` halves of guidance or the ``conditional`` one.
-        kept: other attribute → its concepts, which are to stay as the unedited image shows them.
-        frequency: the low-frequency term.
-        window: the steps in which vectors act.
-        scale: that ``strength`` and ``frequency`` are multiplied by already, and all else is to be.
-    """
-
-    prompts: Concepts
-    concepts: Mapping[str, Concept]
-    strength: Strength
-    branch: str
+    prompts: Concepts  # concept that can be asked for → its prompts
+    concepts: Mapping[str, Concept]  # these, where the method learns any; those of one attribute exclude each other
+    strength: Strength  # s, one number or one a concept
+    branch: str  # ``both`` halves of guidance or the ``conditional`` one
+    # other attribute → its concepts, which are to stay as the unedited image shows them
     kept: Mapping[str, Mapping[str, Concept]] = field(default_factory=dict)
-    frequency: LowFrequency = field(default_factory=LowFrequency)
-    window: Window = field(default_factory=Window)
-    scale: float = 1.0
+    frequency: LowFrequency = field(default_factory=LowFrequency)  # the low-frequency term
+    window: Window = field(default_factory=Window)  # the steps in which vectors act
+    scale: float = 1.0  # that ``strength`` and ``frequency`` are multiplied by already, and all else is to be
 
 
 class Editor(Protocol):

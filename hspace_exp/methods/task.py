@@ -22,50 +22,31 @@ MakeTrainer = Callable[..., Any]  # → a lightning.Trainer, which is imported w
 
 @dataclass(frozen=True)
 class Trajectories:
-    """N sampling runs of one prompt, or of several in turn.
+    """N sampling runs of one prompt, or of several in turn."""
 
-    Attributes:
-        latents: (N, T, C, H, W) float32 model inputs, before each of T steps.
-        timesteps: (N, T) long.
-    """
-
-    latents: Tensor
-    timesteps: Tensor
+    latents: Tensor  # (N, T, C, H, W) float32 model inputs, before each of T steps
+    timesteps: Tensor  # (N, T) long
 
 
 @dataclass(frozen=True)
 class Task:
-    """Concepts to be found, and all that they can be learnt from.
+    """Concepts to be found, and all that they can be learnt from."""
 
-    Attributes:
-        backbone: frozen.
-        method: its name, for the files.
-        groups: concept → the attribute that it belongs to.
-        prompts: concept → its prompts.
-        steps: the budget: optimiser steps, or what stands for them.
-        seed: of learning.
-        latents: concept → (N, C, H, W) of x+, where ``Learner.needs`` has ``images``.
-        maps: concept → (N, 1, S, S) uint8 attribute maps of x+, where it has ``maps``.
-        runs: concept and kind of prompt → sampling runs, where it has ``neutral`` or ``positive``.
-        folder: of the concept files.
-        made_by: digest of all that decides the vectors.
-        hyperparameters: kept in the files.
-        make_trainer: makes a ``lightning.Trainer``.
-    """
-
-    backbone: Backbone
-    method: str
-    groups: Mapping[str, str]
-    prompts: Concepts
-    steps: int
-    seed: int
-    folder: Path
-    made_by: str
-    make_trainer: MakeTrainer
+    backbone: Backbone  # frozen
+    method: str  # its name, for the files
+    groups: Mapping[str, str]  # concept → the attribute that it belongs to
+    prompts: Concepts  # concept → its prompts
+    steps: int  # the budget: optimiser steps, or what stands for them
+    seed: int  # of learning
+    folder: Path  # of the concept files
+    made_by: str  # digest of all that decides the vectors
+    make_trainer: MakeTrainer  # makes a ``lightning.Trainer``
+    # concept → (N, C, H, W) of x+, where ``Learner.needs`` has ``images``
     latents: Mapping[str, Tensor] = field(default_factory=dict)
-    maps: Mapping[str, Tensor] | None = None
+    maps: Mapping[str, Tensor] | None = None  # concept → (N, 1, S, S) uint8 attribute maps of x+, where it has ``maps``
+    # concept and kind of prompt → sampling runs, where it has ``neutral`` or ``positive``
     runs: Mapping[tuple[str, str], Trajectories] = field(default_factory=dict)
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # kept in the files
 
     def concept(self, name: str, vector: Tensor, presence: Tensor | None = None, **found: Any) -> Concept:  # noqa: ANN401
         """The concept file of a vector; ``found`` are further hyper-parameters.

@@ -152,18 +152,12 @@ class AttentionMargin:
 
     delta = a_psi / (a_psi + a_T), with a_* the attention per content token, mean over heads, under one joint softmax
     of the same queries over the content tokens of the prompt psi and of the target attribute T; chi = [delta >= tau].
-
-    Attributes:
-        prompt_mask: (B, L) bool, content tokens of psi, the prompt that the U-Net is given.
-        target_states: (B, L', D) text features of T.
-        target_mask: (B, L') bool, content tokens of T.
-        threshold: tau in [0, 1].
     """
 
-    prompt_mask: Tensor
-    target_states: Tensor
-    target_mask: Tensor
-    threshold: float = 0.5
+    prompt_mask: Tensor  # (B, L) bool, content tokens of psi, the prompt that the U-Net is given
+    target_states: Tensor  # (B, L', D) text features of T
+    target_mask: Tensor  # (B, L') bool, content tokens of T
+    threshold: float = 0.5  # tau in [0, 1]
 
     def __post_init__(self) -> None:
         """Check that there is something to compare."""

@@ -31,22 +31,14 @@ class AttentionGate:
 
     The image's queries meet the text features of each concept's own prompt ("a photo of a woman"). What its words
     ("woman") get is averaged over heads, and summed over the layers before h and over the steps so far.
-
-    Attributes:
-        states: (K, L, D) text features of the concepts' prompts.
-        words: (K, L) bool, the tokens of the concepts' words.
-        rows: (B,) row of each sample's unedited run in the batch, which the gate is read from.
-        size: (H, W) of h.
-        threshold: of the gate.
-        heat: (B, K, H, W), the sum so far.
     """
 
-    states: Tensor
-    words: Tensor
-    rows: Tensor
-    size: tuple[int, int]
-    threshold: float = 0.3
-    heat: Tensor | None = field(default=None, init=False)
+    states: Tensor  # (K, L, D) text features of the concepts' prompts
+    words: Tensor  # (K, L) bool, the tokens of the concepts' words
+    rows: Tensor  # (B,) row of each sample's unedited run in the batch, which the gate is read from
+    size: tuple[int, int]  # (H, W) of h
+    threshold: float = 0.3  # of the gate
+    heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
 
     def __post_init__(self) -> None:
         """Check what can be checked."""

@@ -21,19 +21,12 @@ SMALL_VOCABULARY = 20_000
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """Conditioning of B prompts; one class for Stable Diffusion and SDXL.
+    """Conditioning of B prompts; one class for Stable Diffusion and SDXL."""
 
-    Attributes:
-        encoder_hidden_states: (B, L, D) text features that cross-attention reads.
-        content_mask: (B, L) bool, True on content tokens: not on BOS, EOS or padding.
-        pooled: (B, P) pooled text features, SDXL only.
-        time_ids: (B, 6) original size, crop corner and target size, SDXL only.
-    """
-
-    encoder_hidden_states: Tensor
-    content_mask: Tensor
-    pooled: Tensor | None = None
-    time_ids: Tensor | None = None
+    encoder_hidden_states: Tensor  # (B, L, D) text features that cross-attention reads
+    content_mask: Tensor  # (B, L) bool, True on content tokens: not on BOS, EOS or padding
+    pooled: Tensor | None = None  # (B, P) pooled text features, SDXL only
+    time_ids: Tensor | None = None  # (B, 6) original size, crop corner and target size, SDXL only
 
     def __len__(self) -> int:
         """Number of prompts."""

@@ -21,19 +21,13 @@ Hooks = Callable[[float], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How latents are denoised, under classifier-free guidance (Ho & Salimans, 2022).
+    """How latents are denoised, under classifier-free guidance (Ho & Salimans, 2022)."""
 
-    Attributes:
-        num_inference_steps: steps.
-        make_scheduler: the model's own scheduler → the one to use, a diffusers scheduler without noise of its own.
-        chunk_size: images at once.
-        guidance_scale: None takes the backbone's own.
-    """
-
-    num_inference_steps: int
+    num_inference_steps: int  # steps
+    # the model's own scheduler → the one to use, a diffusers scheduler without noise of its own
     make_scheduler: Callable[[Any], Any] = make_scheduler
-    chunk_size: int = 8
-    guidance_scale: float | None = None
+    chunk_size: int = 8  # images at once
+    guidance_scale: float | None = None  # None takes the backbone's own
 
     @torch.no_grad()
     def __call__(

@@ -16,17 +16,11 @@ from hspace_exp.models.prompts import PromptEmbeds
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the second half of the U-Net needs of N noisy latents, on any device.
+    """What the second half of the U-Net needs of N noisy latents, on any device."""
 
-    Attributes:
-        h: (N, C, H, W) output of the middle block.
-        skips: (N, ...) skip connections, in the order in which the first half makes them.
-        embedding: (N, E) of time (and size, for SDXL).
-    """
-
-    h: Tensor
-    skips: tuple[Tensor, ...]
-    embedding: Tensor
+    h: Tensor  # (N, C, H, W) output of the middle block
+    skips: tuple[Tensor, ...]  # (N, ...) skip connections, in the order in which the first half makes them
+    embedding: Tensor  # (N, E) of time (and size, for SDXL)
 
     def index(self, rows: Tensor | slice) -> Encoded:
         """The chosen rows, in the order given."""

@@ -45,33 +45,19 @@ PICTURED = 24
 
 @dataclass(frozen=True)
 class Learning:
-    """Concepts whose vectors are learnt in one go, and the recipes of all files on the way.
+    """Concepts whose vectors are learnt in one go, and the recipes of all files on the way."""
 
-    Attributes:
-        backbone: the frozen model.
-        sampling: of the images and runs that are learnt from.
-        method: how vectors are learnt.
-        masks: makes attribute maps.
-        asked: groups of concepts that can be asked for.
-        images: x+ of each concept.
-        steps: the budget, optimiser steps.
-        seed: of training.
-        image_seed: of the images and runs.
-        settings: plain data of the nodes ``training`` and ``mask``, and ``precision``.
-        picture: of the attribute maps, a file of the run.
-    """
-
-    backbone: Backbone
-    sampling: Sampling
-    method: Method
-    masks: MaskProvider
-    asked: tuple[Group, ...]
-    images: int
-    steps: int
-    seed: int
-    image_seed: int
-    settings: Mapping[str, Any]
-    picture: str = "masks.png"
+    backbone: Backbone  # the frozen model
+    sampling: Sampling  # of the images and runs that are learnt from
+    method: Method  # how vectors are learnt
+    masks: MaskProvider  # makes attribute maps
+    asked: tuple[Group, ...]  # groups of concepts that can be asked for
+    images: int  # x+ of each concept
+    steps: int  # the budget, optimiser steps
+    seed: int  # of training
+    image_seed: int  # of the images and runs
+    settings: Mapping[str, Any]  # plain data of the nodes ``training`` and ``mask``, and ``precision``
+    picture: str = "masks.png"  # of the attribute maps, a file of the run
 
     @property
     def groups(self) -> dict[str, Concepts]:

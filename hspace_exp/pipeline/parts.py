@@ -57,34 +57,24 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a configuration describes.
-
-    Attributes:
-        asked: the groups of concepts that can be asked for, none where nothing is edited; several in a composition.
-        items: images to make.
-        image_seed: of their noises.
-        learnings: concepts that are learnt, those of one go each; none where nothing is learnt.
-        templates: wordings of prompts.
-        unedited: what decides the unedited images.
-        applied: plain data of how vectors are applied, but for their strength.
-        placing: plain data of which image is asked for what.
-        calibration: what the record tells of how strengths were found; empty where they were given.
-    """
+    """What a configuration describes."""
 
     backbone: Backbone
     sampling: Sampling
     method: Method
     frequency: LowFrequency
     attribute: Attribute
+    # the groups of concepts that can be asked for, none where nothing is edited; several in a composition
     asked: tuple[Group, ...]
-    items: Sequence[Item]
-    image_seed: int
-    learnings: tuple[Learning, ...]
-    templates: Sequence[str]
-    unedited: Recipe
-    applied: Mapping[str, Any]
-    placing: Mapping[str, Any]
+    items: Sequence[Item]  # images to make
+    image_seed: int  # of their noises
+    learnings: tuple[Learning, ...]  # concepts that are learnt, those of one go each; none where nothing is learnt
+    templates: Sequence[str]  # wordings of prompts
+    unedited: Recipe  # what decides the unedited images
+    applied: Mapping[str, Any]  # plain data of how vectors are applied, but for their strength
+    placing: Mapping[str, Any]  # plain data of which image is asked for what
     make_trainer: MakeTrainer
+    # what the record tells of how strengths were found; empty where they were given
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     @property

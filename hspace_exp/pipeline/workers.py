@@ -36,21 +36,13 @@ _OWN = ("device=", "trainer.devices=", "logger=", "logger.", "hydra.run.dir=", "
 
 @dataclass(frozen=True)
 class Worker:
-    """One of the processes that share a run.
+    """One of the processes that share a run."""
 
-    Attributes:
-        run_dir: of the run, the same for all.
-        rank: 0 is the one that leaves the results.
-        local_rank: among those of its machine.
-        count: of all.
-        starts: whether this one starts the others.
-    """
-
-    run_dir: Path
-    rank: int = 0
-    local_rank: int = 0
-    count: int = 1
-    starts: bool = False
+    run_dir: Path  # of the run, the same for all
+    rank: int = 0  # 0 is the one that leaves the results
+    local_rank: int = 0  # among those of its machine
+    count: int = 1  # of all
+    starts: bool = False  # whether this one starts the others
 
     @classmethod
     def here(cls, run_dir: Path, devices: int) -> Worker:

@@ -30,19 +30,12 @@ _ARTICLES = ("a", "an", "the")
 
 @dataclass
 class ConceptPrompts:
-    """Prompts of one concept; "" where a file does not tell.
+    """Prompts of one concept; "" where a file does not tell."""
 
-    Attributes:
-        positive: images of it are made from this, e.g. "a photo of a woman".
-        neutral: the same without the attribute, e.g. "a photo of a person".
-        words: the words of ``positive`` that carry the attribute.
-        adjective: what stands before a profession ("female" in "a female nurse"), where it is not ``words``.
-    """
-
-    positive: str = ""
-    neutral: str = ""
-    words: str = ""
-    adjective: str = ""
+    positive: str = ""  # images of it are made from this, e.g. "a photo of a woman"
+    neutral: str = ""  # the same without the attribute, e.g. "a photo of a person"
+    words: str = ""  # the words of ``positive`` that carry the attribute
+    adjective: str = ""  # what stands before a profession ("female" in "a female nurse"), where it is not ``words``
 
     @classmethod
     def of(cls, node: Mapping[str, str]) -> ConceptPrompts:
@@ -77,36 +70,23 @@ class Explicit:
 
 @dataclass
 class Group:
-    """Concepts that exclude each other.
+    """Concepts that exclude each other."""
 
-    Attributes:
-        name: of the group, e.g. ``gender``.
-        part: mask of rendered images that shows it.
-        concepts: by name.
-        keep: other group → its concepts, which a method may hold fast.
-        explicit: how a prompt names the attribute itself.
-    """
-
-    name: str = MISSING
-    part: str = MISSING
-    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)
+    name: str = MISSING  # of the group, e.g. ``gender``
+    part: str = MISSING  # mask of rendered images that shows it
+    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)  # by name
+    # other group → its concepts, which a method may hold fast
     keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
-    explicit: Explicit = field(default_factory=Explicit)
+    explicit: Explicit = field(default_factory=Explicit)  # how a prompt names the attribute itself
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What a run asks for.
+    """What a run asks for."""
 
-    Attributes:
-        name: e.g. ``gender``, or ``gender_age``.
-        groups: one, or those that it composes, in the order of the file.
-        is_composition: whether an image is asked for one concept of each of several groups.
-    """
-
-    name: str
-    groups: tuple[Group, ...]
-    is_composition: bool = False
+    name: str  # e.g. ``gender``, or ``gender_age``
+    groups: tuple[Group, ...]  # one, or those that it composes, in the order of the file
+    is_composition: bool = False  # whether an image is asked for one concept of each of several groups
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> Attribute:

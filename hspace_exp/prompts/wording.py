@@ -67,15 +67,10 @@ def with_subject(prompt: str, subject: str) -> str | None:
 
 @dataclass(frozen=True)
 class Wordings:
-    """Pairs of prompts, of the same subject each.
+    """Pairs of prompts, of the same subject each."""
 
-    Attributes:
-        neutral: without the concept, e.g. ("a photo of a person", "a photo of a nurse").
-        positive: with it, e.g. ("a photo of a woman", "a photo of a female nurse").
-    """
-
-    neutral: tuple[str, ...]
-    positive: tuple[str, ...]
+    neutral: tuple[str, ...]  # without the concept, e.g. ("a photo of a person", "a photo of a nurse")
+    positive: tuple[str, ...]  # with it, e.g. ("a photo of a woman", "a photo of a female nurse")
 
 
 def wordings(prompts: ConceptPrompts, subjects: Sequence[str] = ()) -> Wordings:

@@ -24,17 +24,13 @@ PHOTOS_ONLY = ("race_fairness",)
 
 @dataclass(frozen=True)
 class Sweep:
-    """One multirun of a file in conf/experiment.
-
-    Attributes:
-        values: key → comma-separated values, beside or instead of those in the experiment's file.
-        protocol: name of a smaller protocol for this experiment; "" for the one that is asked for.
-    """
+    """One multirun of a file in conf/experiment."""
 
     experiment: str
+    # key → comma-separated values, beside or instead of those in the experiment's file
     values: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
-    protocol: str = ""
+    protocol: str = ""  # name of a smaller protocol for this experiment; "" for the one that is asked for
 
 
 @dataclass

@@ -37,19 +37,13 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Positives:
-    """N images of one concept.
+    """N images of one concept."""
 
-    Attributes:
-        latents: (N, C, H, W) float32 scaled latents.
-        images: files of the images.
-        heatmaps: (N, 1, h, w) attention that the attribute words got, where the images were generated.
-        exact: (N, 1, S, S) maps, where the mask provider made the images and knows them.
-    """
-
-    latents: Tensor
-    images: tuple[Path, ...]
+    latents: Tensor  # (N, C, H, W) float32 scaled latents
+    images: tuple[Path, ...]  # files of the images
+    # (N, 1, h, w) attention that the attribute words got, where the images were generated
     heatmaps: Tensor | None = None
-    exact: Tensor | None = None
+    exact: Tensor | None = None  # (N, 1, S, S) maps, where the mask provider made the images and knows them
 
 
 @torch.no_grad()

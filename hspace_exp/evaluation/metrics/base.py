@@ -32,25 +32,16 @@ FEWEST_GROUPS = 5
 
 @dataclass(frozen=True)
 class Setting:
-    """What a metric is told before it sees images.
+    """What a metric is told before it sees images."""
 
-    Attributes:
-        values: of the attribute, in class order.
-        professions: names of the groups, by number.
-        truth: (G, C) float64 P(value | profession) in the data, NaN where unknown; None where nothing is known.
-        features: name of the features that distances between sets of images are of.
-        device: where sums over all pairs of images are worked out.
-        repeats: bootstrap resamples; 0 leaves intervals out.
-        seed: varies the resampling; equal images and seed give equal intervals.
-    """
-
-    values: tuple[str, ...] = ()
-    professions: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()  # of the attribute, in class order
+    professions: tuple[str, ...] = ()  # names of the groups, by number
+    # (G, C) float64 P(value | profession) in the data, NaN where unknown; None where nothing is known
     truth: Tensor | None = None
-    features: str = ""
-    device: str | torch.device = "cpu"
-    repeats: int = 1000
-    seed: int = 0
+    features: str = ""  # name of the features that distances between sets of images are of
+    device: str | torch.device = "cpu"  # where sums over all pairs of images are worked out
+    repeats: int = 1000  # bootstrap resamples; 0 leaves intervals out
+    seed: int = 0  # varies the resampling; equal images and seed give equal intervals
 
     def __post_init__(self) -> None:
         """Check the number of resamples."""

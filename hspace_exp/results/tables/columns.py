@@ -14,23 +14,14 @@ WIDEST = 5
 
 @dataclass(frozen=True)
 class Column:
-    """One metric's column.
+    """One metric's column."""
 
-    Attributes:
-        metric: name in records.
-        heading: text above the column, without the arrow.
-        decimals: digits after the point.
-        beside_original: whether the unedited model is perfect by definition, as it is compared with itself.
-        contest: whether the best method is marked.
-        bounds: least and greatest possible value.
-    """
-
-    metric: str
-    heading: str
-    decimals: int = 3
-    beside_original: bool = False
-    contest: bool = True
-    bounds: tuple[float, float] = (0.0, 1.0)
+    metric: str  # name in records
+    heading: str  # text above the column, without the arrow
+    decimals: int = 3  # digits after the point
+    beside_original: bool = False  # whether the unedited model is perfect by definition, as it is compared with itself
+    contest: bool = True  # whether the best method is marked
+    bounds: tuple[float, float] = (0.0, 1.0)  # least and greatest possible value
 
 
 BLOCKS: dict[str, tuple[Column, ...]] = {
