@@ -66,7 +66,7 @@ def read_manifest(path: str | Path) -> list[Pair]:
     Raises UserError: the file is missing, empty or lacks a column.
     """
     path = Path(path)
-    rows = read_rows(path, COLUMNS, "run the generation stage again")
+    rows = read_rows(path, COLUMNS, "run the generation stage first")
     try:
         pairs = TypeAdapter(list[Pair]).validate_python([{**row, "strength": row["strength"] or 0} for row in rows])
     except ValidationError as error:

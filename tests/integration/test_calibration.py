@@ -26,7 +26,7 @@ AUTO = (
 )
 
 
-@pytest.mark.parametrize("method", ["sdid", "focused", "h_guidance"])
+@pytest.mark.parametrize("method", ["focused", "h_guidance"])
 def test_a_run_finds_its_strengths_and_tells_them_everywhere(
     cli: Callable[..., Any], arguments: list[str], tmp_path: Path, method: str
 ) -> None:
@@ -64,7 +64,12 @@ def test_without_the_stage_a_strength_is_asked_for(
     assert "run the stage calibration, or say method.strength=" in outcome.error
 
 
-@pytest.mark.parametrize("method", ["sdid", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"])
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("sdid", "score_matching", "respodiff", "pca", "h_guidance")
+]
+
+
+@pytest.mark.parametrize("method", ["lwim", "focused", *SLOW])
 def test_no_reported_image_shares_its_noise_with_what_is_learnt_or_tuned_on(
     cli: Callable[..., Any], arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -61,11 +61,11 @@ from hspace_exp.__main__ import main
 
 honest, mark = generate.sample_chunk, Path(sys.argv.pop())
 
-def hang(backbone, sampling, chunk, image_seed, edit):
+def hang(backbone, sampling, chunk, image_seed, edit, domain):
     if edit is not None:
         mark.touch()
         time.sleep(600)
-    return honest(backbone, sampling, chunk, image_seed, edit)
+    return honest(backbone, sampling, chunk, image_seed, edit, domain)
 
 generate.sample_chunk = hang
 sys.exit(main())
@@ -86,7 +86,7 @@ def test_a_killed_process_costs_time_only(
     second = python("-c", HANGS, *own("run"), "method=prompt", str(mark))
 
     def after_the_other_has_one(*arguments: Any) -> torch.Tensor:
-        *_, edit = arguments
+        *_, edit, _ = arguments
         if edit is not None:
             until = time.monotonic() + 120
             while not mark.exists() and second.poll() is None and time.monotonic() < until:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
-from hspace_exp.io.seeding import initial_noise
+from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
@@ -73,7 +73,7 @@ def test_images_of_a_concept_are_those_of_its_positive_prompt(
         found[json.loads(manifest.read_text())["prompt"]] = latents
     assert set(found) == {"a photo of a woman", "a photo of a man"}
     for prompt, latents in found.items():
-        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, 0) for i in range(2)])
+        noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, 0, LEARNING) for i in range(2)])
         by_hand, neutral = (
             sampling(backbone, noise, backbone.encode_prompts([said]).expand(2))
             for said in (prompt, "a photo of a person")

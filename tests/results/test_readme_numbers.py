@@ -116,6 +116,8 @@ def bound(experiment: str, corner: str, row: str, heads: list[str], c: int) -> t
     """Which rows of the table, and which metrics of each, the numbers of a cell are of; None where of none."""
     head, aliases = heads[c], ROWS.get(experiment, {})
     method, _, rest = row.partition(": ")
+    if rest in METRICS and experiment == "guidance":
+        return [f"{method.strip('`')}, guidance scale {head}"], METRICS[rest]
     if rest in METRICS and method.startswith("`"):  # scheduler_swap
         return [f"{method.strip('`')}, sampler {head.strip('`').removesuffix('_swapped')}"], METRICS[rest]
     if corner in METRICS:  # strength_sweep

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.seeding import initial_noise
+from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import OnPolicy
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.task import Trajectories
@@ -41,7 +41,7 @@ def states(backbone: Backbone, kept_bytes: int = 2**30, timesteps: Sequence[int]
 def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbone) -> None:
     found = runs(tiny_backbone, POSITIVE)
     assert found.latents.shape == (3, 4, *tiny_backbone.latent_shape)
-    noise = torch.stack([initial_noise(POSITIVE, i, tiny_backbone.latent_shape, 0) for i in range(3)])
+    noise = torch.stack([initial_noise(POSITIVE, i, tiny_backbone.latent_shape, 0, LEARNING) for i in range(3)])
     torch.testing.assert_close(found.latents[:, 0], noise)
     assert found.timesteps[0].tolist() == sorted(found.timesteps[0].tolist(), reverse=True)
     assert torch.equal(found.timesteps[0], found.timesteps[2])
