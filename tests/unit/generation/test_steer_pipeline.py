@@ -120,6 +120,25 @@ def test_a_file_does_what_our_sampling_does_with_the_same_edit(
     assert not torch.allclose(found, ours(tiny_folder, None, guidance_scale), atol=1e-2)
 
 
+@pytest.mark.parametrize(("branch", "low"), [("conditional", None), ("conditional", "both"), ("both", None)])
+def test_strengths_of_a_file_that_states_its_guidance_follow_the_pipelines(
+    pipe: Any, branch: str, low: str | None
+) -> None:
+    factor = (2 / 6.5) ** 0.4 if branch == "conditional" else 1.0
+    stated = concept(hyperparameters={"branch": branch, "guidance_scale": 3.0})
+    plain = concept(hyperparameters={"branch": branch})
+    weight = 0.35 if low == "both" else 0.35 * factor
+    scaled, by_hand = (LowFrequency(some, "current", haar_lowpass, low) for some in (0.35, weight))
+    with steer(pipe, [(stated, 2.0)], frequency=scaled):
+        found = latents_of(pipe, guidance_scale=7.5)
+    with steer(pipe, [(plain, 2.0 * factor)], frequency=by_hand):
+        close(found, latents_of(pipe, guidance_scale=7.5))
+    with steer(pipe, [(stated, 2.0)], frequency=scaled):
+        unguided = latents_of(pipe, guidance_scale=1.0)
+    with steer(pipe, [(plain, 2.0)], frequency=scaled):
+        close(unguided, latents_of(pipe, guidance_scale=1.0))
+
+
 @pytest.mark.parametrize("family", ["sd14", "sd21", "sdxl"])
 def test_published_families(tiny_family: Callable[[str], Path], family: str) -> None:
     pipe, h = load(tiny_family(family)), (32, 4, 4) if family == "sdxl" else (32, 2, 2)
