@@ -1,10 +1,12 @@
 """Success and background against strength at several guidance scales, with vectors that were learnt at one.
 
-    python experiments/guidance/law.py focused --out results/law_focused.json
-    python experiments/guidance/law.py sdid --run RUN_DIR --out results/law_sdid.json
+    export PYTHONPATH=experiments/h_space_comparison # choose_strength looks at the images
+    python experiments/guidance/law.py focused --out law_focused.json
+    python experiments/guidance/law.py sdid --run RUN_DIR --out law_sdid.json
 
 Without --run the vectors are those that come with the package. Images are asked for what their unedited twins do not
-show; professions and noises are those of the validation. Strengths are multiples of --strength times 3 / scale.
+show; professions are those of the calibration, the image seed is 1. Strengths are multiples of
+--strength times 3 / scale.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.atomic import write_json
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.pipeline.calibration import another
 from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
 from hspace_exp.prompts.attributes import prompts_of
 from hspace_exp.prompts.plan import Item
@@ -114,7 +115,7 @@ def asked_for_another(parts: Parts, evaluator: AvatarEvaluator, before: Looked) 
     values = list(evaluator.judge.attributes[parts.attribute.name])
     shown = before.classes[parts.attribute.name].tolist()
     return [
-        replace(item, target=values[(value + 1 + item.seed_index % (len(values) - 1)) % len(values)])
+        replace(item, target=another(values, value, item.seed_index))
         for item, value in zip(parts.items, shown, strict=True)
     ]
 

@@ -18,6 +18,7 @@ import huggingface_hub
 import torch
 
 from hspace_exp.errors import UserError
+from hspace_exp.methods.base import AUTO
 from hspace_exp.models import hub
 from hspace_exp.prompts.attributes import Attribute
 
@@ -81,12 +82,17 @@ def hub_host() -> str:
     return str(huggingface_hub.constants.ENDPOINT)
 
 
+def is_judged(config: Node) -> bool:
+    """Whether a stage of a run asks an evaluator."""
+    calibrated = "calibration" in config["stages"] and config["method"].get("strength") == AUTO
+    return calibrated or "evaluation" in config["stages"]
+
+
 def needs_of(config: Node) -> list[Need]:
     """All that a resolved configuration needs, what is here included; no network is used."""
     objective = (config["method"].get("training") or {}).get("objective") or {}
     used = {"model": config["model"]}
-    judged = "calibration" in config["stages"] and config["method"].get("strength") == "auto"
-    if judged or "evaluation" in config["stages"]:
+    if is_judged(config):
         used["evaluator"] = config["evaluator"]
     if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
         used["mask"] = config["mask"]

@@ -31,13 +31,14 @@ from hspace_exp.io.digest import Recipe, digest
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.locks import alone
 from hspace_exp.io.seeding import VALIDATION
+from hspace_exp.methods.base import AUTO
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
 from hspace_exp.prompts.plan import plan
 
 log = logging.getLogger(__name__)
 
-AUTO, FILE, PICTURE = "auto", "calibration.json", "calibration.png"
+FILE, PICTURE = "calibration.json", "calibration.png"
 BATCH = 32  # images looked at together
 
 

@@ -15,7 +15,7 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import Recipe, essential, with_sources
 from hspace_exp.masks import MaskProvider
-from hspace_exp.methods.base import Method
+from hspace_exp.methods.base import AUTO, Method
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Edit, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
@@ -123,7 +123,7 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
     if len(asked) > 1 and not method.composes:
         names = " or ".join(group.name for group in asked)
         raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
-    if method.strength != "auto":
+    if method.strength != AUTO:
         method.strengths(prompts_of(asked))  # each must have one
     items, placing = _items(config, asked)
     backbone = make(cfg.model) if backbone is None else backbone

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
-from hspace_exp.doctor.needs import needs_of, require
+from hspace_exp.doctor.needs import is_judged, needs_of, require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.judged_csv import write_judged
@@ -26,8 +26,9 @@ from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import Seconds, quieten
+from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.pipeline.calibration import AUTO, calibrate, recalled
+from hspace_exp.pipeline.calibration import calibrate, recalled
 from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of
 from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
@@ -91,13 +92,12 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     """All stages, as rank 0."""
     run_dir, stages, cache, seconds = worker.run_dir, config["stages"], Path(config["paths"]["cache"]), Seconds()
     with seconds.of("loading"):
-        evaluator = instantiate(cfg.evaluator) if {"calibration", "evaluation"} & set(stages) else None
+        evaluator = instantiate(cfg.evaluator) if is_judged(config) else None
         parts = make_parts(cfg, config)
     loggers = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     try:
         make_trainer = partial(parts.make_trainer, logger=loggers or False)
-        learnings = parts.learnings
-        concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in learnings])
+        concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in parts.learnings])
         if "calibration" in stages and concepts is not None and parts.method.strength == AUTO:
             with seconds.of("calibration"):
                 parts = calibrate(parts, concepts, evaluator, config["calibration"], cache, run_dir)
