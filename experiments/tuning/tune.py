@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,7 +49,7 @@ def main() -> None:
     """Tune the methods that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", help=f"of {', '.join(TRIALS)}; all by default")
-    parser.add_argument("--jobs", type=int, default=1, help="methods at a time (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of every trial, e.g. protocol=smoke")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--list", action="store_true", help="print the trials and end")
@@ -60,30 +59,46 @@ def main() -> None:
         return
     if foreign := set(a.methods).difference(TRIALS):
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
+    names = a.methods or list(TRIALS)
+    parts = [(name, k) for k in range(4) for name in names]
     with ThreadPoolExecutor(a.jobs) as threads:
-        failed = [name for name, code in threads.map(partial(tune, a.set, a.out), a.methods or TRIALS) if code]
+        failed = {name for name, code in threads.map(partial(tune, a.set, a.out), parts) if code}
+    for name in names:
+        gather(name, a.set, a.out)
     if failed:
-        sys.exit(f"error: a trial of {', '.join(failed)} failed, see {a.out}/…/tune.log")
+        sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {a.out}/runs/…/tune.log")
 
 
-def tune(overrides: Sequence[str], out: Path, method: str) -> tuple[str, int]:
-    """Run the trials of a method as one sweep, and write what they found; returns the method and the exit code."""
-    folder = out / "runs" / method
+def tune(overrides: Sequence[str], out: Path, part: tuple[str, int]) -> tuple[str, int]:
+    """Run the trials of a method with one value of its first setting as a sweep; returns the method and exit code."""
+    method, k = part
+    folder = out / "runs" / method / str(k)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"++{key}={','.join(map(str, values))}" for key, values in TRIALS[method].items()]
-    command = [sys.executable, "-m", "hspace_exp", "-m", "+experiment=gender_fairness", f"method={method}", *settings]
-    command += ["method.strength=auto", "stages=[concepts,masks,training,calibration]", "logger=none", *overrides]
+    (first, values), *others = TRIALS[method].items()
+    settings = [f"++{first}={values[k]}", *(f"++{key}={','.join(map(str, some))}" for key, some in others)]
+    command = [sys.executable, *command_of(method), *settings, "logger=none", *overrides]
     command += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}"]
     with (folder / "tune.log").open("w") as log:
         code = subprocess.run(command, stdout=log, stderr=log).returncode
-    trials = [trial(path.parent) for path in sorted(folder.glob(f"*/{FILE}"))]
+    print(f"{method}, {first.rpartition('.')[2]} {values[k]}: {'failed' if code else 'done'}", flush=True)
+    return method, code
+
+
+def command_of(method: str) -> list[str]:
+    """The command of a method's trials, without their settings."""
+    command = ["-m", "hspace_exp", "-m", "+experiment=gender_fairness", f"method={method}", "method.strength=auto"]
+    return [*command, "stages=[concepts,masks,training,calibration]"]
+
+
+def gather(method: str, overrides: Sequence[str], out: Path) -> None:
+    """Write what all trials of a method found, the best first."""
+    trials = [trial(path.parent) for path in sorted((out / "runs" / method).glob(f"*/*/{FILE}"))]
     ranked = sorted(trials, key=rank, reverse=True)
     if ranked:
-        shown = [one for one in command[1:] if not one.startswith(("hydra.", "logger="))]
-        about = {"method": method, "command": shlex.join(["python", *shown]), "git": git_state()}
+        command = ["python", *command_of(method), *(f"{key}=…" for key in TRIALS[method]), *overrides]
+        about = {"method": method, "command": " ".join(command), "git": git_state()}
         write_json(out / f"{method}.json", {**about, "winner": ranked[0]["settings"], "trials": ranked})
         print(f"{method}: {json.dumps(ranked[0])}", flush=True)
-    return method, code
 
 
 def trial(run: Path) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.learning import Training
-from hspace_exp.methods.steering import AddedVector, Application, Edit, Editor, Strength, Window, strength_of
+from hspace_exp.methods.steering import (
+    AddedVector,
+    Application,
+    Edit,
+    Editor,
+    Strength,
+    UneditedRuns,
+    Window,
+    strength_of,
+)
 from hspace_exp.methods.task import Learner
 from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.prompts.attributes import Concepts
@@ -27,6 +36,7 @@ class Method:
         name: of the method.
         strength: s; vectors are added as s * v. One number, or one a concept, or ``auto``: found by the stage
             ``calibration``.
+        factor: of all strengths, found or given.
         branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
         training: how vectors are found.
         edit: how they are applied; None: h + s * v + lambda * LL(h).
@@ -39,6 +49,7 @@ class Method:
     training: Training | Learner | None = None
     edit: Editor | None = None
     window: Sequence[float] = (0.0, 1.0)
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -55,12 +66,14 @@ class Method:
         keep: Mapping[str, Concepts] | None = None,
         frequency: LowFrequency | None = None,
         scale: float = 1.0,
+        runs: UneditedRuns | None = None,
     ) -> Edit:
         """The edit of images that are asked for some concepts, each with its prompts.
 
         ``keep`` holds other attributes' concepts, which are to stay, where the method ``keeps``; ``concepts`` have the
         vectors of all of them. Without ``frequency`` there is no low-frequency term; ``scale``
-        is a factor of all that enters the conditional half of guidance alone, see ``guidance_factor``.
+        is a factor of all that enters the conditional half of guidance alone, see ``guidance_factor``; ``runs`` keeps
+        unedited runs for further edits of the same noises.
         """
         own = {name: concepts[name] for name in prompts if name in concepts}
         kept = {group: {name: concepts[name] for name in some} for group, some in (keep or {}).items()}
@@ -71,13 +84,14 @@ class Method:
         strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
         if self.edit is None:
             return AddedVector({name: one.vector for name, one in own.items()}, strengths, self.branch, low, window)
-        return partial(self.edit.steer, Application(prompts, own, strengths, self.branch, kept, low, window, scale))
+        application = Application(prompts, own, strengths, self.branch, kept, low, window, scale)
+        return partial(self.edit.steer, application if runs is None else replace(application, runs=runs))
 
     def strength_of(self, name: str) -> float:
         """The strength of one concept. Raises UserError: none is named for it, or it is still to be found."""
         if isinstance(self.strength, str):
             raise UserError(f"{name!r} has no strength yet: run the stage calibration, or say method.strength=…")
-        return strength_of(self.strength, name)
+        return self.factor * strength_of(self.strength, name)
 
     def strengths(self, names: Iterable[str]) -> dict[str, float]:
         """The strength of each concept."""

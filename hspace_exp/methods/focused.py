@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -233,11 +234,14 @@ class Focus:
         count = len(items)
         additions = self.additions(application, items, backbone.device)
 
-        def conduct(sample: SampleRows) -> Tensor:
+        def unedited(sample: SampleRows) -> tuple[Tensor, Sequence[Tensor], AttentionGate | None]:
             first = count if guided else 0
             gate = self.open_gate(application, backbone, range(first, first + count))
             with open_attention_gate(backbone.unet, gate), record_hspace(backbone.unet) as states:
-                latents = sample(nullcontext)
+                return sample(nullcontext), states, gate
+
+        def conduct(sample: SampleRows) -> Tensor:
+            latents, states, gate = application.runs(items, partial(unedited, sample))
             strength, total = additions(states[-1][-count:].float())
             rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
             if not len(rows):

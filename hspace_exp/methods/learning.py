@@ -68,11 +68,14 @@ class Objective:
     """Turns vectors and a noisy batch into one loss a row: what ``method.training.objective`` names derives from it."""
 
     needs_maps: ClassVar[bool] = False  # whether batches need attribute maps
-    # whether the target is the frozen model's own prediction, see ``Noisy.model_target``
-    targets_from_model: ClassVar[bool] = False
     parts: ClassVar[int] = 1  # vectors that a concept is learnt as, P; they are joined along the channels
     # U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart
     passes: ClassVar[tuple[int, int]] = (0, 1)
+
+    @property
+    def targets_from_model(self) -> bool:
+        """Whether the target is the frozen model's own prediction, see ``Noisy.model_target``."""
+        return False
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""

@@ -20,20 +20,21 @@ from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
-SOURCES = ("map", "margin")
+SOURCES, TARGETS = ("map", "margin"), ("noise", "model")
 POOLS = {"area": F.adaptive_avg_pool2d, "max": max_pool_map}
 
 
-def W(maps: Tensor, beta: float) -> Tensor:
-    """W = 1 + beta * map, in [1, 1 + beta]: the weight of L_w.
+def W(maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
+    """W = alpha + beta * map, in [alpha, alpha + beta]: the weight of L_w.
 
     Args:
         maps: attribute maps in [0, 1], any shape.
         beta: at least 0; 0.4 in the paper.
+        alpha: at least 0; 1 in the paper. With 0 the loss counts where the attribute shows, and nowhere else.
     """
-    if beta < 0:
-        raise UserError(f"expected beta of at least 0, got {beta}")
-    return 1 + beta * maps
+    if beta < 0 or alpha < 0:
+        raise UserError(f"expected alpha and beta of at least 0, got {alpha} and {beta}")
+    return alpha + beta * maps
 
 
 def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
@@ -53,7 +54,7 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
     return 1 - (1 - floor) * (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
 
 
-def chi(batch: Noisy, maps: Tensor, source: str, threshold: float) -> Tensor | AttentionMargin:
+def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool = False) -> Tensor | AttentionMargin:
     """What cross-attention's output is multiplied by, pixel by pixel: 1 away from the attribute, 0 where it shows.
 
     Args:
@@ -63,17 +64,18 @@ def chi(batch: Noisy, maps: Tensor, source: str, threshold: float) -> Tensor | A
             content token of the prompt and of the attribute's words gets from one joint softmax, see
             ``AttentionMargin``.
         threshold: tau; 0.5 in the paper.
+        placed: of the margin, see ``AttentionMargin``.
     """
     if source == "map":
         return 1 - maps
     if batch.words is None:
         raise ValueError("the margin of attention needs the attribute's words")
     return AttentionMargin(
-        batch.embeds.content_mask, batch.words.encoder_hidden_states, batch.words.content_mask, threshold
+        batch.embeds.content_mask, batch.words.encoder_hidden_states, batch.words.content_mask, threshold, placed
     )
 
 
-def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float) -> Tensor:
+def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
     """L_w = mean of W (target - prediction)^2 over each row.
 
     Args:
@@ -81,35 +83,51 @@ def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float) -> Tensor
         target: (B, C, H, W).
         maps: (B, 1, S, S) attribute maps in [0, 1]; brought to (H, W) by the largest value.
         beta: of W.
+        alpha: of W.
 
     Returns:
         (B,) losses.
     """
     height, width = target.shape[-2:]
-    return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta))
+    return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta, alpha))
 
 
 @dataclass(frozen=True)
 class Localised(Objective):
     """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026)."""
 
-    beta: float = 0.4  # of W; 0: W = 1
+    beta: float = 0.4  # of W; 0: W = alpha
+    alpha: float = 1.0  # of W
     sharpness: float | None = 10.0  # k of m; None keeps h as it is (m = 1)
     floor: float = 0.0  # r of m
     pool: str = "max"  # how maps get to h's size for m, ``area`` or ``max``; chi and W always take the largest value
     scope: str | None = "final"  # cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1)
     source: str = "map"  # of chi, ``map`` or ``margin``
     threshold: float = 0.5  # tau of the margin
+    placed: bool = False  # whether the margin is of where tokens are read, see ``AttentionMargin``
+    # what is to be predicted: ``noise``, or what the frozen ``model`` itself predicts under the positive prompt
+    target: str = "noise"
     needs_maps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse unknown names."""
         if self.source not in SOURCES:
             raise unknown("source of chi", self.source, SOURCES)
+        if self.target not in TARGETS:
+            raise unknown("target of the loss", self.target, TARGETS)
         if self.pool not in POOLS:
             raise unknown("pooling of maps for m", self.pool, POOLS)
         if not 0 <= self.floor <= 1:
             raise UserError(f"expected a floor of m in [0, 1], got {self.floor}")
+
+    @property
+    def targets_from_model(self) -> bool:
+        """Whether the frozen model is asked."""
+        return self.target == "model"
+
+    def edit(self, backbone: Backbone, vectors: Tensor, attenuation: Tensor | None, batch: Noisy) -> HEdit:
+        """How vectors (B, C, H, W) enter h that is attenuated by (B, 1, H, W): m h + v."""
+        return HEdit(vector=vectors, attenuation=attenuation)
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""
@@ -119,7 +137,8 @@ class Localised(Objective):
         attenuation = None if self.sharpness is None else m(at_h, self.sharpness, self.floor)
         with ExitStack() as hooks:
             if self.scope is not None:
-                keep = chi(batch, batch.maps, self.source, self.threshold)
+                keep = chi(batch, batch.maps, self.source, self.threshold, self.placed)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
-            prediction = batch.predict(backbone, HEdit(vector=vectors, attenuation=attenuation))
-        return L_w(prediction, batch.training_target(), batch.maps, self.beta)
+            prediction = batch.predict(backbone, self.edit(backbone, vectors, attenuation, batch))
+        target = batch.training_target() if self.target == "noise" else batch.model_target(backbone)
+        return L_w(prediction, target, batch.maps, self.beta, self.alpha)

@@ -36,7 +36,7 @@ class ConceptAndNeutral(Objective):
 
     weight: float = 0.5
     rate: float = 0.1
-    targets_from_model: ClassVar[bool] = True  # of c
+    targets_from_model = True  # of c
     parts: ClassVar[int] = 2
     passes: ClassVar[tuple[int, int]] = (1, 2)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -78,6 +79,27 @@ def guidance_factor(stated: float, used: float) -> float:
     return float((max(stated - 1, 0.25) / max(used - 1, 0.25)) ** 0.4)
 
 
+@dataclass
+class UneditedRuns:
+    """Unedited runs of batches, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
+
+    A batch's run is its latents (B, C, H, W), the h of each step, and the gate that read its attention, if any.
+    """
+
+    most: int = 2 * 2**30
+    taken: int = 0
+    kept: dict[tuple[tuple[str, int], ...], tuple[Tensor, Sequence[Tensor], Any]] = field(default_factory=dict)
+
+    def __call__(self, items: Sequence[Item], make: Callable[[], tuple[Tensor, Sequence[Tensor], Any]]) -> Any:  # noqa: ANN401
+        """The run of a batch, which is made where it is not kept."""
+        key = tuple((item.prompt, item.seed_index) for item in items)
+        found = self.kept.get(key) or make()
+        size = sum(state.nbytes for state in found[1])
+        if key not in self.kept and self.taken + size <= self.most:
+            self.kept[key], self.taken = found, self.taken + size
+        return found
+
+
 @dataclass(frozen=True)
 class Application:
     """What is applied, and the method's settings of how: all that an edit knows beside a batch."""
@@ -91,6 +113,7 @@ class Application:
     frequency: LowFrequency = field(default_factory=LowFrequency)  # the low-frequency term
     window: Window = field(default_factory=Window)  # the steps in which vectors act
     scale: float = 1.0  # that ``strength`` and ``frequency`` are multiplied by already, and all else is to be
+    runs: UneditedRuns = field(default_factory=partial(UneditedRuns, most=0))
 
 
 class Editor(Protocol):

@@ -158,6 +158,8 @@ class AttentionMargin:
     target_states: Tensor  # (B, L', D) text features of T
     target_mask: Tensor  # (B, L') bool, content tokens of T
     threshold: float = 0.5  # tau in [0, 1]
+    # whether each token's map is divided by its sum over positions first, so that delta says where and not how much
+    placed: bool = False
 
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
@@ -171,6 +173,10 @@ class AttentionMargin:
         both = torch.cat([context, self.target_states.to(context)], dim=1)
         masks = [self.prompt_mask.to(context.device), self.target_mask.to(context.device)]
         probabilities = attention_probabilities(module, queries, both, keep=torch.cat(masks, dim=1))
+        if self.placed:
+            probabilities = probabilities / probabilities.sum(1, keepdim=True).clamp(
+                min=torch.finfo(context.dtype).tiny
+            )
         parts = probabilities.split([mask.shape[1] for mask in masks], dim=-1)
         prompt, attribute = map(token_mean, parts, masks)
         return prompt / (prompt + attribute).clamp(min=torch.finfo(prompt.dtype).tiny)

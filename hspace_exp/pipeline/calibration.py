@@ -16,22 +16,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import evaluate
+from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.metrics.background import BackgroundPsnr
-from hspace_exp.evaluation.metrics.base import ImageMetric
-from hspace_exp.evaluation.metrics.fairness import Success
 from hspace_exp.generation.generate import generate
-from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import write_bytes, write_json
 from hspace_exp.io.digest import Recipe, digest
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.locks import alone
 from hspace_exp.io.seeding import VALIDATION
 from hspace_exp.methods.base import AUTO
+from hspace_exp.methods.steering import UneditedRuns
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
 from hspace_exp.prompts.plan import plan
@@ -216,31 +216,28 @@ def _calibrated(
 ) -> dict[str, Any]:
     """The strengths of one group's concepts; ``folder`` gets images, and those in it are used."""
     judge: Judge = evaluator.judges([group.name], judged_by((group,)))[0]
-    observers, values = replace(evaluator.observers, judges=(judge,)), judge.attributes[group.name]
+    look, values = partial(_look, evaluator.observers, judge), judge.attributes[group.name]
     make = partial(generate, parts.backbone, parts.sampling, image_seed=settings.image_seed, domain=VALIDATION)
     count = settings.images * len(group.concepts)
     items = plan(settings.professions, parts.templates, -(-count // len(settings.professions)))
     items = sorted(items, key=lambda item: item.seed_index)[:count]  # shared evenly among the professions
     make(items, folder, description="images to calibrate with")
-    shown: list[int] = []
-    for start in range(0, count, BATCH):
-        images = load_images([folder / item.file for item in items[start : start + BATCH]])
-        shown += judge.judge(as_float(images.to(observers.device)))[group.name].tolist()
+    before, runs = look([folder / item.file for item in items]), UneditedRuns()
+    shown = before.classes[group.name].tolist()
     items = [replace(one, target=another(values, now, one.seed_index)) for one, now in zip(items, shown, strict=True)]
 
     def attempt(strengths: Mapping[str, float]) -> dict[str, Point]:
-        asked, edited = [item for item in items if item.target in strengths], folder / digest(dict(strengths))
-        method = replace(parts.method, strength={name: strengths.get(name, 0.0) for name in group.concepts})
-        edit = replace(parts, asked=(group,), method=method).edit(concepts)
+        rows, edited = [k for k, one in enumerate(items) if one.target in strengths], folder / digest(dict(strengths))
+        method = replace(parts.method, strength={name: strengths.get(name, 0.0) for name in group.concepts}, factor=1.0)
+        edit = replace(parts, asked=(group,), method=method).edit(concepts, runs)
+        asked = [items[k] for k in rows]
         make(asked, edited, edit=edit, description=f"calibrate {', '.join(strengths)}")
-        pairs = [
-            Pair(one.prompt, one.profession, one.seed_index, one.target, 0.0, folder / one.file, edited / one.file)
-            for one in asked
-        ]
-        return {
-            name: _point([pair for pair in pairs if pair.target == name], observers, group.name, strength)
-            for name, strength in strengths.items()
-        }
+        after, start = look([edited / one.file for one in asked]), before.rows(rows)
+        found = {}
+        for name, strength in strengths.items():
+            own = [k for k, one in enumerate(asked) if one.target == name]
+            found[name] = _point(start.rows(own), after.rows(own), group.name, values.index(name), strength)
+        return found
 
     names = [name for name in group.concepts if any(item.target == name for item in items)]
     curves = bisect(settings.grid, names, attempt, settings.success)
@@ -264,17 +261,45 @@ def another(values: Sequence[str], shown: int, turn: int) -> str:
     return values[(shown + 1 + turn % (len(values) - 1)) % len(values)]
 
 
-def _point(pairs: Sequence[Pair], observers: Observers, attribute: str, strength: float) -> Point:
-    """What images that are all asked for one concept show."""
-    metrics: dict[str, ImageMetric] = {"success": Success(), "background_psnr": BackgroundPsnr()}
-    found = evaluate(pairs, metrics, observers, attribute=attribute, repeats=0)
-    judge = observers.judges[0]
-    kept = {
-        name: sum(row[f"{judge.name}.{name}.before"] == row[f"{judge.name}.{name}.after"] for row in found.rows)
-        for name in judge.attributes
-        if name != attribute
-    }
-    success, background = found.metrics["success"].value, found.metrics.get("background_psnr")
-    shares = {name: round(same / len(pairs), 4) for name, same in kept.items()}
-    decibels = None if background is None else background.value
-    return Point(strength, len(pairs), success or 0.0, decibels, shares)
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of N images."""
+
+    pixels: Tensor  # (N, H, W, 3) uint8
+    classes: Mapping[str, Tensor]  # attribute → (N,), negative where unclear
+    persons: Tensor | None  # (N, 1, H, W) bool; None where nobody finds persons
+
+    def rows(self, rows: Sequence[int]) -> _Seen:
+        """Some of them."""
+        at = torch.tensor(rows, dtype=torch.int64)
+        classes = {name: some[at] for name, some in self.classes.items()}
+        return _Seen(self.pixels[at], classes, None if self.persons is None else self.persons[at])
+
+
+def _look(observers: Observers, judge: Judge, files: Sequence[Path]) -> _Seen:
+    pixels, classes, persons = [], [], []
+    for start in range(0, len(files), BATCH):
+        some = load_images(files[start : start + BATCH])
+        pixels.append(some)
+        classes.append(judge.judge(as_float(some.to(observers.device))))
+        if observers.person_masks is not None:
+            persons.append(observers.person_masks(some).cpu() >= 0.5)
+    joined = {name: torch.cat([one[name].cpu() for one in classes]) for name in judge.attributes}
+    return _Seen(torch.cat(pixels), joined, torch.cat(persons) if persons else None)
+
+
+def _point(before: _Seen, after: _Seen, attribute: str, target: int, strength: float) -> Point:
+    """What images that are all asked for one concept show, beside the unedited ones of the same noises."""
+    count, background = len(after.pixels), None
+    if before.persons is not None and after.persons is not None:
+        errors = torch.zeros(2, dtype=torch.float64)
+        for at in torch.arange(count).split(BATCH):
+            outside = background_mask(before.persons[at], after.persons[at])
+            sums = masked_squared_error(as_float(before.pixels[at]), as_float(after.pixels[at]), outside)
+            errors += torch.stack([some.sum() for some in sums])
+        background = psnr(float(errors[0] / errors[1].clamp(min=1)))
+    success = float((after.classes[attribute] == target).double().mean())
+    shares = {name: float((now == before.classes[name]).double().mean()) for name, now in after.classes.items()}
+    del shares[attribute]
+    tidy = {name: round(share, 4) for name, share in shares.items()}
+    return Point(strength, count, round(success, 4), None if background is None else round(background, 2), tidy)

@@ -17,7 +17,7 @@ from hspace_exp.io.digest import Recipe, essential, with_sources
 from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.base import AUTO, Method
 from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.steering import Edit, guidance_factor
+from hspace_exp.methods.steering import Edit, UneditedRuns, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.loading import fingerprint
@@ -92,13 +92,13 @@ class Parts:
         """Names of all concepts that are learnt."""
         return [name for learning in self.learnings for name in learning.concepts]
 
-    def edit(self, concepts: Mapping[str, Concept]) -> Edit:
-        """How the method's concepts enter h."""
+    def edit(self, concepts: Mapping[str, Concept], runs: UneditedRuns | None = None) -> Edit:
+        """How the method's concepts enter h; ``runs`` keeps unedited runs for further edits of the same noises."""
         for concept in concepts.values():
             concept.check(self.backbone)
         keep = kept_by(self.asked) if self.method.keeps else {}
         factor = guidance_factor(self.backbone.guidance_scale, self.sampling.scale(self.backbone))
-        return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency, factor)
+        return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency, factor, runs)
 
     def at(self, calibration: Mapping[str, Any]) -> Parts:
         """The same with the strengths that a calibration found."""
