@@ -35,13 +35,13 @@ READINGS: Mapping[str, Sequence[str]] = {
     "weight_none": ["method=lwim_no_weight"],
     "weight_4": [f"{OBJECTIVE}.beta=4"],
     "weight_10": [f"{OBJECTIVE}.beta=10"],
-    "weight_map_alone": [f"{OBJECTIVE}.beta=1", f"{OBJECTIVE}.alpha=0"],
+    "weight_map_alone": [f"{OBJECTIVE}.beta=1", f"++{OBJECTIVE}.alpha=0"],
     "low_none": ["method=lwim_no_lowfreq"],
-    "low_each_half": ["frequency.branch=both"],
+    "low_each_half": ["++frequency.branch=both"],
     "low_0.2": ["frequency.weight=0.2"],
     "low_0.5": ["frequency.weight=0.5"],
     "low_1": ["frequency.weight=1"],
-    "target_model": [f"{OBJECTIVE}.target=model"],
+    "target_model": [f"++{OBJECTIVE}.target=model"],
 }
 
 

@@ -11,6 +11,7 @@ Interrupted, the same command goes on. ``results/METHOD.json`` lists all trials;
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import subprocess
@@ -60,7 +61,8 @@ def main() -> None:
     if foreign := set(a.methods).difference(TRIALS):
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
     names = a.methods or list(TRIALS)
-    parts = [(name, k) for k in range(4) for name in names]
+    # a process has the trials that differ in the last setting only
+    parts = [(name, first) for name in names for first in itertools.product(*list(TRIALS[name].values())[:-1])]
     with ThreadPoolExecutor(a.jobs) as threads:
         failed = {name for name, code in threads.map(partial(tune, a.set, a.out), parts) if code}
     for name in names:
@@ -69,18 +71,18 @@ def main() -> None:
         sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {a.out}/runs/…/tune.log")
 
 
-def tune(overrides: Sequence[str], out: Path, part: tuple[str, int]) -> tuple[str, int]:
-    """Run the trials of a method with one value of its first setting as a sweep; returns the method and exit code."""
-    method, k = part
-    folder = out / "runs" / method / str(k)
+def tune(overrides: Sequence[str], out: Path, part: tuple[str, tuple[Any, ...]]) -> tuple[str, int]:
+    """Run the trials of a method that differ in their last setting as a sweep; returns the method and exit code."""
+    method, first = part
+    folder = out / "runs" / method / "-".join(map(str, first))
     folder.mkdir(parents=True, exist_ok=True)
-    (first, values), *others = TRIALS[method].items()
-    settings = [f"++{first}={values[k]}", *(f"++{key}={','.join(map(str, some))}" for key, some in others)]
+    values = [*map(str, first), ",".join(map(str, list(TRIALS[method].values())[-1]))]
+    settings = [f"++{key}={value}" for key, value in zip(TRIALS[method], values, strict=True)]
     command = [sys.executable, *command_of(method), *settings, "logger=none", *overrides]
     command += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}"]
     with (folder / "tune.log").open("w") as log:
         code = subprocess.run(command, stdout=log, stderr=log).returncode
-    print(f"{method}, {first.rpartition('.')[2]} {values[k]}: {'failed' if code else 'done'}", flush=True)
+    print(f"{method}, {folder.name}: {'failed' if code else 'done'}", flush=True)
     return method, code
 
 

@@ -31,10 +31,12 @@ class Attribute(Group):
 
 @dataclass
 class Prompts:
-    """Wordings with ``{a}`` and ``{profession}``, and the professions that are known."""
+    """Wordings with ``{a}`` and ``{profession}``, and the professions that are known, and groups of them."""
 
     templates: list[str] = MISSING
     professions: list[str] = MISSING
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    measured: str = "unseen"  # the group that is measured, where the protocol does not name professions
 
 
 @dataclass

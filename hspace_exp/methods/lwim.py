@@ -135,10 +135,11 @@ class Localised(Objective):
             raise ValueError("Localised needs attribute maps")
         at_h = POOLS[self.pool](batch.maps, backbone.h_shape[1:])
         attenuation = None if self.sharpness is None else m(at_h, self.sharpness, self.floor)
+        edit = self.edit(backbone, vectors, attenuation, batch)
         with ExitStack() as hooks:
             if self.scope is not None:
                 keep = chi(batch, batch.maps, self.source, self.threshold, self.placed)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
-            prediction = batch.predict(backbone, self.edit(backbone, vectors, attenuation, batch))
+            prediction = batch.predict(backbone, edit)
         target = batch.training_target() if self.target == "noise" else batch.model_target(backbone)
         return L_w(prediction, target, batch.maps, self.beta, self.alpha)

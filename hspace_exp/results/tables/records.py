@@ -54,7 +54,10 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
     title = f"{record.experiment}: {record.attribute}, {record.model}"
     protocol = record.config.get("protocol")
     if isinstance(protocol, Mapping) and {"professions", "images_per_profession"} <= set(protocol):
-        title += f", {len(protocol['professions'])} professions × {protocol['images_per_profession']} images"
+        prompts = record.config.get("prompts", {})
+        groups = (name for name, some in prompts.get("groups", {}).items() if some == protocol["professions"])
+        which = "".join(f"{name} " for name in groups)
+        title += f", {len(protocol['professions'])} {which}professions × {protocol['images_per_profession']} images"
     if title in taken and isinstance(protocol, Mapping):
         shown = {name: protocol[name] for name in _JUDGED[2:] if name in protocol}
         words = {name: name.replace("num_inference", "denoising").replace("_", " ") for name in shown}
