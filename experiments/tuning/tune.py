@@ -1,6 +1,7 @@
 """Tune methods by one rule and one budget: sixteen trials each, all on validation images of validation professions.
 
     python experiments/tuning/tune.py sdid focused --jobs 2
+    python experiments/tuning/tune.py --finer --set protocol=full     # three rates more, at the budget of the tables
     python experiments/tuning/tune.py --list
 
 A trial learns vectors with one setting of the table below and calibrates their strength, as every run does. Of the
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from hspace_exp.io.atomic import write_json
@@ -43,6 +45,8 @@ TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
     "pca": {"method.training.components": [10, 25, 50, 100], "method.training.states": [512, 1024, 2048, 4096]},
     "h_guidance": {"method.training.ridge": [1e-4, 1e-3, 1e-2, 1e-1], "method.edit.temperature": [2.0, 4.0, 8.0, 16.0]},
 }
+RATE = "method.training.optimizer.lr"
+FINER = (0.1, 1 / 3, 1.0)  # of the winner's rate: more steps allow lower ones
 TRIALS_KEYS = {key for settings in TRIALS.values() for key in settings}
 
 
@@ -53,6 +57,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of every trial, e.g. protocol=smoke")
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument(
+        "--finer", action="store_true", help="a tenth, a third and all of the winners' rates, at another budget"
+    )
     parser.add_argument("--list", action="store_true", help="print the trials and end")
     a = parser.parse_args()
     if a.list:
@@ -61,23 +68,43 @@ def main() -> None:
     if foreign := set(a.methods).difference(TRIALS):
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
     names = a.methods or list(TRIALS)
+    trials, ending = TRIALS, ""
+    if a.finer:
+        trials, ending = {name: finer(name, a.out) for name in names if RATE in TRIALS[name]}, "_finer"
     # a process has the trials that differ in the last setting only
-    parts = [(name, first) for name in names for first in itertools.product(*list(TRIALS[name].values())[:-1])]
+    parts = [(name, first) for name in trials for first in itertools.product(*list(trials[name].values())[:-1])]
+    parts = [part for part in parts if part[0] in names]
     with ThreadPoolExecutor(a.jobs) as threads:
-        failed = {name for name, code in threads.map(partial(tune, a.set, a.out), parts) if code}
+        failed = {
+            name for name, code in threads.map(partial(tune, trials, a.set, a.out / f"runs{ending}"), parts) if code
+        }
     for name in names:
-        gather(name, a.set, a.out)
+        if name in trials:
+            gather(name, trials[name], a.set, a.out / f"runs{ending}", a.out / f"{name}{ending}.json")
     if failed:
         sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {a.out}/runs/…/tune.log")
 
 
-def tune(overrides: Sequence[str], out: Path, part: tuple[str, tuple[Any, ...]]) -> tuple[str, int]:
+def finer(method: str, out: Path) -> dict[str, list[Any]]:
+    """Three rates about that of a method's winner, with its other settings."""
+    winner = json.loads((out / f"{method}.json").read_bytes())["winner"]
+    return {RATE: [float(f"{factor * float(winner[RATE]):.1g}") for factor in FINER]} | {
+        key: [value] for key, value in winner.items() if key != RATE
+    }
+
+
+def tune(
+    all_trials: Mapping[str, Mapping[str, list[Any]]],
+    overrides: Sequence[str],
+    runs: Path,
+    part: tuple[str, tuple[Any, ...]],
+) -> tuple[str, int]:
     """Run the trials of a method that differ in their last setting as a sweep; returns the method and exit code."""
     method, first = part
-    folder = out / "runs" / method / "-".join(map(str, first))
+    folder, trials = runs / method / "-".join(map(str, first)), all_trials[method]
     folder.mkdir(parents=True, exist_ok=True)
-    values = [*map(str, first), ",".join(map(str, list(TRIALS[method].values())[-1]))]
-    settings = [f"++{key}={value}" for key, value in zip(TRIALS[method], values, strict=True)]
+    values = [*map(str, first), ",".join(map(str, list(trials.values())[-1]))]
+    settings = [f"++{key}={value}" for key, value in zip(trials, values, strict=True)]
     command = [sys.executable, *command_of(method), *settings, "logger=none", *overrides]
     command += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}"]
     with (folder / "tune.log").open("w") as log:
@@ -92,15 +119,20 @@ def command_of(method: str) -> list[str]:
     return [*command, "stages=[concepts,masks,training,calibration]"]
 
 
-def gather(method: str, overrides: Sequence[str], out: Path) -> None:
+def gather(method: str, trials: Mapping[str, list[Any]], overrides: Sequence[str], runs: Path, out: Path) -> None:
     """Write what all trials of a method found, the best first."""
-    trials = [trial(path.parent) for path in sorted((out / "runs" / method).glob(f"*/*/{FILE}"))]
-    ranked = sorted(trials, key=rank, reverse=True)
+    found = [trial(path.parent) for path in sorted((runs / method).glob(f"*/*/{FILE}"))]
+    ranked = sorted(found, key=rank, reverse=True)
     if ranked:
-        command = ["python", *command_of(method), *(f"{key}=…" for key in TRIALS[method]), *overrides]
-        about = {"method": method, "command": " ".join(command), "git": git_state()}
-        write_json(out / f"{method}.json", {**about, "winner": ranked[0]["settings"], "trials": ranked})
+        command = ["python", *command_of(method), *(f"{key}=…" for key in trials), *overrides]
+        about = {"method": method, "command": " ".join(command), "git": git_state(), "device": device()}
+        write_json(out, {**about, "winner": ranked[0]["settings"], "trials": ranked})
         print(f"{method}: {json.dumps(ranked[0])}", flush=True)
+
+
+def device() -> str:
+    """Where trials run, where they were not told otherwise."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def trial(run: Path) -> dict[str, Any]:
