@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+import yaml
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -19,6 +23,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from omegaconf import OmegaConf
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from avatars_world.tokenizer import train_tokenizer
@@ -41,6 +46,26 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """At the end all of it may go."""
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _texts_are_parsed_once() -> Iterator[None]:
+    """Hydra reads the same forty files for each of hundreds of compositions: a text is parsed once in a process."""
+    honest = OmegaConf.load
+    pickled = functools.cache(lambda text: pickle.dumps(honest(io.StringIO(text))))
+
+    def load(file: str | Path | IO[str]) -> Any:
+        text = Path(file).read_text(encoding="utf-8") if isinstance(file, str | Path) else file.read()
+        try:
+            return pickle.loads(pickled(text))
+        except yaml.YAMLError:
+            if not isinstance(file, str | Path):
+                file.seek(0)
+            return honest(file)  # whose error names the file
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(load))
+        yield
 
 
 def build_tiny_pipeline(

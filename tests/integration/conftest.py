@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
@@ -36,6 +39,14 @@ SAM = {
     "prompt_dim": 32,
     "mlp_dim": 32,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once_a_run() -> Iterator[None]:
+    """Hydra composes a configuration twice, first only to read ``hydra.mode``, which none of these tests sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -118,21 +129,44 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def python() -> Callable[..., subprocess.Popen[str]]:
-    """Start ``python …`` in a process of its own."""
+def process() -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python -m hspace_exp …`` in a process of its own."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, *arguments]
+        command = [sys.executable, "-m", "hspace_exp", *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     return start
 
 
 @pytest.fixture
-def process(python: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
-    """Start ``python -m hspace_exp …`` in a process of its own."""
-    return partial(python, "-m", "hspace_exp")
+def forked() -> Iterator[Callable[..., ForkProcess]]:
+    """Start the command line in a process of its own that has all modules already, a copy of this one.
+
+    What it writes goes to the file ``written``; ``prepare`` is called first. Its exit code is that of the command.
+    """
+    started = []
+
+    def start(written: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> ForkProcess:
+        def child() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.stdout = sys.stderr = written.open("w", buffering=1)
+            for stream in (1, 2):
+                os.dup2(sys.stderr.fileno(), stream)
+            sys.argv = ["hspace_exp", *arguments]
+            prepare()
+            sys.exit(main())
+
+        written.touch()
+        started.append(multiprocessing.get_context("fork").Process(target=child))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.join()
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
 import torch
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.generation.generate import sample_chunk
+from hspace_exp.generation import generate
 from hspace_exp.io.digest import config_digest
 
 
@@ -52,29 +52,9 @@ def test_two_processes_end_with_the_record_of_one(
     assert sorted(path.name for path in (tmp_path / "run2" / ".workers").iterdir()) == ["1.log", "ready"]
 
 
-# A second process that stops for good in its first chunk of edited images, and leaves a file that says so.
-HANGS = """
-import sys, time
-from pathlib import Path
-from hspace_exp.generation import generate
-from hspace_exp.__main__ import main
-
-honest, mark = generate.sample_chunk, Path(sys.argv.pop())
-
-def hang(backbone, sampling, chunk, image_seed, edit, domain):
-    if edit is not None:
-        mark.touch()
-        time.sleep(600)
-    return honest(backbone, sampling, chunk, image_seed, edit, domain)
-
-generate.sample_chunk = hang
-sys.exit(main())
-"""
-
-
 def test_a_killed_process_costs_time_only(
     cli: Callable[..., Any],
-    python: Callable[..., Popen[str]],
+    forked: Callable[..., ForkProcess],
     own: Callable[[str], list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -82,26 +62,37 @@ def test_a_killed_process_costs_time_only(
     assert cli(*own("alone"), "method=prompt").code == 0
     for name, value in (("RANK", 1), ("LOCAL_RANK", 1), ("WORLD_SIZE", 2)):
         monkeypatch.setenv(name, str(value))
-    mark, honest, edited = tmp_path / "holds_a_chunk", sample_chunk, []
-    second = python("-c", HANGS, *own("run"), "method=prompt", str(mark))
+    mark, honest, edited = tmp_path / "holds_a_chunk", generate.sample_chunk, []
+
+    def hangs(*arguments: Any) -> torch.Tensor:
+        *_, edit, _ = arguments
+        if edit is not None:
+            mark.touch()
+            time.sleep(600)
+        return honest(*arguments)
+
+    def stops_for_good() -> None:
+        generate.sample_chunk = hangs
+
+    second = forked(tmp_path / "second.log", *own("run"), "method=prompt", prepare=stops_for_good)
 
     def after_the_other_has_one(*arguments: Any) -> torch.Tensor:
         *_, edit, _ = arguments
         if edit is not None:
             until = time.monotonic() + 120
-            while not mark.exists() and second.poll() is None and time.monotonic() < until:
+            while not mark.exists() and second.is_alive() and time.monotonic() < until:
                 time.sleep(0.02)
             if not edited:
                 threading.Timer(0.5, second.kill).start()
             edited.append(mark.exists())
         return honest(*arguments)
 
-    monkeypatch.setattr("hspace_exp.generation.generate.sample_chunk", after_the_other_has_one)
+    monkeypatch.setattr(generate, "sample_chunk", after_the_other_has_one)
     for name in ("RANK", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
     outcome = cli(*own("run"), "method=prompt")
-    second.communicate(timeout=60)
-    assert second.returncode == -signal.SIGKILL
+    second.join(60)
+    assert second.exitcode == -signal.SIGKILL
     assert outcome.code == 0, outcome.error
     assert edited == [True] * 6  # all of twelve images in chunks of two, that of the other one too
     assert left(tmp_path / "run") == left(tmp_path / "alone")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
-import subprocess
+import time
 from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,23 @@ SAM = "mask.checkpoint={world}/sam"
 def lwim(world: Path, arguments: list[str]) -> list[str]:
     """The paper's method, with the tiny SAM."""
     return [*arguments, "method=lwim", SAM.format(world=world)]
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run lies that ``finished`` copies."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def finished(cli: Cli, lwim: list[str], made_once: Path, tmp_path: Path) -> Path:
+    """The folder of a finished run of ``lwim``, a copy: its cache lies beside it, as ``lwim`` says."""
+    if not (made_once / "run" / "record.json").exists():
+        outcome = cli(*lwim, f"paths.cache={made_once / 'cache'}", f"hydra.run.dir={made_once / 'run'}")
+        assert outcome.code == 0, outcome.error
+    for name in ("cache", "run"):
+        shutil.copytree(made_once / name, tmp_path / name)
+    return tmp_path / "run"
 
 
 def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
@@ -65,12 +85,13 @@ def test_a_run_leaves_what_it_promises_and_then_does_nothing(cli: Cli, lwim: lis
     assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*.png")} == before
 
 
-def test_the_same_seed_gives_the_same_record_from_scratch(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("a", "b")]
-    for folder in folders:
-        outcome = cli(*lwim, f"paths.cache={folder / 'cache'}", f"hydra.run.dir={folder / 'run'}")
-        assert outcome.code == 0, outcome.error
-    a, b = (folder / "run" for folder in folders)
+def test_the_same_seed_gives_the_same_record_from_scratch(
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
+) -> None:
+    a, b = finished, tmp_path / "b" / "run"
+    outcome = cli(*lwim, f"paths.cache={tmp_path / 'b' / 'cache'}", f"hydra.run.dir={b}")
+    assert outcome.code == 0, outcome.error
+    assert "training" in read_record(b).seconds
     assert differences(read_record(a), read_record(b)) == []
     files = [path.relative_to(a) for path in sorted(a.rglob("*.png"))]
     assert len(files) == 11  # four pairs, and pictures of them and of the masks
@@ -80,9 +101,8 @@ def test_the_same_seed_gives_the_same_record_from_scratch(cli: Cli, lwim: list[s
     assert torch.equal(*vectors)
 
 
-def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    assert cli(*lwim, f"hydra.run.dir={run_dir}").code == 0
+def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], finished: Path) -> None:
+    run_dir = finished
     whole = read_record(run_dir)
     images = {p: p.read_bytes() for p in run_dir.rglob("*.png")}
     damaged = run_dir / "images" / "edited" / "nurse" / "0001.png"
@@ -97,9 +117,10 @@ def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], tmp_path: Path) 
     assert {p: p.read_bytes() for p in run_dir.rglob("*.png")} == images
 
 
-def test_a_truncated_concept_and_cache_are_made_again(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    assert cli(*lwim, f"hydra.run.dir={run_dir}").code == 0
+def test_a_truncated_concept_and_cache_are_made_again(
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
+) -> None:
+    run_dir = finished
     whole = read_record(run_dir)
     for path in [*(tmp_path / "cache").rglob("*.safetensors"), run_dir / "concepts" / "male.safetensors"]:
         path.write_bytes(path.read_bytes()[:100])
@@ -112,8 +133,9 @@ def test_a_truncated_concept_and_cache_are_made_again(cli: Cli, lwim: list[str],
 
 
 def test_killed_in_training_and_run_again_gives_the_same_record(
-    cli: Cli, lwim: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copytree(finished.parent / "cache", tmp_path / "own")
     steps = [*lwim, "protocol.training_steps=60"]
     assert cli(*steps, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
     steps.append(f"paths.cache={tmp_path / 'own'}")  # finished vectors are found in the other one
@@ -153,16 +175,18 @@ def test_the_chunk_size_changes_no_image(cli: Cli, lwim: list[str], tmp_path: Pa
         assert np.abs(np.asarray(Image.open(path)).astype(int) - other).max() <= 2
 
 
-def test_strength_zero_is_the_unedited_model(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
-    assert cli(*lwim, "method.strength=0", "frequency=none", f"hydra.run.dir={tmp_path / 'run'}").code == 0
-    pairs = read_manifest(tmp_path / "run" / "manifest.csv")
+def test_strength_zero_is_the_unedited_model(cli: Cli, lwim: list[str], finished: Path, tmp_path: Path) -> None:
+    assert cli(*lwim, "method.strength=0", "frequency=none", f"hydra.run.dir={tmp_path / 'zero'}").code == 0
+    assert "training" not in read_record(tmp_path / "zero").seconds  # with the vectors of the other run
+    pairs = read_manifest(tmp_path / "zero" / "manifest.csv")
     assert all(p.original != p.edited for p in pairs)
     assert torch.equal(load_images([p.original for p in pairs]), load_images([p.edited for p in pairs]))
 
 
-def test_another_strength_uses_the_vectors_that_are_there(cli: Cli, lwim: list[str], tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert cli(*lwim, f"hydra.run.dir={first}").code == 0
+def test_another_strength_uses_the_vectors_that_are_there(
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
+) -> None:
+    first, second = finished, tmp_path / "second"
     outcome = cli(*lwim, "method.strength=0.5", f"hydra.run.dir={second}")
     assert outcome.code == 0, outcome.error
     assert "training" not in read_record(second).seconds
@@ -225,20 +249,19 @@ def test_csv_and_offline_wandb_logs(
     assert list((tmp_path / "wandb" / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def test_ctrl_c_is_one_line_and_130(
-    process: Callable[..., subprocess.Popen[str]], arguments: list[str], tmp_path: Path
-) -> None:
-    running = process(*arguments, "method=sdid", "protocol.training_steps=100000", f"hydra.run.dir={tmp_path / 'run'}")
-    assert running.stderr is not None
-    seen = ""
-    for line in running.stderr:
-        seen = line
-        if "training …" in line:
-            break
+def test_ctrl_c_is_one_line_and_130(forked: Callable[..., ForkProcess], arguments: list[str], tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    endless = ["method=sdid", "protocol.training_steps=100000", f"hydra.run.dir={tmp_path / 'run'}"]
+    running = forked(written, *arguments, *endless)
+    while running.is_alive() and "training …" not in written.read_text():
+        time.sleep(0.02)
+    seen = written.read_text()
     assert "training …" in seen
-    running.send_signal(signal.SIGINT)
-    _, rest = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.pid is not None
+    os.kill(running.pid, signal.SIGINT)
+    running.join(60)
+    rest = written.read_text().removeprefix(seen)
+    assert running.exitcode == 130
     assert "Traceback" not in rest
     assert rest.strip().splitlines()[-1].startswith("interrupted")
     assert not (tmp_path / "run" / "record.json").exists()
