@@ -151,7 +151,9 @@ def calibrate(
         UserError: the evaluator has no judge.
     """
     how = Calibration(**settings)
-    own = replace(parts, sampling=replace(parts.sampling, guidance_scale=None))  # the model's
+    # as vectors are learnt: with the model's own guidance scale, and not with a sampler that is swapped for the images
+    sampling = parts.learnings[0].sampling if parts.learnings else replace(parts.sampling, guidance_scale=None)
+    own = replace(parts, sampling=sampling)
     if not hasattr(evaluator, "judges"):
         kind = type(evaluator).__name__
         raise UserError(f"method.strength=auto asks an evaluator's judge, and {kind} has none: say method.strength=…")

@@ -84,6 +84,7 @@ def arguments(world: Path, tmp_path: Path) -> list[str]:
         "protocol.training_images=4",
         "protocol.training_steps=3",
         "protocol.num_inference_steps=2",
+        "method.strength=2.0",  # strengths that are found: test_calibration.py
         "logger=none",
         "device=cpu",
         "chunk_size=2",

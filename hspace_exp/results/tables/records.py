@@ -19,6 +19,7 @@ _JUDGED = ("professions", "images_per_profession", "num_inference_steps", "image
 # The field's own names, in the order in which they are looked at first.
 WORDS = {
     "method.strength": "strength",
+    "method.factor": "factor",
     "method.training.objective.threshold": "τ",
     "method.training.objective.beta": "β",
     "frequency.weight": "λ",
