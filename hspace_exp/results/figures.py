@@ -30,6 +30,7 @@ from hspace_exp.results.tables.records import by_row, by_strength
 
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
 STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")
+KEPT = ("background_psnr", "scene_kept", "entanglement")
 UNEDITED = "original"
 MOST_ROWS = 24
 MOST_BARS = 9  # a profession
@@ -80,12 +81,13 @@ def small_png(picture: Image.Image, colours: int) -> bytes:
 def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """Charts by kind of the runs of one table.
 
-    ``strength``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
-    what images of each profession present, before and after; ``cosines``: of each method's vectors.
+    ``strength`` and ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each;
+    ``professions``: what images of each profession present, before and after; ``cosines``: of each method's vectors.
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     made = {
+        "front": _fronts(rows, merged),
         "strength": _strengths(rows, merged),
         "bars": _compared(merged),
         "professions": _professions(rows),
@@ -190,6 +192,35 @@ def _strengths(rows: Rows, merged: Merged) -> Chart | None:
             panel.set(xlabel="strength", title=heading)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return Chart(figure, f"Numbers by strength. {'; '.join(told)}")
+
+
+def _fronts(rows: Rows, merged: Merged) -> Chart | None:
+    """What success costs: a panel for each of ``KEPT``, a curve a method from its least to its greatest strength.
+
+    A method is better than another only where its whole curve lies beyond the other's.
+    """
+    success, told = by_strength(rows, merged, "success"), []
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for metric in KEPT:
+        for method, found in by_strength(rows, merged, metric).items():
+            points = [
+                (success[method][s].value or 0.0, m.value or 0.0) for s, m in found.items() if s in success[method]
+            ]
+            if len(points) > 1:
+                curves.setdefault(metric, {})[method] = points
+    if not curves:
+        return None
+    methods = list(dict.fromkeys(method for lines in curves.values() for method in lines))
+    with _panels(len(curves), (4.2, 3.2), columns=len(curves)) as (figure, axes):
+        for panel, (metric, lines) in zip(axes, curves.items(), strict=True):
+            heading = column(metric).heading
+            for method, points in lines.items():
+                colour = COLOURS[methods.index(method) % len(COLOURS)]
+                panel.plot(*zip(*points, strict=True), "o-", ms=4, label=method, color=colour)
+                told.append(f"{heading}, {method}: {', '.join(f'{y:.3g} at success {x:.3g}' for x, y in points)}")
+            panel.set(xlabel="success", title=heading)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return Chart(figure, f"What success costs. {'; '.join(told)}")
 
 
 def _lines(rows: Rows, merged: Merged, metric: str) -> dict[str, dict[float, MetricValue]]:

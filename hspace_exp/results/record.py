@@ -136,6 +136,13 @@ class RunRecord:
             strength = next(iter(strength.values()))
         return float(strength) if isinstance(strength, int | float) and self.method != "original" else None
 
+    @property
+    def factor(self) -> float | None:
+        """By what the strengths were multiplied that the calibration found; None where strengths were given."""
+        method: Any = self.config.get("method")
+        found = isinstance(method, Mapping) and method.get("strength") == "auto"
+        return float(method.get("factor", 1.0)) if found else None
+
     def write(self, folder: str | Path) -> Path:
         """Write ``record.json`` into ``folder``, whole or not at all."""
         path = Path(folder) / FILE_NAME

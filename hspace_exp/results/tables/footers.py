@@ -15,6 +15,8 @@ from hspace_exp.results.tables.records import by_strength
 
 SEEDS_FOR_T = 3
 FEWEST = 3  # two strengths always lie on a line
+FIXED = ("original", "prompt")  # whose strength means nothing
+MOST_STRENGTHS = 16  # rows whose strengths are told
 MOST_NOTES = 8  # rows whose own notes are told one by one
 _ELSEWHERE = ("paths.", "logger=", "hydra.", "trainer.devices=", "device=")  # decides no number
 _AMOUNTS = (
@@ -36,6 +38,7 @@ def footers(
     protocols = {label: _protocol_text(group[0]) for label, group in rows.items()}
     if all(protocols.values()):
         lines.append(f"Protocol: {_per_row(protocols)}.")
+    lines += _strength_lines(rows)
     notes: dict[str, list[str]] = {}
     for c in columns:
         for text in _note_text(c, merged):
@@ -49,6 +52,41 @@ def footers(
     commits = {label: " / ".join(dict.fromkeys(r.commit(12) for r in group)) for label, group in rows.items()}
     lines += [f"Device: {_per_row(devices)}.", f"Commit: {_per_row(commits)}."]
     return lines
+
+
+def _strength_lines(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Where strengths come from: a calibration, with what it found in each seed, or from whoever started the run."""
+    found: dict[str, list[str]] = {}
+    given, guidance, success = list[str](), set[float](), set[float]()
+    for label, records in rows.items():
+        told = [record.details.get("calibration") for record in records]
+        if not all(told):
+            given += [label] if records[0].strength is not None and records[0].method not in FIXED else []
+            continue
+        some = [one for one in told if one]
+        guidance |= {one["guidance_scale"] for one in some}
+        success |= {one["settings"]["success"] for one in some}
+        words = []
+        for name in some[0]["concepts"]:
+            points = [one["concepts"][name] for one in some]
+            numbers = ", ".join(f"{p['strength']:g}{'' if p['reached'] else '*'}" for p in points)
+            words.append(f"{name} {numbers}")
+        found.setdefault(" and ".join(words), []).append(label)
+    lines = []
+    if found:
+        told_rows = "; ".join(f"{' | '.join(labels)}: {text}" for text, labels in list(found.items())[:MOST_STRENGTHS])
+        more = "; …" if len(found) > MOST_STRENGTHS else ""
+        at = f"success {_numbers(success)} on validation images, guidance {_numbers(guidance)}"
+        lines.append(
+            f"Strengths are the least that reach {at} (* never reached, the best is taken). {told_rows}{more}."
+        )
+    if given:
+        lines.append(f"Strengths were given, not found by calibration: {', '.join(given)}.")
+    return lines
+
+
+def _numbers(some: set[float]) -> str:
+    return " or ".join(f"{number:g}" for number in sorted(some))
 
 
 def joined(commands: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ WORDS = {
     "method.strength": "strength",
     "method.factor": "factor",
     "method.training.objective.threshold": "τ",
+    "method.training.objective.alpha": "α",
     "method.training.objective.beta": "β",
     "frequency.weight": "λ",
     "frequency.transform.levels": "Haar levels",
@@ -156,15 +157,19 @@ def by_strength(
 ) -> dict[str, dict[float, MetricValue]]:
     """Method → strength → value over all seeds, for rows that differ in nothing but their strength.
 
+    Where strengths were found by calibration it is their factor.
     A method with several settings beside its strength has one entry a setting, numbered from the second on.
     """
     settings: dict[tuple[str, str], dict[float, MetricValue]] = {}
     for label, records in rows.items():
         strength, found = records[0].strength, merged[label].get(metric)
+        strength = records[0].factor if strength is None else strength
         if strength is None or found is None or found.value is None:
             continue
         config = without_seed(records[0])
-        rest = digest({**config, "method": {k: v for k, v in config["method"].items() if k != "strength"}})
+        rest = digest(
+            {**config, "method": {k: v for k, v in config["method"].items() if k not in ("strength", "factor")}}
+        )
         settings.setdefault((records[0].method, rest), {})[strength] = found
     lines: dict[str, dict[float, MetricValue]] = {}
     for (method, _), points in settings.items():
@@ -191,9 +196,9 @@ def _usual(values: Sequence[str]) -> str | None:
     return value if 2 * count > len(values) else None
 
 
-def _rank(name: str) -> tuple[int, bool, str]:
+def _rank(name: str) -> tuple[int, bool, bool, str]:
     known = list(WORDS).index(name) if name in WORDS else len(WORDS)
-    return known, not name.endswith(".name"), name
+    return known, name.endswith("._source_"), not name.endswith(".name"), name
 
 
 def _words(name: str, among: Sequence[str]) -> str:

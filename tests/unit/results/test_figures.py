@@ -22,7 +22,13 @@ from hspace_exp.results.runs import find_runs
 
 
 def run(
-    folder: Path, method: str, female: int, strength: float = 1.0, values: tuple[str, str] = ("female", "male")
+    folder: Path,
+    method: str,
+    female: int,
+    strength: float = 1.0,
+    values: tuple[str, str] = ("female", "male"),
+    background: float | None = None,
+    auto: bool = False,
 ) -> None:
     """A record of two professions with four images each, of which one is there."""
     metrics = {
@@ -33,7 +39,10 @@ def run(
         {"profession": "nurse", "counts": {values[0]: 4 - female, values[1]: female}, "deviation_ratio": 0.5},
         {"profession": "cook", "counts": {values[0]: female, values[1]: 4 - female}, "deviation_ratio": 0.25},
     ]
-    config = {"method": {"name": method, "strength": strength}}
+    if background is not None:
+        metrics["background_psnr"] = MetricValue(background, None, None, 8, True)
+    given: dict[str, Any] = {"strength": "auto", "factor": strength} if auto else {"strength": strength}
+    config = {"method": {"name": method, **given}}
     RunRecord("x", method, "avatars", "gender", 0, metrics, rows, config, {}, None, "CPU", {}).write(folder)
     lines = [",".join(COLUMNS)]
     for i, name in enumerate(("nurse", "cook")):
@@ -89,6 +98,17 @@ def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) 
     (line,) = panel(figures["strength"], "Success").lines[:1]
     assert line.get_xydata().tolist() == [[1, 0.25], [2, 0.5], [3, 0.75]]  # type: ignore[union-attr]
     assert "Success, sdid: 0.25 at 1, 0.5 at 2, 0.75 at 3" in figures["strength"].words
+
+
+def test_a_front_is_what_success_costs_a_curve_a_method(tmp_path: Path) -> None:
+    for i, factor in enumerate((2.0, 1.0)):
+        run(tmp_path / f"s{i}", "sdid", 2, factor, background=20 - factor, auto=True)
+        run(tmp_path / f"f{i}", "focused", 2, factor, background=40 - factor, auto=True)
+    run(tmp_path / "p", "pca", 2, 1.0, background=10.0, auto=True)  # one point is no curve
+    chart = charts(find_runs([tmp_path]))["front"]
+    lines = {str(line.get_label()): line.get_xydata().tolist() for line in panel(chart, "Background PSNR").lines}  # type: ignore[union-attr]
+    assert lines == {"sdid": [[0.25, 19], [0.5, 18]], "focused": [[0.25, 39], [0.5, 38]]}
+    assert "sdid: 19 at success 0.25, 18 at success 0.5" in chart.words
 
 
 def test_the_unedited_model_is_strength_0_where_it_is_no_comparison_with_itself(tmp_path: Path) -> None:
