@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from hspace_exp.generation.manifest import read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
-from hspace_exp.methods.steering import guidance_factor, strength_of
+from hspace_exp.methods.steering import Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.prompts import check_prompts
@@ -81,7 +81,7 @@ def answer(overrides: Sequence[str]) -> None:
     if not method.edits:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
-    amounts = strengths(concepts, list(prompts), asked.strength, method.strength_of)
+    amounts = strengths(concepts, list(prompts), asked.strength, method.strength)
     backbone: Backbone = _make(asked.model)
     scale = 1.0 if asked.strength is not None else scale_of([concepts[name] for name in prompts], backbone)
     edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency, scale)
@@ -176,14 +176,17 @@ def _explicit(attribute: str, concepts: Concepts) -> Explicit:
 def strengths(
     concepts: Mapping[str, Concept],
     names: Sequence[str],
-    given: float | Mapping[str, float] | None,
-    default: Callable[[str], float],
+    given: Strength | None,
+    default: Strength | str,
 ) -> dict[str, float]:
-    """Strength of each concept asked for: as given, or as its file says, or the method's."""
+    """Strength of each concept asked for: as given, or as its file says, or the method's; UserError: there is none."""
     found = {}
     for name in names:
         asked = concepts[name].hyperparameters.get("strength") if given is None else given
-        found[name] = default(name) if asked is None else strength_of(asked, name)
+        asked = default if asked is None else asked
+        if isinstance(asked, str):
+            raise UserError(f"the file of {name!r} states no strength: say strength=…, e.g. strength=2")
+        found[name] = strength_of(asked, name)
     return found
 
 

@@ -54,7 +54,8 @@ def train_concept(
         overrides: further settings as on the command line, e.g. ``["mask=attention", "method.training.batch_size=4"]``.
 
     Returns:
-        the concept, not saved: ``concept.save(path)``.
+        the concept, not saved: ``concept.save(path)``. It states no strength, as nobody has looked at what it does,
+        unless ``overrides`` say one: ``method.strength=2``.
 
     Raises:
         UserError: a setting, a prompt or the pipeline cannot be used.
@@ -83,6 +84,7 @@ def _parts(overrides: Sequence[str], prompts: Mapping[str, str], backbone: Backb
     except KNOWN as error:
         raise UserError(one_line(error)) from error
     cfg.attribute.update(prompts)  # not as overrides, whose grammar would read into them
+    cfg.prompts.professions = cfg.protocol.professions = ["person"]  # no images of professions are made
     cfg.device = str(backbone.device)
     config = plain_config(cfg)
     check(config)

@@ -81,9 +81,13 @@ def test_all_of_the_only_attribute_is_asked_for_without_a_word() -> None:
 
 def test_a_strength_is_what_is_given_or_the_files_or_the_methods() -> None:
     files = {"a": concept("a", strength=2.0), "b": concept("b")}
-    assert strengths(files, ["a", "b"], None, {"b": 7.0}.__getitem__) == {"a": 2.0, "b": 7.0}
-    assert strengths(files, ["a", "b"], 0.0, float) == {"a": 0.0, "b": 0.0}
-    assert strengths(files, ["b"], {"a": 1.0, "b": 3.0}, float) == {"b": 3.0}
+    assert strengths(files, ["a", "b"], None, {"b": 7.0}) == {"a": 2.0, "b": 7.0}
+    assert strengths(files, ["a", "b"], None, 3.0) == {"a": 2.0, "b": 3.0}
+    assert strengths(files, ["a", "b"], 0.0, 3.0) == {"a": 0.0, "b": 0.0}
+    assert strengths(files, ["b"], {"a": 1.0, "b": 3.0}, "auto") == {"b": 3.0}
+    assert strengths(files, ["a"], None, "auto") == {"a": 2.0}
+    with pytest.raises(UserError, match=r"the file of 'b' states no strength: say strength="):
+        strengths(files, ["a", "b"], None, "auto")
 
 
 def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:
