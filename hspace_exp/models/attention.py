@@ -174,9 +174,8 @@ class AttentionMargin:
         masks = [self.prompt_mask.to(context.device), self.target_mask.to(context.device)]
         probabilities = attention_probabilities(module, queries, both, keep=torch.cat(masks, dim=1))
         if self.placed:
-            probabilities = probabilities / probabilities.sum(1, keepdim=True).clamp(
-                min=torch.finfo(context.dtype).tiny
-            )
+            least = torch.finfo(probabilities.dtype).tiny
+            probabilities = probabilities / probabilities.sum(2, keepdim=True).clamp(min=least)
         parts = probabilities.split([mask.shape[1] for mask in masks], dim=-1)
         prompt, attribute = map(token_mean, parts, masks)
         return prompt / (prompt + attribute).clamp(min=torch.finfo(prompt.dtype).tiny)

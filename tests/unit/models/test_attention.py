@@ -165,6 +165,25 @@ def test_margin_counts_attention_per_token(tiny_backbone: Backbone) -> None:
     torch.testing.assert_close(margin.margin(module, queries, context), torch.full((1, 16), 0.5))
 
 
+def test_placed_margin_compares_where_tokens_are_read_by_hand(tiny_backbone: Backbone) -> None:
+    _, module = cross_attention_modules(tiny_backbone.unet, "final")[0]
+    random = torch.Generator().manual_seed(2)
+    queries, context, target = (torch.randn(2, n, 16, generator=random) for n in (16, 6, 3))
+    masks = torch.tensor([[0, 1, 1, 1, 0, 0]]).bool().expand(2, -1), torch.tensor([[0, 1, 1]]).bool().expand(2, -1)
+    key = module.to_k(torch.cat([context[:, 1:4], target[:, 1:]], 1)).unflatten(-1, (module.heads, -1))
+    query = module.to_q(queries).unflatten(-1, (module.heads, -1))
+    softmax = (torch.einsum("bnhd,blhd->bnhl", query, key) * query.shape[-1] ** -0.5).softmax(-1)
+    shares = softmax / softmax.sum(1, keepdim=True)  # of each head's token, over the 16 positions
+    prompt, attribute = shares[..., :3].mean((2, 3)), shares[..., 3:].mean((2, 3))
+    placed, plain = (AttentionMargin(masks[0], target, masks[1], placed=placed) for placed in (True, False))
+    torch.testing.assert_close(placed.margin(module, queries, context), prompt / (prompt + attribute))
+    assert not torch.allclose(plain.margin(module, queries, context), prompt / (prompt + attribute))
+    # read everywhere alike, a text says nothing of where, however often it is read
+    same = queries[:, :1].expand(-1, 16, -1)
+    torch.testing.assert_close(placed.margin(module, same, context), torch.full((2, 16), 0.5))
+    assert (plain.margin(module, same, context) - 0.5).abs().min() > 1e-3
+
+
 def test_margin_threshold_switches_attention(tiny_backbone: Backbone) -> None:
     embeds, target = (tiny_backbone.encode_prompts([p, p]) for p in (PROMPT, "man"))
     vanilla = forward(tiny_backbone)
