@@ -1,19 +1,25 @@
-"""The rivals keep their published choices, and any of them takes a low-frequency term."""
+"""Methods are what their sources say but for what was tuned, and any of them takes a low-frequency term."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 
+TUNED = Path(__file__).parents[2] / "experiments" / "tuning" / "results"
 RIVALS = ["prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"]
 
 
@@ -29,21 +35,107 @@ def config(*overrides: str) -> DictConfig:
     return compose("config", list(overrides))
 
 
-def test_score_matching_is_as_released() -> None:
-    released = config("method=score_matching")
-    training = released.method.training
-    assert (training.vector, training.init_std, training.batch_size) == ("channel", 0.02, 4)
-    assert (training.optimizer.lr, training.optimizer.weight_decay) == (0.01, 0.01)
-    assert training.optimizer._target_.endswith("AdamW")
-    assert (released.method.strength, released.method.branch) == (2.0, "both")
-    assert (released.frequency.weight, released.frequency.source) == (1.0, "original")
+# Method → branch, objective or learner, how h is edited, low-frequency term and its source: none of it was tuned.
+KINDS = {
+    "sdid": ("conditional", "Denoising", None, 0.0, "current"),
+    "score_matching": ("both", "ScoreMatching", None, 1.0, "original"),
+    "respodiff": ("conditional", "ConceptAndNeutral", None, 0.0, "current"),
+    "pca": ("both", "PrincipalComponents", None, 0.0, "current"),
+    "h_guidance": ("both", "HClassifier", "HGuidance", 0.0, "current"),
+    "lwim": ("conditional", "Localised", None, 0.35, "original"),
+    "focused": ("conditional", "ScoreMatching", "Focus", 0.0, "current"),
+}
+# Method → setting → its published or released value, and how a comment puts it.
+PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
+    "sdid": {
+        "strength": (1.0, "1"),
+        "training.optimizer.lr": (0.1, "0.1"),
+        "training.optimizer._target_": ("torch.optim.Adam", "Adam"),
+        "training.decay": ("none", "none"),
+        "training.batch_size": (8, "8"),
+        "training.timesteps": ([0, 1000], "all"),
+    },
+    "score_matching": {
+        "strength": (2.0, "2"),
+        "training.vector": ("channel", "channel"),
+        "training.init_std": (0.02, "0.02"),
+        "training.batch_size": (4, "4"),
+        "training.optimizer._target_": ("torch.optim.AdamW", "AdamW"),
+        "training.optimizer.lr": (0.01, "rate 0.01"),
+        "training.optimizer.weight_decay": (0.01, "weight decay 0.01"),
+        "training.decay": ("none", "no decay"),
+    },
+    "respodiff": {
+        "strength": (1.0, "1"),
+        "training.objective.weight": (0.5, "weight 0.5"),
+        "training.on_policy.teacher_guidance": (4.0, "4"),
+        "training.on_policy.runs": (["neutral"], "neutral"),
+        "training.optimizer.lr": (0.01, "0.01"),
+        "training.decay": ("none", "none"),
+        "training.batch_size": (1, "1"),
+    },
+    "lwim": {
+        "training.objective.beta": (0.4, "0.4"),
+        "training.optimizer.lr": (0.1, "0.1"),
+        "training.decay": ("none", "constant"),
+        "training.batch_size": (8, "8"),
+    },
+}
 
 
-def test_respodiff_is_as_published() -> None:
-    training = config("method=respodiff").method.training
-    assert (training.objective.weight, training.on_policy.teacher_guidance) == (0.5, 4.0)
-    assert (training.batch_size, training.optimizer.lr) == (1, 0.01)
-    assert list(training.on_policy.runs) == ["neutral"]
+def name_of(node: DictConfig | None) -> str | None:
+    return None if node is None else str(node._target_).rpartition(".")[2]
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_what_was_not_tuned_is_the_sources(method: str) -> None:
+    found = config(f"method={method}")
+    training = found.method.training
+    learner = training.get("objective") or training
+    kinds = (found.method.branch, name_of(learner), name_of(found.method.get("edit")))
+    assert (*kinds, found.frequency.weight, found.frequency.source) == KINDS[method]
+    assert found.method.strength == "auto"
+
+
+@pytest.mark.parametrize(("method", "key"), [(method, key) for method, keys in PUBLISHED.items() for key in keys])
+def test_what_differs_from_its_source_is_noted(method: str, key: str) -> None:
+    published, words = PUBLISHED[method][key]
+    used = OmegaConf.select(config(f"method={method}").method, key, default="none")  # of the decay
+    comments = re.findall(r"# .*(?:published|released): (.*)", (CONF / "method" / f"{method}.yaml").read_text())
+    noted = [some for some in comments if re.search(rf"(?:^|[ ,]){re.escape(words)}(?:$|[,;])", some)]
+    assert used == published or noted, f"{method}: {key} is {used}, published {published}"
+
+
+def trials(name: str) -> list[dict[str, Any]]:
+    path = TUNED / f"{name}.json"
+    return json.loads(path.read_bytes())["trials"] if path.exists() else []
+
+
+def winner(method: str) -> dict[str, str]:
+    """Of the trials at the budget of the tables those that reached success, there and in round one, else all.
+
+    Of these the one with the best background, or, where none reached success, the most successful one.
+    """
+    first, finer = trials(method), trials(f"{method}_finer")
+    reached = [trial["settings"] for trial in first if trial["reached"]]
+    found = [trial for trial in finer if trial["reached"] and trial["settings"] in reached] or finer or first
+    by = "background_psnr" if any(trial["reached"] for trial in found) else "success"
+    among = [trial for trial in found if trial["reached"]] or found
+    return dict(max(among, key=lambda trial: trial[by])["settings"])
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_settings_are_those_of_the_winner_of_the_tuning_study(method: str) -> None:
+    found = winner(method)
+    assert len(found) == (2 if method in ("pca", "h_guidance") else 3)
+    used = {key: OmegaConf.select(config(f"method={method}"), key) for key in found}
+    assert used == {key: yaml.safe_load(value) for key, value in found.items()}
+
+
+def test_sdid_as_published_is_a_choice() -> None:
+    published = config("method=sdid_published").method
+    for key, (value, _) in PUBLISHED["sdid"].items():
+        assert OmegaConf.select(published, key) == value
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import denoising_loss
-from hspace_exp.methods.lwim import W, m
+from hspace_exp.methods.lwim import L_w, W, m
 
 
 def test_denoising_loss_is_the_weighted_mean_square_of_each_row() -> None:
@@ -28,8 +28,19 @@ def test_an_empty_map_leaves_the_plain_loss() -> None:
 
 def test_weight_is_one_plus_beta_times_the_map() -> None:
     torch.testing.assert_close(W(torch.tensor([0.0, 0.5, 1.0]), 0.4), torch.tensor([1.0, 1.2, 1.4]))
-    with pytest.raises(UserError, match="beta"):
-        W(torch.zeros(1), -0.1)
+    torch.testing.assert_close(W(torch.tensor([0.0, 0.5, 1.0]), 2.0, alpha=0.25), torch.tensor([0.25, 1.25, 2.25]))
+    for wrong in ({"beta": -0.1}, {"beta": 0.4, "alpha": -0.1}):
+        with pytest.raises(UserError, match="alpha and beta of at least 0"):
+            W(torch.zeros(1), **wrong)
+
+
+def test_with_alpha_zero_errors_count_where_the_attribute_shows_and_nowhere_else() -> None:
+    error = torch.zeros(2, 3, 4, 4)
+    error[0, :, 0, 0], error[1, :, 3, 3] = 2.0, 5.0
+    maps = torch.zeros(2, 1, 8, 8)
+    maps[:, :, 0, 1] = 0.5  # one pixel of the cell (0, 0)
+    found = L_w(error, torch.zeros_like(error), maps, beta=1.0, alpha=0.0)
+    torch.testing.assert_close(found, torch.tensor([0.5 * 4.0 / 16, 0.0]))
 
 
 @given(st.floats(0.5, 50))

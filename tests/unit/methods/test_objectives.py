@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from experiments.lwim_readings import ours
 from hspace_exp.errors import UserError
-from hspace_exp.methods.learning import Noisy
+from hspace_exp.io.seeding import LEARNING, initial_noise
+from hspace_exp.methods.learning import Noisy, Training
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.training.loop import evaluations
 
 
 def noisy(backbone: Backbone, maps: torch.Tensor | None) -> Noisy:
@@ -49,6 +54,83 @@ def test_each_part_of_the_localised_objective_acts_and_can_be_switched_off(tiny_
     torch.testing.assert_close(Localised(**off)(tiny_backbone, vectors, batch), plain)
     alone = Localised(**{**off, part: on[part]})(tiny_backbone, vectors, batch)
     assert (alone - plain).abs().min() > 0
+
+
+def test_the_models_own_prediction_as_target_is_weighted_as_any_other(tiny_backbone: Backbone) -> None:
+    maps = torch.zeros(3, 1, 32, 32)
+    maps[:, :, 8:16, 16:24] = 1  # two by two latents
+    positive = tiny_backbone.encode_prompts(["a photo of a woman"]).expand(3)
+    batch = replace(noisy(tiny_backbone, maps), target=None, positive=positive)
+    teacher = tiny_backbone.predict(batch.latents, batch.timesteps, positive)
+    vectors = torch.randn(3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    with edit_hspace(tiny_backbone.unet, HEdit(vector=vectors)):
+        student = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+    weight = torch.ones(8, 8)
+    weight[2:4, 4:6] = 3.5
+    expected = (weight * (student - teacher) ** 2).mean((1, 2, 3))
+    objective = Localised(beta=2.5, sharpness=None, scope=None, target="model")
+    torch.testing.assert_close(objective(tiny_backbone, vectors, batch), expected)
+    with pytest.raises(UserError, match="Did you mean 'model'"):
+        Localised(target="modl")
+
+
+def test_evaluations_count_the_teacher_of_a_target_from_the_model() -> None:
+    plain, taught = (
+        Training(Localised(target=target), partial(torch.optim.Adam, lr=0.1), batch_size=8)
+        for target in ("noise", "model")
+    )
+    assert evaluations(plain, 10) == {"forward": 80, "backward": 80}
+    assert evaluations(taught, 10) == {"forward": 160, "backward": 80}  # each row once more, without a gradient
+
+
+def centred(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Timesteps and means of two neutral runs of three steps."""
+    monkeypatch.setattr(ours, "RUNS", 2)
+    monkeypatch.setattr(ours, "STEPS", 3)
+    return ours.neutral_means(backbone)
+
+
+def test_where_nothing_is_attenuated_the_centred_reading_is_the_usual_one(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    centred(tiny_backbone, monkeypatch)
+    vectors = torch.randn(3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    everywhere = torch.ones(3, 1, 32, 32)
+    for maps, settings in (
+        (torch.zeros_like(everywhere), {}),
+        (everywhere, {"floor": 1.0}),
+        (everywhere, {"sharpness": None}),
+    ):
+        batch = noisy(tiny_backbone, maps)
+        usual, own = (kind(**settings)(tiny_backbone, vectors, batch) for kind in (Localised, ours.Centred))
+        torch.testing.assert_close(own, usual)
+    batch = noisy(tiny_backbone, everywhere)
+    usual, own = (kind()(tiny_backbone, vectors, batch) for kind in (Localised, ours.Centred))
+    assert (own - usual).abs().min() > 1e-6
+
+
+def test_where_all_is_attenuated_the_centred_h_is_the_mean_of_neutral_runs_and_the_vector(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timesteps, means = centred(tiny_backbone, monkeypatch)
+    assert means.shape == (3, *tiny_backbone.h_shape)
+    batch = noisy(tiny_backbone, torch.ones(3, 1, 32, 32))
+    vectors, h = torch.randn(2, 3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    nearest = [min(range(3), key=lambda k: abs(float(timesteps[k]) - t)) for t in (10, 500, 900)]
+    edit = ours.Centred().edit(tiny_backbone, vectors, torch.zeros(3, 1, *tiny_backbone.h_shape[1:]), batch)
+    torch.testing.assert_close(edit(h), means[nearest] + vectors)
+    assert len(set(nearest)) > 1
+
+
+def test_neutral_means_are_of_the_conditional_half_of_seeded_runs(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timesteps, means = centred(tiny_backbone, monkeypatch)
+    noise = torch.stack([initial_noise(ours.PROMPT, k, tiny_backbone.latent_shape, 0, LEARNING) for k in range(2)])
+    embeds = tiny_backbone.encode_prompts([ours.PROMPT] * 2)
+    with record_hspace(tiny_backbone.unet) as states:  # the first step begins at the noise itself
+        tiny_backbone.predict(noise, timesteps[0], embeds)
+    torch.testing.assert_close(means[0], states[0].mean(0))
 
 
 def test_gradients_reach_the_vectors_and_nothing_else(tiny_backbone: Backbone) -> None:
