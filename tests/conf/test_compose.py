@@ -113,6 +113,23 @@ def test_professions_are_those_of_the_world() -> None:
     assert tuple(plain()["prompts"]["professions"]) == PROFESSIONS
 
 
+def test_professions_learnt_from_tuned_on_and_reported_are_three_groups_of_the_36() -> None:
+    config = plain("method=focused")
+    groups, known = config["prompts"]["groups"], config["prompts"]["professions"]
+    assert list(groups) == ["learnt", "validation", "unseen"]
+    together = [name for group in groups.values() for name in group]
+    assert len(together) == len(set(together)) == len(known) == 36
+    assert set(together) == set(known)
+    assert {len(group) for group in groups.values()} == {12}
+    subjects = config["method"]["training"]["on_policy"]["subjects"]
+    assert set(subjects) - {"person"} == {name.lower() for name in groups["learnt"]}
+    assert config["calibration"]["professions"] == groups["validation"]
+    for protocol in ("demo", "full"):
+        assert plain(f"protocol={protocol}")["protocol"]["professions"] == groups["unseen"]
+    chosen = plain("prompts.measured=learnt")
+    assert chosen["protocol"]["professions"] == groups["learnt"]
+
+
 def test_published_hyperparameters() -> None:
     lwim, sdid = plain("method=lwim"), plain("method=sdid")
     assert lwim["frequency"]["weight"] == 0.35

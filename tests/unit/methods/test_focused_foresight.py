@@ -1,5 +1,7 @@
 """The focused edit with foresight: what needs nothing is left to the bit, what needs it moves inside the gate."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
-from hspace_exp.methods.steering import Edit
+from hspace_exp.methods.steering import Edit, UneditedRuns
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
@@ -38,11 +40,16 @@ def concepts(backbone: Backbone) -> dict[str, Concept]:
 
 
 def edit(
-    backbone: Backbone, strength: float = 4.0, frequency: LowFrequency | None = None, stop: float = 1.0, **parts: object
+    backbone: Backbone,
+    strength: float = 4.0,
+    frequency: LowFrequency | None = None,
+    stop: float = 1.0,
+    runs: UneditedRuns | None = None,
+    **parts: object,
 ) -> Edit:
     focus = Focus(**{"foresight": True, "release": True, "adaptive": False, "keep": 0.0, **parts})  # type: ignore[arg-type]
     method = Method("focused", strength, "conditional", edit=focus, window=(0.0, stop))
-    return method.apply(PROMPTS, concepts(backbone), frequency=frequency)
+    return method.apply(PROMPTS, concepts(backbone), frequency=frequency, runs=runs)
 
 
 def images(backbone: Backbone, steered: Edit | None, *targets: str) -> torch.Tensor:
@@ -92,6 +99,32 @@ def test_a_low_frequency_term_acts_on_top(tiny_backbone: Backbone) -> None:
     found = images(tiny_backbone, edit(tiny_backbone, frequency=low), "female", "")
     assert (found[0] - without[0]).abs().max() > 1e-4
     assert torch.equal(found[1], without[1])
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_kept_unedited_runs_change_no_bit_and_are_sampled_once(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch, adaptive: bool
+) -> None:
+    passes: list[int] = []
+    predict = Backbone.predict
+
+    def counted(self: Backbone, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
+        passes.append(len(latents))
+        return predict(self, latents, *rest)
+
+    monkeypatch.setattr(Backbone, "predict", counted)
+    runs, targets = UneditedRuns(), ("female", "male", "", "female")
+    for k, strength in enumerate((4.0, 1.0, 8.0)):
+        passes.clear()
+        alone = images(tiny_backbone, edit(tiny_backbone, strength, adaptive=adaptive), *targets)
+        without = len(passes)
+        passes.clear()
+        found = images(tiny_backbone, edit(tiny_backbone, strength, adaptive=adaptive, runs=runs), *targets)
+        assert torch.equal(found, alone)
+        assert len(passes) == without - (4 if k else 0)  # four steps of the unedited run
+    assert len(runs.kept) == 1
+    images(tiny_backbone, edit(tiny_backbone, runs=runs), "female", "male")
+    assert len(runs.kept) == 2  # other noises
 
 
 def test_hooks_are_gone_afterwards(tiny_backbone: Backbone) -> None:

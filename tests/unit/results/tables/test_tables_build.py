@@ -240,6 +240,21 @@ def test_runs_of_other_protocols_do_not_compete(tmp_path: Path) -> None:
     assert [any(c.best for b in t.blocks for r in b.cells for c in r) for t in tables] == [False, False, True]
 
 
+def test_titles_name_the_group_of_professions(tmp_path: Path) -> None:
+    prompts = {"prompts": {"groups": {"learnt": ["nurse"], "unseen": ["nurse", "cook"]}}}
+    own = {name: {**AMOUNTS, "professions": some} for name, some in {"a": ["nurse"], "b": ["cook", "nurse"]}.items()}
+    records = [record("sdid", success=0.5, config={**prompts, "protocol": AMOUNTS})]
+    records += [record("sdid", success=0.5, config={**prompts, "protocol": one}) for one in own.values()]
+    titles = {
+        table.title.removeprefix("gender_fairness: gender, avatars, ") for table in build([save(tmp_path, *records)])
+    }
+    assert titles == {
+        "2 unseen professions × 4 images",
+        "1 learnt professions × 4 images",
+        "2 professions × 4 images",  # a choice of one's own
+    }
+
+
 def test_notes_that_repeat_the_cell_are_left_out(tmp_path: Path) -> None:
     notes = {"sdid": (1.0, "worst: all twelve"), "lwim": (0.5, "worst: nurse"), "focused": (None, "infinite: same")}
     for method, (value, note) in notes.items():
