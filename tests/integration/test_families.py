@@ -112,6 +112,51 @@ def test_the_main_job_on(
     assert not torch.equal(before, after)
 
 
+def test_strengths_of_photographs_are_found_without_being_asked_for(
+    cli: Cli, tiny_family: Callable[[str], Path], photo_judge: list[str], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    outcome = cli(
+        "+experiment=gender_fairness",
+        "model=sd15",
+        "method=focused",
+        f"model.path={tiny_family('sd15')}",
+        *photo_judge,
+        "method.edit.sharpness=0.05",  # see CHOICES
+        "protocol=smoke",
+        "protocol.professions=[driver]",
+        "protocol.images_per_profession=2",
+        "protocol.training_images=2",
+        "protocol.training_steps=2",
+        "protocol.num_inference_steps=2",
+        "calibration.images=4",
+        "calibration.points=3",
+        "evaluator.repeats=20",
+        "logger=none",
+        "device=cpu",
+        f"paths.cache={tmp_path / 'cache'}",
+        f"hydra.run.dir={run_dir}",
+    )
+    assert outcome.code == 0, outcome.error
+    record, told = read_record(run_dir), json.loads((run_dir / "calibration.json").read_bytes())
+    assert record.config["method"]["strength"] == "auto"
+    assert record.details["calibration"] == told
+    assert told["guidance_scale"] == 7.5
+    assert told["settings"]["professions"] == record.config["prompts"]["groups"]["validation"]
+    tried = [point for one in told["concepts"].values() for point in one["curve"]]
+    # each of the eight images is asked for what it does not show, at most two strengths a concept
+    assert 8 <= sum(point["images"] for point in tried) <= 16
+    assert {point["strength"] for point in tried} <= {0.25, 2.0, 16.0}
+    pairs = read_manifest(run_dir / "manifest.csv")
+    assert {pair.target for pair in pairs} == {"female", "male"}
+    for pair in pairs:
+        assert pair.strength == told["concepts"][pair.target]["strength"]
+        stated = load_concept(run_dir / "concepts" / f"{pair.target}.safetensors").hyperparameters
+        assert (stated["strength"], stated["guidance_scale"]) == (pair.strength, 7.5)
+    before, after = (load_images([getattr(p, kind) for p in pairs]) for kind in ("original", "edited"))
+    assert not torch.equal(before, after)
+
+
 def test_a_hub_that_does_not_answer_is_one_line_that_says_what_to_do(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
