@@ -94,7 +94,9 @@ class Forks:
                 for cache in caches:
                     cache.cache_clear()
                 try:
-                    os._exit(any(_failures(item, items[item is items[0]]) for item in tests))
+                    session._setupstate.teardown_exact(tests[0] if tests else None)  # folders of other tests
+                    after = [*tests[1:], items[tests[-1:] == items[:1]]]
+                    os._exit(any(map(_failures, tests, after)))
                 except BaseException:
                     os._exit(1)
             running[child] = name
@@ -119,7 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="code to change, e.g. hspace_exp/masks")
     parser.add_argument("tests", nargs="+", help="tests to run, e.g. tests/unit/masks")
-    parser.add_argument("--sample", type=int, help="so many mutants, drawn at random with seed 0; all without this")
+    parser.add_argument("--sample", type=int, help="so many mutants, drawn at random; all without this")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True, help="a JSON file: the mutants that live, and their changes")
     asked = parser.parse_args()
@@ -129,7 +132,7 @@ def main() -> None:
     sys.path.insert(0, str(clone))
     mutants = {name: made for file in sorted(asked.folder.rglob("*.py")) for name, made in mutate(file).items()}
     judged = sorted(name for name, (_, texts_alone) in mutants.items() if not texts_alone)
-    drawn = random.Random(0).sample(judged, min(asked.sample or len(judged), len(judged)))
+    drawn = random.Random(asked.seed).sample(judged, min(asked.sample or len(judged), len(judged)))
     forks = Forks(drawn, asked.workers)
     pytest.main(["-q", "-p", "no:xdist", "-p", "no:cacheprovider", *asked.tests], plugins=[forks])
     left = {name: mutants[name][0] for name, value in forks.result.items() if value == "lives"}

@@ -39,8 +39,12 @@ TINY_WORDS = (
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays to the end: the collector of garbage need not look at it again."""
+    """What was imported and collected stays to the end: the collector of garbage looks at the rest alone, and rarely.
+
+    Of all the time of the tests, it took a twentieth.
+    """
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def pytest_unconfigure() -> None:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.images import load_images
 
 GAP, LINE, LABEL = 4, 16, 150
 KINDS = ("original", "edited")
-_FONT = ImageFont.load_default()
 
 
 def pair_grid(pairs: Sequence[Pair], *, professions: int = 6, seeds: int = 4) -> np.ndarray:
@@ -45,6 +44,11 @@ class _Row:
     images: Mapping[str, np.ndarray]
     asked: Mapping[str, str]
 
+    @property
+    def foot(self) -> int:
+        """Pixels below the images."""
+        return LINE if self.asked else GAP
+
 
 def _drawn(runs: Mapping[str, Sequence[Pair]], names: Sequence[str], width: int | None = None) -> np.ndarray:
     """The rows of runs; ``names`` are the professions of the columns."""
@@ -52,21 +56,21 @@ def _drawn(runs: Mapping[str, Sequence[Pair]], names: Sequence[str], width: int 
     down, across = next(iter(rows[0].images.values())).shape[:2]
     share = 1.0 if width is None else min(1.0, (width / len(names) - GAP) / across)
     across, down = round(share * across), round(share * down)
-    tall = [down + (LINE if row.asked else GAP) for row in rows]
-    canvas = Image.new("RGB", (LABEL + len(names) * (across + GAP), LINE + sum(tall)), "white")
+    height = LINE + sum(down + row.foot for row in rows)
+    canvas = Image.new("RGB", (LABEL + len(names) * (across + GAP), height), "white")
     draw = ImageDraw.Draw(canvas)
     lefts = {name: LABEL + c * (across + GAP) for c, name in enumerate(names)}
     for name, left in lefts.items():
         _write(draw, (left, 2), name, across, "black")
     top = LINE
-    for row, height in zip(rows, tall, strict=True):
+    for row in rows:
         _write(draw, (2, top + down // 2 - 5), row.label, LABEL - GAP, "black")
         _write(draw, (2, top + down + 1), "asked for" if row.asked else "", LABEL - GAP, "grey")
         for name, image in row.images.items():
             picture = Image.fromarray(image).resize((across, down), Image.Resampling.LANCZOS)
             canvas.paste(picture, (lefts[name], top))
             _write(draw, (lefts[name], top + down + 1), row.asked.get(name, ""), across, "grey")
-        top += height
+        top += down + row.foot
     return np.asarray(canvas)
 
 
@@ -91,10 +95,8 @@ def _rows(runs: Mapping[str, Sequence[Pair]], names: Sequence[str]) -> list[_Row
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, colour: str) -> None:
     """Write one line, cut to ``width`` pixels."""
-    shown = text
-    while shown and draw.textlength(shown, font=_FONT) > width:
-        shown = shown.removesuffix("…")[:-1] + "…" if len(shown) > 1 else ""
-    draw.text(place, shown, fill=colour, font=_FONT)
+    cuts = (text, *(f"{text[:end]}…" for end in reversed(range(len(text)))), "")
+    draw.text(place, next(cut for cut in cuts if draw.textlength(cut) <= width), fill=colour)
 
 
 def _spread(pairs: Sequence[Pair], count: int) -> list[str]:

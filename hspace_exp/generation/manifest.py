@@ -70,6 +70,6 @@ def read_manifest(path: str | Path) -> list[Pair]:
     try:
         pairs = TypeAdapter(list[Pair]).validate_python([{**row, "strength": row["strength"] or 0} for row in rows])
     except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
+        reason = error.errors()[0]["msg"]
         raise UserError(f"{path} holds a broken row ({reason}): run the generation stage again") from error
     return [replace(pair, original=path.parent / pair.original, edited=path.parent / pair.edited) for pair in pairs]

@@ -89,16 +89,10 @@ def answer(overrides: Sequence[str]) -> None:
     for concept in concepts.values():
         concept.check(backbone)
     sampling = Sampling(asked.num_inference_steps, scheduler, asked.chunk_size)
-    made_by = {"sampling": sampling.describe(backbone), "image_seed": asked.image_seed, "prompt": asked.prompt}
-    edited_by = {
-        **made_by,
-        "items": [[item.seed_index, item.target] for item in items],
-        "strength": amounts,
-        "scale": scale,
-        "method": essential(asked.method, "method"),
-        "frequency": essential(asked.frequency, "frequency"),
-        "vectors": {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()},
-    }
+    made_by = [sampling.describe(backbone), asked.image_seed, asked.prompt]
+    vectors = {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()}
+    how_edited = essential({"method": asked.method, "frequency": asked.frequency})
+    edited_by = [*made_by, [(item.seed_index, item.target) for item in items], vectors, amounts, scale, how_edited]
     out = Path(asked.out)
     for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
         folder = out / "images" / kind
@@ -199,7 +193,7 @@ def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
     if len(stated) > 1:
         told = " and ".join(f"{scale:g}" for scale in sorted(stated))
         raise UserError(f"the concept files state strengths at guidance scales {told}: say strength=…")
-    return guidance_factor(stated.pop(), backbone.guidance_scale) if stated else 1.0
+    return guidance_factor(stated.pop(), backbone.guidance_scale)
 
 
 def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:

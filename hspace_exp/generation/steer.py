@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +70,22 @@ def steer(
         yield
 
 
+@dataclass
 class _Steered:
     """What is done to h in each call of a pipeline's U-Net."""
 
-    def __init__(self, pipe: Any, weighted: Sequence[Weighted], edits: Sequence[Stated], window: Window) -> None:  # noqa: ANN401
-        self.pipe, self.weighted, self.edits, self.window = pipe, weighted, edits, window
-        self.shape: tuple[int, ...] = ()
-        self.schedule: object = None
-        self.calls = 0
+    pipe: Any
+    weighted: Sequence[Weighted]
+    edits: Sequence[Stated]
+    window: Window
+    schedule: object = None
+    calls: int = 0
 
     def __call__(self, h: Tensor) -> Tensor:
-        channels, height, width = shape = h.shape[1:]
-        if shape != self.shape:
-            for concept, _ in self.weighted:
-                concept.check_shape((channels, height, width), self.pipe.name_or_path or type(self.pipe).__name__)
-            self.shape = shape
+        channels, height, width = h.shape[1:]
+        model = str(self.pipe.name_or_path or type(self.pipe).__name__)
+        for concept, _ in self.weighted:
+            concept.check_shape((channels, height, width), model)
         if self._done() not in self.window:
             return h
         # Unset before a pipeline's first call, when only direct calls of the U-Net, without guidance, come here.
@@ -95,10 +96,9 @@ class _Steered:
 
     def _now(self, edit: HEdit, stated: float | None, guided: bool) -> HEdit:
         """The edit under the guidance of this call."""
-        scale = float(getattr(self.pipe, "guidance_scale", None) or 1.0) if guided else 1.0
         if stated is None or not guided or edit.branch == "both":
             return replace(edit, guided=guided)
-        factor = guidance_factor(stated, scale)
+        factor = guidance_factor(stated, self.pipe.guidance_scale)
         weight = 1.0 if edit.lowpass_branch == "both" else factor
         return replace(edit, guided=guided, strength=factor, lowpass_weight=weight * edit.lowpass_weight)
 
@@ -119,7 +119,7 @@ def _unet(pipe: Any) -> Any:  # noqa: ANN401
         raise UserError(f"expected a diffusers Stable Diffusion or SDXL pipeline with a U-Net, got {kind.__name__}")
     if hasattr(kind, "do_perturbed_attention_guidance"):
         raise UserError(f"{kind.__name__} guides with a third part of the batch: use the pipeline without it")
-    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None:
+    if hasattr(unet, "_orig_mod") or unet._compiled_call_impl is not None:
         raise UserError("a compiled U-Net does not see edits of h: steer the pipeline without torch.compile")
     return unet
 
@@ -161,11 +161,15 @@ def _edits(weighted: Sequence[Weighted], frequency: LowFrequency, branch: str | 
     for concept, strength in weighted:
         own = branch or str(concept.hyperparameters.get("branch", "both"))
         stated = concept.hyperparameters.get("guidance_scale")
-        terms.setdefault((own, None if stated is None else float(stated)), []).append(strength * concept.vector)
-    edits = [HEdit(torch.stack(torch.broadcast_tensors(*some)).sum(0), branch=own) for (own, _), some in terms.items()]
+        terms.setdefault((own, stated), []).append(strength * concept.vector)
+    edits = [
+        (HEdit(torch.stack(torch.broadcast_tensors(*some)).sum(0), branch=own), stated)
+        for (own, stated), some in terms.items()
+    ]
     if frequency.weight:
         if len(edits) > 1 and frequency.branch is None:
             raise UserError("the concepts have different branches: say LowFrequency(branch=…), or steer(branch=…)")
-        low: Any = {"lowpass": frequency.transform, "lowpass_weight": frequency.weight}
-        edits[0] = replace(edits[0], **low, lowpass_branch=frequency.branch)
-    return [(edit, stated) for edit, (_, stated) in zip(edits, terms, strict=True)]
+        first, stated = edits[0]
+        low = replace(first, lowpass=frequency.transform, lowpass_weight=frequency.weight)
+        edits[0] = (replace(low, lowpass_branch=frequency.branch), stated)
+    return edits

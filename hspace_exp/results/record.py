@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
-ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = _PACKAGE.parent
 
 # Folders whose files decide what a run does: one that git does not know makes a checkout dirty, too.
 CODE = ("hspace_exp", "avatars_world", "conf")
@@ -235,9 +236,8 @@ def shareable(config: Any) -> Any:
         return {name: shareable(value) for name, value in config.items()}
     if isinstance(config, list):
         return [shareable(value) for value in config]
-    package = Path(__file__).resolve().parents[1]
-    if isinstance(config, str) and Path(config).is_relative_to(package):
-        return f"/{Path(config).relative_to(package.parent).as_posix()}"
+    if isinstance(config, str) and Path(config).is_relative_to(_PACKAGE):
+        return f"/{Path(config).relative_to(_PACKAGE.parent).as_posix()}"
     return config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from avatars_world.scenes import TEXTURED_SCENES
 from hspace_exp.avatars.world import PROFESSIONS, SCENES
@@ -23,6 +24,7 @@ from hspace_exp.prompts.plan import plan
 FILES = sorted(CONF.rglob("*.yaml"))
 ADDED = ("experiment", "metric")  # groups that have no default: +group=choice
 CHOICES = [(f.parent.name, f.stem) for f in FILES if f.parent.parent == CONF and f.parent.name not in ADDED]
+ALONE = ("method", "model")  # groups whose files choose of other groups, too: with nothing else beside them
 METRICS = [f.stem for f in (CONF / "metric").glob("*.yaml")]
 EXPERIMENTS = [f.stem for f in (CONF / "experiment").glob("*.yaml")]
 
@@ -34,16 +36,32 @@ def _hydra() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    return compose("config", list(overrides))
+
+
 def plain(*overrides: str) -> dict[str, Any]:
-    config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True, throw_on_missing=True)
+    config = OmegaConf.to_container(composed(*overrides), resolve=True, throw_on_missing=True)
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}
 
 
+def together(group: str, name: str) -> list[str]:
+    """Overrides of a composition with this choice; the first of all groups go together, the second, and so on."""
+    if group in ALONE:
+        return [f"{group}={name}"]
+    choices: dict[str, list[str]] = {}
+    for other, one in CHOICES:
+        choices.setdefault(other, []).append(one)
+    row = choices[group].index(name)
+    return [f"{other}={names[row % len(names)]}" for other, names in choices.items() if other not in ALONE]
+
+
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_composes_and_binds(group: str, name: str) -> None:
-    config = plain(f"{group}={name}")
-    if (group, name) == ("attribute", "custom"):
+    config = plain(*together(group, name))
+    if config["attribute"]["name"] == "custom":
         config["attribute"] |= {"positive": "a photo of a smiling person", "neutral": "a photo of a person"}
     config["attribute"] = with_own_concept(config["attribute"])
     check(config)
@@ -53,7 +71,7 @@ def test_every_choice_composes_and_binds(group: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_added_and_is_named_as_its_file(name: str) -> None:
-    config = plain(f"+metric@evaluator.metrics={name}")
+    config = plain(f"+metric@evaluator.metrics=[{','.join(METRICS)}]")
     check(config)
     assert name == "standard" or name in config["evaluator"]["metrics"]
 

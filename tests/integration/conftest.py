@@ -96,6 +96,18 @@ def arguments(world: Path, tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What runs of ``study`` share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def study(arguments: list[str], shared_cache: Path) -> list[str]:
+    """``arguments`` of tests that ask what a run does with vectors, not whether it learns them: one cache for all."""
+    return [*arguments, f"paths.cache={shared_cache}"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did."""

@@ -50,10 +50,8 @@ def test_a_composition_shares_the_vectors_of_its_parts(cli: Cli, arguments: list
     assert "nothing to do" in again.error
 
 
-def test_a_part_without_weight_leaves_the_images_of_the_other_alone(
-    cli: Cli, arguments: list[str], tmp_path: Path
-) -> None:
-    sdid = [*arguments, "method=sdid"]
+def test_a_part_without_weight_leaves_the_images_of_the_other_alone(cli: Cli, study: list[str], tmp_path: Path) -> None:
+    sdid = [*study, "method=sdid"]
     weights = "method.strength={female:9,male:9,light:0,tan:0,dark:0}"
     both = [BOTH, weights, "protocol.assignment=female+dark", f"hydra.run.dir={tmp_path / 'both'}"]
     alone = ["method.strength=9", "protocol.assignment=female", f"hydra.run.dir={tmp_path / 'alone'}"]
@@ -89,9 +87,9 @@ def test_a_composition_of_one_group_is_that_attribute_bit_for_bit(
 
 
 @pytest.mark.parametrize("method", ["focused", "lwim", "score_matching", "respodiff", "prompt", "pca", "original"])
-def test_methods_compose(cli: Cli, world: Path, arguments: list[str], tmp_path: Path, method: str) -> None:
+def test_methods_compose(cli: Cli, world: Path, study: list[str], tmp_path: Path, method: str) -> None:
     mask = [f"mask.checkpoint={world}/sam"] if method == "lwim" else []
-    outcome = cli(*arguments, BOTH, f"method={method}", *mask, f"hydra.run.dir={tmp_path / 'run'}")
+    outcome = cli(*study, BOTH, f"method={method}", *mask, f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.code == 0, outcome.error
     record = read_record(tmp_path / "run")
     assert (record.metrics["composition_success"].n == 0) == (method == "original")
@@ -124,9 +122,9 @@ def test_what_cannot_be_composed_is_one_line(
 
 
 def test_an_attribute_of_ones_own_is_judged_by_its_own_words(
-    cli: Cli, world: Path, arguments: list[str], tmp_path: Path
+    cli: Cli, world: Path, study: list[str], tmp_path: Path
 ) -> None:
-    assert cli(*arguments, "method=original", f"hydra.run.dir={tmp_path / 'run'}").code == 0
+    assert cli(*study, "method=original", f"hydra.run.dir={tmp_path / 'run'}").code == 0
     pairs = read_manifest(tmp_path / "run" / "manifest.csv")
     asked = [replace(pair, target="smiling") for pair in pairs]
     texts = {"smile": {"smiling": "a photo of a smiling person", "neutral": "a photo of a person"}}

@@ -14,11 +14,11 @@ from PIL import Image
 
 @pytest.mark.parametrize("respect", [True, False])
 def test_explicit_prompts_are_left_alone(
-    cli: Callable[..., Any], arguments: list[str], tmp_path: Path, respect: bool
+    cli: Callable[..., Any], study: list[str], tmp_path: Path, respect: bool
 ) -> None:
     run = tmp_path / "run"
     given = ["method=sdid", "prompts.templates=['a photo of {a} {profession}','a photo of a male {profession}']"]
-    outcome = cli(*arguments, *given, f"respect_prompt={str(respect).lower()}", f"hydra.run.dir={run}")
+    outcome = cli(*study, *given, f"respect_prompt={str(respect).lower()}", f"hydra.run.dir={run}")
     assert outcome.code == 0, outcome.error
     with (run / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

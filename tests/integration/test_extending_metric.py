@@ -42,8 +42,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine"
 
 
-def test_own_metric(cli: Callable[..., Any], arguments: list[str], mine: Path, tmp_path: Path) -> None:
-    plain, run_dir = [*arguments, "method=original", f"hydra.run.dir={tmp_path / 'run'}"], tmp_path / "run"
+def test_own_metric(cli: Callable[..., Any], study: list[str], mine: Path, tmp_path: Path) -> None:
+    plain, run_dir = [*study, "method=original", f"hydra.run.dir={tmp_path / 'run'}"], tmp_path / "run"
     assert cli(*plain).code == 0
     assert "redness" not in read_record(run_dir).metrics
     outcome = cli("--config-dir", str(mine), *plain, "evaluator=mine")
@@ -65,9 +65,9 @@ def test_own_metric(cli: Callable[..., Any], arguments: list[str], mine: Path, t
 
 
 def test_a_metric_is_added_from_the_command_line(
-    cli: Callable[..., Any], arguments: list[str], mine: Path, tmp_path: Path
+    cli: Callable[..., Any], study: list[str], mine: Path, tmp_path: Path
 ) -> None:
     added = ["+metric@evaluator.metrics=redness", "method=original", f"hydra.run.dir={tmp_path / 'run'}"]
-    outcome = cli("--config-dir", str(mine), *arguments, *added)
+    outcome = cli("--config-dir", str(mine), *study, *added)
     assert outcome.code == 0, outcome.error
     assert "redness" in read_record(tmp_path / "run").metrics

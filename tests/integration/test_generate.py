@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +16,28 @@ import pytest
 import torch
 from PIL import Image
 
-from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.generation.__main__ import main
+from hspace_exp.generation.generate import sample_chunk
+from hspace_exp.generation.grid import strip
+from hspace_exp.generation.manifest import read_manifest
+from hspace_exp.io import progress
+from hspace_exp.io.images import to_uint8
+from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
+from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import load_backbone
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.prompts.plan import Item
 
 PROMPTS = {
     "female": {"positive": "a photo of a woman", "neutral": "a photo of a person", "words": "woman"},
     "male": {"positive": "a photo of a man", "neutral": "a photo of a person", "words": "man"},
     "old": {"positive": "a photo of an old person", "neutral": "a photo of a person", "words": "old"},
 }
+
+
+KINDS = ("original", "edited")
 
 
 @dataclass(frozen=True)
@@ -67,13 +83,111 @@ def test_a_fair_batch_from_one_prompt(place: Place) -> None:
     assert [row["target"] for row in rows] == ["female", "male"] * 2
     assert {row["strength"] for row in rows} == {"2.0"}
     assert all(np.abs(place.image(row, "original") - place.image(row, "edited")).max() > 2 for row in rows)
+    pairs = read_manifest(place.out / "manifest.csv")
+    columns = strip({"edited": [replace(pair, profession=f"seed {pair.seed_index}") for pair in pairs]})
     with Image.open(place.out / "grid.png") as grid:
         assert grid.size[0] > 4 * 32
+        assert np.array_equal(grid, columns)
     before = [(place.out / row["edited"]).stat().st_mtime_ns for row in rows]
     (place.out / rows[2]["edited"]).write_bytes(b"damaged")
     assert main([*place.given, *ask]) == 0
     after = [(place.out / row["edited"]).stat().st_mtime_ns for row in rows]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "strength", "factor"),
+    [
+        ({"strength": 0.8, "guidance_scale": 7.5}, ["strength=0.5"], 0.5, 1.0),
+        ({"strength": 0.8, "guidance_scale": 7.5}, [], 0.8, (6.5 / 2) ** 0.4),
+        ({}, [], 2.0, 1.0),
+    ],
+    ids=["as it is asked for", "as the file says", "as the method says"],
+)
+def test_images_are_those_of_the_edit(
+    place: Place, world: Path, used: dict[str, float], asked: list[str], strength: float, factor: float
+) -> None:
+    file, prompt = place.concepts / "female.safetensors", "a photo of a doctor"
+    female = replace(load_concept(file), hyperparameters=used)
+    female = replace(female, vector=0.1 * female.vector)
+    female.save(file)
+    ask = [f"concepts={file}", "seeds=[3,8,9]", "image_seed=7", f"prompt={prompt}", "frequency=haar", "scheduler=ddim"]
+    assert main([*place.given, *ask, *asked]) == 0
+    assert {float(row["strength"]) for row in place.rows()} == {strength}
+
+    backbone = load_backbone(world, device="cpu", name="avatars", guidance_scale=3.0)
+    sampling = Sampling(2, partial(make_scheduler, kind="ddim"))
+    items = [Item(prompt, prompt, seed, "female") for seed in (3, 8, 9)]
+
+    def images(by: float) -> np.ndarray:
+        low = LowFrequency(0.35 * by, "original", haar_lowpass)
+        edit = AddedVector({"female": female.vector}, strength * by, "conditional", low)
+        return to_uint8(sample_chunk(backbone, sampling, items, 7, edit)).astype(float)
+
+    original = to_uint8(sample_chunk(backbone, sampling, items, 7, None)).astype(float)
+    for kind, expected in (("original", original), ("edited", images(factor))):
+        found = np.stack([place.image(row, kind) for row in place.rows()])
+        assert np.abs(found - expected).max() <= 1
+    assert np.abs(images(factor) - images(1.3 * factor)).max() > 2
+
+
+def test_another_request_makes_again_what_it_changes(place: Place) -> None:
+    prompt, file = "prompt=a photo of a doctor", place.concepts / "female.safetensors"
+    ask = [*place.given, f"concepts={place.concepts}", "ask=gender", "seeds=1", prompt]
+
+    def made() -> dict[str, int]:
+        assert main(ask) == 0
+        (row,) = place.rows()
+        return {kind: (place.out / row[kind]).stat().st_mtime_ns for kind in KINDS}
+
+    before = made()
+    for change in ("image_seed=1", "assignment=male", "frequency=haar", "another vector"):
+        if change == "another vector":
+            female = load_concept(file)
+            replace(female, vector=-female.vector).save(file)
+        else:
+            ask.append(change)
+        after = made()
+        again = {kind for kind in KINDS if after[kind] != before[kind]}
+        assert again == ({*KINDS} if change == "image_seed=1" else {"edited"}), change
+        before = after
+
+
+def test_attributes_that_are_not_asked_for_are_kept_by_methods_that_keep(place: Place) -> None:
+    random = torch.Generator().manual_seed(1)
+    old = load_concept(place.concepts / "old.safetensors")
+    replace(old, name="young", vector=-old.vector).save(place.concepts / "young.safetensors")
+    for file in place.concepts.glob("*.safetensors"):
+        concept = load_concept(file)
+        presence = torch.randn(concept.vector.shape, generator=random)
+        replace(concept, method="focused", vector=0.1 * concept.vector, presence=presence).save(file)
+    ask = ["ask=gender", "seeds=4", "prompt=a photo of a doctor"]
+
+    def images(*asked: str) -> np.ndarray:
+        assert main([*place.given, *ask, f"concepts={place.concepts}", *asked]) == 0
+        return np.stack([place.image(row, "edited") for row in place.rows()])
+
+    kept, free = images(), images("method=focused", "method.edit.keep=0")
+    assert np.abs(kept - free).max() > 2
+    (place.concepts / "young.safetensors").unlink()  # "old" alone is not kept: there is nothing to tell it from
+    assert np.array_equal(images(), free)
+
+
+def test_the_command_says_what_it_does_and_when(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = [f"concepts={place.concepts}", "ask=gender", "seeds=2", "prompt=a photo of a doctor"]
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])
+        patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+        patch.setattr(sys, "argv", ["generate", *place.given, *ask, "chunk_size=1"])
+        assert main() == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d \S", line) for line in lines)
+    assert [line[9:] for line in lines] == [
+        *(f"{kind} images: {done} of 2 done, about 0 min left" for kind in KINDS for done in (1, 2)),
+        f"2 images and their twins: {place.out / 'grid.png'}",
+    ]
 
 
 @pytest.mark.parametrize("folder", ["seed=0", "seed=0,protocol=full", "it's seed=0"])
@@ -126,6 +240,11 @@ def test_files_named_one_by_one_are_all_asked_for(place: Place) -> None:
         (["prompt=a doctor", "concepts={concepts}", "ask=gender", "method=original"], "edits nothing"),
         (["prompt=a doctor", "concepts={concepts}", "ask=gender", "sseeds=3"], "Did you mean 'seeds'"),
         (["prompt=a doctor", "concepts=/nowhere.safetensors"], "no concept file"),
+        (["concepts={concepts}"], "prompt=… is missing"),
+        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "out=???"], "out"),
+        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "device=cqu"], "expected a device"),
+        (["prompt=a nurse and a doctor" + " and a nurse" * 5, "concepts={concepts}", "ask=gender"], "this model takes"),
+        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "+model.image_size=64"], "has h (16, 8, 8)"),
         (
             ["prompt=a doctor", "concepts={concepts}", "model.guidance_scale=x"],
             "guidance_scale=x: expected a valid",
@@ -142,6 +261,7 @@ def test_wrong_input_is_one_line(
     assert not place.out.exists()
 
 
-def test_help_shows_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_shows_the_settings(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert main([word]) == 0
     assert "respect_prompt: true" in capsys.readouterr().out

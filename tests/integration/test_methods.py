@@ -29,9 +29,9 @@ def changed(run_dir: Path) -> bool:
     return not torch.equal(load_images([p.original for p in pairs]), load_images([p.edited for p in pairs]))
 
 
-def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, study: list[str], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    outcome = cli(*arguments, "method=prompt", f"hydra.run.dir={run_dir}")
+    outcome = cli(*study, "method=prompt", f"hydra.run.dir={run_dir}")
     assert outcome.code == 0, outcome.error
     record = read_record(run_dir)
     assert record.method == "prompt"
@@ -39,7 +39,7 @@ def test_the_prompt_names_the_attribute_without_any_vector(cli: Cli, arguments: 
     assert not (run_dir / "concepts").exists()
     assert {p.target for p in read_manifest(run_dir / "manifest.csv")} == {"female", "male"}
     assert changed(run_dir)
-    other = [*arguments, "method=prompt", "attribute.concepts.female.adjective=young", f"hydra.run.dir={run_dir}"]
+    other = [*study, "method=prompt", "attribute.concepts.female.adjective=young", f"hydra.run.dir={run_dir}"]
     assert "made again" in cli(*other).error
 
 
@@ -84,12 +84,12 @@ def test_images_of_a_concept_are_those_of_its_positive_prompt(
 
 @pytest.mark.parametrize(("method", "frequency"), [("prompt", "haar"), ("h_guidance", "fft"), ("pca", "fft")])
 def test_low_frequencies_can_be_switched_on(
-    cli: Cli, arguments: list[str], tmp_path: Path, method: str, frequency: str
+    cli: Cli, study: list[str], tmp_path: Path, method: str, frequency: str
 ) -> None:
     shown = {}
     for choice in ("none", frequency):
         run_dir = tmp_path / choice
-        outcome = cli(*arguments, f"method={method}", f"frequency={choice}", f"hydra.run.dir={run_dir}")
+        outcome = cli(*study, f"method={method}", f"frequency={choice}", f"hydra.run.dir={run_dir}")
         assert outcome.code == 0, outcome.error
         shown[choice] = load_images([p.edited for p in read_manifest(run_dir / "manifest.csv")])
     assert not torch.equal(shown["none"], shown[frequency])

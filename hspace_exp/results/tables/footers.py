@@ -6,8 +6,6 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import linregress, spearmanr
-
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column
@@ -132,6 +130,8 @@ def linearity_lines(
         if max(points.values()) - min(points.values()) < 1e-12:
             lines.append(f"{start}: the same at each.")
             continue
+        from scipy.stats import linregress, spearmanr  # takes as long as all other imports of a table together
+
         x, y = list(points), list(points.values())
         fit = linregress(x, y)
         lines.append(

@@ -4,20 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from hspace_exp.generation.grid import GAP, LABEL, LINE, pair_grid, strip
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 
 
-def pairs(folder: Path, professions: int, seeds: int) -> list[Pair]:
+def pairs(folder: Path, professions: int, seeds: int, side: int = 32) -> list[Pair]:
     found = []
     for p in range(professions):
         for s in range(seeds):
             files = []
             for kind, level in (("original", 100), ("edited", 200)):
                 path = folder / kind / f"{p}-{s}.png"
-                save_png(path, np.full((32, 32, 3), level + p + s, np.uint8))
+                save_png(path, np.full((side, side, 3), level + p + s, np.uint8))
                 files.append(path)
             found.append(Pair("a photo", f"profession {p}", s, "female", 1.0, *files))
     return found
@@ -119,3 +120,65 @@ def test_one_profession_is_the_first_and_images_shrink_to_the_width(tmp_path: Pa
 def test_a_run_without_any_of_the_professions_is_left_out(tmp_path: Path) -> None:
     first, other = pairs(tmp_path, 2, 1), [replace(pair, profession="x") for pair in pairs(tmp_path / "b", 1, 1)]
     assert np.array_equal(strip({"a": first, "b": other}), strip({"a": first}))
+
+
+def written(text: str, width: int, colour: str = "black") -> np.ndarray:
+    """A line of text in the upper left corner of a white field."""
+    field = Image.new("RGB", (width, LINE - 2), "white")
+    ImageDraw.Draw(field).text((0, 0), text, fill=colour)
+    return np.asarray(field)
+
+
+def part(picture: np.ndarray, top: int, left: int, width: int) -> np.ndarray:
+    return picture[top : top + LINE - 2, left : left + width]
+
+
+def test_texts_say_what_columns_and_rows_show(tmp_path: Path) -> None:
+    side = 64
+    first, second = pairs(tmp_path, 2, 1, side)
+    mine = [replace(first, profession="a"), replace(second, profession="b", target="")]
+    unchanged = [replace(pair, original=pair.edited) for pair in mine]
+    picture = strip({"mine": mine, "unchanged": unchanged})
+    lefts = [LABEL, LABEL + side + GAP]
+    rows = [LINE, LINE + side + GAP, LINE + side + GAP + side + LINE]
+    for left, name in zip(lefts, "ab", strict=True):
+        assert np.array_equal(part(picture, 2, left, side), written(name, side))
+    for top, label in zip(rows, ("unedited", "mine", "unchanged"), strict=True):
+        middle = top + side // 2 - 5
+        assert np.array_equal(part(picture, middle, 2, LABEL - GAP), written(label, LABEL - GAP))
+    foot = rows[1] + side + 1
+    assert np.array_equal(part(picture, foot, 2, LABEL - GAP), written("asked for", LABEL - GAP, "grey"))
+    assert np.array_equal(part(picture, foot, lefts[0], side), written("female", side, "grey"))
+    assert (part(picture, foot, lefts[1], side) == 255).all()
+    assert picture.shape[0] == rows[2] + side + GAP
+
+
+def test_what_is_too_long_is_cut_where_it_just_fits(tmp_path: Path) -> None:
+    name, side, measure = "librarian and archivist", 64, ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    long = [replace(pair, profession=name) for pair in pairs(tmp_path, 1, 1, side)]
+    fits = [f"{name[:end]}…" for end in range(len(name)) if measure.textlength(f"{name[:end]}…") <= side]
+    assert len(fits) > 3
+    assert np.array_equal(part(strip({"mine": long}), 2, LABEL, side), written(fits[-1], side))
+    label = strip({name * 3: long})[LINE : LINE + side + GAP + side, :LABEL]
+    assert (label[:, LABEL - GAP + 2 :] == 255).all()
+    assert (label[:, LABEL // 2 : LABEL - GAP] < 128).any()
+    tiny = strip({"mine": pairs(tmp_path / "tiny", 1, 1, side=2)})
+    assert (tiny[:LINE, LABEL:] == 255).all()  # no room for a single letter
+
+
+def test_no_more_is_shown_than_there_is_room_for(tmp_path: Path) -> None:
+    many = pairs(tmp_path, 14, 5, side=2)
+    assert pair_grid(many).shape == (LINE + 4 * (2 + GAP + 2 + LINE), LABEL + 6 * (2 + GAP), 3)
+    assert strip({"mine": many}).shape[1] == LABEL + 12 * (2 + GAP)
+
+
+def test_images_of_another_shape_keep_it_when_they_shrink(tmp_path: Path) -> None:
+    slope = np.repeat(np.arange(0, 240, 5, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(24, axis=1)  # 48 x 24
+    files = [tmp_path / f"{kind}.png" for kind in ("original", "edited")]
+    save_png(files[0], slope)
+    save_png(files[1], slope[::-1].copy())
+    picture = strip({"mine": [Pair("a photo", "nurse", 0, "", 1.0, *files)]}, width=12 + GAP)
+    assert picture.shape == (LINE + 2 * (24 + GAP), LABEL + 12 + GAP, 3)
+    found = picture[LINE : LINE + 24, LABEL : LABEL + 12, 0].astype(float)
+    means = slope[:, 0, 0].reshape(24, 2).mean(1)
+    assert np.abs(found[2:-2] - means[2:-2, None]).max() <= 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ import torch
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.__main__ import _quoted
-from hspace_exp.generation.request import asked_groups, items_of, listed, method_of, strengths
+from hspace_exp.generation.request import asked_groups, items_of, listed, method_of, scale_of, strengths
 from hspace_exp.prompts.attributes import ConceptPrompts, Explicit, Group
+from hspace_exp.prompts.plan import plan
 
 PROMPT = "a photo of a doctor"
 
@@ -90,6 +93,22 @@ def test_a_strength_is_what_is_given_or_the_files_or_the_methods() -> None:
         strengths(files, ["a", "b"], None, "auto")
 
 
+@pytest.mark.parametrize(
+    ("stated", "factor"),
+    [([3.0], (2 / 6.5) ** 0.4), ([3.0, 3], (2 / 6.5) ** 0.4), ([7.5, None], 1.0), ([None], 1.0)],
+)
+def test_strengths_of_files_are_brought_to_the_models_guidance(stated: list[float | None], factor: float) -> None:
+    files = [concept(str(i)) if w is None else concept(str(i), guidance_scale=w) for i, w in enumerate(stated)]
+    model: Any = SimpleNamespace(guidance_scale=7.5)
+    assert scale_of(files, model) == pytest.approx(factor)
+
+
+def test_files_of_several_guidance_scales_need_a_strength() -> None:
+    model: Any = SimpleNamespace(guidance_scale=7.5)
+    with pytest.raises(UserError, match=r"at guidance scales 3 and 7\.5: say strength="):
+        scale_of([concept("a"), concept("b", guidance_scale=3.0)], model)
+
+
 def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:
     items = items_of("A photo, of 2 doctors!", [9, 0, 4], [GENDER], "balanced")
     assert [(i.prompt, i.profession, i.seed_index, i.target) for i in items] == [
@@ -102,6 +121,8 @@ def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:
     drawn = [[item.target for item in items_of(PROMPT, 40, [GENDER], "random")] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert set(drawn[0]) == {"female", "male"}
+    of_a_run = plan([PROMPT], ["a photo"], 40, ["female", "male"], "random")
+    assert drawn[0] == [item.target for item in of_a_run]  # drawn as those of a profession of that name
 
 
 def test_folders_are_named_after_the_prompt() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,6 +236,29 @@ def test_each_concept_enters_its_own_branch(pipe: Any) -> None:
         pass
 
 
+def test_each_concept_is_brought_from_the_guidance_that_it_states(pipe: Any) -> None:
+    one, other = (
+        concept(name=name, seed=seed, hyperparameters={"branch": "conditional", **stated})
+        for name, seed, stated in (("female", 0, {"guidance_scale": 3.0}), ("old", 1, {}))
+    )
+    more = concept(name="tall", seed=2, hyperparameters=one.hyperparameters)
+    vanilla, edited = h_of(pipe, latents_of, [(one, 1.0), (other, 2.0), (more, 0.5)])[0]
+    unconditional, conditional = (edited - vanilla).chunk(2)
+    expected = (2 / 5) ** 0.4 * (one.vector + 0.5 * more.vector) + 2 * other.vector
+    assert not unconditional.any()
+    torch.testing.assert_close(conditional, expected.expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_call_of_the_unet_before_the_pipelines_first_is_edited_without_guidance(pipe: Any) -> None:
+    female = concept(hyperparameters={"branch": "conditional", "guidance_scale": 3.0})
+
+    def call(pipe: Any) -> Tensor:
+        return pipe.unet(noise_of(pipe, 3), 10, torch.zeros(3, 16, 16)).sample
+
+    ((vanilla, edited),) = h_of(pipe, call, [(female, 1.5)])
+    close(edited - vanilla, 1.5 * female.vector.expand(3, -1, -1, -1))
+
+
 def test_half_precision_stays_half(pipe: Any) -> None:
     pipe.to(torch.bfloat16)
     with steer(pipe, [(concept(), 1.0)]):
@@ -247,11 +271,15 @@ def test_a_vector_of_another_shape_is_refused_and_the_hook_goes_away(pipe: Any) 
     vanilla = latents_of(pipe)
     for shape, given in (((8, 1, 1), r"\(8, 1, 1\)"), ((16, 8, 8), r"\(16, 8, 8\)")):
         wrong = concept(*shape, h=(shape[0], 8, 8))
-        message = rf"'female' is {given} for 'tiny'.*has h \(16, 4, 4\)"
+        message = rf"'female' is {given} for 'tiny'.*but '{re.escape(str(pipe.name_or_path))}' has h \(16, 4, 4\)"
         with pytest.raises(UserError, match=message), steer(pipe, [(wrong, 1.0)]):
             latents_of(pipe)
         assert hooks_of(pipe) == 0
     assert torch.equal(latents_of(pipe), vanilla)
+    nameless = diffusers.StableDiffusionPipeline(**pipe.components, requires_safety_checker=False)
+    message = r"but 'StableDiffusionPipeline' has h \(16, 4, 4\)"
+    with pytest.raises(UserError, match=message), steer(nameless, [(wrong, 1.0)]):
+        latents_of(nameless)
 
 
 def test_a_spatial_vector_belongs_to_one_image_size_and_a_channel_vector_to_all(pipe: Any) -> None:
@@ -282,6 +310,8 @@ def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder:
         ("no concept file", {"concepts": {tmp_path / "x.safetensors": 1.0}}),
         ("at least one concept", {"concepts": {}}),
         ("pairs, got a Concept", {"concepts": [concept()]}),
+        ("pairs, got a tuple", {"concepts": [(concept(), 1.0, 2.0)]}),
+        ("pairs, got a tuple", {"concepts": [(1.0, concept())]}),
         ("finite number as the strength", {"concepts": [(concept(), float("nan"))]}),
         ("finite number as the strength", {"concepts": [(concept(), "1")]}),
         ("Did you mean 'haar'", {"concepts": female, "frequency": "har"}),
@@ -296,6 +326,10 @@ def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder:
     backbone = load_backbone(tiny_folder, device="cpu")
     with pytest.raises(UserError, match="pipeline with a U-Net, got Backbone"), steer(backbone, female):
         pass
+    plain, pipe.unet = pipe.unet, torch.compile(pipe.unet, backend="eager")
+    with pytest.raises(UserError, match="compiled"), steer(pipe, female):
+        pass
+    pipe.unet = plain
     pipe.unet.compile(backend="eager")
     with pytest.raises(UserError, match="compiled"), steer(pipe, female):
         pass
