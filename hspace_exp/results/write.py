@@ -20,7 +20,7 @@ from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, read_reco
 from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import build, make_table
 from hspace_exp.results.tables.formats import render
-from hspace_exp.results.tables.records import by_table
+from hspace_exp.results.tables.records import by_table, group_of
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     for title, group in tables.items():
         first = group[0].record
         several = experiments.count(first.experiment) > 1
-        name = f"{first.experiment}_{first.attribute}" if several else first.experiment
+        name = f"{first.experiment}_{group_of(first) or first.attribute}" if several else first.experiment
         while name in taken:
             name += "_other"
         taken.add(name)

@@ -56,16 +56,20 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
     title = f"{record.experiment}: {record.attribute}, {record.model}"
     protocol = record.config.get("protocol")
     if isinstance(protocol, Mapping) and {"professions", "images_per_profession"} <= set(protocol):
-        prompts = record.config.get("prompts", {})
-        groups = (name for name, some in prompts.get("groups", {}).items() if some == protocol["professions"])
-        which = "".join(f"{name} " for name in groups)
-        title += f", {len(protocol['professions'])} {which}professions × {protocol['images_per_profession']} images"
+        which = f"{len(protocol['professions'])} {group_of(record)}".strip()
+        title += f", {which} professions × {protocol['images_per_profession']} images"
     if title in taken and isinstance(protocol, Mapping):
         shown = {name: protocol[name] for name in _JUDGED[2:] if name in protocol}
         words = {name: name.replace("num_inference", "denoising").replace("_", " ") for name in shown}
         title += "".join(f", {words[name]} {value}" for name, value in shown.items())
     same = sum(other.split(" #")[0] == title for other in taken)
     return f"{title} #{same + 1}" if same else title
+
+
+def group_of(record: RunRecord) -> str:
+    """The name of the group of professions that is measured, of ``prompts.groups``; "" where it is none of them."""
+    measured, groups = record.config["protocol"]["professions"], record.config.get("prompts", {}).get("groups", {})
+    return next((name for name, some in groups.items() if some == measured), "")
 
 
 def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
