@@ -20,7 +20,10 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.images import as_float
 from hspace_exp.io.progress import track
+from hspace_exp.prompts.attributes import parts_of
 
+# Among parts of a composition: all of it, or an attribute that is none.
+WHOLE = ""
 # profession → value → P(value | profession).
 Truth = Mapping[str, Mapping[str, float]]
 
@@ -49,7 +52,7 @@ class View:
 
     metric: ImageMetric
     judge: str
-    part: str = ""
+    part: str = WHOLE
 
     def update(self, judged: Mapping[str, JudgedBatch]) -> None:
         """Show it a batch."""
@@ -98,7 +101,7 @@ def evaluate(
     professions = _check(pairs, attribute, observers.judges)
     values, table = judge.attributes[attribute], _truth_table(truth, professions, judge.attributes[attribute])
     setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
-    known = _known(observers, attribute, parts, setting) - set(unknown_fields)
+    known = _known(observers, attribute, parts, setting, pairs, unknown_fields)
     views = dict(_views(metrics, known, observers.judges, parts, setting))
     look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
     for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
@@ -109,7 +112,7 @@ def evaluate(
         rows += judged_rows(batch, judged, observers.judges)
     found = {name: _result(view, judge.name) for name, view in views.items()}
     details: dict[str, Any] = {}
-    if "before" in known:
+    if "before" in known[WHOLE]:
         details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
         accuracy = _of_labelled(labelled, judge, attribute, batch_size, setting)
@@ -180,8 +183,15 @@ def _truth_table(truth: Truth | None, professions: Sequence[str], values: Sequen
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _known(observers: Observers, attribute: str, parts: Sequence[str], setting: Setting) -> set[str]:
-    """What of ``OPTIONAL`` there is."""
+def _known(
+    observers: Observers,
+    attribute: str,
+    parts: Sequence[str],
+    setting: Setting,
+    pairs: Sequence[Pair],
+    unknown_fields: Collection[str],
+) -> dict[str, set[str]]:
+    """What of ``OPTIONAL`` there is, by part; choices are there where images are asked for several values, or none."""
     judge = observers.judges[0]
     others = [name for name in judge.attributes if name not in (attribute, *parts)]
     there = {
@@ -192,12 +202,16 @@ def _known(observers: Observers, attribute: str, parts: Sequence[str], setting: 
         "others": bool(others),
         "parts": bool(parts),
     }
-    return {name for name in OPTIONAL if there.get(name, True)}
+    known = {name for name in OPTIONAL if there.get(name, True)} - set(unknown_fields)
+    targets = {parts_of(pair.target) for pair in pairs if pair.target}
+    alike = [len(set(asked)) == 1 for asked in zip(*targets, strict=True)] or [False] * len(parts)
+    without = {WHOLE: any(alike), **dict(zip(parts, alike, strict=False))}
+    return {part: known - {"choices"} if one else known for part, one in without.items()}
 
 
 def _views(
     metrics: Mapping[str, ImageMetric],
-    known: Collection[str],
+    known: Mapping[str, Collection[str]],
     judges: Sequence[Judge],
     parts: Sequence[str],
     setting: Setting,
@@ -207,14 +221,12 @@ def _views(
         for need in metric.needs:
             if need not in OPTIONAL:
                 raise unknown(f"need of the metric {name!r}", need, OPTIONAL)
-        if not set(metric.needs) <= set(known):
-            continue
         for judge in judges if metric.of_each_judge else judges[:1]:
             suffix = "" if judge is judges[0] else f"_{judge.name}"
-            yield f"{name}{suffix}", View(metric.prepared(setting), judge.name)
-            for part in parts if metric.of_each_part else ():
-                own = replace(setting, values=judge.attributes[part], truth=None)
-                yield f"{name}_{part}{suffix}", View(metric.prepared(own), judge.name, part)
+            for part in (WHOLE, *(parts if metric.of_each_part else ())):
+                if set(metric.needs) <= set(known[part]):
+                    own = replace(setting, values=judge.attributes[part], truth=None) if part else setting
+                    yield f"{name}{part and '_'}{part}{suffix}", View(metric.prepared(own), judge.name, part)
 
 
 def _result(view: View, first: str) -> MetricValue:

@@ -37,6 +37,7 @@ OPTIONAL = {
     "scene": "a judge that tells scenes apart",
     "others": "a judge that knows other attributes",
     "parts": "a composition of several attributes",
+    "choices": "images of which not all are asked for one and the same value",
 }
 
 

@@ -128,7 +128,11 @@ def run(a: Arguments) -> list[Difference]:
         raise UserError(f"these runs are about different attributes: {attributes[0]} and {attributes[1]}")
     _check_protocols(*records)
     rows = [read_judged(folder) for folder in folders]
-    standard = [name for name in STANDARD if all(_there(name, attributes[0], r[0]) for r in rows)]
+    there = [
+        {n for n in record.metrics if n.startswith(RATIO)} | {*own[0]}
+        for record, own in zip(records, rows, strict=True)
+    ]
+    standard = [name for name in STANDARD if all(name in some for some in there)]
     wanted = a.metrics.split(",") if a.metrics else standard
     known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
     found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=a.repeats, seed=a.seed)
@@ -152,11 +156,6 @@ def _check_protocols(first: RunRecord, second: RunRecord) -> None:
 def _judge(name: str) -> str:
     """Whose judgement a deviation ratio is of; "" for the first judge's."""
     return name.removeprefix(RATIO).removeprefix("_")
-
-
-def _there(name: str, attribute: str, row: Row) -> bool:
-    """Whether a standard metric can be had."""
-    return name == RATIO or name in row or (name.startswith(RATIO) and f"{_judge(name)}.{attribute}.after" in row)
 
 
 def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:

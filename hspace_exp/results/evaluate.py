@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +14,24 @@ from omegaconf import OmegaConf
 
 from hspace_exp.config.command_line import command, composed, importing
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.results.judge_of_run import choices, judge_of_run
 from hspace_exp.results.record import RunRecord, describe_device, read_record
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
 
 EXPERIMENT = "evaluate"
-JUDGES = ("avatars", "photos")
 ABOUT = """Score images made elsewhere with the code that scores runs.
 
-  python -m hspace_exp evaluate images=FOLDER                      one subfolder a profession
-  python -m hspace_exp evaluate images=FOLDER reference=FOLDER     the same file names: pairs; others: two sets
-  python -m hspace_exp evaluate images=TABLE.csv                   a column image, more where known: profession,
-                                                                   prompt, target, truth, original
-  python -m hspace_exp evaluate images=outputs/…/seed=0            a finished run again
+  python -m hspace_exp evaluate images=outputs/…/seed=0         a run again, by its own evaluator
+  … evaluate evaluator=photos images=FOLDER                     one subfolder a profession
+  … evaluate evaluator=photos images=FOLDER reference=FOLDER    the same file names: pairs; others: two sets
+  … evaluate evaluator=photos images=TABLE.csv                  a column image, more where known: profession, prompt,
+                                                                target, truth, original
 
 attribute: e.g. gender; gender+skin_tone judges both at once, with targets such as female+dark.
-judge: avatars (the embedded world) or photos (an OpenCLIP model; model= and weights= say which).
+evaluator: a choice of conf/evaluator, e.g. avatars (the embedded world) or photos (an OpenCLIP model; model= and
+weights= say which). Images in the folder of a run are judged by the run's own where none is named.
 persons: a segmentation network, e.g. deeplabv3_resnet50, that finds the person in photos, for metrics of backgrounds.
 """
 
@@ -42,15 +43,15 @@ class Arguments:
     images: str = ""
     reference: str = ""
     attribute: str = "gender"
-    judge: str = "avatars"
+    evaluator: str = ""  # that of the run that made the images, where none is named
     out: str = ""  # a folder; outputs/evaluate/<name>/<attribute> where none is named
     name: str = ""  # stands in tables; the images' folder where none is given
-    model: str = "ViT-B-32"
-    weights: str = "laion2b_s34b_b79k"
-    margin: float = 0.0
+    model: str = ""  # of OpenCLIP; those of the evaluator where none are named
+    weights: str = ""
+    margin: float | None = None
     persons: str = ""
     person_weights: str = ""  # torchvision's file; fetched where none is named
-    labelled: int = 216
+    labelled: int | None = None
     device: str = "auto"
     repeats: int = 1000
     batch: int = 32
@@ -64,8 +65,8 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     """
     if not a.images:
         raise UserError("say what to evaluate: images=<folder, manifest or run>")
-    if a.judge not in JUDGES:
-        raise unknown("judge", a.judge, JUDGES)
+    if a.evaluator and a.evaluator not in choices():
+        raise unknown("evaluator", a.evaluator, choices())
     images = Path(a.images)
     name = a.name or (images.stem if images.is_file() else images.resolve().name)
     out = Path(a.out) if a.out else Path("outputs/evaluate") / name / a.attribute
@@ -81,9 +82,11 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
 
     source = find_source(images, Path(a.reference) if a.reference else None)
     started = time.monotonic()
-    evaluator = make_evaluator(a)
+    node = evaluator_node(a, str(resolve_device(a.device)))
+    evaluator: Evaluator = instantiate(node, _convert_="all")
     found = score(source, evaluator, a.attribute, seed=a.seed, repeats=a.repeats)
-    config = {**{k: v for k, v in asdict(a).items() if k not in ("out", "batch")}, "name": name}
+    config = {k: getattr(a, k) for k in ("images", "reference", "attribute", "device", "repeats", "seed")}
+    config |= {"name": name, "evaluator": node}
     names = {"experiment": EXPERIMENT, "method": name, "model": "images", "attribute": a.attribute}
     seconds, device = {"evaluation": time.monotonic() - started}, describe_device(resolve_device(a.device))
     record = record_of(config, found, seconds, device, ["evaluate", *words], **names)
@@ -93,23 +96,20 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     return record
 
 
-def make_evaluator(a: Arguments) -> Evaluator:
-    """The judge that was asked for: that of conf/evaluator, with its metrics."""
-    from hspace_exp.models.devices import resolve_device
-
-    device = str(resolve_device(a.device))
-    cfg = composed([f"evaluator={a.judge}", f"device={device}"])
+def evaluator_node(a: Arguments, device: str) -> dict[str, Any]:
+    """The evaluator that was asked for, or else the run's, as conf/evaluator has it but for what the arguments set."""
+    persons = {"network": a.persons, "weights": a.person_weights or None, "device": device}
+    segmenter = {"_target_": "hspace_exp.evaluation.person_segmenter.PersonSegmenter", **persons}
+    given: dict[str, Any] = {"margin": a.margin, "labelled": a.labelled, "model": a.model or None}
+    given |= {"weights": a.weights or None, "person_masks": segmenter if a.persons else None}
+    given = {name: value for name, value in given.items() if value is not None}
+    choice, published = (a.evaluator, {}) if a.evaluator else judge_of_run(Path(a.images), given)
+    cfg = composed([f"evaluator={choice}", f"device={device}"])
     node: Any = OmegaConf.to_container(cfg.evaluator, resolve=True)
-    node |= {"margin": a.margin, "repeats": a.repeats, "batch_size": a.batch}
-    if a.judge == "avatars":
-        node |= {"labelled": a.labelled}
-    else:
-        node |= {"model": a.model, "weights": a.weights}
-        segmenter = "hspace_exp.evaluation.person_segmenter.PersonSegmenter"
-        masks = {"_target_": segmenter, "network": a.persons, "weights": a.person_weights or None, "device": device}
-        node["person_masks"] = masks if a.persons else None
-    evaluator: Evaluator = instantiate(node, _convert_="all")
-    return evaluator
+    for name in given:
+        if name not in (*node, "margin"):
+            raise UserError(f"evaluator={choice} takes no {name.replace('person_masks', 'persons')}")
+    return {**node, "repeats": a.repeats, "batch_size": a.batch, **published, **given}
 
 
 def is_foreign(folder: Path) -> bool:

@@ -6,6 +6,7 @@ A judge's class is negative where it is unclear: such an image meets no request 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +23,10 @@ from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys
 
 
 class ClassBalance(ImageMetric):
-    """Base: a number of each group's counts of classes, averaged over groups."""
+    """Base: a number of each group's counts of classes, averaged over groups; upside down where all ask for one."""
 
     higher_is_better = False
+    needs: ClassVar[tuple[str, ...]] = ("choices",)
     stratified = True
     by_profession = True
 
@@ -83,7 +85,7 @@ class BiasAmplification(ClassBalance):
 
     heading = "Bias amplification"
     bounds = (-1.0, 1.0)
-    needs = ("truth",)
+    needs = ("choices", "truth")
 
     @property
     def truth(self) -> Tensor:

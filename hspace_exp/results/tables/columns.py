@@ -96,10 +96,10 @@ def _chunks(title: str, names: Sequence[str], present: Mapping[str, MetricValue]
 
 def _successes_of_parts(present: Collection[str]) -> list[str]:
     """Metrics such as ``success_gender``, where a composition was measured, as many as fit beside it."""
-    parts = [name.removeprefix("deviation_ratio_") for name in sorted(present) if name.startswith("deviation_ratio_")]
-    names = [f"success_{part}" for part in parts if not part.endswith(_SECOND_JUDGE)]
+    own = [name for name in sorted(present) if name.startswith("success_") and not name.endswith(_SECOND_JUDGE)]
+    names = [name for name in own if not name.startswith("success_worst")]
     whole = COMPOSITION[0].metric in present
-    return [name for name in names if name in present][: WIDEST - len(COMPOSITION)] if whole else []
+    return names[: WIDEST - len(COMPOSITION)] if whole else []
 
 
 def column(metric: str, value: MetricValue | None = None) -> Column:

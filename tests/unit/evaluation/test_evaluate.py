@@ -168,6 +168,17 @@ def test_a_perfect_edit(make_pairs: Maker, run: Run) -> None:
     assert (found.metrics["fid"].digits, found.metrics["success"].digits) == (2, 3)
 
 
+def test_where_all_are_asked_for_one_value_no_number_of_even_shares_is_given(make_pairs: Maker, run: Run) -> None:
+    pairs = make_pairs()
+    some = [pair for pair in pairs if pair.target in ("female", "")]
+    uneven = {"deviation_ratio", "deviation_ratio_probe", "bias_amplification"}
+    assert set(run(pairs).metrics) - set(run(some).metrics) == uneven
+    left_alone = [dataclasses.replace(pair, target="") if pair.target == "male" else pair for pair in pairs]
+    assert not uneven & set(run(left_alone).metrics)
+    assert not uneven & set(run(left_alone).per_profession[0])
+    assert uneven <= set(run([dataclasses.replace(pair, target="") for pair in pairs]).metrics)
+
+
 def test_the_unedited_model(make_pairs: Maker, run: Run) -> None:
     found = run(make_pairs(edit=False))
     value = {name: metric.value for name, metric in found.metrics.items()}

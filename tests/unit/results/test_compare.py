@@ -10,6 +10,7 @@ from scipy.stats import permutation_test
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import write_judged
+from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.compare import compare, holm, main
 from hspace_exp.results.record import RunRecord
 
@@ -98,7 +99,9 @@ def test_bad_input_is_one_clear_line() -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i, attribute in enumerate(("gender", "gender", "age")):
         write_judged(tmp_path / str(i), rows(i, 0.9 - 0.4 * i, 0.5))
-        RunRecord("e", "m", "avatars", attribute, 0, {}, [], {"i": i}, {}, None, "CPU", {}).write(tmp_path / str(i))
+        measured = {"deviation_ratio": MetricValue(0.5, None, None, 8, False)}
+        told = "m", "avatars", attribute, 0, measured, [], {"i": i}, {}, None, "CPU", {}
+        RunRecord("e", *told).write(tmp_path / str(i))
     assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '1'}", "repeats=200"]) == 0
     shown = capsys.readouterr().out
     assert "| success |" in shown
@@ -106,6 +109,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '2'}"]) == 2
     assert "different attributes: gender and age" in capsys.readouterr().err
     assert main([f"first={tmp_path / '0'}"]) == 2
+
+
+def test_a_ratio_that_a_run_does_not_have_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(2):
+        write_judged(tmp_path / str(i), rows(i, 0.9, 0.5))
+        measured = {"deviation_ratio": MetricValue(0.5, None, None, 8, False)} if i else {}
+        RunRecord("e", "m", "avatars", "gender", 0, measured, [], {}, {}, None, "CPU", {}).write(tmp_path / str(i))
+    assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '1'}", "repeats=20"]) == 0
+    shown = capsys.readouterr().out
+    assert "| success |" in shown
+    assert "deviation_ratio" not in shown
 
 
 def test_runs_of_different_protocols_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

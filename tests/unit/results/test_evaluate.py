@@ -73,11 +73,11 @@ def test_the_command_leaves_a_record_that_tables_read(
 ) -> None:
     monkeypatch.setattr("hspace_exp.evaluation.evaluators.AvatarEvaluator", TinyEvaluator)
     images, out = make(tmp_path / "mine", [0, 255] * 4), tmp_path / "out"
-    assert main([f"images={images}", f"out={out}", "device=cpu"]) == 0
+    assert main([f"images={images}", "evaluator=avatars", f"out={out}", "device=cpu"]) == 0
     assert "| mine " in capsys.readouterr().out
     record = read_record(out)
     assert (record.experiment, record.method, record.attribute) == ("evaluate", "mine", "gender")
-    assert record.command == f"python -m hspace_exp evaluate images={images} out={out} device=cpu"
+    assert record.command == f"python -m hspace_exp evaluate images={images} evaluator=avatars out={out} device=cpu"
     assert (out / "judged.csv").exists()
     assert (out / "manifest.csv").exists()
     assert not is_foreign(out)
@@ -89,7 +89,7 @@ def test_the_command_leaves_a_record_that_tables_read(
     ("words", "message"),
     [
         ([], "say what to evaluate: images="),
-        (["images=x", "judge=avatar"], "unknown judge 'avatar'. Did you mean 'avatars'?"),
+        (["images=x", "evaluator=avatar"], "unknown evaluator 'avatar'. Did you mean 'avatars'?"),
         (["imags=x"], "imags"),
         (["images=/nowhere"], "no such file or folder"),
     ],
@@ -102,8 +102,14 @@ def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.
 
 
 def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"images={make(tmp_path, [0])}", "judge=photos", "persons=deeplab"]) == 2
+    assert main([f"images={make(tmp_path, [0])}", "evaluator=photos", "persons=deeplab"]) == 2
     assert "unknown segmentation network 'deeplab'. Choices: lraspp" in capsys.readouterr().err
+
+
+def test_a_setting_that_an_evaluator_lacks_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for setting, choice in (("persons=deeplab", "avatars"), ("model=ViT-B-32", "avatars"), ("labelled=0", "photos")):
+        assert main([f"images={make(tmp_path, [0])}", f"evaluator={choice}", setting]) == 2
+        assert capsys.readouterr().err == f"error: evaluator={choice} takes no {setting.split('=')[0]}\n"
 
 
 def test_records_of_runs_are_not_overwritten(tmp_path: Path) -> None:

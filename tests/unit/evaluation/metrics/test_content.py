@@ -138,6 +138,24 @@ def test_nothing_asked_for_leaves_success_open(make_pairs: Maker, standard_metri
     assert metrics["deviation_ratio"].n == 12
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        (["female+dark"], []),
+        (["female+dark", "male+dark"], ["deviation_ratio_gender"]),
+        (["female+dark", "male+light"], ["deviation_ratio", "deviation_ratio_gender", "deviation_ratio_skin_tone"]),
+    ],
+)
+def test_of_what_all_are_asked_for_alike_there_is_no_deviation_ratio(
+    make_pairs: Maker, standard_metrics: Metrics, asked: list[str], kept: list[str]
+) -> None:
+    found = run(make_pairs({target: PERFECT[target] for target in asked}), standard_metrics)
+    ratios = {name for name in found.metrics if name.startswith("deviation_ratio")}
+    assert ratios == {f"{name}{judge}" for name in kept for judge in ("", "_probe")}
+    assert found.metrics["success"].value == found.metrics["success_skin_tone_probe"].value == 1
+    assert ("deviation_ratio" in found.per_profession[0]) == ("deviation_ratio" in kept)
+
+
 def test_unknown_parts_and_targets_are_named(make_pairs: Maker, standard_metrics: Metrics) -> None:
     with pytest.raises(UserError, match="Did you mean 'gender'"):
         run(make_pairs(PERFECT), standard_metrics, parts=("gendre", "skin_tone"))

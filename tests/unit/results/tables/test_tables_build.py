@@ -217,6 +217,10 @@ def test_compositions_show_their_parts(tmp_path: Path) -> None:
     ]
     assert cell(table, "sdid", "success_age")[2]
     assert not cell(table, "sdid", "composition_if_independent")[2]
+    for name in ("deviation_ratio_gender", "deviation_ratio_age"):  # of which there are none where all ask for one
+        del more[name]
+    save(tmp_path / "one", record("sdid", **parts, **more, success_worst_gender=0.1))
+    assert [c.metric for c in build([tmp_path / "one"])[0].blocks[-1].columns] == shown["Composition"]
     alone = dict.fromkeys(("success", "success_probe", "deviation_ratio_probe"), MetricValue(1.0, None, None, 1, True))
     assert "Composition" not in blocks_for(alone)
 
