@@ -29,7 +29,6 @@ from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.records import by_row, by_strength
 
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
-STRENGTHS = ("success", "deviation_ratio", "background_ssim", "clip_alignment", "entanglement", "scene_kept")
 KEPT = ("background_psnr", "scene_kept", "entanglement")
 UNEDITED = "original"
 MOST_ROWS = 24
@@ -81,14 +80,13 @@ def small_png(picture: Image.Image, colours: int) -> bytes:
 def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """Charts by kind of the runs of one table.
 
-    ``strength`` and ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each;
-    ``professions``: what images of each profession present, before and after; ``cosines``: of each method's vectors.
+    ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
+    what images of each profession present, before and after; ``cosines``: of each method's vectors.
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     made = {
         "front": _fronts(rows, merged),
-        "strength": _strengths(rows, merged),
         "bars": _compared(merged),
         "professions": _professions(rows),
         "cosines": _cosines(runs),
@@ -171,29 +169,6 @@ def _panels(count: int, size: tuple[float, float], columns: int = 2) -> Iterator
         yield figure, axes[:count]
 
 
-def _strengths(rows: Rows, merged: Merged) -> Chart | None:
-    """A panel a metric; the unedited model is strength 0 in numbers that need no unedited images to compare with."""
-    lines = {metric: found for metric in STRENGTHS if (found := _lines(rows, merged, metric))}
-    if not lines:
-        return None
-    methods = list(dict.fromkeys(method for found in lines.values() for method in found))
-    told = []
-    with _panels(len(lines), (4.2, 2.6)) as (figure, axes):
-        for panel, (metric, found) in zip(axes, lines.items(), strict=True):
-            heading = column(metric).heading
-            for method, points in found.items():
-                values = np.array([m.value for m in points.values()], np.float64)
-                panel.errorbar(
-                    list(points), values, _reach(points.values()), fmt="o-", ms=4, capsize=2, label=method,
-                    color=COLOURS[methods.index(method) % len(COLOURS)],
-                )  # fmt: skip
-                words = ", ".join(f"{v:.3g} at {s:g}" for s, v in zip(points, values, strict=True))
-                told.append(f"{heading}, {method}: {words}")
-            panel.set(xlabel="strength", title=heading)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    return Chart(figure, f"Numbers by strength. {'; '.join(told)}")
-
-
 def _fronts(rows: Rows, merged: Merged) -> Chart | None:
     """What success costs: a panel for each of ``KEPT``, a curve a method from its least to its greatest strength.
 
@@ -221,15 +196,6 @@ def _fronts(rows: Rows, merged: Merged) -> Chart | None:
             panel.set(xlabel="success", title=heading)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return Chart(figure, f"What success costs. {'; '.join(told)}")
-
-
-def _lines(rows: Rows, merged: Merged, metric: str) -> dict[str, dict[float, MetricValue]]:
-    originals = [label for label, records in rows.items() if records[0].method == UNEDITED]
-    start = merged[originals[0]].get(metric) if originals else None
-    zero = {}
-    if start is not None and start.value is not None and not column(metric).beside_original and metric != "success":
-        zero = {0.0: start}
-    return {m: {**zero, **points} for m, points in by_strength(rows, merged, metric).items() if len(points) > 1}
 
 
 def _reach(values: Iterable[MetricValue]) -> np.ndarray:

@@ -62,7 +62,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         groups.append(
             {
                 "table": make_table(heading, group),
-                "charts": [_chart(shown[kind]) for kind in ("front", "strength", "bars") if kind in shown],
+                "charts": [_chart(shown[kind]) for kind in ("front", "bars") if kind in shown],
                 "runs": [_run(run, BUDGET // len(runs)) for run in group],
             }
         )

@@ -106,14 +106,15 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     from hspace_exp.results.figures import charts, small_png, strips  # imports matplotlib, which a run does without
 
     tables = by_table(runs)
-    experiments = [group[0].record.experiment for group in tables.values()]
+    kinds = [(group[0].record.experiment, group[0].record.attribute) for group in tables.values()]
     written: list[Path] = []
     index = ["# Tables and figures", "", "Made by `python -m hspace_exp reproduce`; see docs/reproduce.md.", ""]
     taken: set[str] = set()
     for title, group in tables.items():
         first = group[0].record
-        several = experiments.count(first.experiment) > 1
-        name = f"{first.experiment}_{group_of(first) or first.attribute}" if several else first.experiment
+        attributes = [attribute for experiment, attribute in kinds if experiment == first.experiment]
+        which = first.attribute if len(set(attributes)) > 1 else group_of(first)
+        name = f"{first.experiment}_{which}" if len(attributes) > 1 and which else first.experiment
         while name in taken:
             name += "_other"
         taken.add(name)

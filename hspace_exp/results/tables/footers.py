@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.columns import Column
-from hspace_exp.results.tables.records import by_strength
 
 SEEDS_FOR_T = 3
-FEWEST = 3  # two strengths always lie on a line
 FIXED = ("original", "prompt")  # whose strength means nothing
 MOST_STRENGTHS = 16  # rows whose strengths are told
 MOST_NOTES = 8  # rows whose own notes are told one by one
@@ -42,7 +40,6 @@ def footers(
         for text in _note_text(c, merged):
             notes.setdefault(text, []).append(c.heading)
     lines += [f"{', '.join(headings)}: {text}." for text, headings in notes.items()]
-    lines += linearity_lines(rows, merged)
     lines += [f"Command: `{line}`" for line in joined([r.command for r in records if r.command])]
     seeds = {label: ", ".join(str(r.seed) for r in group) for label, group in rows.items()}
     lines.append(f"Seeds: {_per_row(seeds)}.")
@@ -114,30 +111,6 @@ def joined(commands: Sequence[str]) -> list[str]:
             several = ["-m"] if any(len(values) > 1 for values in one) else []
             overrides = [f"{key}={','.join(values)}" for key, values in zip(keys, one, strict=True)]
             lines.append(shlex.join([*start, *several, *overrides]))
-    return lines
-
-
-def linearity_lines(
-    rows: Mapping[str, Sequence[RunRecord]], merged: Mapping[str, Mapping[str, MetricValue]]
-) -> list[str]:
-    """A line below a table for each method that ran at three strengths or more."""
-    lines = []
-    for method, found in by_strength(rows, merged, "success").items():
-        points = {strength: metric.value for strength, metric in found.items() if metric.value is not None}
-        if len(points) < FEWEST:
-            continue
-        start = f"Success of {method} by strength ({len(points)} strengths, {min(points):g} to {max(points):g})"
-        if max(points.values()) - min(points.values()) < 1e-12:
-            lines.append(f"{start}: the same at each.")
-            continue
-        from scipy.stats import linregress, spearmanr  # takes as long as all other imports of a table together
-
-        x, y = list(points), list(points.values())
-        fit = linregress(x, y)
-        lines.append(
-            f"{start}: a straight line explains {fit.rvalue**2:.1%} of its variance, {fit.slope:+.3f} a unit of "
-            f"strength; rank correlation {spearmanr(x, y).statistic:.2f}."
-        )
     return lines
 
 

@@ -90,14 +90,10 @@ def test_professions_before_and_after(tmp_path: Path) -> None:
     assert picture.height == LINE + 8 + GAP + 8 + LINE
 
 
-def test_strengths_are_curves_and_no_professions_without_before(tmp_path: Path) -> None:
+def test_one_method_has_no_professions_without_before(tmp_path: Path) -> None:
     for i, strength in enumerate((1.0, 2.0, 3.0)):
         run(tmp_path / str(i), "sdid", 2, strength)
-    figures = charts(find_runs([tmp_path]))
-    assert set(figures) == {"bars", "strength"}
-    (line,) = panel(figures["strength"], "Success").lines[:1]
-    assert line.get_xydata().tolist() == [[1, 0.25], [2, 0.5], [3, 0.75]]  # type: ignore[union-attr]
-    assert "Success, sdid: 0.25 at 1, 0.5 at 2, 0.75 at 3" in figures["strength"].words
+    assert set(charts(find_runs([tmp_path]))) == {"bars"}
 
 
 def test_a_front_is_what_success_costs_a_curve_a_method(tmp_path: Path) -> None:
@@ -109,15 +105,6 @@ def test_a_front_is_what_success_costs_a_curve_a_method(tmp_path: Path) -> None:
     lines = {str(line.get_label()): line.get_xydata().tolist() for line in panel(chart, "Background PSNR").lines}  # type: ignore[union-attr]
     assert lines == {"sdid": [[0.25, 19], [0.5, 18]], "focused": [[0.25, 39], [0.5, 38]]}
     assert "sdid: 19 at success 0.25, 18 at success 0.5" in chart.words
-
-
-def test_the_unedited_model_is_strength_0_where_it_is_no_comparison_with_itself(tmp_path: Path) -> None:
-    run(tmp_path / "o", "original", 0)
-    for i, strength in enumerate((1.0, 2.0)):
-        run(tmp_path / str(i), "sdid", 2, strength)
-    chart = charts(find_runs([tmp_path]))["strength"]
-    assert list(panel(chart, "Deviation ratio").lines[0].get_xdata()) == [0, 1, 2]
-    assert list(panel(chart, "Success").lines[0].get_xdata()) == [1, 2]
 
 
 def test_cosines_of_vectors_are_told_in_words(tmp_path: Path) -> None:

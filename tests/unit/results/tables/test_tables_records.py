@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import Run
-from hspace_exp.results.tables.build import make_table, merge_seeds
-from hspace_exp.results.tables.footers import joined, linearity_lines
+from hspace_exp.results.tables.build import merge_seeds
+from hspace_exp.results.tables.footers import footers, joined
 from hspace_exp.results.tables.records import by_row, by_strength, labels, order
 
 
@@ -94,24 +94,21 @@ def test_strength_of_a_record() -> None:
     assert run(method={"name": "m", "strength": {"a": 1.5, "b": 2.0}}).strength is None
 
 
-def test_linearity_is_that_of_numpy() -> None:
-    strengths, success = [0.5, 1.0, 2.0, 4.0], [0.1, 0.4, 0.7, 0.8]
-    found = rows(*(strong("sdid", s, y) for s, y in zip(strengths, success, strict=True)), strong("lwim", 1, 0.3))
-    merged = {label: merge_seeds(records) for label, records in found.items()}
-    (line,) = linearity_lines(found, merged)
-    slope = np.polyfit(strengths, success, 1)[0]
-    explained = np.corrcoef(strengths, success)[0, 1] ** 2
-    assert f"{explained:.1%}" in line
-    assert f"{slope:+.3f} a unit" in line
-    assert "4 strengths, 0.5 to 4" in line
-    assert "rank correlation 1.00" in line
-    assert line in make_table("", [Run(Path(), r) for records in found.values() for r in records]).footers
+def test_a_table_says_where_strengths_come_from() -> None:
+    def found(strength: float, reached: bool = True) -> dict[str, Any]:
+        concepts = {"female": {"strength": strength, "reached": reached}}
+        return {"calibration": {"settings": {"success": 0.95}, "guidance_scale": 3.0, "concepts": concepts}}
 
-
-def test_a_constant_success_has_no_line() -> None:
-    found = rows(*(strong("sdid", s, 0.5) for s in (1, 2, 3)))
-    merged = {label: merge_seeds(records) for label, records in found.items()}
-    assert linearity_lines(found, merged)[0].endswith(": the same at each.")
+    auto = {"name": "sdid", "strength": "auto"}
+    records = [
+        replace(run("sdid", method=auto), details=found(1.5)),
+        replace(run("sdid", 1, method=auto), details=found(2.0, False)),
+    ]
+    shown = footers(rows(*records, strong("lwim", 2, 0.5), strong("original", 0)), {}, [])
+    (calibrated,) = [line for line in shown if line.startswith("Strengths are the least that reach success 0.95")]
+    assert "guidance 3" in calibrated
+    assert calibrated.endswith("sdid: female 1.5, 2*.")
+    assert "Strengths were given, not found by calibration: lwim." in shown
 
 
 def test_other_settings_are_other_lines() -> None:
@@ -123,7 +120,6 @@ def test_other_settings_are_other_lines() -> None:
         "sdid": {1: 0.1, 2: 0.2},
         "sdid #2": {1: 0.1, 2: 0.2},
     }
-    assert linearity_lines(found, merged) == []
 
 
 @pytest.mark.parametrize(
