@@ -13,6 +13,7 @@ from hspace_exp.results.tables.formats import render
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "tables" / "full" / "avatars"
 TABLES = sorted(path for path in FULL.glob("*.md") if path.name != "README.md")
+EXPERIMENTS = [path.name for path in (ROOT / "experiments").iterdir()]
 KEPT = sorted((ROOT / "experiments").glob("*/results/table.md"))
 RECORDS = sorted((ROOT / "experiments").glob(f"*/results/**/{FILE_NAME}"))
 
@@ -26,8 +27,9 @@ def test_there_are_tables_and_records() -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize(("ending", "form"), [(".md", "markdown"), (".tex", "latex"), (".html", "html")])
 def test_full_tables_follow_from_their_records(path: Path, ending: str, form: str) -> None:
-    table = build([ROOT / "experiments" / path.stem / "results"])
-    assert path.with_suffix(ending).read_text() == render(table, form)
+    experiment = max((name for name in EXPERIMENTS if path.stem.startswith(name)), key=len)
+    tables = build([ROOT / "experiments" / experiment / "results"])
+    assert path.with_suffix(ending).read_text() in [render([table], form) for table in tables]
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parts[-3])

@@ -29,8 +29,15 @@ BLOCKS: dict[str, tuple[Column, ...]] = {
         Column("deviation_ratio", "Deviation ratio"),
         Column("success", "Success"),
         Column("success_worst", "Worst success"),
+        Column("flipped", "Flipped"),
         # No contest: far below zero is a reversed bias, not a better one.
         Column("bias_amplification", "Bias amplification", contest=False, bounds=(-1.0, 1.0)),
+    ),
+    "Fairness, second judge": (
+        Column("deviation_ratio_probe", "Deviation ratio (probe)"),
+        Column("success_probe", "Success (probe)"),
+        Column("success_worst_probe", "Worst success (probe)"),
+        Column("flipped_probe", "Flipped (probe)"),
         Column("classifier_accuracy", "Judge accuracy", contest=False),
     ),
     "Text and image quality": (
@@ -52,7 +59,7 @@ COMPOSITION = (
     # No contest: it says what the column before it would be if parts did not get in one another's way.
     Column("composition_if_independent", "If independent", contest=False),
 )
-ON_DEMAND = (Column("flipped", "Flipped"), Column("unclear", "Unclear", contest=False))
+ON_DEMAND = (Column("unclear", "Unclear", contest=False),)
 # Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
 REPEATED = {"subject_alignment": "clip_alignment"}
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}

@@ -155,7 +155,7 @@ def test_wanted_metrics_in_the_wanted_order(tmp_path: Path) -> None:
     (table,) = build([tmp_path], ["fid", "success_probe"])
     assert [c.metric for b in table.blocks for c in b.columns] == ["fid", "success_probe"]
     (table,) = build([tmp_path], ["all"])
-    assert [c.metric for b in table.blocks for c in b.columns] == ["success", "fid", "my_metric", "success_probe"]
+    assert [c.metric for b in table.blocks for c in b.columns] == ["success", "success_probe", "fid", "my_metric"]
     with pytest.raises(UserError, match=r"unknown metric 'sucess'\. Did you mean 'success'"):
         build([tmp_path], ["sucess"])
 
@@ -279,7 +279,9 @@ def test_a_metric_that_the_code_does_not_know_is_shown_as_its_record_says(tmp_pa
     dataclasses.replace(record("sdid"), metrics=metrics).write(tmp_path / "a")
     (table,) = build([tmp_path])
     assert [(b.title, [c.heading for c in b.columns]) for b in table.blocks] == [
-        ("Further metrics", ["Sharpness (px)"])
+        ("Fairness", ["Flipped"]),
+        ("Fairness, second judge", ["Success (probe)"]),
+        ("Further metrics", ["Sharpness (px)"]),
     ]
     assert cell(table, "sdid", "sharpness") == ("12.3", "12.0, 12.5", False)
 
