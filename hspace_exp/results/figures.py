@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hspace_exp.evaluation.concept_geometry import concept_cosines
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.grid import strip
 from hspace_exp.results.record import RunRecord
@@ -81,7 +80,7 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """Charts by kind of the runs of one table.
 
     ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
-    what images of each profession present, before and after; ``cosines``: of each method's vectors.
+    what images of each profession present, before and after.
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
@@ -89,7 +88,6 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
         "front": _fronts(rows, merged),
         "bars": _compared(merged),
         "professions": _professions(rows),
-        "cosines": _cosines(runs),
     }
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
@@ -269,30 +267,3 @@ def _shares(records: Sequence[RunRecord], value: str | None) -> dict[str, float]
         if counts.total():
             found[name] = counts[value] / counts.total()
     return found
-
-
-def _cosines(runs: Sequence[Run]) -> Chart | None:
-    """One matrix a method: its first run with two concepts or more."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for run in runs:
-        if run.record.method not in found and (cosines := concept_cosines(run.concepts())):
-            found[run.record.method] = cosines
-    if not found:
-        return None
-    told = []
-    most = max(map(len, found.values()))
-    with _panels(len(found), (1.0 + 0.45 * most, 0.8 + 0.45 * most), columns=3) as (figure, axes):
-        for panel, (method, matrix) in zip(axes, found.items(), strict=True):
-            names = list(matrix)
-            panel.imshow([[matrix[a][b] for b in names] for a in names], cmap="RdBu", vmin=-1, vmax=1)
-            panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
-            panel.set_yticks(range(len(names)), names)
-            panel.set(title=f"Cosines: {method}")
-            panel.grid(visible=False)
-            for r, a in enumerate(names):
-                for c, b in enumerate(names):
-                    ink = "white" if abs(matrix[a][b]) > 0.6 else "black"
-                    panel.text(c, r, f"{matrix[a][b]:.2f}", ha="center", va="center", color=ink, fontsize=8)
-                    if r < c:
-                        told.append(f"{method}, {a} and {b}: {matrix[a][b]:.2f}")
-    return Chart(figure, f"Cosines between vectors. {'; '.join(told)}")

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.axes import Axes
 
-from hspace_exp.concepts.concept import Concept
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.grid import GAP, LINE
 from hspace_exp.generation.manifest import COLUMNS
@@ -105,16 +103,6 @@ def test_a_front_is_what_success_costs_a_curve_a_method(tmp_path: Path) -> None:
     lines = {str(line.get_label()): line.get_xydata().tolist() for line in panel(chart, "Background PSNR").lines}  # type: ignore[union-attr]
     assert lines == {"sdid": [[0.25, 19], [0.5, 18]], "focused": [[0.25, 39], [0.5, 38]]}
     assert "sdid: 19 at success 0.25, 18 at success 0.5" in chart.words
-
-
-def test_cosines_of_vectors_are_told_in_words(tmp_path: Path) -> None:
-    run(tmp_path / "a", "sdid", 2)
-    for name, sign in {"female": 1.0, "male": -1.0}.items():
-        vector = sign * torch.tensor([1.0, 0.0]).reshape(2, 1, 1)
-        concept = Concept(vector, name, "gender", "tiny", "abc", (2, 4, 4), "sdid")
-        concept.save(tmp_path / "a" / "concepts" / f"{name}.safetensors")
-    chart = charts(find_runs([tmp_path]))["cosines"]
-    assert chart.words == "Cosines between vectors. sdid, female and male: -1.00"
 
 
 def test_images_that_are_gone_are_left_out(tmp_path: Path) -> None:
