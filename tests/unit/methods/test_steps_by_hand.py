@@ -149,7 +149,7 @@ def test_what_is_kept_takes_the_scale_of_guidance() -> None:
 
 
 class Runs:
-    """Sampling runs of four guided steps: h of step t is t without and t / 4 with the prompt, and 1 more in a second run.
+    """Sampling runs of four guided steps: h of step t is t without the prompt and t / 4 with it, and 1 more a run.
 
     Latents are h of all steps with the prompt, (B, 4, 2).
     """
