@@ -95,7 +95,7 @@ def test_a_learnt_vector_is_a_component_times_its_standard_deviation(task: Task)
 
 @pytest.mark.parametrize(
     ("count", "best", "apart", "deviation", "vector"),
-    [(1, 0, 1.0, 2.8284, [8**0.5, 0.0]), (2, 1, 8.0, 0.7071, [0.0, 0.5**0.5])],
+    [(1, 0, 1.0, 2.8284, [8**0.5, 0.0]), (2, 1, 6.6679, 0.7071, [0.0, 0.5**0.5])],
 )
 def test_the_component_is_the_one_that_tells_most_of_those_looked_at(
     monkeypatch: pytest.MonkeyPatch,
@@ -109,8 +109,8 @@ def test_the_component_is_the_one_that_tells_most_of_those_looked_at(
     """Runs spread by the root of 8 along one axis and of a half along the other, which tells more."""
     runs = {
         ("woman", "neutral"): [[4, 0], [-4, 0], [0, 1], [0, -1]],
-        ("woman", "positive"): [[3, 3], [-1, 5]],  # means 1 and 4, standard deviations 2 and 1
-        ("man", "positive"): [[1, -3], [-3, -5]],
+        ("woman", "positive"): [[3, 3], [-1, 6]],  # means 1 and 4.5, variances 4 and 2.25
+        ("man", "positive"): [[1, -3], [-3, -5]],  # means -1 and -4, variances 4 and 1
     }
     asked = []
 

@@ -154,9 +154,9 @@ class Runs:
     Latents are h of all steps with the prompt, (B, 4, 2).
     """
 
-    def __init__(self, backbone: Backbone, count: int) -> None:
+    def __init__(self, backbone: Backbone, count: int, guided: bool = True) -> None:
         """No run so far."""
-        self.unet, self.count = backbone.unet, count
+        self.unet, self.count, self.guided = backbone.unet, count, guided
         self.rows: list[Sequence[int] | None] = []
         self.without: list[list[list[float]]] = []
 
@@ -165,11 +165,13 @@ class Runs:
         count, with_prompt = self.count if rows is None else len(rows), []
         self.without.append([])
         for t in range(4):
-            h = torch.tensor([t] * count + [t / 4] * count)[:, None, None, None].repeat(1, 1, 1, 2) + len(self.rows)
+            h = torch.tensor([t] * (count * self.guided) + [t / 4] * count)[:, None, None, None].repeat(
+                1, 1, 1, 2
+            ) + len(self.rows)
             with hooks(t / 4):
                 half = self.unet.mid_block(h)[:, 0, 0].split(count)
             self.without[-1].append(half[0][0].tolist())
-            with_prompt.append(half[1])
+            with_prompt.append(half[-1])
         self.rows.append(None if rows is None else rows.tolist())
         return torch.stack(with_prompt, dim=1)
 
@@ -192,6 +194,18 @@ def test_the_focused_edit_after_its_unedited_runs(backbone: Backbone, gated: lis
     assert found[1].tolist() == inside + outside
     free = [[t + 1 - pulled, t] for t in (2, 3)]
     assert sample.without[1] == [[t + 1 - 0.75, t] for t in (0, 1)] + free
+
+
+def test_foresight_without_guidance(backbone: Backbone, gated: list[range]) -> None:
+    of = Application(PROMPTS, concepts("gender"), 4.0, "conditional")
+    focus = Focus(hold=0.5, adaptive=False, keep=0.0, foresight=True)
+    sample = Runs(backbone, 2, guided=False)
+    conduct = focus.steer(of, backbone, ITEMS[::-1], False).conduct
+    assert conduct is not None
+    found = conduct(sample)
+    assert (gated, sample.rows) == ([range(2)], [None, [1]])
+    assert found[0].tolist() == pairs(0, 0.25, 0.5, 0.75)
+    assert found[1].tolist() == [[t / 4 + 1 - 0.75 + 4 * 0.5, t / 4] for t in range(4)]
 
 
 def test_foresight_judges_by_the_last_h_with_the_prompt_and_keeps_runs(backbone: Backbone, gated: list[range]) -> None:
