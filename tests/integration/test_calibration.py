@@ -15,7 +15,6 @@ import hspace_exp.training.on_policy as on_policy
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.seeding import LEARNING, REPORT, VALIDATION, initial_noise
-from hspace_exp.methods.steering import guidance_factor
 from hspace_exp.results.record import read_record
 
 AUTO = (
@@ -90,14 +89,6 @@ def test_no_reported_image_shares_its_noise_with_what_is_learnt_or_tuned_on(
         for prompt, index, base in some
     ]
     assert len(first) == len(set(first))
-
-
-@pytest.mark.parametrize(
-    ("stated", "used", "factor"), [(3.0, 3.0, 1.0), (3.0, 1.5, 4**0.4), (3.0, 7.5, (2 / 6.5) ** 0.4)]
-)
-def test_strengths_follow_guidance(stated: float, used: float, factor: float) -> None:
-    assert guidance_factor(stated, used) == pytest.approx(factor)
-    assert guidance_factor(used, stated) == pytest.approx(1 / factor)
 
 
 def test_a_run_at_another_guidance_scale_shares_vectors_and_calibration(

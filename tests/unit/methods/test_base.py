@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hspace_exp.methods.learning import OnPolicy, Training
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
+from hspace_exp.methods.steering import AddedVector, Application, UneditedRuns, Window, guidance_factor
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
@@ -62,6 +64,97 @@ def test_what_is_added_is_multiplied_by_the_factor_once(tiny_backbone: Backbone)
     with edit(tiny_backbone, items, False).hooks(0.0):
         (hook,) = tiny_backbone.unet.mid_block._forward_hooks.values()
         torch.testing.assert_close(hook(None, (), h)[0], 1.5 * vector)
+
+
+class Told:
+    """An edit that gives back what it is given."""
+
+    keeps = composes = True
+
+    def steer(self, *given: object) -> Any:  # noqa: ANN401
+        """The application, the model, the items and whether they are guided."""
+        return given
+
+
+def concept(name: str, attribute: str) -> Concept:
+    return Concept(torch.ones(1, 1, 1), name, attribute, "m", "r", (1, 1, 1), "x")
+
+
+def test_an_edit_is_told_all_that_it_is_to_apply() -> None:
+    prompts, old = {name: ConceptPrompts() for name in ("female", "male")}, {"old": ConceptPrompts()}
+    concepts = {
+        name: concept(name, group) for name, group in (("female", "g"), ("male", "g"), ("old", "a"), ("x", "b"))
+    }
+    low, runs = LowFrequency(0.5, "original", haar_lowpass), UneditedRuns()
+    method = Method("x", {"female": 1.0, "male": 3.0}, "conditional", edit=Told(), window=(0.25, 0.5), factor=0.5)
+    edit = method.apply(prompts, concepts, {"age": old}, low, scale=3.0, runs=runs)
+    backbone, items = cast(Backbone, "the model"), [Item("p", "nurse", 0, "male")]
+    application, *rest = cast(Any, edit(backbone, items, True))
+    assert rest == [backbone, items, True]
+    own, kept = ({name: concepts[name] for name in names} for names in (prompts, old))
+    expected = Application(
+        prompts,
+        own,
+        {"female": 1.5, "male": 4.5},
+        "conditional",
+        {"age": kept},
+        LowFrequency(1.5, "original", haar_lowpass),
+        Window(0.25, 0.5),
+        3.0,
+    )
+    assert application == replace(expected, runs=runs)
+    assert application.runs is runs
+    plain = cast(Any, replace(method, window=(0.0, 1.0), factor=1.0).apply(prompts, concepts)(backbone, items, False))[
+        0
+    ]
+    assert plain == Application(prompts, own, {"female": 1.0, "male": 3.0}, "conditional")
+
+
+@pytest.mark.parametrize(
+    ("branch", "low_branch", "strength", "weight"),
+    [
+        ("conditional", None, 6, 1.5),
+        ("conditional", "both", 6, 0.5),
+        ("both", None, 2, 0.5),
+        ("both", "conditional", 2, 1.5),
+    ],
+)
+def test_the_scale_multiplies_what_enters_the_conditional_half_alone(
+    branch: str, low_branch: str | None, strength: float, weight: float
+) -> None:
+    low, own = LowFrequency(0.5, "current", haar_lowpass, low_branch), {"female": concept("female", "gender")}
+    method = Method("x", 2.0, branch, window=(0.25, 0.5))
+    edit = method.apply({"female": ConceptPrompts()}, own, frequency=low, scale=3.0)
+    expected = replace(low, weight=weight)
+    assert edit == AddedVector(
+        {"female": own["female"].vector}, {"female": strength}, branch, expected, Window(0.25, 0.5)
+    )
+    edit = replace(method, edit=Told()).apply({"female": ConceptPrompts()}, own, frequency=low, scale=3.0)
+    application = cast(Any, edit(cast(Backbone, None), [], True))[0]
+    assert (application.strength, application.frequency) == ({"female": strength}, expected)
+    assert application.scale == (3.0 if branch == "conditional" else 1.0)
+
+
+def test_a_method_without_an_edit_adds_vectors_of_what_is_asked_for() -> None:
+    own = {name: concept(name, "gender") for name in ("female", "male")}
+    edit = Method("x", 2.0, "both").apply({"male": ConceptPrompts()}, own)
+    assert edit == AddedVector({"male": own["male"].vector}, {"male": 2.0}, "both")
+
+
+@pytest.mark.parametrize(
+    ("stated", "used", "factor"),
+    [
+        (3.0, 3.0, 1.0),
+        (3.0, 1.5, 4**0.4),
+        (3.0, 7.5, (2 / 6.5) ** 0.4),
+        (1.25, 9.0, 32**-0.4),  # 32 = 8 / 0.25, which is 2 to the power of 5
+        (1.0, 9.0, 0.25),  # as at 1.25
+        (9.0, 0.0, 4.0),
+    ],
+)
+def test_strengths_follow_guidance(stated: float, used: float, factor: float) -> None:
+    assert guidance_factor(stated, used) == pytest.approx(factor)
+    assert guidance_factor(used, stated) == pytest.approx(1 / factor)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_the_gate_is_read_from_the_conditional_half_of_the_unedited_runs(
 def test_foresight_edits_from_a_tenth_of_the_strength_on(
     tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = torch.tensor([0.09, 0.11, 0.2, 1.0])
+    needed = torch.tensor([0.09, 0.1, 0.2, 1.0])
     total = torch.randn(4, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(Focus, "additions", lambda *given: lambda h_0: (needed, total))
     method = Method("focused", 1.0, "conditional", edit=focused(tiny_backbone, foresight=True, gate=None))

@@ -85,6 +85,14 @@ def test_accuracy_is_the_share_told_apart() -> None:
     assert accuracy(classifier, h.flip(0)) == 0.0
 
 
+def test_accuracy_counts_the_states_of_each_class_at_each_level() -> None:
+    weights = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])[:, :, None, None]
+    classifier = LinearClassifier(weights, torch.ones(2), torch.tensor([[0.0, 4.0], [0.0, 0.0], [0.0, 0.0]]))
+    h = torch.tensor([[2.0, 1.0], [1.0, 2.0], [-1.0, -3.0]])[:, None, None, :, None, None]
+    # At the first level all three are right; at the second the bias lets the first class win over the second.
+    assert accuracy(classifier, h.repeat(1, 1, 2, 1, 1, 1)) == 0.8333
+
+
 def test_files_alone_give_the_classifier_back(tiny_backbone: Backbone, tmp_path: Path) -> None:
     runs = {}
     for k, name in enumerate(PROMPTS):

@@ -61,3 +61,9 @@ def test_attenuation_follows_its_formula() -> None:
     assert m(torch.tensor([0.3], dtype=torch.float64), 10.0).item() == pytest.approx(expected)
     with pytest.raises(UserError, match="sharpness"):
         m(torch.zeros(1), 0)
+
+
+def test_the_floor_is_what_is_left_of_h_where_the_map_is_one() -> None:
+    found = m(torch.tensor([0.0, 0.5, 1.0]), 10.0, floor=0.6)  # half-way the logistic function is at its middle
+    torch.testing.assert_close(found, torch.tensor([1.0, 0.8, 0.6]))
+    torch.testing.assert_close(m(torch.tensor([0.0, 0.3, 1.0]), 10.0, floor=1.0), torch.ones(3))

@@ -10,7 +10,7 @@ from experiments.lwim_readings import ours
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import Noisy, Training
-from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.lwim import Localised, chi
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
@@ -54,6 +54,26 @@ def test_each_part_of_the_localised_objective_acts_and_can_be_switched_off(tiny_
     torch.testing.assert_close(Localised(**off)(tiny_backbone, vectors, batch), plain)
     alone = Localised(**{**off, part: on[part]})(tiny_backbone, vectors, batch)
     assert (alone - plain).abs().min() > 0
+
+
+@pytest.mark.parametrize("pool", ["max", "area"])
+def test_the_localised_loss_is_that_of_its_parts_by_hand(tiny_backbone: Backbone, pool: str) -> None:
+    maps = torch.zeros(3, 1, 32, 32)
+    maps[:, :, 8:16, 16:20] = 1  # half of one place of h, two by one latents
+    batch = noisy(tiny_backbone, maps)
+    vectors = torch.randn(3, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    gain = torch.ones(4, 4)
+    gain[1, 2] = 0.6 if pool == "max" else 0.8  # the floor of m, or half-way to it
+    weight = torch.full((8, 8), 0.5)
+    weight[2:4, 4] = 0.5 + 2.0
+    with (
+        suppress_cross_attention(tiny_backbone.unet, 1 - maps, "all"),
+        edit_hspace(tiny_backbone.unet, lambda h: gain * h + vectors),
+    ):
+        prediction = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+    expected = (weight * (prediction - batch.target) ** 2).mean((1, 2, 3))
+    objective = Localised(beta=2.0, alpha=0.5, sharpness=7.0, floor=0.6, pool=pool, scope="all")
+    torch.testing.assert_close(objective(tiny_backbone, vectors, batch), expected)
 
 
 def test_the_models_own_prediction_as_target_is_weighted_as_any_other(tiny_backbone: Backbone) -> None:
@@ -161,6 +181,25 @@ def test_chi_from_the_margin_of_attention_suppresses_by_hand(tiny_backbone: Back
     assert (nothing - plain).abs().max() > 0
 
 
+def test_a_margin_of_places_is_asked_for_by_name(tiny_backbone: Backbone) -> None:
+    words = tiny_backbone.encode_prompts(["woman"]).expand(3)
+    batch = replace(noisy(tiny_backbone, torch.zeros(3, 1, 32, 32)), words=words)
+    vectors = torch.zeros(3, *tiny_backbone.h_shape)
+    losses = []
+    for placed in (False, True):
+        margin = chi(batch, torch.zeros(3, 1, 32, 32), "margin", 0.5, placed)
+        assert isinstance(margin, AttentionMargin)
+        assert margin == AttentionMargin(
+            batch.embeds.content_mask, words.encoder_hidden_states, words.content_mask, 0.5, placed
+        )
+        with suppress_cross_attention(tiny_backbone.unet, margin, "final"):
+            prediction = tiny_backbone.predict(batch.latents, batch.timesteps, batch.embeds)
+        losses.append((prediction - batch.target).square().mean((1, 2, 3)))
+        found = Localised(source="margin", placed=placed)(tiny_backbone, vectors, batch)
+        torch.testing.assert_close(found, losses[-1])
+    assert (losses[1] - losses[0]).abs().max() > 0
+
+
 def test_losses_without_what_they_need_say_so(tiny_backbone: Backbone) -> None:
     batch = noisy(tiny_backbone, None)
     vectors = torch.zeros(3, *tiny_backbone.h_shape)
@@ -168,5 +207,9 @@ def test_losses_without_what_they_need_say_so(tiny_backbone: Backbone) -> None:
         ScoreMatching()(tiny_backbone, vectors, batch)
     with pytest.raises(UserError, match="noised images"):
         Denoising()(tiny_backbone, vectors, replace(batch, target=None))
+    with pytest.raises(ValueError, match="attribute maps"):
+        Localised()(tiny_backbone, vectors, batch)
+    with pytest.raises(ValueError, match="attribute's words"):
+        Localised(source="margin")(tiny_backbone, vectors, replace(batch, maps=torch.zeros(3, 1, 32, 32)))
     with pytest.raises(UserError, match="Did you mean 'margin'"):
         Localised(source="margn")

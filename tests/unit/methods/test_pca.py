@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from hspace_exp.errors import UserError
+from hspace_exp.methods import pca
 from hspace_exp.methods.pca import PrincipalComponents, by_timestep, principal_components, separation
 from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
@@ -88,6 +91,52 @@ def test_a_learnt_vector_is_a_component_times_its_standard_deviation(task: Task)
         assert abs(directions[k] @ vector) / np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
         assert concept.hyperparameters["unet_evaluations"] == {"forward": 12, "backward": 0}
     torch.testing.assert_close(learnt["woman"].vector, -learnt["man"].vector)
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "apart", "deviation", "vector"),
+    [(1, 0, 1.0, 2.8284, [8**0.5, 0.0]), (2, 1, 6.6679, 0.7071, [0.0, 0.5**0.5])],
+)
+def test_the_component_is_the_one_that_tells_most_of_those_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    count: int,
+    best: int,
+    apart: float,
+    deviation: float,
+    vector: list[float],
+) -> None:
+    """Runs spread by the root of 8 along one axis and of a half along the other, which tells more."""
+    runs = {
+        ("woman", "neutral"): [[4, 0], [-4, 0], [0, 1], [0, -1]],
+        ("woman", "positive"): [[3, 3], [-1, 6]],  # means 1 and 4.5, variances 4 and 2.25
+        ("man", "positive"): [[1, -3], [-3, -5]],  # means -1 and -4, variances 4 and 1
+    }
+    asked = []
+
+    def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> torch.Tensor:
+        asked.append((name, kind, states, prompt))
+        h = torch.tensor(runs[name, kind], dtype=torch.float32)[:, None, :, None, None]
+        step = 0.0 if kind == "neutral" else 7.0  # which the mean over a run's steps takes away
+        return torch.cat([h + step, h + 50 - step], dim=1)
+
+    monkeypatch.setattr(pca, "h_of_runs", h_of_runs)
+    backbone = cast(Backbone, SimpleNamespace(name="m", revision="r", h_shape=(2, 1, 1)))
+    groups = dict.fromkeys(PROMPTS, "gender")
+    task = Task(backbone, "pca", groups, PROMPTS, 1, 0, tmp_path, "x", dict)
+    learnt = PrincipalComponents(components=count, states=99).learn(task)
+    kinds = [("woman", "neutral"), ("woman", "positive"), ("man", "positive")]
+    assert asked == [(*kind, 99, NEUTRAL) for kind in kinds]
+    for name, sign in (("woman", 1.0), ("man", -1.0)):
+        torch.testing.assert_close(learnt[name].vector.flatten(), sign * torch.tensor(vector))
+        assert learnt[name].hyperparameters == {
+            "component": best,
+            "separation": sign * apart,
+            "standard_deviation": deviation,
+            "unet_evaluations": {"forward": (4 + 2) * 2, "backward": 0},
+            "steps": 1,
+            "made_by": "x",
+        }
 
 
 def test_what_it_cannot_tell_apart_is_refused(task: Task) -> None:

@@ -67,7 +67,15 @@ learn = partial(Training, ScoreMatching(), ADAM)
         (lambda cutoff: fft_lowpass(PLANE, cutoff), 2**0.5, 1.5),
         (lambda cutoff: fft_lowpass(PLANE, cutoff), 1e-3, 0.0),
         (lambda beta: W(PLANE, beta), 0.0, -1e-3),
+        (lambda alpha: W(PLANE, 0.4, alpha), 0.0, -1e-3),
         (lambda sharpness: m(PLANE, sharpness), 1e-3, 0.0),
+        (lambda floor: Localised(floor=floor), 0.0, -1e-3),
+        (lambda floor: Localised(floor=floor), 1.0, 1.1),
+        (lambda pool: Localised(pool=pool), "area", "mean"),
+        (lambda source: Localised(source=source), "margin", "margins"),
+        (lambda target: Localised(target=target), "model", "models"),
+        (lambda weight: ConceptAndNeutral(weight=weight), 0.0, -1e-3),
+        (lambda rate: ConceptAndNeutral(rate=rate), 0.0, -1e-3),
     ],
 )
 def test_a_setting_at_its_bound_is_taken_and_beyond_refused(

@@ -47,6 +47,13 @@ def test_no_more_than_the_limit_is_kept() -> None:
     assert (runs.taken, len(runs.kept)) == (192, 2)
 
 
+def test_what_fits_to_the_byte_is_kept_and_not_counted_again() -> None:
+    runs, sample = UneditedRuns(most=192), Sampler()
+    for seed in (0, 1, 1, 0):
+        runs(batch(seed), sample)
+    assert (sample.made, runs.taken) == (2, 192)
+
+
 def test_an_edit_keeps_nothing_unless_told() -> None:
     runs, sample = Application({}, {}, 1.0, "both").runs, Sampler()
     for _ in range(2):
