@@ -218,7 +218,7 @@ def _calibrated(
 ) -> dict[str, Any]:
     """The strengths of one group's concepts; ``folder`` gets images, and those in it are used."""
     judge: Judge = evaluator.judges([group.name], judged_by((group,)))[0]
-    look, values = partial(_look, evaluator.observers, judge), judge.attributes[group.name]
+    look, values = partial(look_at, evaluator.observers, judge), judge.attributes[group.name]
     make = partial(generate, parts.backbone, parts.sampling, image_seed=settings.image_seed, domain=VALIDATION)
     count = settings.images * len(group.concepts)
     items = plan(settings.professions, parts.templates, -(-count // len(settings.professions)))
@@ -238,7 +238,7 @@ def _calibrated(
         found = {}
         for name, strength in strengths.items():
             own = [k for k, one in enumerate(asked) if one.target == name]
-            found[name] = _point(start.rows(own), after.rows(own), group.name, values.index(name), strength)
+            found[name] = compared(start.rows(own), after.rows(own), group.name, values.index(name), strength)
         return found
 
     names = [name for name in group.concepts if any(item.target == name for item in items)]
@@ -264,21 +264,22 @@ def another(values: Sequence[str], shown: int, turn: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What was seen of N images."""
 
     pixels: Tensor  # (N, H, W, 3) uint8
     classes: Mapping[str, Tensor]  # attribute → (N,), negative where unclear
     persons: Tensor | None  # (N, 1, H, W) bool; None where nobody finds persons
 
-    def rows(self, rows: Sequence[int]) -> _Seen:
+    def rows(self, rows: Sequence[int]) -> Seen:
         """Some of them."""
         at = torch.tensor(rows, dtype=torch.int64)
         classes = {name: some[at] for name, some in self.classes.items()}
-        return _Seen(self.pixels[at], classes, None if self.persons is None else self.persons[at])
+        return Seen(self.pixels[at], classes, None if self.persons is None else self.persons[at])
 
 
-def _look(observers: Observers, judge: Judge, files: Sequence[Path]) -> _Seen:
+def look_at(observers: Observers, judge: Judge, files: Sequence[Path]) -> Seen:
+    """What a judge says of images, and where persons are."""
     pixels, classes, persons = [], [], []
     for start in range(0, len(files), BATCH):
         some = load_images(files[start : start + BATCH])
@@ -287,11 +288,11 @@ def _look(observers: Observers, judge: Judge, files: Sequence[Path]) -> _Seen:
         if observers.person_masks is not None:
             persons.append(observers.person_masks(some).cpu() >= 0.5)
     joined = {name: torch.cat([one[name].cpu() for one in classes]) for name in judge.attributes}
-    return _Seen(torch.cat(pixels), joined, torch.cat(persons) if persons else None)
+    return Seen(torch.cat(pixels), joined, torch.cat(persons) if persons else None)
 
 
-def _point(before: _Seen, after: _Seen, attribute: str, target: int, strength: float) -> Point:
-    """What images that are all asked for one concept show, beside the unedited ones of the same noises."""
+def compared(before: Seen, after: Seen, attribute: str, target: int | Tensor, strength: float) -> Point:
+    """What images show, beside the unedited ones of the same noises; ``target`` is all one's class, or (N,) classes."""
     count, background = len(after.pixels), None
     if before.persons is not None and after.persons is not None:
         errors = torch.zeros(2, dtype=torch.float64)

@@ -56,10 +56,21 @@ class Planned:
         return self.result is not None
 
 
+_LEARNT = "sdid,sdid_lowfreq,score_matching,respodiff,pca,h_guidance,lwim,focused,focused_no_subjects"
 _TAU = "method.training.objective.threshold"
-# The experiments that compare settings; where one value changes at a time, a sweep a value.
-SETTINGS = (
-    Sweep("h_space_comparison"),
+
+
+def _fairness(*attributes: str, methods: str = "original,sdid,respodiff,lwim,focused") -> tuple[Sweep, ...]:
+    return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
+
+
+# Methods beside each other, and what a strength or a sampler does; then settings, one value at a time a sweep each.
+_METHODS = (
+    *_fairness("gender", methods=f"original,prompt,sdid_published,{_LEARNT}"),
+    *_fairness("age", "skin_tone", "race"),
+)
+_USE = tuple(map(Sweep, ("strength_sweep", "guidance", "professions", "scheduler_swap")))
+_SETTINGS = (
     Sweep("component_ablation"),
     Sweep("sensitivity", {_TAU: "0.3,0.5,0.7"}),
     Sweep("sensitivity", {_TAU: "0.5", "method.training.objective.beta": "0.2,0.6"}),
@@ -69,43 +80,36 @@ SETTINGS = (
     Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
     Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
     Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
-    *map(Sweep, ("strength_sweep", "scene_consistency", "scheduler_swap", "intersectional_fairness", "composition")),
+    *map(Sweep, ("scene_consistency", "intersectional_fairness", "composition")),
 )
-
-
-def _fairness(*attributes: str, methods: str = "original,sdid,lwim,focused") -> tuple[Sweep, ...]:
-    return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
-
-
-_FAIRNESS = _fairness("gender", "age", "skin_tone", "race")
 LISTS: dict[str, tuple[Sweep, ...]] = {
     # A few runs of every table: does everything work?
     "smoke": (
-        *_fairness("gender"),
+        *_fairness("gender", methods="original,prompt,sdid,score_matching,respodiff,pca,h_guidance,lwim,focused"),
         *_fairness("age", methods="original,focused"),
         *_fairness("skin_tone", "race", methods="original,sdid"),
-        Sweep("h_space_comparison"),
-        Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
-        Sweep("sensitivity", {"method.training.objective.threshold": "0.5", "frequency.weight": "0.35,0.5"}),
-        Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
-        Sweep("strength_sweep", {"method": "sdid,focused", "method.strength": "1.0,2.0,3.0"}),
-        Sweep("scene_consistency", {"method": "original,focused"}),
+        Sweep("strength_sweep", {"method": "sdid,focused", "method.factor": "0.5,1.0"}),
+        Sweep("guidance", {"method": "sdid", "protocol.guidance_scale": "2,5"}),
+        Sweep("professions", {"method": "sdid", "prompts.measured": "learnt"}),
         Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,swapped"}),
+        Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
+        Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.35,0.5"}),
+        Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
+        Sweep("scene_consistency", {"method": "original,focused"}),
         Sweep("intersectional_fairness", {"method": "original,sdid"}),
-        Sweep(
-            "composition", {"method": "focused", "method.strength.female": "0.0,2.5", "method.strength.young": "2.5"}
-        ),
+        Sweep("composition", {"method": "focused", "method.strength.female": "0,2.5", "method.strength.young": "2"}),
     ),
-    "demo": _FAIRNESS + SETTINGS,
-    # Comparisons of methods at full size; sweeps of one value, of which there are many, on demo's professions.
+    "demo": _METHODS + _USE + _SETTINGS,
+    # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
-        *_fairness("gender", methods="original"),
-        Sweep("gender_fairness", {"method": "sdid,lwim,focused"}, seeds=(0, 1, 2)),
-        *_fairness("age", "skin_tone", "race", methods="original,sdid,focused"),
-        SETTINGS[0],
-        *(replace(sweep, protocol="demo") for sweep in SETTINGS[1:]),
+        *_fairness("gender", methods="original,prompt,sdid_published"),
+        Sweep("gender_fairness", {"method": _LEARNT}, seeds=(0, 1, 2)),
+        *_METHODS[1:],
+        *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
+        *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
     ),
-    "paper": _FAIRNESS + SETTINGS,
+    # The published set-up measures all professions, whichever group prompts.measured names.
+    "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
 }
 
 

@@ -130,12 +130,13 @@ class RunRecord:
 
     @property
     def strength(self) -> float | None:
-        """The strength that the configuration names; None for the unedited model and where there is no one number."""
+        """What was given, times its factor; None for the unedited model and where there is no one number."""
         method: Any = self.config.get("method")
-        strength = method.get("strength") if isinstance(method, Mapping) else None
+        strength: Any = method.get("strength") if isinstance(method, Mapping) else None
         if isinstance(strength, Mapping) and len(set(strength.values())) == 1:
             strength = next(iter(strength.values()))
-        return float(strength) if isinstance(strength, int | float) and self.method != "original" else None
+        given = isinstance(strength, int | float) and self.method != "original"
+        return float(strength) * float(method.get("factor", 1.0)) if given else None
 
     @property
     def factor(self) -> float | None:

@@ -131,7 +131,7 @@ def test_a_point_says_what_an_evaluation_says_of_the_same_pairs(
     monkeypatch.setattr(calibration, "BATCH", 4)
     judge, clip = CornerJudge(), NoClip()
     observers = Observers((judge,), clip, OpenClipFeatures(clip), persons)
-    look = partial(calibration._look, observers, judge)
+    look = partial(calibration.look_at, observers, judge)
     before, after = look([pair.original for pair in pairs]), look([pair.edited for pair in pairs])
 
     def whole(some: Sequence[Pair]) -> Evaluation:
@@ -139,7 +139,7 @@ def test_a_point_says_what_an_evaluation_says_of_the_same_pairs(
         return evaluate(some, metrics, observers, attribute="gender", repeats=0)
 
     for rows in (range(11), [0, 3, 4, 7, 8, 10], [10]):
-        found = calibration._point(before.rows(rows), after.rows(rows), "gender", 1, 2.0)
+        found = calibration.compared(before.rows(rows), after.rows(rows), "gender", 1, 2.0)
         expected = whole([pairs[k] for k in rows])
         assert (found.strength, found.images) == (2.0, len(rows))
         assert found.success == pytest.approx(expected.metrics["success"].value, abs=5e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,44 @@ def test_lists_name_experiments_and_protocols_that_exist(protocol: str) -> None:
     for sweep in LISTS[protocol]:
         assert (CONF / "experiment" / f"{sweep.experiment}.yaml").exists()
         assert not sweep.protocol or (CONF / "protocol" / f"{sweep.protocol}.yaml").exists()
+
+
+def size(sweep: Sweep) -> int:
+    values = (text.partition("=")[2].split(",") for text in overrides_of(sweep, "smoke", "avatars") or [])
+    return math.prod(map(len, values))
+
+
+def test_the_page_tells_how_many_runs_each_experiment_has() -> None:
+    page = (CONF.parent / "docs" / "reproduce.md").read_text()
+    rows = [line[2:].split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = {cells[0].split("`")[1]: cells[1:4] for cells in rows if len(cells) == 5}
+    counted = {
+        protocol: {name: sum(size(s) for s in some if s.experiment == name) for name in {s.experiment for s in some}}
+        for protocol, some in LISTS.items()
+    }
+    names = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+    assert set(told) == names == set(counted["full"])
+    for name, (smoke, demo, full) in told.items():
+        assert counted["smoke"][name] == int(smoke)
+        assert counted["demo"][name] == int(demo)
+        assert counted["full"][name] == int(full.split(",")[0])
+        assert counted["paper"].get(name, counted["demo"][name]) == counted["demo"][name]
+
+
+def test_methods_are_compared_over_three_seeds_and_uses_on_fewer_images() -> None:
+    def methods(seeds: tuple[int, ...]) -> set[str]:
+        some = [sweep for sweep in sweeps("full", "avatars", ("gender_fairness",)) if sweep.seeds == seeds]
+        return {name for sweep in some for name in sweep.values["method"].split(",")}
+
+    assert methods((0,)) == {"original", "prompt", "sdid_published"}
+    learnt = {"sdid", "sdid_lowfreq", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"}
+    assert methods((0, 1, 2)) == {*learnt, "focused_no_subjects"}
+    for name in ("strength_sweep", "guidance", "professions", "scheduler_swap"):
+        (sweep,) = sweeps("full", "avatars", (name,))
+        assert not sweep.protocol
+        overrides = overrides_of(sweep, "full", "avatars") or []
+        assert "protocol=full" in overrides
+        assert "protocol.images_per_profession=20" in overrides
 
 
 def test_models_run_what_they_can_show() -> None:

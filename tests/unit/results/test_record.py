@@ -70,6 +70,13 @@ def with_value(name: str, value: Any) -> dict[str, Any]:
     return config
 
 
+def test_a_given_strength_counts_with_its_factor() -> None:
+    assert make().strength == 1.0
+    assert make(config=with_value("method", {"strength": {"female": 3.0, "male": 3.0}, "factor": 0.5})).strength == 1.5
+    found = make(config=with_value("method", {"strength": "auto", "factor": 0.5}))
+    assert (found.strength, found.factor) == (None, 0.5)
+
+
 def test_round_trip(tmp_path: Path) -> None:
     record = make()
     path = record.write(tmp_path)

@@ -1,11 +1,10 @@
 """The README's picture: the unedited images of some professions, and one edited row a method, of finished runs.
 
-    python -m hspace_exp -m +experiment=h_space_comparison method=sdid,lwim,respodiff,focused protocol=full
-    R=outputs/h_space_comparison/avatars/gender
-    python experiments/h_space_comparison/figure.py $R/{sdid,lwim,respodiff,focused}/seed=0,protocol=full --out f.png
+    R=outputs/gender_fairness/avatars/gender
+    python experiments/gender_fairness/figure.py $R/{sdid,lwim,respodiff,focused}/seed=0,protocol=full --out figure.png
 
 Rows are named after the method, which is the name of a run's folder, or of the one above it. Images are not chosen:
-every profession shows its first seed unless --seed asks for another.
+every profession, of the first run's the first twelve, shows its first seed unless --seed asks for another.
 """
 
 from __future__ import annotations
@@ -24,9 +23,7 @@ from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import write_bytes
 from hspace_exp.io.images import load_images
 
-PROFESSIONS = (
-    "carpenter,mechanic,janitor,construction worker,cook,CEO,doctor,lawyer,nurse,secretary,librarian,housekeeper"
-)
+COLUMNS = 12
 LABEL = 76
 
 
@@ -34,12 +31,14 @@ def main() -> None:
     """Draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs that hold images")
-    parser.add_argument("--professions", default=PROFESSIONS, metavar="A,B")
+    parser.add_argument("--professions", default="", metavar="A,B")
     parser.add_argument("--seed", type=int, default=0, help="seed index of the images (default: 0)")
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
     try:
-        rows = {named(run): chosen(run, a.professions.split(","), a.seed) for run in a.runs}
+        of_first = [pair.profession for pair in read_manifest(a.runs[0] / "manifest.csv")]
+        professions = a.professions.split(",") if a.professions else list(dict.fromkeys(of_first))[:COLUMNS]
+        rows = {named(run): chosen(run, professions, a.seed) for run in a.runs}
         draw(rows, a.out)
     except UserError as error:
         sys.exit(f"error: {error}")
