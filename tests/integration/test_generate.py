@@ -100,7 +100,7 @@ def test_a_fair_batch_from_one_prompt(place: Place) -> None:
     [
         ({"strength": 0.8, "guidance_scale": 7.5}, ["strength=0.5"], 0.5, 1.0),
         ({"strength": 0.8, "guidance_scale": 7.5}, [], 0.8, (6.5 / 2) ** 0.4),
-        ({}, [], 2.0, 1.0),
+        ({}, ["method=sdid_published"], 1.0, 1.0),
     ],
     ids=["as it is asked for", "as the file says", "as the method says"],
 )

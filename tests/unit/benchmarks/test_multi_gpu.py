@@ -69,7 +69,7 @@ def test_the_plan_counts_what_is_shared_once(
     assert study.main(["--protocol", "full"]) == 0
     text = capsys.readouterr().out
     assert "3 jobs a model, 9 in all" in text
-    assert "| unedited, passes | 72,000 |" in text
-    assert "| edited, passes | 216,000 |" in text  # score_matching takes the unedited runs along
+    assert "| unedited, passes | 14,400 |" in text
+    assert "| edited, passes | 43,200 |" in text  # score_matching takes the unedited runs along
     assert "| learnt from, passes | 10,240 |" in text  # 2 concepts x 256 images x 20 steps, for both methods
-    assert "| rows of optimiser steps | 72,000 |" in text  # 2 concepts x 3,000 steps x 8 rows, and x 4
+    assert "| rows of optimiser steps | 48,000 |" in text  # 2 concepts x 2,000 steps x 8 rows, and x 4
