@@ -86,6 +86,7 @@ def test_the_main_job_on(
         f"model.path={tiny_family(family)}",
         *(choice.format(world=world) for choice in choices),
         *photo_judge,
+        "method.strength=2.0",
         "protocol=smoke",
         "protocol.professions=[nurse,carpenter]",
         "protocol.images_per_profession=2",
