@@ -199,12 +199,9 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
 
 def _recipe(parts: Parts, group: Group, evaluator: Any, settings: Calibration) -> Recipe:  # noqa: ANN401
     inputs: dict[str, Any] = {"settings": asdict(settings), "sampling": parts.sampling.describe(parts.backbone)}
-    inputs |= {
-        "templates": parts.templates,
-        "applied": parts.applied,
-        "vectors": [one.of_vectors.digest for one in parts.learnings if group in one.asked],
-    }
-    inputs |= {"judge": type(evaluator).__name__, "group": group.name}
+    inputs |= {"templates": parts.templates, "applied": parts.applied, "group": group.name}
+    inputs |= {"vectors": [one.of_vectors.digest for one in parts.learnings if group in one.asked]}
+    inputs |= {"judge": type(evaluator).__name__}
     return Recipe("calibration", {**inputs, "prompts": {name: some.plain() for name, some in group.concepts.items()}})
 
 

@@ -128,7 +128,9 @@ def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
         found: the ``concepts`` of ``calibration.json``.
         success: that was asked for.
     """
-    others = {name for one in found.values() for point in one["curve"] for name in point["kept"]}
+    all_points = [point for one in found.values() for point in one["curve"]]
+    others = {name for point in all_points for name in point["kept"]}
+    tried = sorted({point["strength"] for point in all_points})
     measures: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
         "success": itemgetter("success"),
         "background PSNR, dB": itemgetter("background_psnr"),
@@ -142,7 +144,8 @@ def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
                 at = [point for point in points if point[0] == one["strength"]]
                 panel.plot([s for s, _ in points], [v for _, v in points], "o-", ms=4, label=name, color=colour)
                 panel.plot([s for s, _ in at], [v for _, v in at], "o", ms=10, mfc="none", color=colour)
-            panel.set(title=title, xlabel="strength", xscale="log")
+            panel.set(title=title, xlabel="strength", xscale="log", xticks=tried, xticklabels=[f"{s:g}" for s in tried])
+            panel.minorticks_off()
         axes[0].axhline(success, linestyle=":", color="grey")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     told = "; ".join(f"{name}: success {one['success']} at {one['strength']:g}" for name, one in found.items())

@@ -68,9 +68,8 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
 
 def group_of(record: RunRecord) -> str:
     """The name of the group of professions that is measured, of ``prompts.groups``; "" where it is none of them."""
-    measured, groups = (record.config.get(node, {}) for node in ("protocol", "prompts"))
-    measured, groups = measured.get("professions"), groups.get("groups", {})
-    return next((name for name, some in groups.items() if some == measured), "")
+    protocol, prompts = (record.config.get(node, {}) for node in ("protocol", "prompts"))
+    return next((name for name, some in prompts.get("groups", {}).items() if some == protocol.get("professions")), "")
 
 
 def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
