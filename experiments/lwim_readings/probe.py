@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from hspace_exp.config.command_line import composed
-from hspace_exp.evaluation.judged import known
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.lwim import chi
@@ -51,18 +50,19 @@ def main() -> None:
     parts = make_parts(cfg, plain_config(cfg))
     learning, cache = parts.learnings[0], Path(cfg.paths.cache)
     found = make_positives(learning, cache)
-    maps = make_maps(learning, cache, found, Seconds(), a.out.parent / "masks.png")
+    maps: Any = make_maps(learning, cache, found, Seconds(), a.out.parent / "masks.png")
     latents = torch.stack([found[name].latents for name in learning.concepts])
-    stacked = torch.stack([maps[name] for name in learning.concepts]) if maps else None
+    stacked = torch.stack([maps[name] for name in learning.concepts])
     examples = NoisedImages(parts.backbone, learning.concepts, latents, stacked)
     rows: dict[str, list[tuple[float, bool]]] = {name: [] for name in READINGS}
     for step in range(a.batches):
         batch = examples.draw(step)
-        maps_of_batch = known(batch.maps)
         plain = _h(parts, batch, None, "")
         for name, (scope, source, placed) in READINGS.items():
             moved = (
-                (_h(parts, batch, chi(batch, maps_of_batch, source, 0.5, placed), scope) - plain).flatten(1).norm(dim=1)
+                (_h(parts, batch, chi(batch, cast(torch.Tensor, batch.maps), source, 0.5, placed), scope) - plain)
+                .flatten(1)
+                .norm(dim=1)
             )
             share = (moved / plain.flatten(1).norm(dim=1)).tolist()
             rows[name] += list(zip(share, (batch.timesteps >= LATE).tolist(), strict=True))

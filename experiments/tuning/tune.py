@@ -67,22 +67,18 @@ def main() -> None:
         return
     if foreign := set(a.methods).difference(TRIALS):
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
-    names = a.methods or list(TRIALS)
-    trials, ending = TRIALS, ""
+    trials, ending = {name: TRIALS[name] for name in a.methods or TRIALS}, ""
     if a.finer:
-        trials, ending = {name: finer(name, a.out) for name in names if RATE in TRIALS[name]}, "_finer"
+        trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
+    runs = a.out / f"runs{ending}"
     # a process has the trials that differ in the last setting only
     parts = [(name, first) for name in trials for first in itertools.product(*list(trials[name].values())[:-1])]
-    parts = [part for part in parts if part[0] in names]
     with ThreadPoolExecutor(a.jobs) as threads:
-        failed = {
-            name for name, code in threads.map(partial(tune, trials, a.set, a.out / f"runs{ending}"), parts) if code
-        }
-    for name in names:
-        if name in trials:
-            gather(name, trials[name], a.set, a.out / f"runs{ending}", a.out / f"{name}{ending}.json")
+        failed = {name for name, code in threads.map(partial(tune, trials, a.set, runs), parts) if code}
+    for name, some in trials.items():
+        gather(name, some, a.set, runs, a.out / f"{name}{ending}.json")
     if failed:
-        sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {a.out}/runs/…/tune.log")
+        sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {runs}/…/tune.log")
 
 
 def finer(method: str, out: Path) -> dict[str, list[Any]]:

@@ -97,6 +97,11 @@ def exit_code(work: Callable[[], int | None], config_name: str = "config") -> in
         return INTERRUPTED
 
 
+def choices(group: str) -> list[str]:
+    """Names of a group's files in conf/."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
 def composed(overrides: Sequence[str] = (), config_name: str = "config", **options: Any) -> DictConfig:
     """A configuration of conf/, inside or outside of a running Hydra; ``options`` are those of Hydra's ``compose``."""
     register()

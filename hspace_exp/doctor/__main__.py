@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from tabulate import tabulate
 
-from hspace_exp.config.command_line import CONF, composed, exit_code
+from hspace_exp.config.command_line import choices, composed, exit_code
 from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
 from hspace_exp.results.loggers import has_key
 
@@ -80,13 +80,13 @@ def overview(overrides: Sequence[str] = ()) -> str:
     largest = max((round(total / GIB, 1) for _, _, total in gpus), default=None)
     more = "" if largest is None else f"; * more than the {largest} GiB here"
     key = "a key is there: runs are logged online" if has_key() else "no key (`wandb login`): runs stay offline"
-    models = {name: needs([f"model={name}", "method=original", "stages=[generation]"])[0] for name in _names("model")}
+    models = {name: needs([f"model={name}", "method=original", "stages=[generation]"])[0] for name in choices("model")}
     users: dict[Need, list[str]] = {}
     for choice in CHECKPOINTS:
         for need in needs(["method=lwim", *choice.split()]):
             if not need.what.startswith("model "):
                 users.setdefault(need, []).append(choice)
-    wanted = {name: needs([f"+experiment={name}", *overrides]) for name in _names("experiment")}
+    wanted = {name: needs([f"+experiment={name}", *overrides]) for name in choices("experiment")}
     lacks = {name: ", ".join(need.what for need in some if need.place is None) for name, some in wanted.items()}
     lines = [
         "MACHINE",
@@ -115,10 +115,6 @@ def memory(name: str, available: float | None = None) -> list[str]:
     if peaks is None:
         return ["small"] * 4
     return [f"{peak:.1f}{'*' if available is not None and peak > available else ''}" for peak in peaks]
-
-
-def _names(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
 def _yes(here: object) -> str:

@@ -84,8 +84,9 @@ class Method:
         strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
         if self.edit is None:
             return AddedVector({name: one.vector for name, one in own.items()}, strengths, self.branch, low, window)
-        application = Application(prompts, own, strengths, self.branch, kept, low, window, scale)
-        return partial(self.edit.steer, application if runs is None else replace(application, runs=runs))
+        runs = runs or UneditedRuns(most=0)
+        application = Application(prompts, own, strengths, self.branch, kept, low, window, scale, runs)
+        return partial(self.edit.steer, application)
 
     def strength_of(self, name: str) -> float:
         """The strength of one concept. Raises UserError: none is named for it, or it is still to be found."""

@@ -141,5 +141,5 @@ class Localised(Objective):
                 keep = chi(batch, batch.maps, self.source, self.threshold, self.placed)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
             prediction = batch.predict(backbone, edit)
-        target = batch.training_target() if self.target == "noise" else batch.model_target(backbone)
+        target = batch.model_target(backbone) if self.targets_from_model else batch.training_target()
         return L_w(prediction, target, batch.maps, self.beta, self.alpha)

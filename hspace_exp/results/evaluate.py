@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hspace_exp.config.command_line import command, composed, importing
+from hspace_exp.config.command_line import choices, command, composed, importing
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.results.judge_of_run import choices, judge_of_run
+from hspace_exp.results.judge_of_run import judge_of_run
 from hspace_exp.results.record import RunRecord, describe_device, read_record
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     """
     if not a.images:
         raise UserError("say what to evaluate: images=<folder, manifest or run>")
-    if a.evaluator and a.evaluator not in choices():
-        raise unknown("evaluator", a.evaluator, choices())
+    if a.evaluator and a.evaluator not in choices("evaluator"):
+        raise unknown("evaluator", a.evaluator, choices("evaluator"))
     images = Path(a.images)
     name = a.name or (images.stem if images.is_file() else images.resolve().name)
     out = Path(a.out) if a.out else Path("outputs/evaluate") / name / a.attribute

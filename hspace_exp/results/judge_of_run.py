@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from hspace_exp.config.command_line import CONF, composed
+from hspace_exp.config.command_line import choices, composed
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import essential
 from hspace_exp.results.record import FILE_NAME, read_record
@@ -26,18 +26,13 @@ _NO_JUDGE = ("metrics", "repeats", "labelled")  # settings that make no other ju
 Node = Mapping[str, Any]
 
 
-def choices() -> list[str]:
-    """Names of evaluators."""
-    return sorted(file.stem for file in (CONF / "evaluator").glob("*.yaml"))
-
-
 def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, str]]:
     """The choice of evaluator that judged the run that ``images`` are in, and its OpenCLIP model, where it has one.
 
     Settings of the names ``given`` may differ, as the user sets them. Raises UserError: the images are in no run, or
     its evaluator is none of conf/evaluator.
     """
-    held, names = _evaluator_in(images.resolve()), ", ".join(choices())
+    held, names = _evaluator_in(images.resolve()), ", ".join(choices("evaluator"))
     if held is None:
         raise UserError(
             f"{images} is in no folder of a run, so say who judges it: evaluator=avatars for the embedded world, "
@@ -45,7 +40,7 @@ def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, s
         )
     published, metrics = _published(held), set(held.get("metrics", ()))
     fits = {}
-    for name in choices():
+    for name in choices("evaluator"):
         cfg = composed([f"evaluator={name}"]).evaluator
         forms: list[Any] = [OmegaConf.to_container(cfg, resolve=resolve) for resolve in (True, False)]
         other = min((_differing(held, own, {*given, *published, *_NO_JUDGE}) for own in forms), key=len)

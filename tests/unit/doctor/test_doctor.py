@@ -35,7 +35,7 @@ def test_what_is_too_large_for_the_gpu_is_marked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a GPU")
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (GIB // 4, GIB // 2))
-    monkeypatch.setattr(doctor, "_names", lambda group: ["avatars", "sd14"] if group == "model" else [])
+    monkeypatch.setattr(doctor, "choices", lambda group: ["avatars", "sd14"] if group == "model" else [])
     monkeypatch.setattr(doctor, "CHECKPOINTS", ())
     shown = doctor.overview()
     assert "GPUs: a GPU, 0.5 GiB, 0.2 free" in shown

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from hspace_exp.config.command_line import composed
+from hspace_exp.config.command_line import choices, composed
 from hspace_exp.errors import UserError
-from hspace_exp.results.judge_of_run import COMPOSED, choices, judge_of_run
+from hspace_exp.results.judge_of_run import COMPOSED, judge_of_run
 from hspace_exp.results.record import RunRecord, shareable
 
 Node = dict[str, Any]
@@ -45,7 +45,7 @@ def hydra(folder: Path, evaluator: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("choice", choices())
+@pytest.mark.parametrize("choice", choices("evaluator"))
 def test_each_choice_is_found_in_records_and_in_what_hydra_leaves(tmp_path: Path, choice: str) -> None:
     own = f"evaluator={choice}", "evaluator.repeats=20", "device=cuda:1"
     assert judge_of_run(record(tmp_path / "run", node(*own)), ())[0] == choice
