@@ -119,7 +119,7 @@ def sample_chunk(
             return sampling(backbone, noise, embeds, hooks)
         return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
 
-    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-len(chunk) :]
+    latents = steering.sampled(sample, chunk)
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 

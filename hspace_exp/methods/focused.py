@@ -20,10 +20,11 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import Application, SampleRows, Steering, check_targets, strength_of
+from hspace_exp.methods.steering import Application, Foresight, Steering, check_targets, strength_of
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 
 LEAST_STRENGTH = 0.1  # with a smaller adaptive strength an image counts as showing its target
@@ -231,34 +232,32 @@ class Focus:
 
     def _after(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """The unedited runs come first; those that need an edit are sampled once more."""
-        count = len(items)
+        count, states = len(items), list[Tensor]()
         additions = self.additions(application, items, backbone.device)
+        first = count if guided else 0
+        reads = self.open_gate(application, backbone, range(first, first + count))
 
-        def unedited(sample: SampleRows) -> tuple[Tensor, Sequence[Tensor], AttentionGate | None]:
-            first = count if guided else 0
-            gate = self.open_gate(application, backbone, range(first, first + count))
-            with open_attention_gate(backbone.unet, gate), record_hspace(backbone.unet) as states:
-                return sample(nullcontext), states, gate
+        @contextmanager
+        def reading(done: float) -> Iterator[None]:
+            with open_attention_gate(backbone.unet, reads), edit_hspace(backbone.unet, states.append):
+                yield
 
-        def conduct(sample: SampleRows) -> Tensor:
-            latents, states, gate = application.runs(items, partial(unedited, sample))
+        def then(states: Sequence[Tensor], gate: AttentionGate | None) -> tuple[Tensor, Hooks]:
             strength, total = additions(states[-1][-count:].float())
             rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
-            if not len(rows):
-                return latents
             of_batch = torch.cat([rows, rows + count]) if guided else rows
             opened = None if gate is None else gate()[rows]
             inside = self._edit(application, guided, vector=total[rows], gate=opened, original=states[0][of_batch])
             free = 0.0 if self.release and self.hold is not None else self.hold
-            outside = replace(inside, vector=None, hold=free)
+            outside, left = replace(inside, vector=None, hold=free), iter(states)
 
             def hooks(done: float) -> AbstractContextManager[object]:
                 edit = inside if done in application.window else outside
-                return edit_hspace(backbone.unet, replace(edit, original=states[round(done * len(states))][of_batch]))
+                return edit_hspace(backbone.unet, replace(edit, original=next(left)[of_batch]))
 
-            return latents.index_copy(0, rows, sample(hooks, rows))
+            return rows, hooks
 
-        return Steering(conduct=conduct)
+        return Steering(reading, foresight=Foresight((states, reads), then, application.runs))
 
 
 def by_attribute(application: Application) -> list[dict[str, Concept]]:

@@ -29,14 +29,31 @@ class SampleRows(Protocol):
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """The unedited run goes first, and says what is edited in a second one."""
+
+    read: tuple[Sequence[Tensor], Any]  # by the hooks of the first run: the h of each call of the U-Net, and the gate
+    # from what was read: the samples (long) that are sampled once more, and under which hooks, one call after the other
+    then: Callable[[Sequence[Tensor], Any], tuple[Tensor, Hooks]]
+    runs: UneditedRuns
+
+
+@dataclass(frozen=True)
 class Steering:
     """How one batch of images is edited."""
 
     hooks: Hooks = nullcontext  # what is done to the U-Net at each step
     paired: bool = False  # whether the unedited runs of the same noises go along as the first half of the batch
     prompts: Sequence[str] | None = None  # of the edited images, where they are not those of the items
-    # takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``
-    conduct: Callable[[SampleRows], Tensor] | None = None
+    foresight: Foresight | None = None  # of an edit in a second run, where ``hooks`` read the unedited one
+
+    def sampled(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
+        """Latents of the edited images of ``items``, by one sampling run or two."""
+        if self.foresight is None:
+            return sample(self.hooks)[-len(items) :]
+        latents, *read = self.foresight.runs(items, lambda: (sample(self.hooks), *self.foresight.read))
+        rows, hooks = self.foresight.then(*read)
+        return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
 
 
 # Prepares the steering of a batch of items, each with its ``target`` ("" is left alone); the last argument says whether
@@ -153,12 +170,13 @@ def targets_of(
 ) -> tuple[Tensor, Tensor]:
     """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
-    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept, all of one shape.
+    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept.
 
     Returns:
         (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths, on ``device``; zeros where nothing is asked for.
     """
     check_targets(items, vectors)
+    vectors = dict(zip(vectors, torch.broadcast_tensors(*vectors.values()), strict=True))
     nothing = torch.zeros_like(next(iter(vectors.values())))
     chosen, amounts = [], []
     for item in items:

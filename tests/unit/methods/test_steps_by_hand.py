@@ -181,9 +181,7 @@ def test_the_focused_edit_after_its_unedited_runs(backbone: Backbone, gated: lis
     of = Application(PROMPTS, concepts("gender"), 4.0, "conditional", frequency=TEN, window=Window(0.0, 0.5))
     focus = Focus(hold=0.5, adaptive=False, keep=0.0, foresight=True, release=release)
     sample = Runs(backbone, 2)
-    conduct = focus.steer(of, backbone, ITEMS[::-1], True).conduct
-    assert conduct is not None
-    found = conduct(sample)
+    found = focus.steer(of, backbone, ITEMS[::-1], True).sampled(sample, ITEMS[::-1])
     assert gated == [range(2, 4)]
     assert sample.rows == [None, [1]]
     assert found[0].tolist() == pairs(0, 0.25, 0.5, 0.75)  # asked for nothing
@@ -200,9 +198,7 @@ def test_foresight_without_guidance(backbone: Backbone, gated: list[range]) -> N
     of = Application(PROMPTS, concepts("gender"), 4.0, "conditional")
     focus = Focus(hold=0.5, adaptive=False, keep=0.0, foresight=True)
     sample = Runs(backbone, 2, guided=False)
-    conduct = focus.steer(of, backbone, ITEMS[::-1], False).conduct
-    assert conduct is not None
-    found = conduct(sample)
+    found = focus.steer(of, backbone, ITEMS[::-1], False).sampled(sample, ITEMS[::-1])
     assert (gated, sample.rows) == ([range(2)], [None, [1]])
     assert found[0].tolist() == pairs(0, 0.25, 0.5, 0.75)
     assert found[1].tolist() == [[t / 4 + 1 - 0.75 + 4 * 0.5, t / 4] for t in range(4)]
@@ -216,9 +212,7 @@ def test_foresight_judges_by_the_last_h_with_the_prompt_and_keeps_runs(backbone:
     items = [ITEMS[1], *[Item("a photo of a nurse", "nurse", i, target) for i, target in ((2, "male"), (3, "female"))]]
     sample = Runs(backbone, 3)
     for _ in range(2):
-        conduct = focus.steer(of, backbone, items, True).conduct
-        assert conduct is not None
-        found = conduct(sample)
+        found = focus.steer(of, backbone, items, True).sampled(sample, items)
         again = len(sample.rows) - 1  # how much more h is in this run
         expected = [[t / 4 + again - 4 for t in range(4)], [t / 4 + again + 4 * need for t in range(4)]]
         assert 0.09 < need < 0.1
