@@ -16,7 +16,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
 from hspace_exp.models.backbone import Backbone, PipelineModel
 from hspace_exp.models.hspace import edit_hspace
-from hspace_exp.models.sampling import Hooks
+from hspace_exp.models.sampling import Hooks, share_of
 
 # Classes of diffusers whose calls were tried, see tests/unit/generation/test_steer_matrix.py.
 TRIED = (
@@ -237,22 +237,6 @@ def _check_plain(unet: Any) -> None:
     forward = hasattr(vars(unet).get("forward"), "_torchdynamo_orig_callable")
     if hasattr(unet, "_orig_mod") or unet._compiled_call_impl is not None or forward:
         raise UserError("a compiled U-Net does not see edits of h: steer the pipeline without torch.compile")
-
-
-def share_of(schedule: Tensor, timestep: Tensor | float) -> float:
-    """Share of a schedule (T,) that is done before the step at a timestep, (), (rows,) or a number.
-
-    Where a schedule has it twice, as Heun's has, its first place counts: noise is the same at both. Raises UserError:
-    the rows have several, or the schedule lacks it.
-    """
-    given = set(torch.as_tensor(timestep).flatten().tolist())
-    places = [place for place, t in enumerate(schedule.tolist()) if all(abs(t - one) < 1e-3 for one in given)]
-    if not places:
-        raise UserError(
-            f"timestep {', '.join(f'{one:g}' for one in sorted(given)[:3])} is not in the schedule of the pipeline's "
-            "scheduler: steer the pipeline that is called, or step through pipe.scheduler.timesteps"
-        )
-    return places[0] / len(schedule)
 
 
 def _over_rows(change: Callable[..., Tensor], rows: int, *trees: Any) -> Any:

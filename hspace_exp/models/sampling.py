@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.schedulers import make_scheduler
 
@@ -58,12 +59,11 @@ class Sampling:
         guided = scale > 1.0
         if guided:
             embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
-        steps = len(scheduler.timesteps)
         for i, t in enumerate(scheduler.timesteps):
             model_input = scheduler.scale_model_input(latents, t)
             if on_step is not None:
                 on_step(i, t, model_input)
-            with hooks(i / steps) if hooks is not None else nullcontext():
+            with hooks(share_of(scheduler.timesteps, t)) if hooks is not None else nullcontext():
                 output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
             if guided:
                 unconditional, conditional = output.chunk(2)
@@ -88,3 +88,19 @@ class Sampling:
             "num_inference_steps": self.num_inference_steps,
             "guidance_scale": self.scale(backbone),
         }
+
+
+def share_of(schedule: Tensor, timestep: Tensor | float) -> float:
+    """Share of a schedule (T,) that is done before the step at a timestep, (), (rows,) or a number.
+
+    Where a schedule has it twice, as Heun's has, its first place counts: noise is the same at both. Raises UserError:
+    the rows have several, or the schedule lacks it.
+    """
+    given = set(torch.as_tensor(timestep).flatten().tolist())
+    places = [place for place, t in enumerate(schedule.tolist()) if all(abs(t - one) < 1e-3 for one in given)]
+    if not places:
+        raise UserError(
+            f"the schedule has no timestep {', '.join(f'{one:g}' for one in sorted(given)[:3])}: steer the pipeline that is "
+            "called, or step through pipe.scheduler.timesteps"
+        )
+    return places[0] / len(schedule)
