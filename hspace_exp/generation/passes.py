@@ -45,8 +45,7 @@ class _Seen:
     """A call of the U-Net in the unedited run."""
 
     done: float
-    given: tuple[Any, Any]  # its arguments, where they go along in the second run
-    predicted: Tensor  # of all rows
+    predicted: Tensor
 
 
 @dataclass
@@ -57,15 +56,15 @@ class _Run:
     layout: tuple[Any, ...] = (0,)  # number of samples, whether guided, and size, as the U-Net was called first
     seen: list[_Seen] = field(default_factory=list)
     left: Iterator[_Seen] | None = None  # of these, in the second run
-    rows: Tensor | None = None  # of the batch that are predicted anew in the second run; None: all of them
-    hooks: Hooks = nullcontext  # of the second run
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0))  # of the batch that are predicted anew in it
+    hooks: Hooks = nullcontext  # of it
     edited: bool = False
     decoded: tuple[Tensor, Any] | None = None  # latents that the VAE was given last, and what it made of them
 
     @property
     def twice(self) -> bool:
         """Whether an unedited run comes first."""
-        return self.steering.paired or self.steering.foresight is not None
+        return self.steering.foresight is not None
 
 
 @dataclass
@@ -74,7 +73,6 @@ class _Call:
 
     run: _Run
     done: float
-    given: tuple[Any, Any]
     seen: _Seen | None  # of the unedited run, in the second one
     before: list[Tensor] = field(default_factory=list)  # h as it comes
     after: list[Tensor] = field(default_factory=list)  # h as it goes on
@@ -142,7 +140,7 @@ class Passes:
                     output = call()
                     if run.left is None or next(run.left, None) is not None:
                         raise UserError(_DIFFERS)
-            if not run.edited and (not run.twice or run.left is not None):
+            if not run.edited and (len(run.rows) or not run.twice):
                 raise UserError("no step of this call lies in the window of the edit: it changed nothing")
         finally:
             self._run = None
@@ -153,14 +151,10 @@ class Passes:
     def _goes_on(self, run: _Run) -> bool:
         """Set all for the second run; False where no sample needs one."""
         foresight, count, guided = run.steering.foresight, *run.layout[:2]
-        run.hooks = run.steering.hooks
         if foresight is not None:
             rows, run.hooks = foresight.then(*foresight.read)
-            run.rows = torch.cat([rows, rows + count]) if guided else rows
-            if not len(rows):
-                return False
-        run.left = iter(run.seen)
-        return True
+            run.rows, run.left = torch.cat([rows, rows + count]) if guided else rows, iter(run.seen)
+        return len(run.rows) > 0
 
     def _before(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Before a call of the U-Net: set the hooks of its step, and in a second run its rows."""
@@ -170,19 +164,13 @@ class Passes:
         run = self._run or _Run()
         self._steer(run, sample)
         seen = None if run.left is None else next(run.left, None)
-        own = self._call = _Call(run, done, (args, kwargs), seen)
-        given, hooks = own.given, run.hooks
-        if run.left is None:
-            hooks = nullcontext if run.steering.paired else run.steering.hooks
-        elif seen is None or seen.done != done:
+        own = self._call = _Call(run, done, seen)
+        hooks = run.hooks if run.left else run.steering.hooks
+        if run.left and (seen is None or seen.done != done):
             raise UserError(_DIFFERS)
-        elif run.steering.paired:
-            given = _over_rows(functools.partial(_beside, run.layout[1]), len(sample), seen.given, given)
-        elif run.rows is not None:
-            given = _over_rows(functools.partial(_chosen, run.rows), len(sample), given)
         for one in (edit_hspace(unet, own.before.append), hooks(done), edit_hspace(unet, own.after.append)):
             own.hooks.enter_context(one)
-        return given
+        return _rows_of((args, kwargs), run.rows, len(sample)) if run.left else (args, kwargs)
 
     def _after(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """After a call of the U-Net, which may have failed: hooks go, and in a second run all its rows are back."""
@@ -196,11 +184,8 @@ class Passes:
             raise UserError("h was not reached: a compiled U-Net does not see edits, steer it without torch.compile")
         run.edited |= own.before[-1] is not own.after[-1]
         if own.seen is None:
-            if run.twice:
-                run.seen.append(_Seen(own.done, own.given if run.steering.paired else ((), {}), predicted))
+            run.seen += [_Seen(own.done, predicted)] if run.twice else []
             return None
-        if run.rows is None:
-            return _with(output, torch.cat(predicted.chunk(4 if run.layout[1] else 2)[1::2]))
         return _with(output, own.seen.predicted.index_copy(0, run.rows.to(predicted.device), predicted))
 
     def _steer(self, run: _Run, sample: Tensor) -> None:
@@ -239,26 +224,15 @@ def _check_plain(unet: Any) -> None:
         raise UserError("a compiled U-Net does not see edits of h: steer the pipeline without torch.compile")
 
 
-def _over_rows(change: Callable[..., Tensor], rows: int, *trees: Any) -> Any:
-    """Arguments of the same form, with ``change`` made of their tensors of so many rows; all else is the last one's."""
-    last = trees[-1]
-    if isinstance(last, Tensor):
-        return change(*trees) if last.ndim and len(last) == rows else last
-    if isinstance(last, Mapping):
-        return {key: _over_rows(change, rows, *(some[key] for some in trees)) for key in last}
-    if isinstance(last, tuple | list):
-        return type(last)(_over_rows(change, rows, *some) for some in zip(*trees, strict=True))
-    return last
-
-
-def _chosen(rows: Tensor, given: Tensor) -> Tensor:
-    return given[rows.to(given.device)]
-
-
-def _beside(guided: bool, unedited: Tensor, edited: Tensor) -> Tensor:
-    """Unedited rows before edited ones, in each half of guidance."""
-    halves = 2 if guided else 1
-    return torch.cat([part for pair in zip(unedited.chunk(halves), edited.chunk(halves), strict=True) for part in pair])
+def _rows_of(given: Any, rows: Tensor, count: int) -> Any:
+    """Arguments of the same form, with some rows of their tensors of ``count`` rows."""
+    if isinstance(given, Tensor):
+        return given[rows.to(given.device)] if given.ndim and len(given) == count else given
+    if isinstance(given, Mapping):
+        return {key: _rows_of(some, rows, count) for key, some in given.items()}
+    if isinstance(given, tuple | list):
+        return type(given)(_rows_of(some, rows, count) for some in given)
+    return given
 
 
 def _with(output: Any, first: Tensor) -> Any:

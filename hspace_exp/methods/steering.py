@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ class SampleRows(Protocol):
 class Foresight:
     """The unedited run goes first, and says what is edited in a second one."""
 
-    read: tuple[Sequence[Tensor], Any]  # by the hooks of the first run: the h of each call of the U-Net, and the gate
+    read: tuple[Sequence[Tensor], Any]  # by the hooks of the first run: the h of each call of the U-Net, and the gates
     # from what was read: the samples (long) that are sampled once more, and under which hooks, one call after the other
     then: Callable[[Sequence[Tensor], Any], tuple[Tensor, Hooks]]
     runs: UneditedRuns
@@ -43,14 +43,13 @@ class Steering:
     """How one batch of images is edited."""
 
     hooks: Hooks = nullcontext  # what is done to the U-Net at each step
-    paired: bool = False  # whether the unedited runs of the same noises go along as the first half of the batch
     prompts: Sequence[str] | None = None  # of the edited images, where they are not those of the items
     foresight: Foresight | None = None  # of an edit in a second run, where ``hooks`` read the unedited one
 
     def sampled(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
         """Latents of the edited images of ``items``, by one sampling run or two."""
         if self.foresight is None:
-            return sample(self.hooks)[-len(items) :]
+            return sample(self.hooks)
         latents, *read = self.foresight.runs(items, lambda: (sample(self.hooks), *self.foresight.read))
         rows, hooks = self.foresight.then(*read)
         return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
@@ -100,7 +99,7 @@ def guidance_factor(stated: float, used: float) -> float:
 class UneditedRuns:
     """Unedited runs of batches, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
 
-    A batch's run is its latents (B, C, H, W), the h of each step, and the gate that read its attention, if any.
+    A batch's run is its latents (B, C, H, W), the h of each step, and what its attention opened of the gate, if any.
     """
 
     most: int = 2 * 2**30
@@ -190,6 +189,10 @@ def targets_of(
     return torch.stack(chosen).to(device), torch.tensor(amounts, device=device)
 
 
+# Share of the schedule, and the h (rows, C, H, W) of the unedited run, where there is one → the hooks of the step.
+HooksOfStep = Callable[[float, Tensor | None], AbstractContextManager[object]]
+
+
 @dataclass(frozen=True)
 class AddedVector:
     """h' = h + s * v + lambda * LL(h), Shokrolahi et al. (2026), and with lambda = 0 Li et al. (2024).
@@ -202,38 +205,56 @@ class AddedVector:
     branch: str
     frequency: LowFrequency = field(default_factory=LowFrequency)
     window: Window = field(default_factory=Window)
+    runs: UneditedRuns = field(default_factory=partial(UneditedRuns, most=0))
 
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``."""
-        count, device, frequency = len(items), backbone.device, self.frequency
-        vectors, strength = targets_of(items, self.vectors, self.strength, device)
-        weight = frequency.weight * torch.tensor([float(bool(item.target)) for item in items], device=device)
-        index = None
-        if frequency.paired:
-            unedited = torch.zeros(count, device=device)
-            vectors, index = torch.cat([vectors, vectors]), torch.arange(count, device=device).repeat(2)
-            strength, weight = torch.cat([unedited, strength]), torch.cat([unedited, weight])
+        return self.steering(backbone, items, guided, partial(self.hooks, backbone, guided))
+
+    def hooks(self, backbone: Backbone, guided: bool, items: Sequence[Item]) -> HooksOfStep:
+        """What is done to h of ``items``."""
+        vectors, strength = targets_of(items, self.vectors, self.strength, backbone.device)
         edit = HEdit(
             vector=vectors,
             strength=strength,
-            lowpass=frequency.lowpass,
-            lowpass_weight=weight,
-            lowpass_branch=frequency.branch,
-            original_index=index,
+            lowpass=self.frequency.lowpass,
+            lowpass_weight=self.frequency.weight * torch.tensor([float(bool(item.target)) for item in items]),
+            lowpass_branch=self.frequency.branch,
             guided=guided,
             branch=self.branch,
         )
 
-        def hooks(done: float) -> AbstractContextManager[object]:
-            return edit_hspace(backbone.unet, edit) if done in self.window else nullcontext()
+        def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
+            inside = done in self.window
+            return edit_hspace(backbone.unet, replace(edit, original=h_0)) if inside else nullcontext()
 
-        return Steering(hooks, frequency.paired)
+        return hooks
+
+    def steering(
+        self, backbone: Backbone, items: Sequence[Item], guided: bool, make: Callable[[Sequence[Item]], HooksOfStep]
+    ) -> Steering:
+        """What ``make`` does to h of some items, beside the unedited run's where the low frequencies are of that.
+
+        Items that are asked for nothing are not run again then.
+        """
+        if not self.frequency.paired:
+            return Steering(partial(make(items), h_0=None))
+        read = list[Tensor]()
+
+        def then(states: Sequence[Tensor], _: object) -> tuple[Tensor, Hooks]:
+            asked = [row for row, item in enumerate(items) if item.target]
+            rows = torch.tensor(asked, dtype=torch.long, device=backbone.device)
+            of_batch = torch.cat([rows, rows + len(items)]) if guided else rows
+            hooks, left = make([items[row] for row in asked]), iter(states)
+            return rows, lambda done: hooks(done, next(left)[of_batch])
+
+        return Steering(
+            lambda done: edit_hspace(backbone.unet, read.append), foresight=Foresight((read, None), then, self.runs)
+        )
 
 
-def low_frequencies(application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-    """The low-frequency term alone, for edits that do something else to h; without a weight it does nothing."""
+def low_frequencies(application: Application, backbone: Backbone) -> AddedVector:
+    """The low-frequency term alone, for edits that do something else to h."""
     a = application
-    if not a.frequency.weight:
-        return Steering()
     vectors = dict.fromkeys(a.prompts, torch.zeros(backbone.h_shape[0], 1, 1))
-    return AddedVector(vectors, 0.0, a.branch, a.frequency, a.window)(backbone, items, guided)
+    return AddedVector(vectors, 0.0, a.branch, a.frequency, a.window, a.runs)
