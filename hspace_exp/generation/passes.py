@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import diffusers
 import torch
@@ -35,18 +35,6 @@ TRIED = (
 _STEERED = "steered_by_hspace_exp"
 _DIFFERS = "the second run called the U-Net otherwise than the unedited one: leave out callbacks, or say method='plain'"
 
-# Model, number of samples, whether batches are laid out [unconditional; conditional], and the guidance scale (None: not
-# known) → what is done to the batch.
-Make = Callable[[Backbone, int, bool, float | None], Steering]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A call of the U-Net in the unedited run."""
-
-    done: float
-    predicted: Tensor
-
 
 @dataclass
 class _Run:
@@ -54,12 +42,17 @@ class _Run:
 
     steering: Steering = field(default_factory=Steering)
     layout: tuple[Any, ...] = (0,)  # number of samples, whether guided, and size, as the U-Net was called first
-    seen: list[_Seen] = field(default_factory=list)
-    left: Iterator[_Seen] | None = None  # of these, in the second run
+    seen: list[tuple[float, Tensor]] = field(default_factory=list)  # share done and prediction of each unedited call
+    left: Iterator[tuple[float, Tensor]] | None = None  # of these, in the second run
     rows: Tensor = field(default_factory=lambda: torch.zeros(0))  # of the batch that are predicted anew in it
     hooks: Hooks = nullcontext  # of it
     edited: bool = False
     decoded: tuple[Tensor, Any] | None = None  # latents that the VAE was given last, and what it made of them
+    # Of the U-Net's call just now: share done, hooks, its prediction in the unedited run, h before and after the edit.
+    done: float = 0.0
+    open: ExitStack = field(default_factory=ExitStack)
+    kept: Tensor | None = None
+    h: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     @property
     def twice(self) -> bool:
@@ -67,34 +60,26 @@ class _Run:
         return self.steering.foresight is not None
 
 
-@dataclass
-class _Call:
-    """A call of the U-Net."""
-
-    run: _Run
-    done: float
-    seen: _Seen | None  # of the unedited run, in the second one
-    before: list[Tensor] = field(default_factory=list)  # h as it comes
-    after: list[Tensor] = field(default_factory=list)  # h as it goes on
-    hooks: ExitStack = field(default_factory=ExitStack)
-
-
 class Passes:
-    """What stands between a pipeline and its U-Net from ``load`` to ``unload``.
+    """What stands between a pipeline and its U-Net inside the context, or from ``load`` to ``unload``.
 
     Attributes:
         unedited: what the unedited run of the last call gave; None where the method needs none.
         made: images of all calls so far.
     """
 
-    def __init__(self, pipe: Any, make: Make, guidance_scale: float | None = None) -> None:
+    def __init__(self, pipe: Any, guidance_scale: float | None = None) -> None:
         """Of a pipeline; ``guidance_scale`` is that of calls of its U-Net that no pipeline makes."""
-        self.pipe, self.make, self.guidance_scale = pipe, make, guidance_scale
+        self.pipe, self.guidance_scale = pipe, guidance_scale
         self.unedited: Any = None
         self.made = 0
         self._undo: ExitStack | None = None
         self._run: _Run | None = None
-        self._call: _Call | None = None
+        self._now: _Run | None = None
+
+    def make(self, model: Backbone, count: int, guided: bool, scale: float | None) -> Steering:
+        """What is done to a batch of ``count`` images, at a guidance scale (None: not known)."""
+        raise NotImplementedError
 
     def load(self) -> None:
         """Start. Raises UserError: this was done, or the pipeline cannot be steered, see ``check``."""
@@ -121,6 +106,15 @@ class Passes:
             self._undo.close()
         self._undo = None
 
+    def __enter__(self) -> Self:
+        """Start."""
+        self.load()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the pipeline as it was."""
+        self.unload()
+
     def _called(self, call: Callable[[], Any], given: Sequence[Any]) -> Any:
         """The pipeline's call, in one run or in two."""
         if self._run is not None:
@@ -130,16 +124,14 @@ class Passes:
         try:
             with _decoded_once(self.pipe.vae, run):
                 output = call()
-                if not run.layout[0]:
-                    raise UserError(
-                        "the pipeline did not call the U-Net that it had: steer it after changing its parts"
-                    )
                 self.unedited = output if run.twice else None
                 if run.twice and self._goes_on(run):
                     again()
                     output = call()
-                    if run.left is None or next(run.left, None) is not None:
+                    if next(run.left or iter(()), None) is not None:
                         raise UserError(_DIFFERS)
+            if not run.layout[0]:
+                raise UserError("the pipeline did not call the U-Net that it had: change its parts before steer")
             if not run.edited and (len(run.rows) or not run.twice):
                 raise UserError("no step of this call lies in the window of the edit: it changed nothing")
         finally:
@@ -161,32 +153,35 @@ class Passes:
         _check_plain(unet)
         sample: Tensor = args[0] if args else kwargs["sample"]
         done = share_of(self.pipe.scheduler.timesteps, args[1] if len(args) > 1 else kwargs["timestep"])
-        run = self._run or _Run()
+        run = self._now = self._run or _Run()
         self._steer(run, sample)
-        seen = None if run.left is None else next(run.left, None)
-        own = self._call = _Call(run, done, seen)
-        hooks = run.hooks if run.left else run.steering.hooks
-        if run.left and (seen is None or seen.done != done):
-            raise UserError(_DIFFERS)
-        for one in (edit_hspace(unet, own.before.append), hooks(done), edit_hspace(unet, own.after.append)):
-            own.hooks.enter_context(one)
-        return _rows_of((args, kwargs), run.rows, len(sample)) if run.left else (args, kwargs)
+        given, hooks = (args, kwargs), run.steering.hooks
+        run.open, run.kept, run.h = ExitStack(), None, ([], [])
+        if run.left is not None:
+            seen, run.kept = next(run.left, (None, None))
+            if seen != done:
+                raise UserError(_DIFFERS)
+            given, hooks = _rows_of(given, run.rows, len(sample)), run.hooks
+        for one in (edit_hspace(unet, run.h[0].append), hooks(done), edit_hspace(unet, run.h[1].append)):
+            run.open.enter_context(one)
+        run.done = done
+        return given
 
     def _after(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """After a call of the U-Net, which may have failed: hooks go, and in a second run all its rows are back."""
-        own, self._call = self._call, None
-        if own is not None:
-            own.hooks.close()
-        if own is None or output is None:
+        run, self._now = self._now, None
+        if run is not None:
+            run.open.close()
+        if run is None or output is None:
             return None
-        run, predicted = own.run, output[0]
-        if not own.before:
+        if not run.h[0]:
             raise UserError("h was not reached: a compiled U-Net does not see edits, steer it without torch.compile")
-        run.edited |= own.before[-1] is not own.after[-1]
-        if own.seen is None:
-            run.seen += [_Seen(own.done, predicted)] if run.twice else []
-            return None
-        return _with(output, own.seen.predicted.index_copy(0, run.rows.to(predicted.device), predicted))
+        run.edited |= run.h[0][-1] is not run.h[1][-1]
+        if run.kept is not None:
+            return _with(output, run.kept.index_copy(0, run.rows.to(output[0].device), output[0]))
+        if run.twice:
+            run.seen.append((run.done, output[0]))
+        return None
 
     def _steer(self, run: _Run, sample: Tensor) -> None:
         """Make what is done to this batch, where it is the first of a call or another than before."""

@@ -150,7 +150,6 @@ class Focus:
         first = count if guided else 0
         gate = self.open_gate(a, backbone, range(first, first + count))
         asked = torch.tensor([bool(item.target) for item in items], device=backbone.device)
-        low = {"lowpass": a.frequency.lowpass, "lowpass_weight": a.frequency.weight}
 
         @contextmanager
         def reading(done: float) -> Iterator[None]:
@@ -166,9 +165,8 @@ class Focus:
 
             def hooks(done: float) -> AbstractContextManager[object]:
                 h_0, opened = next(left)
-                total, opened = (
-                    (foreseen, gates[-1]) if self.foresight else (additions(h_0[-count:].float())[1], opened)
-                )
+                total = foreseen if self.foresight else additions(h_0[-count:].float())[1]
+                opened = gates[-1] if self.foresight else opened
                 inside = done in a.window
                 edit = HEdit(
                     vector=total[rows] if inside else None,
@@ -177,8 +175,9 @@ class Focus:
                     original=h_0[of_batch],
                     guided=guided,
                     branch=a.branch,
+                    lowpass=a.frequency.lowpass,
+                    lowpass_weight=a.frequency.weight,
                     lowpass_branch=a.frequency.branch,
-                    **low,
                 )
                 return edit_hspace(backbone.unet, edit)
 

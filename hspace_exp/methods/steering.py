@@ -20,12 +20,8 @@ from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
-
-class SampleRows(Protocol):
-    """One more sampling run of a batch, from its own noises and prompts."""
-
-    def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
-        """Latents (B, C, H, W) under ``hooks``, of all samples or of ``rows`` (long) of them."""
+# One more sampling run of a batch, under hooks, of all samples or of given rows (long) → latents (B, C, H, W).
+SampleRows = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,11 @@ class Steering:
 
     def sampled(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
         """Latents of the edited images of ``items``, by one sampling run or two."""
-        if self.foresight is None:
+        late = self.foresight
+        if late is None:
             return sample(self.hooks)
-        latents, *read = self.foresight.runs(items, lambda: (sample(self.hooks), *self.foresight.read))
-        rows, hooks = self.foresight.then(*read)
+        latents, *read = late.runs(items, lambda: (sample(self.hooks), *late.read))
+        rows, hooks = late.then(*read)
         return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
 
 
@@ -238,7 +235,8 @@ class AddedVector:
         Items that are asked for nothing are not run again then.
         """
         if not self.frequency.paired:
-            return Steering(partial(make(items), h_0=None))
+            own = make(items)
+            return Steering(lambda done: own(done, None))
         read = list[Tensor]()
 
         def then(states: Sequence[Tensor], _: object) -> tuple[Tensor, Hooks]:

@@ -97,10 +97,8 @@ def share_of(schedule: Tensor, timestep: Tensor | float) -> float:
     the rows have several, or the schedule lacks it.
     """
     given = set(torch.as_tensor(timestep).flatten().tolist())
-    places = [place for place, t in enumerate(schedule.tolist()) if all(abs(t - one) < 1e-3 for one in given)]
-    if not places:
-        raise UserError(
-            f"the schedule has no timestep {', '.join(f'{one:g}' for one in sorted(given)[:3])}: steer the pipeline that is "
-            "called, or step through pipe.scheduler.timesteps"
-        )
-    return places[0] / len(schedule)
+    for place, one in enumerate(schedule.tolist()):
+        if all(abs(one - t) < 1e-3 for t in given):
+            return place / len(schedule)
+    told = ", ".join(f"{t:g}" for t in sorted(given)[:3])
+    raise UserError(f"timestep {told} is none of the scheduler's: steer the pipeline that is called")

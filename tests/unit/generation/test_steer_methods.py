@@ -1,8 +1,8 @@
-"""``steer`` on diffusers' pipelines makes the very images that ``generate`` makes, whatever method made the concepts."""
+"""``steer`` on diffusers' pipelines makes the images that ``generate`` makes, whatever method made the concepts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
