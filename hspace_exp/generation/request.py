@@ -28,6 +28,7 @@ from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Concepts, Explicit, Group, kept_by, prompts_of, targets
@@ -115,7 +116,9 @@ def read(overrides: Sequence[str]) -> tuple[Request, dict[str, Concept]]:
             raise UserError(f"{key}=… is missing; --help shows examples")
     concepts = load_concepts(listed(cfg.concepts))
     if not any(one.startswith("method=") for one in overrides):
-        cfg = composed([*overrides, f"method={method_of(concepts)}"], "generate")
+        branches = {str(one.hyperparameters.get("branch")) for one in concepts.values()}
+        own = [f"method.branch={branch}" for branch in branches & set(BRANCHES) if len(branches) == 1]
+        cfg = composed([f"method={method_of(concepts)}", *own, *overrides], "generate")
     cfg.device = str(resolve_device(cfg.device))
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     check_targets(plain)

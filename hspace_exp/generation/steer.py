@@ -106,7 +106,7 @@ class steer(Passes):
         every = [self._targets[(self.made + row) % len(self._targets)] for row in range(count)]
         made = []
         for (branch, stated), names in self._terms.items():
-            if scale is None and branch == "conditional":
+            if scale is None and ("conditional" in (branch, self._low.branch) or len(self._targets) > 1):
                 raise UserError("which rows are the conditional half is not known here: say steer(guidance_scale=…)")
             factor = 1.0 if stated is None or scale is None else guidance_factor(stated, scale)
             strengths = dict.fromkeys(self._prompts, 0.0) | self.strength
