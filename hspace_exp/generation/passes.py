@@ -19,19 +19,9 @@ from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.sampling import Hooks, share_of
 
 # Classes of diffusers whose calls were tried, see tests/unit/generation/test_steer_matrix.py.
-TRIED = (
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-    "StableDiffusionControlNetPipeline",
-    "StableDiffusionControlNetImg2ImgPipeline",
-    "StableDiffusionControlNetInpaintPipeline",
-    "LatentConsistencyModelPipeline",
-    "StableDiffusionXLPipeline",
-    "StableDiffusionXLImg2ImgPipeline",
-    "StableDiffusionXLInpaintPipeline",
-    "StableDiffusionXLControlNetPipeline",
-)
+_CALLS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
+_CALLS_XL = ("XL", "XLImg2Img", "XLInpaint", "XLControlNet")
+TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), "LatentConsistencyModelPipeline")
 _STEERED = "steered_by_hspace_exp"
 _DIFFERS = "the second run called the U-Net otherwise than the unedited one: leave out callbacks, or say method='plain'"
 

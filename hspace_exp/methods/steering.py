@@ -211,11 +211,12 @@ class AddedVector:
     def hooks(self, backbone: Backbone, guided: bool, items: Sequence[Item]) -> HooksOfStep:
         """What is done to h of ``items``."""
         vectors, strength = targets_of(items, self.vectors, self.strength, backbone.device)
+        asked = [float(bool(item.target)) for item in items]
         edit = HEdit(
             vector=vectors,
             strength=strength,
             lowpass=self.frequency.lowpass,
-            lowpass_weight=self.frequency.weight * torch.tensor([float(bool(item.target)) for item in items]),
+            lowpass_weight=self.frequency.weight * torch.tensor(asked, device=backbone.device),
             lowpass_branch=self.frequency.branch,
             guided=guided,
             branch=self.branch,
