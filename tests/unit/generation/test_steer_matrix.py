@@ -226,7 +226,13 @@ def test_each_call_is_edited_by_its_timestep_and_the_others_not_at_all(sd: Any, 
     assert torch.equal(images_of(pipe, given), vanilla)
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = {
+    "guided", "unguided", "several images a prompt", "a callback that changes latents", "no dictionary", "PNDM",
+    "Euler ancestral", "LCM pipeline", "image to image", "inpainting", "ControlNet, guess", "XL, first part", "XL, ControlNet",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in CASES])
 def test_an_unedited_run_of_the_same_noise_comes_first(sd: Any, xl: Any, case: str) -> None:
     make, given, expected = CASES[case]
     pipe = make(sd, xl)
@@ -431,10 +437,11 @@ def test_a_loop_of_ones_own_is_edited_at_every_step_of_the_window_or_told(sd: An
 
 
 def test_a_second_pipeline_of_the_same_unet_is_edited_rightly_or_told(sd: Any) -> None:
-    second = quiet(diffusers.StableDiffusionImg2ImgPipeline.from_pipe(sd))
     given = image(8, strength=0.75)
-    with steer(sd, [(concept(), 1.0)]), pytest.raises(UserError, match="is not known here: say steer"):
-        images_of(second, given)
+    with steer(sd, [(concept(), 1.0)]):
+        second = quiet(diffusers.StableDiffusionImg2ImgPipeline.from_pipe(sd))
+        with pytest.raises(UserError, match="is not known here: say steer"):
+            images_of(second, given)
     expected, _, _ = seen(second, given, [(concept(), 1.0)], branch="both", window=(0.5, 1.0))
     after: list[Tensor] = []
     handle = sd.unet.up_blocks[0].register_forward_pre_hook(
