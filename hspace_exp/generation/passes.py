@@ -199,7 +199,7 @@ def check(pipe: Any) -> None:
     if kind.__name__ not in TRIED or getattr(diffusers, kind.__name__, None) is not kind:
         raise UserError(f"{kind.__name__} is no pipeline that steer was tried with; these are: {', '.join(TRIED)}")
     _check_plain(pipe.unet)
-    PipelineModel(pipe)
+    PipelineModel(pipe, torch.zeros(1, 1, 1, 1))
 
 
 def _check_plain(unet: Any) -> None:

@@ -138,12 +138,10 @@ def _loaded(concepts: Given) -> tuple[dict[str, Concept], dict[str, float], list
             kind = type(pair).__name__
             raise UserError(f"expected {{file: strength}} or (concept or file, strength) pairs, got a {kind}")
         one = pair[0] if isinstance(pair[0], Concept) else load_concept(pair[0])
-        strength = one.hyperparameters.get("strength") if pair[1] is None else pair[1]
-        if strength is None:
-            raise UserError(f"the file of {one.name!r} states no strength: give one")
+        strength = one.hyperparameters.get("strength", "none in its file") if pair[1] is None else pair[1]
         if one.name in found:
             raise UserError(f"two of the concepts are named {one.name!r}: name each concept once")
-        found[one.name], strengths[one.name] = one, _number(strength, "strength of a concept")
+        found[one.name], strengths[one.name] = one, _number(strength, f"strength of {one.name!r}")
     folders = dict.fromkeys(Path(what).parent for what, _ in given if not isinstance(what, Concept))
     return {name: found[name] for name in sorted(found)}, strengths, list(folders)
 

@@ -297,13 +297,13 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
 
 
 class PipelineModel(Backbone):
-    """The model in a diffusers pipeline of any kind, left as it is, at the size at which its U-Net is called just now.
+    """The model in a diffusers pipeline of any kind, left as it is, for latents (rows, C, H, W) that its U-Net gets.
 
     Raises UserError: it lacks a part, or its scheduler has no discrete noise schedule.
     """
 
-    def __init__(self, pipe: Any, sample: Tensor | None = None) -> None:
-        """Of latents ``sample`` (rows, C, H, W), or of the model's own size."""
+    def __init__(self, pipe: Any, sample: Tensor) -> None:
+        """Take the pipeline's parts, and the size of the latents."""
         ends = [""] if getattr(pipe, "text_encoder_2", None) is None else ["", "_2"]
         tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
         if None in encoders:
@@ -311,11 +311,9 @@ class PipelineModel(Backbone):
         encoder = PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"))
         name = str(pipe.name_or_path or type(pipe).__name__)
         super().__init__(pipe.unet, pipe.vae, encoder, pipe.scheduler, name=name, frozen=False)
-        self._sample = next(pipe.unet.parameters()) if sample is None else sample
-        if sample is not None:
-            self.latent_shape = (self.latent_shape[0], *sample.shape[-2:])
+        self.sample, self.latent_shape = sample, (self.latent_shape[0], *sample.shape[-2:])
 
     @property
     def device(self) -> torch.device:
         """Where the U-Net is called, which is not where an offloaded one rests."""
-        return self._sample.device
+        return self.sample.device

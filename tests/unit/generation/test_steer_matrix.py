@@ -228,7 +228,8 @@ def test_each_call_is_edited_by_its_timestep_and_the_others_not_at_all(sd: Any, 
 
 QUICK = {
     "guided", "unguided", "several images a prompt", "a callback that changes latents", "no dictionary", "PNDM",
-    "Euler ancestral", "LCM pipeline", "image to image", "inpainting", "ControlNet, guess", "XL, first part", "XL, ControlNet",
+    "Euler ancestral", "LCM pipeline", "image to image", "inpainting", "ControlNet, guess", "XL, first part",
+    "XL, ControlNet",
 }  # fmt: skip
 
 

@@ -289,9 +289,9 @@ def test_what_has_no_meaning_is_refused_before_any_image(pipe: Any, tiny_folder:
         ("pairs, got a Concept", {"concepts": [concept()]}),
         ("pairs, got a tuple", {"concepts": [(concept(), 1.0, 2.0)]}),
         ("pairs, got a tuple", {"concepts": [(1.0, concept())]}),
-        ("finite number as the strength", {"concepts": [(concept(), float("nan"))]}),
-        ("finite number as the strength", {"concepts": [(concept(), "1")]}),
-        ("states no strength", {"concepts": [(concept(), None)]}),
+        ("finite number as the strength of 'female'", {"concepts": [(concept(), float("nan"))]}),
+        ("finite number as the strength of 'female'", {"concepts": [(concept(), "1")]}),
+        ("as the strength of 'female', got 'none in its file'", {"concepts": [(concept(), None)]}),
         ("two of the concepts are named 'female'", {"concepts": [(concept(), 1.0), (concept(), 1.0)]}),
         (
             "as the guidance scale in the file of 'female'",
