@@ -18,7 +18,8 @@ from hspace_exp.config.schema import Config
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
-COUNTS = ("images_per_profession", "training_images", "training_steps", "num_inference_steps")
+COUNTS = ("images_per_profession", "training_images", "training_steps")
+STEPS = ("num_inference_steps", "learning_inference_steps")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
@@ -43,7 +44,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _check_counts(config: Mapping[str, Any]) -> None:
     protocol = config["protocol"]
-    values = {f"protocol.{name}": protocol[name] for name in COUNTS} | {"chunk_size": config["chunk_size"]}
+    values = {f"protocol.{name}": protocol[name] for name in COUNTS + STEPS} | {"chunk_size": config["chunk_size"]}
     for name, value in values.items():
         if value is not None and value < 1:
             raise UserError(f"expected {name} of at least 1, got {value}")
