@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What libraries raise for files that are missing, damaged or something else.
+_UNREADABLE = (
+    *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
+    pickle.UnpicklingError,
+)
 
 
 class UserError(ValueError):
@@ -16,3 +24,16 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(name, options, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(options)}")
+
+
+@contextmanager
+def getting(what: str, advice: str) -> Iterator[None]:
+    """While a file is fetched or read: what goes wrong is told in one line, with what to do.
+
+    Raises UserError: ``what`` cannot be had.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{what} cannot be had ({why}): {advice}") from error

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from hspace_exp.avatars.labelled import COUNT
 from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
 from hspace_exp.avatars.world import SKEWED, judge_texts
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
@@ -35,6 +35,7 @@ CACHED = 8
 
 # attribute → value → text, of attributes that a judge does not know by itself.
 Texts = Mapping[str, Mapping[str, str]]
+Margin = Annotated[float, Field(ge=0)]
 
 
 class Evaluator:
@@ -136,8 +137,8 @@ class AvatarEvaluator(Evaluator):
         weights: str | Path,
         metrics: Mapping[str, ImageMetric],
         *,
-        labelled: int = COUNT,
-        margin: float = 0.0,
+        labelled: Annotated[int, Field(ge=0, le=COUNT)] = COUNT,
+        margin: Margin = 0.0,
         device: str = "cpu",
         batch_size: int | None = None,
         **options: Any,
@@ -153,8 +154,6 @@ class AvatarEvaluator(Evaluator):
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
             options: ``features`` and ``repeats`` of `Evaluator`.
         """
-        if not 0 <= labelled <= COUNT:
-            raise UserError(f"expected evaluator.labelled between 0 and {COUNT}, got {labelled}")
         folder = Path(weights)
         clip = SharedClip(load_open_clip(folder / "clip", device))
         judge = ZeroShotJudge(clip, judge_texts(), margin=margin)
@@ -186,8 +185,8 @@ class PhotoEvaluator(Evaluator):
         weights: str,
         metrics: Mapping[str, ImageMetric],
         *,
-        wordings: Sequence[str] = (PLAIN + "{}",),
-        margin: float = 0.0,
+        wordings: Annotated[Sequence[str], Field(min_length=1)] = (PLAIN + "{}",),
+        margin: Margin = 0.0,
         device: str = "cpu",
         **options: Any,
     ) -> None:

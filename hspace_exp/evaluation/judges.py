@@ -71,18 +71,10 @@ class ZeroShotJudge:
 
         Args:
             clip: the image-text model.
-            texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS``. Of several texts (a prompt ensemble) the
-                mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
+            texts: attribute → two values or more → text or texts, e.g. ``PHOTO_TEXTS``. Of several (a prompt ensemble)
+                the mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
             margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
         """
-        if margin < 0:
-            raise UserError(f"expected a margin of at least 0, got {margin}")
-        for attribute, values in texts.items():
-            if len(values) < 2:
-                raise UserError(f"a judge of {attribute!r} needs at least 2 values, got {list(values)}")
-            for value, wordings in values.items():
-                if not wordings:
-                    raise UserError(f"a judge of {attribute!r} needs at least one text for {value!r}, got none")
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
         self.clip, self.texts, self.margin = clip, texts, margin
 

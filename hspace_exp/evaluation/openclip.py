@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
 from hspace_exp.io.images import resized
 
 
@@ -63,32 +61,15 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
 
     Raises UserError: a file is missing or the weights do not fit the config.
     """
+    import open_clip
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
-    try:
-        config = json.loads((folder / "open_clip_config.json").read_text())
-        model = build_open_clip(config["model_cfg"])
-        model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-    except FileNotFoundError as error:
-        raise UserError(f"OpenCLIP folder {folder} lacks {Path(error.filename).name}; reinstall the package") from error
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"OpenCLIP folder {folder} is not usable: {error}") from error
-    tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
-    length = config["model_cfg"]["text_cfg"]["context_length"]
-
-    def tokenize(texts: list[str]) -> Tensor:
-        """Pad and cut to the context length; (len(texts), context_length) int64."""
-        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
-
-    preprocess = config["preprocess_cfg"]
-    return OpenClip(
-        model=model.to(device).eval().requires_grad_(False),
-        tokenize=tokenize,
-        image_size=config["model_cfg"]["vision_cfg"]["image_size"],
-        mean=tuple(preprocess["mean"]),
-        std=tuple(preprocess["std"]),
-    )
+    with getting(f"the OpenCLIP model in {folder}", "reinstall the package"):
+        network = open_clip.create_model(f"local-dir:{folder}", device=device)
+        tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
+    options = {"padding": "max_length", "truncation": True, "max_length": network.context_length}
+    return _frozen(network, lambda texts: tokenizer(texts, **options, return_tensors="pt").input_ids)
 
 
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
@@ -100,11 +81,11 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
 
     with getting(f"OpenCLIP {model} with {weights!r}", "set evaluator.weights to a local file"):
         network = open_clip.create_model(model, pretrained=weights, device=device)
-    visual, size = network.visual, network.visual.image_size
-    return OpenClip(
-        model=network.eval().requires_grad_(False),
-        tokenize=open_clip.get_tokenizer(model),
-        image_size=int(size if isinstance(size, int) else size[0]),
-        mean=tuple(visual.image_mean),
-        std=tuple(visual.image_std),
-    )
+    return _frozen(network, open_clip.get_tokenizer(model))
+
+
+def _frozen(network: torch.nn.Module, tokenize: Callable[[list[str]], Tensor]) -> OpenClip:
+    visual: Any = network.visual
+    size = int(np.ravel(visual.image_size)[0])  # one number, or two
+    mean, std = tuple(visual.image_mean), tuple(visual.image_std)
+    return OpenClip(network.eval().requires_grad_(False), tokenize, size, mean, std)

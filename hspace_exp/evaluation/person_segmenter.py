@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models import get_model, get_model_weights
 
-from hspace_exp.errors import unknown
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
 
-NETWORKS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
 CLASSES = 21  # Pascal VOC's
 PERSON = 15
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,7 +25,9 @@ class PersonSegmenter:
 
     def __init__(
         self,
-        network: str = "deeplabv3_resnet50",
+        network: Literal[
+            "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101"
+        ] = "deeplabv3_resnet50",
         weights: str | Path | None = None,
         *,
         size: int = 520,
@@ -35,16 +36,14 @@ class PersonSegmenter:
         """Load the network.
 
         Args:
-            network: one of ``NETWORKS``.
+            network: torchvision's name.
             weights: torchvision's file; None fetches it into torch's hub folder.
             size: the images' shorter side as the network sees it; its training used 520.
             device: where it runs.
 
         Raises:
-            UserError: the network is unknown, or its weights cannot be had.
+            UserError: its weights cannot be had.
         """
-        if network not in NETWORKS:
-            raise unknown("segmentation network", network, NETWORKS)
         options = {"weights_backbone": None, "num_classes": CLASSES}
         if not network.startswith("lraspp"):
             options["aux_loss"] = True

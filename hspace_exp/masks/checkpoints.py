@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,6 @@ class Published:
 
     url: str
     sha256: str
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.url.rsplit("/", 1)[-1]
 
 
 PUBLISHED = {
@@ -56,17 +51,10 @@ def download(published: Published, folder: Path) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    path = folder / published.name
-    if path.is_file():
-        return path
-    log.info("downloading %s to %s", published.url, folder)
-    by_hand = f"download {published.url} elsewhere and set mask.checkpoint to the file"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        download_url_to_file(published.url, str(path), published.sha256)
-    except RuntimeError as error:
-        raise UserError(f"{published.url} has another SHA-256, {error}: try again, or {by_hand}") from error
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot download {published.name} to {folder} ({reason}): {by_hand}") from error
+    path = folder / Path(published.url).name
+    if not path.is_file():
+        log.info("downloading %s to %s", published.url, folder)
+        with getting(published.url, "try again, or download it elsewhere and set mask.checkpoint to the file"):
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(published.url, str(path), published.sha256)
     return path

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks import check_heat
-from hspace_exp.masks.attention import normalised_heat
+from hspace_exp.errors import UserError, getting
+from hspace_exp.masks import Heat
+from hspace_exp.masks.attention import Share, normalised_heat
 from hspace_exp.masks.checkpoints import published_checkpoint
 from hspace_exp.masks.small_sam import load_small_sam
 
 log = logging.getLogger(__name__)
-
-MODEL_TYPES = ("small", "vit_b", "vit_l", "vit_h")
 
 
 def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
@@ -62,16 +61,9 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
     if model_type == "small":
         return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
     path = published_checkpoint(model_type) if checkpoint is None else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise UserError(f"no SAM checkpoint {path}: name a file, or leave mask.checkpoint empty to download it")
-    try:
+    with getting(f"the {model_type} of SAM in {path}", "name a whole file, or leave mask.checkpoint empty"):
         sam = sam_model_registry[model_type]()
         sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path} is not a whole {model_type} checkpoint of SAM ({reason}): download it again"
-        ) from error
     return sam.eval().requires_grad_(False)
 
 
@@ -90,7 +82,7 @@ def segment(
     Args:
         sam: the model; images go to its device.
         images: (B, H, W, 3) uint8.
-        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None.
+        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None; without points there must be boxes.
         points: (B, n, 2) x, y in pixels, all foreground, or None.
         multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
         soft: probabilities, the logistic function of SAM's logits; else these are cut at its threshold.
@@ -98,8 +90,6 @@ def segment(
     Returns:
         (B, 1, H, W) float32 in [0, 1] on SAM's device, zeros and ones where not ``soft``.
     """
-    if boxes is None and points is None:
-        raise UserError("SAM needs a box or points for each image, got neither")
     transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))
     resized = torch.stack([torch.from_numpy(transform.apply_image(image)) for image in images.cpu().numpy()])
@@ -134,14 +124,14 @@ class SamMasks:
         self,
         checkpoint: Path | str | None = None,
         *,
-        model_type: str = "small",
-        heat: str = "difference",
-        box_threshold: float | None = None,
-        points: int = 5,
+        model_type: Literal["small", "vit_b", "vit_l", "vit_h"] = "small",
+        heat: Heat = "difference",
+        box_threshold: Share | None = None,
+        points: Annotated[int, Field(ge=0)] = 5,
         point_distance: float = 1 / 16,
         multimask: bool = True,
         soft: bool = False,
-        batch_size: int = 8,
+        batch_size: Annotated[int, Field(ge=1)] = 8,
         device: str = "cpu",
     ) -> None:
         """Say which SAM and how it is prompted; it is loaded when first needed.
@@ -158,13 +148,9 @@ class SamMasks:
             batch_size: images encoded at once.
             device: where SAM runs.
         """
-        if model_type not in MODEL_TYPES:
-            raise unknown("SAM model type", model_type, MODEL_TYPES)
-        if box_threshold is not None and not 0 < box_threshold < 1:
-            raise UserError(f"expected a box threshold between 0 and 1, got {box_threshold}")
-        if points < 0 or batch_size < 1 or (box_threshold is None and points == 0):
-            raise UserError("SAM needs a box or at least one point, and a batch of at least one image")
-        self.heat: str | None = check_heat(heat)
+        if box_threshold is None and points == 0:
+            raise UserError("SAM needs a box or at least one point")
+        self.heat: Heat | None = heat
         self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
         self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
         self.multimask, self.soft, self.batch_size = multimask, soft, batch_size

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 
 def build_small_sam(config: Mapping[str, Any]) -> Sam:
@@ -62,12 +62,8 @@ def load_small_sam(folder: str | Path) -> Sam:
     Raises UserError: a file is missing or the weights do not fit the config.
     """
     folder = Path(folder)
-    try:
+    with getting(f"the small SAM in {folder}", "name another folder, or leave mask.checkpoint empty"):
         config = json.loads((folder / "config.json").read_text())
         sam = build_small_sam(config)
         sam.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-    except FileNotFoundError as error:
-        raise UserError(f"SAM folder {folder} lacks {Path(error.filename).name}; reinstall the package") from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(f"SAM folder {folder} does not hold a small SAM: {error}") from error
     return sam.eval().requires_grad_(False)

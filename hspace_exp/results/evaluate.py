@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.config.command_line import choices, command, composed, importing
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.results.judge_of_run import judge_of_run
@@ -109,7 +110,9 @@ def evaluator_node(a: Arguments, device: str) -> dict[str, Any]:
     for name in given:
         if name not in (*node, "margin"):
             raise UserError(f"evaluator={choice} takes no {name.replace('person_masks', 'persons')}")
-    return {**node, "repeats": a.repeats, "batch_size": a.batch, **published, **given}
+    node |= {"repeats": a.repeats, "batch_size": a.batch, **published, **given}
+    check_targets(node, "evaluator")
+    return node
 
 
 def is_foreign(folder: Path) -> bool:

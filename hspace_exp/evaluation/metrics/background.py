@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
 from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, RowMean

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.attention import AttentionMasks, normalise, upsample
@@ -30,10 +31,9 @@ def test_providers_say_what_they_lack() -> None:
         AttentionMasks().maps(IMAGES, torch.rand(3, 1, 8, 8))
     with pytest.raises(UserError, match="difference heatmaps, got none"):
         AttentionMasks(heat="difference").maps(IMAGES)
-    with pytest.raises(UserError, match="Choices: attention, difference"):
-        AttentionMasks(heat="gradient")
-    with pytest.raises(UserError, match="between 0 and 1"):
-        AttentionMasks(1.0)
+    for setting in ({"heat": "gradient"}, {"threshold": 1.0}, {"threshold": 0.0}):
+        with pytest.raises(UserError, match=rf"mask\.{next(iter(setting))}=.*: expected "):
+            check_targets({"mask": {"_target_": "hspace_exp.masks.attention.AttentionMasks", **setting}})
 
 
 def test_no_masks_means_the_plain_loss() -> None:
@@ -99,8 +99,6 @@ def test_images_and_heat_of_other_shapes_are_refused() -> None:
     for shape in ((2, 1, 8), (2, 2, 8, 8)):
         with pytest.raises(UserError, match="attention heatmaps of shape"):
             AttentionMasks().maps(IMAGES, torch.rand(shape))
-    with pytest.raises(UserError, match="between 0 and 1"):
-        AttentionMasks(0.0)
     assert NoMasks().maps(torch.zeros(2, 8, 6, 3, dtype=torch.uint8)).shape == (2, 1, 8, 6)
 
 

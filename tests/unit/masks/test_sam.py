@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
 from hspace_exp.avatars import EMBEDDED
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.masks.attention import normalise
 from hspace_exp.masks.sam import SamMasks, heat_boxes, heat_points, load_sam, segment
@@ -92,8 +94,6 @@ def test_batched_segments_equal_the_predictor(sam: Sam, side: int, multimask: bo
             points[0].numpy(), torch.ones(2).numpy(), boxes[0].numpy(), multimask_output=multimask
         )
         assert (torch.from_numpy(masks[quality.argmax()]) == mask[0].bool()).float().mean() > 0.99
-    with pytest.raises(UserError, match="box or points"):
-        segment(sam, images, None, None)
 
 
 def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,20 +115,20 @@ def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_bad_settings_and_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Choices: small, vit_b"):
-        SamMasks(tmp_path, model_type="vit_x")
-    for threshold in (0.0, 1.0, 2.0):
-        with pytest.raises(UserError, match="between 0 and 1"):
-            SamMasks(tmp_path, box_threshold=threshold)
-    for wrong in ({"points": 0}, {"points": -1, "box_threshold": 0.5}, {"batch_size": 0}):
-        with pytest.raises(UserError, match="a box or at least one point"):
-            SamMasks(tmp_path, **wrong)
-    assert SamMasks(tmp_path, points=1, batch_size=1).heat == "difference"
-    with pytest.raises(UserError, match="Choices: attention, difference"):
-        SamMasks(tmp_path, heat="gradient")
-    with pytest.raises(UserError, match="no SAM checkpoint"):
+    target = {"_target_": "hspace_exp.masks.sam.SamMasks"}
+    check_targets({"mask": {**target, "points": 0, "box_threshold": 0.5, "batch_size": 1}})
+    wrong: tuple[dict[str, Any], ...] = (
+        *({"box_threshold": threshold} for threshold in (0.0, 1.0, 2.0)),
+        *({"model_type": "vit_x"}, {"points": -1}, {"batch_size": 0}, {"heat": "gradient"}),
+    )
+    for one in wrong:
+        with pytest.raises(UserError, match=rf"mask\.{next(iter(one))}=.*: expected "):
+            check_targets({"mask": {**target, **one}})
+    with pytest.raises(UserError, match="a box or at least one point"):
+        SamMasks(tmp_path, points=0)
+    with pytest.raises(UserError, match="name a whole file"):
         load_sam(tmp_path / "none.pth", "vit_b")
-    with pytest.raises(UserError, match=r"lacks config\.json"):
+    with pytest.raises(UserError, match=r"cannot be had .*config\.json"):
         load_sam(tmp_path, "small")
     with pytest.raises(UserError, match="difference heatmaps, got none"):
         SamMasks(tmp_path).maps(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
@@ -150,7 +150,7 @@ def test_the_defaults_are_those_chosen_on_validation_renders(monkeypatch: pytest
 
 def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "sam.pth")
-    with pytest.raises(UserError, match="not a whole vit_b checkpoint") as caught:
+    with pytest.raises(UserError, match=r"the vit_b of SAM in .*: name a whole file") as caught:
         load_sam(tmp_path / "sam.pth", "vit_b")
     assert "\n" not in str(caught.value)
 
