@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-
 LEVEL = 0.95
 FEW = 100
 # Numbers that are gathered at once: many enough to keep a device busy, few enough for any memory.
@@ -29,8 +27,6 @@ def resample_blocks(
     Yields:
         (R, N) int64 indices, one resample a row.
     """
-    if bool((strata[1:] < strata[:-1]).any()):
-        raise UserError("expected images sorted by stratum before they are resampled")
     _, position, sizes = torch.unique_consecutive(strata, return_inverse=True, return_counts=True)
     size, first = sizes[position], (sizes.cumsum(0) - sizes)[position]
     at_once = at_once or max(1, BLOCK // max(1, len(strata)))
@@ -71,7 +67,7 @@ def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: to
     of the same ones. Images within a group stay as they are: they vary less than groups do.
     Takes (G,) statistics and (G,) weights of groups, e.g. their numbers of images; gives (repeats,) float64.
     """
-    draw = torch.rand(repeats, len(values), generator=generator, dtype=torch.float64).to(values.device)
-    picked = (draw * len(values)).long().clamp(max=len(values) - 1)
+    one_stratum = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    picked = torch.cat(list(resample_blocks(one_stratum, repeats, generator)))
     chosen = weights.double()[picked]
     return (values.double()[picked] * chosen).sum(1) / chosen.sum(1)

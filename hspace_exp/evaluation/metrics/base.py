@@ -112,8 +112,6 @@ class ImageMetric(Metric):
         rows = rows.detach().to(self.device, torch.float64)
         rows = rows[:, None] if rows.ndim == 1 else rows
         groups = torch.zeros_like(keys) if groups is None else groups
-        if not len(keys) == len(rows) == len(groups):
-            raise UserError(f"expected one key, row and group an image, got {len(keys)}, {len(rows)}, {len(groups)}")
         counts = ~rows.isnan().any(1)
         if counts.any():
             self.keys.append(keys.to(self.device)[counts])

@@ -8,7 +8,6 @@ import skimage.metrics
 import skimage.morphology
 import torch
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.background import (
     background_mask,
     dilate,
@@ -62,11 +61,6 @@ def test_background_is_outside_both_dilated_persons() -> None:
     expected[8:13, 8:13] = expected[18:23, 18:23] = False
     assert torch.equal(outside[0, 0], expected)
     assert torch.equal(background_mask(b, a), outside)
-    with pytest.raises(UserError, match="two masks"):
-        background_mask(a, b[:, 0])
-    for shape in ((1, 3, 8, 8), (1, 8, 8)):
-        with pytest.raises(UserError, match="two masks"):
-            background_mask(torch.zeros(shape), torch.zeros(shape))
 
 
 def test_psnr_pools_the_error_over_images() -> None:

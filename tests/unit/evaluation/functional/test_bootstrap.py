@@ -7,7 +7,6 @@ import pytest
 import scipy.stats
 import torch
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional import bootstrap
 from hspace_exp.evaluation.functional.bootstrap import (
     group_bootstrap,
@@ -50,12 +49,6 @@ def test_counts_say_how_often_an_image_was_drawn() -> None:
     expected = np.stack([np.bincount(row, minlength=9) for row in indices.numpy()])
     assert np.array_equal(resample_counts(indices).numpy(), expected)
     assert resample_counts(indices).dtype == torch.float64
-
-
-def test_unsorted_strata_are_refused() -> None:
-    for strata in ([1, 0], [0, 2, 1]):
-        with pytest.raises(UserError, match="sorted by stratum"):
-            next(resample_blocks(torch.tensor(strata), 1, generator("test")))
 
 
 def test_interval_of_a_mean_matches_scipy() -> None:
