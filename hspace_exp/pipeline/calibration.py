@@ -46,7 +46,8 @@ BATCH = 32  # images looked at together
 
 def strengths_of(how: Calibration) -> list[float]:
     """The strengths that may be tried, evenly spaced on a log scale, rising, to three significant digits."""
-    return [float(f"{strength:.3g}") for strength in np.geomspace(*how.strengths, how.points)]
+    least, most = how.strengths
+    return [float(f"{strength:.3g}") for strength in np.geomspace(least, most, how.points)]
 
 
 @dataclass(frozen=True)
