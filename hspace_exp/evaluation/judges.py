@@ -94,16 +94,16 @@ class ZeroShotJudge:
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
         features = self.clip.encode_images(images)
-        return {attribute: self._classes(features @ anchors.T).cpu() for attribute, anchors in self.anchors.items()}
+        found = {}
+        for attribute, anchors in self.anchors.items():
+            cosines = features @ anchors.T
+            best, second = cosines.topk(2, dim=1).values.T
+            found[attribute] = torch.where(best - second < self.margin, -1, cosines.argmax(1)).cpu()
+        return found
 
     def _anchor(self, wordings: str | Sequence[str]) -> Tensor:
         found = self.clip.encode_texts([wordings] if isinstance(wordings, str) else list(wordings))
         return found[0] if len(found) == 1 else F.normalize(found.mean(0), dim=0)
-
-    def _classes(self, cosines: Tensor) -> Tensor:
-        best = cosines.topk(2, dim=1)
-        lead = best.values[:, 0] - best.values[:, 1]
-        return torch.where(lead < self.margin, -1, cosines.argmax(1))
 
 
 class ProbeJudge:

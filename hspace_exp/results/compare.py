@@ -85,8 +85,10 @@ def compare(
         raise UserError(f"expected at least 1 permutation, got {repeats}")
     found = []
     for name in metrics:
-        ratio = name.startswith(RATIO)
-        a, b, statistic = _ratio(pairs, attribute, values, _judge(name)) if ratio else _numbers(pairs, name)
+        if name.startswith(RATIO):
+            a, b, statistic = _ratio(pairs, attribute, values, name.removeprefix(RATIO).removeprefix("_"))
+        else:
+            a, b, statistic = _numbers(pairs, name)
         if len(a):
             p = _p_value(a, b, statistic, repeats, seed_of("permutation", seed, name))
             found.append(Difference(name, float(statistic(a)), float(statistic(b)), p, len(a)))
@@ -151,11 +153,6 @@ def _check_protocols(first: RunRecord, second: RunRecord) -> None:
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     if one and other and keys:
         raise UserError(f"these runs are of different protocols ({', '.join(keys)}): compare runs of one protocol")
-
-
-def _judge(name: str) -> str:
-    """Whose judgement a deviation ratio is of; "" for the first judge's."""
-    return name.removeprefix(RATIO).removeprefix("_")
 
 
 def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
