@@ -32,11 +32,9 @@ class LabelledRenders:
     labels: Mapping[str, tuple[str, ...]]  # attribute → its value in each image
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        """(N, 128, 128) where one of ``PARTS`` is, or the ``background``."""
-        if part == "background":
-            return ~self.mask("person")
+        """(N, 128, 128) where one of ``PARTS`` is."""
         if part not in PARTS:
-            raise unknown("part", part, (*PARTS, "background"))
+            raise unknown("part", part, PARTS)
         return (self.parts >> PARTS.index(part) & 1).astype(bool)
 
 

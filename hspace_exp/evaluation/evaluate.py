@@ -168,9 +168,7 @@ def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tu
         if pair.target and pair.target not in values:
             raise unknown(f"target of {attribute}", pair.target, values)
         if pair.name in names:
-            raise UserError(
-                f"{pair.prompt!r} with seed index {pair.seed_index} is listed twice: evaluate one strength at a time"
-            )
+            raise UserError(f"{pair.prompt!r}, seed {pair.seed_index} is listed twice: evaluate one strength at a time")
         names.add(pair.name)
     return tuple(sorted({pair.profession for pair in pairs}))
 

@@ -105,10 +105,8 @@ def _with_reference(source: Source, root: Path, reference: Path) -> Source:
     if len(absent) == len(names):
         return replace(source, reference=tuple(partners.values()))
     if absent:
-        raise UserError(
-            f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: "
-            "for pairs give a folder with the same file names, for a comparison of sets one without"
-        )
+        advice = "for pairs give a folder with the same file names, for a comparison of sets one without"
+        raise UserError(f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: {advice}")
     pairs = tuple(replace(pair, original=partners[name]) for pair, name in zip(source.pairs, names, strict=True))
     return replace(source, pairs=pairs, paired=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +195,3 @@ def _ratio(
 def main(argv: list[str]) -> int:
     """Parse ``key=value`` arguments and compare; returns the exit code."""
     return command(argv, Arguments, run, str(__doc__))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

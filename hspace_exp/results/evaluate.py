@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +125,3 @@ def is_foreign(folder: Path) -> bool:
 def main(argv: list[str]) -> int:
     """Parse ``key=value`` arguments and evaluate; returns the exit code."""
     return command(argv, Arguments, lambda a: run(a, argv), ABOUT)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -34,10 +34,8 @@ def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, s
     """
     held, names = _evaluator_in(images.resolve()), ", ".join(choices("evaluator"))
     if held is None:
-        raise UserError(
-            f"{images} is in no folder of a run, so say who judges it: evaluator=avatars for the embedded world, "
-            f"evaluator=photos for photographs. Choices: {names}"
-        )
+        advice = "say who judges it: evaluator=avatars for the embedded world, evaluator=photos for photographs"
+        raise UserError(f"{images} is in no folder of a run, so {advice}. Choices: {names}")
     published, metrics = _published(held), set(held.get("metrics", ()))
     fits = {}
     for name in choices("evaluator"):
@@ -49,10 +47,8 @@ def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, s
             break
     best = min(fits, key=lambda name: fits[name])
     if other := fits[best][2]:
-        raise UserError(
-            f"the run of {images} has an evaluator of its own, which differs from {best} in {', '.join(other)}: "
-            f"say evaluator=… and such settings. Choices: {names}"
-        )
+        told = f"the run of {images} has an evaluator of its own, which differs from {best} in {', '.join(other)}"
+        raise UserError(f"{told}: say evaluator=… and such settings. Choices: {names}")
     return best, published
 
 

@@ -6,7 +6,6 @@ import argparse
 import base64
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -247,7 +246,3 @@ def _provenance(run: Run) -> list[list[str]]:
     facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
     facts |= {f"Version of {name}": version for name, version in record.versions.items()}
     return [[name, fact] for name, fact in facts.items()]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
+from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.task import Learner, Task
 from hspace_exp.prompts.wording import wordings
@@ -100,7 +101,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from hspace_exp.training.module import ConceptModule, Steps
+    from hspace_exp.training.module import ConceptModule
 
     module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
     folder, device = task.folder / ".checkpoints" / task.made_by, task.backbone.device
@@ -121,7 +122,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
     if done:
         log.info("training goes on from step %d of %d", done, steps)
     try:
-        trainer.fit(module, Steps(steps - done, "train vectors"), ckpt_path=checkpoint)
+        trainer.fit(module, track(range(steps - done), "train vectors"), ckpt_path=checkpoint)  # steps draw batches
     except SystemExit as error:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from error
     module.to(device)

@@ -84,10 +84,8 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
         seeds = variants.setdefault((record.method, digest(without_seed(record))), {})
         other = seeds.setdefault(record.seed, run)
         if other is not run and differences(other.record, record):
-            raise UserError(
-                f"two runs of {record.method} with seed {record.seed} disagree: {other.path} and {run.path}; "
-                "name one of them"
-            )
+            both = f"{other.path} and {run.path}"
+            raise UserError(f"runs of {record.method} with seed {record.seed} disagree: {both}; name one of them")
     rows: dict[str, list[RunRecord]] = {}
     methods = sorted({method for method, _ in variants}, key=lambda m: (m != "original", m == _LAST, m))
     for method in methods:

@@ -128,7 +128,7 @@ def test_copies_count_once_and_contradictions_are_refused(tmp_path: Path) -> Non
     save(tmp_path, record(success=0.5), record(success=0.5))
     assert cell(build([tmp_path])[0], "lwim", "success")[0] == "0.500"
     save(tmp_path / "other", record(success=0.6))
-    with pytest.raises(UserError, match="two runs of lwim with seed 0 disagree"):
+    with pytest.raises(UserError, match="runs of lwim with seed 0 disagree"):
         build([tmp_path])
 
 
