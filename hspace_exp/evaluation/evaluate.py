@@ -176,8 +176,7 @@ def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tu
 def _truth_table(truth: Truth | None, professions: Sequence[str], values: Sequence[str]) -> Tensor | None:
     if truth is None or not any(profession in truth for profession in professions):
         return None
-    nothing = dict.fromkeys(values, float("nan"))
-    rows = [[truth.get(profession, nothing)[value] for value in values] for profession in professions]
+    rows = [[truth.get(profession, {}).get(value, torch.nan) for value in values] for profession in professions]
     return torch.tensor(rows, dtype=torch.float64)
 
 

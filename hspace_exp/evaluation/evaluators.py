@@ -23,8 +23,7 @@ from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.masks.sam import segment
-from hspace_exp.masks.small_sam import load_small_sam
+from hspace_exp.masks.sam import load_small_sam, segment
 
 # Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)

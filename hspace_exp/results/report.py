@@ -70,6 +70,8 @@ def page(runs: Sequence[Run], title: str) -> str:
         title=title,
         groups=groups,
         colours=COLOURS,
+        number=number,
+        interval=interval,
         methods=list(dict.fromkeys(run.record.method for run in runs)),
         images=sum(len(run.pairs) for run in runs),
         runs=len(runs),
@@ -92,7 +94,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     return {
         "label": run.label,
         "edited": run.edited,
-        "cards": list(_cards(run)),
+        "headlines": [(column(name, m), m) for name in HEADLINES if (m := record.metrics.get(name)) is not None],
         "professions": _professions(run),
         "images": len(run.pairs),
         "pairs": pairs,
@@ -111,21 +113,6 @@ def _chart(chart: Chart) -> dict[str, str]:
     if len(data) > SMALL:
         kind, data = "png", chart.encoded("png")
     return {"uri": _data(kind, data), "words": chart.words}
-
-
-def _cards(run: Run) -> Iterator[dict[str, str]]:
-    """The few numbers that say how a run went."""
-    for name in HEADLINES:
-        metric = run.record.metrics.get(name)
-        if metric is None or metric.value is None:
-            continue
-        shown = column(name, metric)
-        better = {None: "", True: ", more is better", False: ", less is better"}[metric.higher_is_better]
-        yield {
-            "heading": shown.heading + better,
-            "value": number(metric.value, shown.decimals),
-            "interval": interval(metric.ci_low, metric.ci_high, shown.decimals),
-        }
 
 
 def _metric(name: str, metric: Any) -> list[str]:
@@ -239,10 +226,10 @@ def _data(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _provenance(run: Run) -> list[list[str]]:
+def _provenance(run: Run) -> list[tuple[str, str]]:
     record = run.record
     facts = {"Folder": str(run.folder), "Command": record.command, "Configuration digest": record.config_digest}
     facts |= {"Commit": record.commit(), "Device": record.device}
     facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
     facts |= {f"Version of {name}": version for name, version in record.versions.items()}
-    return [[name, fact] for name, fact in facts.items()]
+    return list(facts.items())

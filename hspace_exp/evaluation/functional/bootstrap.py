@@ -13,23 +13,20 @@ FEW = 100
 BLOCK = 2**22
 
 
-def resample_blocks(
-    strata: Tensor, repeats: int, generator: torch.Generator, at_once: int | None = None
-) -> Iterator[Tensor]:
+def resample_blocks(strata: Tensor, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw images with replacement, as many from each stratum as it has. Blocks of any size hold the same draws.
 
     Args:
         strata: (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything.
         repeats: number of resamples.
         generator: CPU generator.
-        at_once: resamples in a block; None for as many as one gathers with ease.
 
     Yields:
         (R, N) int64 indices, one resample a row.
     """
     _, position, sizes = torch.unique_consecutive(strata, return_inverse=True, return_counts=True)
     size, first = sizes[position], (sizes.cumsum(0) - sizes)[position]
-    at_once = at_once or max(1, BLOCK // max(1, len(strata)))
+    at_once = max(1, BLOCK // max(1, len(strata)))
     for start in range(0, repeats, at_once):
         shape = min(at_once, repeats - start), len(strata)
         draw = torch.rand(shape, generator=generator, dtype=torch.float64).to(strata.device)

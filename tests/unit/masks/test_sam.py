@@ -14,8 +14,7 @@ from hspace_exp.avatars import EMBEDDED
 from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.masks.attention import normalise
-from hspace_exp.masks.sam import SamMasks, heat_boxes, heat_points, load_sam, segment
-from hspace_exp.masks.small_sam import build_small_sam
+from hspace_exp.masks.sam import SamMasks, build_small_sam, heat_boxes, heat_points, load_sam, segment
 
 TINY = {
     "image_size": 32,

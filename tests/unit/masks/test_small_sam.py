@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from avatars_world.small_sam import SMALL_SAM
 from hspace_exp.errors import UserError
-from hspace_exp.masks.small_sam import build_small_sam, load_small_sam
+from hspace_exp.masks.sam import build_small_sam, load_small_sam
 
 
 def test_saved_weights_load_frozen_and_equal(tmp_path: Path) -> None:

@@ -25,15 +25,16 @@ def test_resamples_stay_within_their_stratum() -> None:
     assert [len(seen[:, i].unique()) for i in range(6)] == [3, 3, 3, 2, 2, 1]
 
 
-def test_blocks_hold_the_draws_of_single_resamples() -> None:
+def test_blocks_hold_the_draws_of_single_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     strata = torch.tensor([0, 0, 0, 4, 4, 7])
     random = generator("test")
     expected = []
     for _ in range(50):
         draw = torch.rand(6, generator=random, dtype=torch.float64)
         expected.append([int(3 * draw[k]) for k in range(3)] + [3 + int(2 * draw[k]) for k in (3, 4)] + [5])
-    for at_once in (1, 7, 50, None):
-        blocks = list(resample_blocks(strata, 50, generator("test"), at_once))
+    for at_once in (1, 7, 50):
+        monkeypatch.setattr(bootstrap, "BLOCK", at_once * len(strata))
+        blocks = list(resample_blocks(strata, 50, generator("test")))
         assert torch.cat(blocks).tolist() == expected
 
 
