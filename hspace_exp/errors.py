@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from pydantic import ValidationError
+
 # What libraries raise for files that are missing, damaged or something else.
 _UNREADABLE = (
-    *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
-    pickle.UnpicklingError,
+    *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, SyntaxError),
+    *(pickle.UnpicklingError, csv.Error),
 )
 
 
@@ -35,5 +38,6 @@ def getting(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
-        why = " ".join(str(error).split())[:200]
-        raise UserError(f"{what} cannot be had ({why}): {advice}") from error
+        wrong = error.errors() if isinstance(error, ValidationError) else []
+        text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong) or str(error)
+        raise UserError(f"{what} cannot be had ({' '.join(text.split())[:200]}): {advice}") from error

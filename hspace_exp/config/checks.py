@@ -45,7 +45,7 @@ def check(config: Mapping[str, Any]) -> None:
 def _check_counts(config: Mapping[str, Any]) -> None:
     protocol, calibration = config["protocol"], config["calibration"]
     values = {f"protocol.{name}": protocol[name] for name in COUNTS + STEPS} | {"chunk_size": config["chunk_size"]}
-    values["calibration.images"] = calibration["images"]
+    values |= {"calibration.images": calibration["images"], "trainer.devices": config["trainer"].get("devices")}
     for name, value in values.items():
         if value is not None and value < 1:
             raise UserError(f"expected {name} of at least 1, got {value}")

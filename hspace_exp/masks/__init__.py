@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 
 Heat = Literal["attention", "difference"]  # see ``masks.heat``
@@ -47,9 +45,3 @@ class ImageMaker(Protocol):
         Returns:
             ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].
         """
-
-
-def check_images(images: Tensor) -> None:
-    """Refuse anything but a uint8 (B, S, S, 3) batch."""
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
-        raise UserError(f"expected uint8 images of shape (B, S, S, 3), got {images.dtype} {tuple(images.shape)}")

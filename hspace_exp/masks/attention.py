@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks import Heat, check_images
+from hspace_exp.masks import Heat
 
 # Where heat is cut, of heat in [0, 1].
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -37,11 +37,8 @@ def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -
 
     Heatmaps are (B, 1, h, w) of any scale, and of a ``kind`` that the message names.
     """
-    check_images(images)
     if heatmaps is None:
         raise UserError(f"this mask provider needs {kind} heatmaps, got none: make them with masks.heat")
-    if heatmaps.ndim != 4 or heatmaps.shape[:2] != (len(images), 1):
-        raise UserError(f"expected {kind} heatmaps of shape ({len(images)}, 1, h, w), got {tuple(heatmaps.shape)}")
     height, width = images.shape[1:3]
     return normalise(upsample(heatmaps.to(images.device, torch.float32), (height, width)))
 

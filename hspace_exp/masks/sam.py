@@ -27,11 +27,8 @@ log = logging.getLogger(__name__)
 
 
 def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
-    """Bounding boxes (B, 4) as x0, y0, x1, y1 of the pixels of (B, 1, H, W) heat at or above ``threshold``."""
-    hot = heat[:, 0] >= threshold
-    if not hot.flatten(1).any(1).all():
-        raise UserError(f"no pixel reaches the heat threshold {threshold}: lower it")
-    return masks_to_boxes(hot).float()
+    """Boxes (B, 4) as x0, y0, x1, y1 around pixels at or above ``threshold`` < 1 of (B, 1, H, W) normalised heat."""
+    return masks_to_boxes(heat[:, 0] >= threshold).float()
 
 
 def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:

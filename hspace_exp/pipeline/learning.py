@@ -26,7 +26,7 @@ from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.methods.base import Method
-from hspace_exp.methods.learning import RUNS
+from hspace_exp.methods.learning import RUNS, Training
 from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
@@ -34,7 +34,7 @@ from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_
 from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
-from hspace_exp.training.loop import finished, learn
+from hspace_exp.training.loop import finished, train
 from hspace_exp.training.on_policy import sample_trajectories
 
 log = logging.getLogger(__name__)
@@ -269,7 +269,7 @@ def make_concepts(
         runs=runs,
         hyperparameters={"images": learning.images, "training": learning.settings["training"]},
     )
-    concepts = learn(task, method.training)
+    concepts = train(task, method.training) if isinstance(method.training, Training) else method.training.learn(task)
     for name, concept in concepts.items():
         concept.save(recipe.folder(cache) / f"{name}.safetensors")
     shutil.rmtree(folder / ".checkpoints", ignore_errors=True)

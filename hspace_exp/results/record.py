@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import config_digest as config_digest
@@ -149,19 +149,9 @@ def read_record(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
-    try:
+    with getting(f"the record {path}", "run the command that makes it"):
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         return _adapter().validate_json(json.dumps(data))  # from Python objects, strict means instances
-    except FileNotFoundError as error:
-        raise UserError(f"no record at {path}: run `python -m hspace_exp …` first") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        told = "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise UserError(f"{path} is cut short or foreign ({told}): run the command again") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not whole JSON ({error}): delete it and run the command again") from error
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:

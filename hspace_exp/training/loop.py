@@ -14,7 +14,7 @@ from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
-from hspace_exp.methods.task import Learner, Task
+from hspace_exp.methods.task import Task
 from hspace_exp.prompts.wording import wordings
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
@@ -42,11 +42,6 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
             return None
         found[name] = concept
     return found
-
-
-def learn(task: Task, learner: Training | Learner) -> dict[str, Concept]:
-    """The concepts of a task, by gradient descent or in the learner's own way; none is saved yet."""
-    return train(task, learner) if isinstance(learner, Training) else learner.learn(task)
 
 
 def train(task: Task, training: Training) -> dict[str, Concept]:

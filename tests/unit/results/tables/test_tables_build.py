@@ -175,7 +175,7 @@ def test_nothing_found_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder"):
         find_runs([tmp_path / "missing"])
     (tmp_path / "record.json").write_text('{"schema": 1')
-    with pytest.raises(UserError, match="not whole JSON"):
+    with pytest.raises(UserError, match=r"record\.json cannot be had"):
         find_runs([tmp_path])
 
 
