@@ -24,7 +24,7 @@ class Published:
     sha256: str
 
 
-PUBLISHED = {
+PUBLISHED = {  # of 0.4, 1.2 and 2.6 GB
     kind: Published(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{kind}_{md5}.pth", sha256)
     for kind, md5, sha256 in (
         ("vit_b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
@@ -37,11 +37,6 @@ PUBLISHED = {
 def default_folder() -> Path:
     """Where downloads are kept: ``hspace_exp/sam`` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hspace_exp" / "sam"
-
-
-def published_checkpoint(model_type: str) -> Path:
-    """The file of a published SAM, downloaded on first use; ``vit_b`` (0.4 GB), ``vit_l`` (1.2) or ``vit_h`` (2.6)."""
-    return download(PUBLISHED[model_type], default_folder())
 
 
 def download(published: Published, folder: Path) -> Path:

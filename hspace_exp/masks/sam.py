@@ -21,14 +21,9 @@ from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, getting
 from hspace_exp.masks import Heat
 from hspace_exp.masks.attention import Share, normalised_heat
-from hspace_exp.masks.checkpoints import published_checkpoint
+from hspace_exp.masks.checkpoints import PUBLISHED, default_folder, download
 
 log = logging.getLogger(__name__)
-
-
-def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
-    """Boxes (B, 4) as x0, y0, x1, y1 around pixels at or above ``threshold`` < 1 of (B, 1, H, W) normalised heat."""
-    return masks_to_boxes(heat[:, 0] >= threshold).float()
 
 
 def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
@@ -113,7 +108,7 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
     """
     if model_type == "small":
         return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
-    path = published_checkpoint(model_type) if checkpoint is None else Path(checkpoint).expanduser()
+    path = download(PUBLISHED[model_type], default_folder()) if checkpoint is None else Path(checkpoint).expanduser()
     with getting(f"the {model_type} of SAM in {path}", "name a whole file, or leave mask.checkpoint empty"):
         sam = sam_model_registry[model_type]()
         sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -219,7 +214,7 @@ class SamMasks:
         radius = self.point_distance * max(images.shape[1:3])
         masks = []
         for some, hot in zip(images.split(self.batch_size), heat.split(self.batch_size), strict=True):
-            boxes = None if self.box_threshold is None else heat_boxes(hot, self.box_threshold)
+            boxes = None if self.box_threshold is None else masks_to_boxes(hot[:, 0] >= self.box_threshold)
             points = heat_points(hot, self.points, radius) if self.points else None
             masks.append(segment(self.sam, some, boxes, points, multimask=self.multimask, soft=self.soft))
         found = torch.cat(masks).to(images.device)

@@ -52,20 +52,13 @@ def strengths_of(how: Calibration) -> list[float]:
 
 @dataclass(frozen=True)
 class Point:
-    """What images of one concept did at one strength.
-
-    Attributes:
-        strength: s.
-        images: how many.
-        success: share that shows the concept.
-        background_psnr: to the unedited images, in dB; None where nothing differs, or nobody finds persons.
-        kept: other attribute → share of images that show what their unedited twins show.
-    """
+    """What images of one concept did at one strength."""
 
     strength: float
-    images: int
-    success: float
-    background_psnr: float | None = None
+    images: int  # how many
+    success: float  # share that shows the concept
+    background_psnr: float | None = None  # in dB; None where nothing differs, or nobody finds persons
+    # other attribute → share of images that show what their unedited twins show
     kept: Mapping[str, float] = field(default_factory=dict)
 
 

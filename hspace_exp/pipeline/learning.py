@@ -130,12 +130,7 @@ class Learning:
 
 
 def vectors_of(
-    learning: Learning,
-    stages: Sequence[str],
-    cache: Path,
-    run_dir: Path,
-    make_trainer: MakeTrainer,
-    seconds: Seconds,
+    learning: Learning, stages: Sequence[str], cache: Path, run_dir: Path, make_trainer: MakeTrainer, seconds: Seconds
 ) -> dict[str, Concept] | None:
     """Vectors that are there already, or else, as far as the stages say so, learnt ones; None where there are none.
 

@@ -82,11 +82,7 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
-    made = {
-        "front": _fronts(rows, merged),
-        "bars": _compared(merged),
-        "professions": _professions(rows),
-    }
+    made = {"front": _fronts(rows, merged), "bars": _compared(merged), "professions": _professions(rows)}
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
 

@@ -150,8 +150,10 @@ def read_record(path: str | Path) -> RunRecord:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     with getting(f"the record {path}", "run the command that makes it"):
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        return _adapter().validate_json(json.dumps(data))  # from Python objects, strict means instances
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return _adapter().validate_json(
+            json.dumps(data, allow_nan=False)
+        )  # from Python objects, strict means instances
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:
@@ -236,10 +238,6 @@ def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{where}[{i}]")
     else:
         yield where, value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class Setting:
     device: str | torch.device = "cpu"  # where sums over all pairs of images are worked out
     repeats: int = 1000  # bootstrap resamples; 0 leaves intervals out
     seed: int = 0  # varies the resampling; equal images and seed give equal intervals
+    judge: str = ""  # in whose eyes
+    part: str = ""  # the attribute of a composition that it is of; "" for all of it
 
     def __post_init__(self) -> None:
         """Check the number of resamples."""

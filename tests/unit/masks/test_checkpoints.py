@@ -11,7 +11,7 @@ import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.masks import checkpoints
-from hspace_exp.masks.checkpoints import PUBLISHED, Published, default_folder, download, published_checkpoint
+from hspace_exp.masks.checkpoints import PUBLISHED, Published, default_folder, download
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -73,4 +73,4 @@ def test_published_models_have_whole_hashes(monkeypatch: pytest.MonkeyPatch, tmp
     served = tmp_path / "sam_vit_b.pth"
     served.write_bytes(CONTENT)
     monkeypatch.setitem(checkpoints.PUBLISHED, "vit_b", Published(served.as_uri(), SHA256))
-    assert published_checkpoint("vit_b").read_bytes() == CONTENT
+    assert download(PUBLISHED["vit_b"], default_folder()).read_bytes() == CONTENT

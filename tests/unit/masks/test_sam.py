@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
+from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.masks.attention import normalise
-from hspace_exp.masks.sam import SamMasks, build_small_sam, heat_boxes, heat_points, load_sam, segment
+from hspace_exp.masks.sam import SamMasks, build_small_sam, heat_points, load_sam, segment
 
 TINY = {
     "image_size": 32,
@@ -35,13 +36,6 @@ def sam() -> Sam:
     return build_small_sam(TINY).eval().requires_grad_(False)
 
 
-def test_box_encloses_the_hot_region() -> None:
-    heat = torch.zeros(2, 1, 16, 16)
-    heat[0, 0, 3:6, 7:12] = 0.8
-    heat[1, 0, 0, 0] = heat[1, 0, 15, 4] = 1.0
-    assert heat_boxes(heat, 0.5).tolist() == [[7, 3, 11, 5], [0, 0, 4, 15]]
-
-
 def test_points_are_peaks_apart_from_each_other() -> None:
     heat = torch.rand(1, 1, 16, 16) * 0.1
     heat[0, 0, 2, 3], heat[0, 0, 2, 4], heat[0, 0, 12, 9] = 1.0, 0.9, 0.8
@@ -55,7 +49,6 @@ def test_points_of_wide_heat_are_columns_and_rows_and_may_lie_just_at_the_radius
     heat[1, 0, 0, 8], heat[1, 0, 3, 8], heat[1, 0, 2, 8] = 1.0, 0.8, 0.9
     assert heat_points(heat, 2, radius=2).tolist() == [[[1, 4], [3, 4]], [[8, 0], [8, 2]]]
     assert heat_points(heat, 2, radius=3).tolist() == [[[1, 4], [4, 4]], [[8, 0], [8, 3]]]
-    assert heat_boxes(heat[1:], 0.8).tolist() == [[8, 0, 8, 3]]
 
 
 @pytest.mark.parametrize("box", [None, 0.6])
@@ -69,7 +62,7 @@ def test_the_provider_prompts_with_what_the_heat_shows(sam: Sam, box: float | No
     provider = SamMasks("unread", box_threshold=box, points=points, point_distance=0.25, multimask=False, batch_size=2)
     provider.sam = sam
     scaled = normalise(heat)
-    boxes = None if box is None else heat_boxes(scaled, box)
+    boxes = None if box is None else masks_to_boxes(scaled[:, 0] >= box)
     some = heat_points(scaled, points, 8.0) if points else None  # a quarter of the longer side
     expected = segment(sam, images, boxes, some, multimask=False)
     assert torch.equal(provider.maps(images, heat), expected)
@@ -166,7 +159,7 @@ def test_a_checkpoint_of_the_published_layout_gives_maps(
     assert torch.equal(provider.sam.mask_decoder.mask_tokens.weight, sam.mask_decoder.mask_tokens.weight)
     assert not provider.sam.training
     assert not any(parameter.requires_grad for parameter in provider.sam.parameters())
-    monkeypatch.setattr("hspace_exp.masks.sam.published_checkpoint", lambda name: tmp_path / f"{name}.pth")
+    monkeypatch.setattr("hspace_exp.masks.sam.download", lambda *_: tmp_path / "vit_b.pth")
     torch.save(sam.state_dict(), tmp_path / "vit_b.pth")
     assert torch.equal(
         load_sam(None, "vit_b").state_dict()["mask_decoder.mask_tokens.weight"], sam.mask_decoder.mask_tokens.weight

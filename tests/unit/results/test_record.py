@@ -153,7 +153,7 @@ def test_differences_name_the_place() -> None:
     [
         ("", "Expecting value"),
         ('{"schema": 1, "experi', "Unterminated string"),
-        ('{"schema": 1, "seed": NaN}', "NaN is not JSON"),
+        ('{"schema": 1, "seed": NaN}', "Out of range float"),
         ("[1, 2]", "cannot be had"),
         ('{"hello": 1}', "experiment: Field required; method: Field required"),
         ('{"schema": 1, "seed": 0}', "experiment: Field required; method: Field required"),
