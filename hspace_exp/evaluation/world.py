@@ -97,14 +97,12 @@ def maps_of(
     """(N, 1, S, S) maps of renders in [0, 1], from the heat that the provider asks for."""
     maps = torch.zeros_like(found.exact)
     for name, prompts in concepts.items():
-        rows = [i for i, other in enumerate(found.names) if other == name]
-        if not rows:
-            continue
-        indices = [found.indices[i] for i in rows]
-        heat = None
-        if provider.heat is not None:
+        rows, heat = [i for i, other in enumerate(found.names) if other == name], None
+        if rows and provider.heat is not None:
+            indices = [found.indices[i] for i in rows]
             heat = heatmaps(provider.heat, backbone, found.latents[rows], prompts, image_seed, indices)
-        maps[rows] = provider.maps(found.images[rows], heat).cpu()
+        if rows:
+            maps[rows] = provider.maps(found.images[rows], heat).cpu()
     return maps
 
 

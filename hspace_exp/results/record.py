@@ -151,9 +151,8 @@ def read_record(path: str | Path) -> RunRecord:
     path = path / FILE_NAME if path.is_dir() else path
     with getting(f"the record {path}", "run the command that makes it"):
         data = json.loads(path.read_text(encoding="utf-8"))
-        return _adapter().validate_json(
-            json.dumps(data, allow_nan=False)
-        )  # from Python objects, strict means instances
+        # As JSON again: read from Python objects, strict means instances.
+        return _adapter().validate_json(json.dumps(data, allow_nan=False))
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:
