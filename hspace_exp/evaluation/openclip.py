@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hspace_exp.errors import getting
@@ -61,15 +63,17 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
 
     Raises UserError: a file is missing or the weights do not fit the config.
     """
-    import open_clip
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
     with getting(f"the OpenCLIP model in {folder}", "reinstall the package"):
-        network = open_clip.create_model(f"local-dir:{folder}", device=device)
+        config = json.loads((folder / "open_clip_config.json").read_text())
+        network = build_open_clip(config["model_cfg"])
+        network.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
         tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
-    options = {"padding": "max_length", "truncation": True, "max_length": network.context_length}
-    return _frozen(network, lambda texts: tokenizer(texts, **options, return_tensors="pt").input_ids)
+    length = config["model_cfg"]["text_cfg"]["context_length"]
+    options = {"padding": "max_length", "truncation": True, "max_length": length, "return_tensors": "pt"}
+    return _frozen(network.to(device), lambda texts: tokenizer(texts, **options).input_ids, config["preprocess_cfg"])
 
 
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
@@ -81,11 +85,11 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
 
     with getting(f"OpenCLIP {model} with {weights!r}", "set evaluator.weights to a local file"):
         network = open_clip.create_model(model, pretrained=weights, device=device)
-    return _frozen(network, open_clip.get_tokenizer(model))
+    pixels = {"mean": network.visual.image_mean, "std": network.visual.image_std}
+    return _frozen(network, open_clip.get_tokenizer(model), pixels)
 
 
-def _frozen(network: torch.nn.Module, tokenize: Callable[[list[str]], Tensor]) -> OpenClip:
-    visual: Any = network.visual
-    size = int(np.ravel(visual.image_size)[0])  # one number, or two
-    mean, std = tuple(visual.image_mean), tuple(visual.image_std)
-    return OpenClip(network.eval().requires_grad_(False), tokenize, size, mean, std)
+def _frozen(network: Any, tokenize: Callable[[list[str]], Tensor], pixels: Mapping[str, Sequence[float]]) -> OpenClip:
+    size = int(np.ravel(network.visual.image_size)[0])  # one number, or two
+    network = network.eval().requires_grad_(False)
+    return OpenClip(network, tokenize, size, tuple(pixels["mean"]), tuple(pixels["std"]))

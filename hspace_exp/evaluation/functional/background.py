@@ -58,10 +58,5 @@ def pasted_ssim(edited: Tensor, original: Tensor, mask: Tensor) -> Tensor:
     likeness = found[1].mean(1, keepdim=True)
     # Windows without any difference are alike by definition, whatever float32 makes of them.
     differs = dilate((pasted != original).any(1, keepdim=True), SSIM_RADIUS)
-    return masked_mean(torch.where(differs, likeness, 1.0), mask)
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, 1, H, W) values over (B, 1, H, W) masks; (B,) float64, NaN where the mask is empty."""
     inside = mask.double()
-    return (values * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+    return (torch.where(differs, likeness, 1.0) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
