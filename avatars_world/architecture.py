@@ -38,20 +38,29 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def build_unet() -> UNet2DConditionModel:
-    """The noise predictor: two levels, h = (192, 8, 8), cross-attention in the last encoder level and the mid block."""
+# Widths of levels and transformer layers at them, by the form of the bottleneck; ``h8`` ships, h = (192, 8, 8).
+FORMS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "h8": ((96, 192), (1, 3)),
+    "h4": ((96, 192, 256), (1, 1, 3)),  # h = (256, 4, 4)
+    "h8_wide": ((96, 384), (1, 3)),  # h = (384, 8, 8)
+}
+
+
+def build_unet(form: str = "h8") -> UNet2DConditionModel:
+    """The noise predictor of a form in ``FORMS``: cross-attention in the last encoder level and the mid block alone."""
     from diffusers import UNet2DConditionModel
 
+    widths, layers = FORMS[form]
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(96, 192),
+        block_out_channels=widths,
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        down_block_types=("DownBlock2D",) * (len(widths) - 1) + ("CrossAttnDownBlock2D",),
         mid_block_type="UNetMidBlock2DCrossAttn",
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 3),
+        up_block_types=("UpBlock2D",) * len(widths),
+        transformer_layers_per_block=layers,
         attention_head_dim=6,
         cross_attention_dim=TEXT_WIDTH,
         norm_num_groups=8,

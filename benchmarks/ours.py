@@ -15,13 +15,14 @@ from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.models import NEUTRAL, POSITIVE
+from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
-from hspace_exp.training.module import ConceptModule, Examples, Steps
+from hspace_exp.training.module import ConceptModule, Examples
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates
 
@@ -136,7 +137,7 @@ def time_training(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, Steps(steps, name))
+        trainer.fit(module, track(range(steps), name))
     if not torch.stack(clock.losses).isfinite().all():
         bench.found.note(f"{name}: a loss was not finite")
     return bench.found.measure(name, clock.samples, **more)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
-from collections.abc import Iterable
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+# What libraries raise for files that are missing, damaged or something else.
+_UNREADABLE = (
+    *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, SyntaxError),
+    *(pickle.UnpicklingError, csv.Error),
+)
 
 
 class UserError(ValueError):
@@ -16,3 +27,17 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(name, options, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(options)}")
+
+
+@contextmanager
+def getting(what: str, advice: str) -> Iterator[None]:
+    """While a file is fetched or read: what goes wrong is told in one line, with what to do.
+
+    Raises UserError: ``what`` cannot be had.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        wrong = error.errors() if isinstance(error, ValidationError) else []
+        text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong) or str(error)
+        raise UserError(f"{what} cannot be had ({' '.join(text.split())[:200]}): {advice}") from error

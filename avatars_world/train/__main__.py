@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch._dynamo
 
+from avatars_world.architecture import FORMS
 from avatars_world.captions import VOCABULARY_TEXT
 from avatars_world.tokenizer import train_tokenizer
 from avatars_world.train.data import Layers, render_layers
@@ -39,6 +40,8 @@ class TrainArguments:
     compile: bool = True
     deadline: float | None = None
     freeze_encoder: bool = False
+    seed: int = 0  # of the U-Net's and the text encoder's start and training
+    form: str = "h8"  # of the U-Net, see avatars_world.architecture
 
 
 BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
@@ -55,6 +58,8 @@ def run_stages(a: TrainArguments) -> None:
     for stage in stages:
         if stage not in STAGES:
             raise unknown("stage", stage, STAGES)
+    if a.form not in FORMS:
+        raise unknown("form of the U-Net", a.form, FORMS)
     for stage in stages:
         run_stage(stage, a)
 
@@ -133,6 +138,8 @@ def _unet(a: TrainArguments, out: Path, batch: int) -> None:
         peak=a.peak,
         max_steps=a.max_steps,
         compiled=a.compile,
+        seed=a.seed,
+        form=a.form,
     )
 
 

@@ -14,7 +14,7 @@ from avatars_world.train.batches import disturb, draw_batch
 from avatars_world.train.data import Layers
 from avatars_world.train.loop import Average, Clock, descend, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.io.atomic import write_json
-from hspace_exp.masks.small_sam import build_small_sam
+from hspace_exp.masks.sam import build_small_sam
 
 WHOLE_PERSON = 0.75
 

@@ -77,13 +77,15 @@ def sample_timesteps(count: int, device: torch.device) -> torch.Tensor:
     return (picked * NUM_TRAIN_TIMESTEPS).long().clamp(max=NUM_TRAIN_TIMESTEPS - 1)
 
 
-def start_models(out: Path, tokenizer: Any, device: torch.device) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The U-Net and the text encoder, ready to be trained: those in ``out``, or new ones."""
+def start_models(
+    out: Path, tokenizer: Any, device: torch.device, form: str = "h8"
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The U-Net and the text encoder, ready to be trained: those in ``out``, or new ones, the U-Net of ``form``."""
     if (out / "unet").exists():
         unet = UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(device)
         text_encoder = CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32).to(device)
     else:
-        unet = build_unet().to(device)
+        unet = build_unet(form).to(device)
         text_encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)
     return unet.to(memory_format=torch.channels_last).train(), text_encoder.train()
 
@@ -138,14 +140,16 @@ def train_unet(
     peak: float = 1e-3,
     max_steps: int | None = None,
     compiled: bool = True,
+    seed: int = 0,
+    form: str = "h8",
 ) -> None:
     """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there.
 
     Compilation comes first, so that ``load_latents`` may wait for an autoencoder that is still being trained;
-    ``deadline`` (Unix time) cuts ``max_seconds`` short.
+    ``deadline`` (Unix time) cuts ``max_seconds`` short. ``seed`` and ``form`` are of new models.
     """
-    torch.manual_seed(0)
-    unet, text_encoder = start_models(out, tokenizer, device)
+    torch.manual_seed(seed)
+    unet, text_encoder = start_models(out, tokenizer, device, form)
     model = nn.ModuleDict({"unet": TrainingUNet(unet), "text_encoder": text_encoder})
     average = Average(model, decay=0.9995)
     optimizer = torch.optim.AdamW(

@@ -1,9 +1,11 @@
-"""A reading of m that is ours: what is attenuated is how h differs from its mean over neutral runs, not h itself."""
+"""Readings that are ours: of m, which attenuates how h differs from its mean over neutral runs, and of v."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,9 +13,11 @@ from torch import Tensor
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.methods.lwim import Localised
+from hspace_exp.methods.steering import AddedVector, Application, Steering
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, record_hspace
 from hspace_exp.models.sampling import Sampling
+from hspace_exp.prompts.plan import Item
 
 PROMPT, RUNS, STEPS = "a photo of a person", 64, 20
 _MEANS: weakref.WeakKeyDictionary[Backbone, tuple[Tensor, Tensor]] = weakref.WeakKeyDictionary()
@@ -43,3 +47,21 @@ class Centred(Localised):
         timesteps, means = neutral_means(backbone)
         nearest = (batch.timesteps[:, None].to(timesteps) - timesteps[None]).abs().argmin(1)
         return HEdit(vector=vectors + (1 - attenuation) * means[nearest], attenuation=attenuation)
+
+
+@dataclass(frozen=True)
+class MinusNeutral:
+    """v minus the vector that is learnt alike for the neutral prompt: what any x+ asks of v cancels.
+
+    The neutral prompt is the one concept of the attribute's only group of ``keep``.
+    """
+
+    keeps: ClassVar[bool] = True
+    composes: ClassVar[bool] = False
+
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``, as without it but for the vectors."""
+        a = application
+        ((neutral,),) = [group.values() for group in a.kept.values()]
+        vectors = {name: concept.vector - neutral.vector for name, concept in a.concepts.items()}
+        return AddedVector(vectors, a.strength, a.branch, a.frequency, a.window)(backbone, items, guided)

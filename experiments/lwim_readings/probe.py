@@ -14,7 +14,6 @@ import torch
 
 from hspace_exp.config.command_line import composed
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.progress import Seconds
 from hspace_exp.methods.lwim import chi
 from hspace_exp.models.attention import suppress_cross_attention
 from hspace_exp.models.devices import resolve_device
@@ -50,7 +49,7 @@ def main() -> None:
     parts = make_parts(cfg, plain_config(cfg))
     learning, cache = parts.learnings[0], Path(cfg.paths.cache)
     found = make_positives(learning, cache)
-    maps: Any = make_maps(learning, cache, found, Seconds(), a.out.parent / "masks.png")
+    maps: Any = make_maps(learning, cache, found, a.out.parent / "masks.png")
     latents = torch.stack([found[name].latents for name in learning.concepts])
     stacked = torch.stack([maps[name] for name in learning.concepts])
     examples = NoisedImages(parts.backbone, learning.concepts, latents, stacked)

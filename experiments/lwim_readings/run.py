@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OBJECTIVE = "method.training.objective"
+OBJECTIVE, NEUTRAL = "method.training.objective", "a photo of a person"
 # Row → its overrides; the first is lwim as conf/method has it.
 READINGS: Mapping[str, Sequence[str]] = {
     "lwim": [],
@@ -41,6 +41,13 @@ READINGS: Mapping[str, Sequence[str]] = {
     "low_0.2": ["frequency.weight=0.2"],
     "low_0.5": ["frequency.weight=0.5"],
     "low_1": ["frequency.weight=1"],
+    "v_minus_neutral": [
+        "+method.edit={_target_: experiments.lwim_readings.ours.MinusNeutral}",
+        # The place of a concept that is kept is given to the neutral prompt: what is kept is learnt with the others.
+        f"attribute.keep.age.young={{positive: {NEUTRAL}, neutral: {NEUTRAL}, words: person}}",
+        *("~attribute.keep.age.old", "~attribute.keep.skin_tone"),
+        "mask.heat=attention",  # as the neutral prompt differs from itself nowhere
+    ],
     "target_model": [f"++{OBJECTIVE}.target=model"],
 }
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hspace_exp.avatars.world import ATTRIBUTES
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import getting, unknown
 
 FILE = "labelled.npz"
 COUNT = 216
@@ -32,11 +32,9 @@ class LabelledRenders:
     labels: Mapping[str, tuple[str, ...]]  # attribute → its value in each image
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        """(N, 128, 128) where one of ``PARTS`` is, or the ``background``."""
-        if part == "background":
-            return ~self.mask("person")
+        """(N, 128, 128) where one of ``PARTS`` is."""
         if part not in PARTS:
-            raise unknown("part", part, (*PARTS, "background"))
+            raise unknown("part", part, PARTS)
         return (self.parts >> PARTS.index(part) & 1).astype(bool)
 
 
@@ -48,15 +46,13 @@ def load_labelled() -> LabelledRenders:
     ``codes`` (N, 5), the place of each value among those of its attribute, in the order of ``ATTRIBUTES``. Raises
     UserError: the file is missing or damaged.
     """
-    try:
+    with getting(f"the labelled renders {FILE}", "reinstall the package"):
         content = resources.files("hspace_exp.avatars").joinpath(FILE).read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             webp, ends = file["webp"].tobytes(), file["lengths"].cumsum()
             parts, codes = file["parts"], file["codes"]
         starts = np.concatenate([[0], ends[:-1]])
         images = [Image.open(io.BytesIO(webp[a:b])).convert("RGB") for a, b in zip(starts, ends, strict=True)]
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"the labelled renders {FILE} cannot be read ({error}); reinstall the package") from error
     values = zip(ATTRIBUTES.items(), codes.T, strict=True)
     labels = {name: tuple(choices[code] for code in column) for (name, choices), column in values}
     return LabelledRenders(np.stack([np.asarray(image) for image in images]), parts, labels)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES, SUBJECTS
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "gender": tuple(GENDERS),
@@ -58,10 +58,6 @@ def load_probe(folder: str | Path) -> AttributeProbe:
     """
     path = Path(folder) / "probe.safetensors"
     probe = AttributeProbe()
-    try:
+    with getting(f"the attribute probe {path}", "reinstall the package"):
         probe.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except FileNotFoundError as error:
-        raise UserError(f"no attribute probe at {path}; reinstall the package") from error
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{path} is not an attribute probe of this version: {error}") from error
     return probe.eval().requires_grad_(False)

@@ -18,7 +18,8 @@ from hspace_exp.config.schema import Config
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
-COUNTS = ("images_per_profession", "training_images", "training_steps", "num_inference_steps")
+COUNTS = ("images_per_profession", "training_images", "training_steps")
+STEPS = ("num_inference_steps", "learning_inference_steps")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 _LONGEST_VALUE = 60
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
@@ -42,8 +43,9 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
-    protocol = config["protocol"]
-    values = {f"protocol.{name}": protocol[name] for name in COUNTS} | {"chunk_size": config["chunk_size"]}
+    protocol, calibration = config["protocol"], config["calibration"]
+    values = {f"protocol.{name}": protocol[name] for name in COUNTS + STEPS} | {"chunk_size": config["chunk_size"]}
+    values |= {"calibration.images": calibration["images"], "trainer.devices": config["trainer"].get("devices")}
     for name, value in values.items():
         if value is not None and value < 1:
             raise UserError(f"expected {name} of at least 1, got {value}")
@@ -52,11 +54,18 @@ def _check_counts(config: Mapping[str, Any]) -> None:
     rate = ((config["method"].get("training") or {}).get("optimizer") or {}).get("lr")
     if isinstance(rate, int | float) and rate <= 0:
         raise UserError(f"expected method.training.optimizer.lr above 0, got {rate}")
+    if not 0 < calibration["success"] <= 1:
+        raise UserError(f"expected calibration.success, a share, in (0, 1], got {calibration['success']}")
+    strengths, points = calibration["strengths"], calibration["points"]
+    if points < 2 or len(strengths) != 2 or not 0 < strengths[0] < strengths[1]:
+        wanted = "calibration.strengths [least, most], above 0, and at least 2 calibration.points"
+        raise UserError(f"expected {wanted}, got {strengths} and {points}")
 
 
 def _check_words(config: Mapping[str, Any]) -> None:
     prompts, professions = config["prompts"], config["protocol"]["professions"]
-    for name, values in (("prompts.templates", prompts["templates"]), ("protocol.professions", professions)):
+    said = {"prompts.templates": prompts["templates"], "protocol.professions": professions}
+    for name, values in (said | {"calibration.professions": config["calibration"]["professions"]}).items():
         if not values:
             raise UserError(f"{name} is empty: name at least one")
     for template in prompts["templates"]:

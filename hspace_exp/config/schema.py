@@ -49,6 +49,7 @@ class Protocol:
         training_images: images a concept learns from.
         training_steps: optimiser steps.
         num_inference_steps: denoising steps.
+        learning_inference_steps: those of what is learnt from and calibrated with; None: as many.
         image_seed: of all images.
         assignment: ``balanced``, ``random`` or the name of the one concept that every image is asked for.
         calibration_images: images a concept that its strength is found with.
@@ -60,6 +61,7 @@ class Protocol:
     training_images: int = MISSING
     training_steps: int = MISSING
     num_inference_steps: int = MISSING
+    learning_inference_steps: int | None = None
     image_seed: int = 0
     assignment: str = "balanced"
     calibration_images: int = MISSING

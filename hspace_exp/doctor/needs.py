@@ -118,7 +118,7 @@ def pipeline(node: Node) -> Need:
     """A text-to-image model."""
     path, source, revision = node.get("path"), str(node["source"]), node.get("revision")
     what = f"model {node.get('name') or source}"
-    if path is not None or source.startswith((".", "/", "~")):
+    if path is not None or hub.is_folder(source):
         folder = Path(path or source).expanduser()
         if hub.is_whole(folder):
             return Need(what, str(folder), "")

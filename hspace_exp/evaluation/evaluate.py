@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, JudgedBatch, Observers
+from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, Observers
 from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, shown_counts, with_numbers
 from hspace_exp.evaluation.judges import CompositionJudge, Judge
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, share_of
@@ -44,20 +44,6 @@ class Evaluation:
     # the judge's confusion matrix and what changed beside what was asked for; plain data
     details: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)  # one an image, for ``judged.csv``
-
-
-@dataclass(frozen=True)
-class View:
-    """A metric in the eyes of one judge, of the attribute or of one part of a composition."""
-
-    metric: ImageMetric
-    judge: str
-    part: str = WHOLE
-
-    def update(self, judged: Mapping[str, JudgedBatch]) -> None:
-        """Show it a batch."""
-        batch = judged[self.judge]
-        self.metric.update(batch.of_part(self.part) if self.part else batch)
 
 
 def evaluate(
@@ -102,23 +88,23 @@ def evaluate(
     values, table = judge.attributes[attribute], _truth_table(truth, professions, judge.attributes[attribute])
     setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
     known = _known(observers, attribute, parts, setting, pairs, unknown_fields)
-    views = dict(_views(metrics, known, observers.judges, parts, setting))
-    look = BatchJudge(observers, attribute, parts, professions, [n for v in views.values() for n in v.metric.needs])
+    copies = dict(_prepared(metrics, known, observers.judges, parts, setting))
+    look = BatchJudge(observers, attribute, parts, professions, [need for m in copies.values() for need in m.needs])
     for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
         batch = pairs[start : start + batch_size]
         judged = look(batch)
-        for view in views.values():
-            view.update(judged)
+        for metric in copies.values():
+            seen, part = judged[metric.setting.judge], metric.setting.part
+            metric.update(seen.of_part(part) if part else seen)
         rows += judged_rows(batch, judged, observers.judges)
-    found = {name: _result(view, judge.name) for name, view in views.items()}
+    found = {name: _result(metric, judge.name) for name, metric in copies.items()}
     details: dict[str, Any] = {}
     if "before" in known[WHOLE]:
         details["entanglement_matrix"] = entanglement_matrix(rows, judge.name, [attribute] if parts else ())
     if labelled is not None:
         accuracy = _of_labelled(labelled, judge, attribute, batch_size, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
-    copies, column = {name: view.metric for name, view in views.items()}, f"{judge.name}.{attribute}.after"
-    counts = shown_counts(rows, column, values)
+    counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
     return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
 
 
@@ -168,9 +154,7 @@ def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tu
         if pair.target and pair.target not in values:
             raise unknown(f"target of {attribute}", pair.target, values)
         if pair.name in names:
-            raise UserError(
-                f"{pair.prompt!r} with seed index {pair.seed_index} is listed twice: evaluate one strength at a time"
-            )
+            raise UserError(f"{pair.prompt!r}, seed {pair.seed_index} is listed twice: evaluate one strength at a time")
         names.add(pair.name)
     return tuple(sorted({pair.profession for pair in pairs}))
 
@@ -178,8 +162,7 @@ def _check(pairs: Sequence[Pair], attribute: str, judges: Sequence[Judge]) -> tu
 def _truth_table(truth: Truth | None, professions: Sequence[str], values: Sequence[str]) -> Tensor | None:
     if truth is None or not any(profession in truth for profession in professions):
         return None
-    nothing = dict.fromkeys(values, float("nan"))
-    rows = [[truth.get(profession, nothing)[value] for value in values] for profession in professions]
+    rows = [[truth.get(profession, {}).get(value, torch.nan) for value in values] for profession in professions]
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -209,13 +192,13 @@ def _known(
     return {part: known - {"choices"} if one else known for part, one in without.items()}
 
 
-def _views(
+def _prepared(
     metrics: Mapping[str, ImageMetric],
     known: Mapping[str, Collection[str]],
     judges: Sequence[Judge],
     parts: Sequence[str],
     setting: Setting,
-) -> Iterator[tuple[str, View]]:
+) -> Iterator[tuple[str, ImageMetric]]:
     """Each metric that can be worked out, and the same of the second judge and of parts where it is given of them."""
     for name, metric in metrics.items():
         for need in metric.needs:
@@ -225,14 +208,15 @@ def _views(
             suffix = "" if judge is judges[0] else f"_{judge.name}"
             for part in (WHOLE, *(parts if metric.of_each_part else ())):
                 if set(metric.needs) <= set(known[part]):
-                    own = replace(setting, values=judge.attributes[part], truth=None) if part else setting
-                    yield f"{name}{part and '_'}{part}{suffix}", View(metric.prepared(own), judge.name, part)
+                    own = replace(setting, judge=judge.name, part=part)
+                    own = replace(own, values=judge.attributes[part], truth=None) if part else own
+                    yield f"{name}{part and '_'}{part}{suffix}", metric.prepared(own)
 
 
-def _result(view: View, first: str) -> MetricValue:
+def _result(metric: ImageMetric, first: str) -> MetricValue:
     """The metric's number; its heading names the part and the second judge."""
-    found = view.metric.result()
-    names = [view.part.replace("_", " ")] * bool(view.part) + [view.judge] * (view.judge != first)
+    found, part, judge = metric.result(), metric.setting.part, metric.setting.judge
+    names = [part.replace("_", " ")] * bool(part) + [judge] * (judge != first)
     return replace(found, heading=f"{found.heading} ({', '.join(names)})") if found.heading and names else found
 
 

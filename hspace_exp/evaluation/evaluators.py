@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from hspace_exp.avatars.labelled import COUNT
 from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
 from hspace_exp.avatars.world import SKEWED, judge_texts
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
@@ -23,8 +23,7 @@ from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.masks.sam import segment
-from hspace_exp.masks.small_sam import load_small_sam
+from hspace_exp.masks.sam import load_small_sam, segment
 
 # Portraits of the embedded world are framed alike; shares of the side: x0, y0, x1, y1, and points down the middle.
 PORTRAIT_BOX = (0.17, 0.075, 0.89, 1.0)
@@ -35,6 +34,7 @@ CACHED = 8
 
 # attribute → value → text, of attributes that a judge does not know by itself.
 Texts = Mapping[str, Mapping[str, str]]
+Margin = Annotated[float, Field(ge=0)]
 
 
 class Evaluator:
@@ -136,8 +136,8 @@ class AvatarEvaluator(Evaluator):
         weights: str | Path,
         metrics: Mapping[str, ImageMetric],
         *,
-        labelled: int = COUNT,
-        margin: float = 0.0,
+        labelled: Annotated[int, Field(ge=0, le=COUNT)] = COUNT,
+        margin: Margin = 0.0,
         device: str = "cpu",
         batch_size: int | None = None,
         **options: Any,
@@ -153,8 +153,6 @@ class AvatarEvaluator(Evaluator):
             batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
             options: ``features`` and ``repeats`` of `Evaluator`.
         """
-        if not 0 <= labelled <= COUNT:
-            raise UserError(f"expected evaluator.labelled between 0 and {COUNT}, got {labelled}")
         folder = Path(weights)
         clip = SharedClip(load_open_clip(folder / "clip", device))
         judge = ZeroShotJudge(clip, judge_texts(), margin=margin)
@@ -186,8 +184,8 @@ class PhotoEvaluator(Evaluator):
         weights: str,
         metrics: Mapping[str, ImageMetric],
         *,
-        wordings: Sequence[str] = (PLAIN + "{}",),
-        margin: float = 0.0,
+        wordings: Annotated[Sequence[str], Field(min_length=1)] = (PLAIN + "{}",),
+        margin: Margin = 0.0,
         device: str = "cpu",
         **options: Any,
     ) -> None:

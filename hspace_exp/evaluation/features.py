@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 
 class ImageFeatures(Protocol):
@@ -105,16 +103,3 @@ class InceptionFeatures:
         pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         with torch.no_grad():
             return self.network(pixels.to(next(self.network.parameters()).device)).float()
-
-
-@contextmanager
-def getting(what: str, advice: str) -> Iterator[None]:
-    """While weights are fetched or read: what goes wrong is told in one line, with what to do.
-
-    Raises UserError: ``what`` cannot be had.
-    """
-    try:
-        yield
-    except (ImportError, OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        why = " ".join(str(error).split())[:160]
-        raise UserError(f"{what} cannot be had ({why}): {advice}") from error

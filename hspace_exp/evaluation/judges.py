@@ -71,18 +71,10 @@ class ZeroShotJudge:
 
         Args:
             clip: the image-text model.
-            texts: attribute → value → text or texts, e.g. ``PHOTO_TEXTS``. Of several texts (a prompt ensemble) the
-                mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
+            texts: attribute → two values or more → text or texts, e.g. ``PHOTO_TEXTS``. Of several (a prompt ensemble)
+                the mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
             margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
         """
-        if margin < 0:
-            raise UserError(f"expected a margin of at least 0, got {margin}")
-        for attribute, values in texts.items():
-            if len(values) < 2:
-                raise UserError(f"a judge of {attribute!r} needs at least 2 values, got {list(values)}")
-            for value, wordings in values.items():
-                if not wordings:
-                    raise UserError(f"a judge of {attribute!r} needs at least one text for {value!r}, got none")
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
         self.clip, self.texts, self.margin = clip, texts, margin
 
@@ -102,16 +94,16 @@ class ZeroShotJudge:
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
         features = self.clip.encode_images(images)
-        return {attribute: self._classes(features @ anchors.T).cpu() for attribute, anchors in self.anchors.items()}
+        found = {}
+        for attribute, anchors in self.anchors.items():
+            cosines = features @ anchors.T
+            best, second = cosines.topk(2, dim=1).values.T
+            found[attribute] = torch.where(best - second < self.margin, -1, cosines.argmax(1)).cpu()
+        return found
 
     def _anchor(self, wordings: str | Sequence[str]) -> Tensor:
         found = self.clip.encode_texts([wordings] if isinstance(wordings, str) else list(wordings))
         return found[0] if len(found) == 1 else F.normalize(found.mean(0), dim=0)
-
-    def _classes(self, cosines: Tensor) -> Tensor:
-        best = cosines.topk(2, dim=1)
-        lead = best.values[:, 0] - best.values[:, 1]
-        return torch.where(lead < self.margin, -1, cosines.argmax(1))
 
 
 class ProbeJudge:

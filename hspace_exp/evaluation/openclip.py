@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
 from hspace_exp.io.images import resized
 
 
@@ -66,29 +66,14 @@ def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> Op
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
-    try:
+    with getting(f"the OpenCLIP model in {folder}", "reinstall the package"):
         config = json.loads((folder / "open_clip_config.json").read_text())
-        model = build_open_clip(config["model_cfg"])
-        model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-    except FileNotFoundError as error:
-        raise UserError(f"OpenCLIP folder {folder} lacks {Path(error.filename).name}; reinstall the package") from error
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"OpenCLIP folder {folder} is not usable: {error}") from error
-    tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
+        network = build_open_clip(config["model_cfg"])
+        network.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+        tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
     length = config["model_cfg"]["text_cfg"]["context_length"]
-
-    def tokenize(texts: list[str]) -> Tensor:
-        """Pad and cut to the context length; (len(texts), context_length) int64."""
-        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
-
-    preprocess = config["preprocess_cfg"]
-    return OpenClip(
-        model=model.to(device).eval().requires_grad_(False),
-        tokenize=tokenize,
-        image_size=config["model_cfg"]["vision_cfg"]["image_size"],
-        mean=tuple(preprocess["mean"]),
-        std=tuple(preprocess["std"]),
-    )
+    options = {"padding": "max_length", "truncation": True, "max_length": length, "return_tensors": "pt"}
+    return _frozen(network.to(device), lambda texts: tokenizer(texts, **options).input_ids, config["preprocess_cfg"])
 
 
 def load_published(model: str, weights: str, device: str | torch.device = "cpu") -> OpenClip:
@@ -100,11 +85,11 @@ def load_published(model: str, weights: str, device: str | torch.device = "cpu")
 
     with getting(f"OpenCLIP {model} with {weights!r}", "set evaluator.weights to a local file"):
         network = open_clip.create_model(model, pretrained=weights, device=device)
-    visual, size = network.visual, network.visual.image_size
-    return OpenClip(
-        model=network.eval().requires_grad_(False),
-        tokenize=open_clip.get_tokenizer(model),
-        image_size=int(size if isinstance(size, int) else size[0]),
-        mean=tuple(visual.image_mean),
-        std=tuple(visual.image_std),
-    )
+    pixels = {"mean": network.visual.image_mean, "std": network.visual.image_std}
+    return _frozen(network, open_clip.get_tokenizer(model), pixels)
+
+
+def _frozen(network: Any, tokenize: Callable[[list[str]], Tensor], pixels: Mapping[str, Sequence[float]]) -> OpenClip:
+    size = int(np.ravel(network.visual.image_size)[0])  # one number, or two
+    network = network.eval().requires_grad_(False)
+    return OpenClip(network, tokenize, size, tuple(pixels["mean"]), tuple(pixels["std"]))

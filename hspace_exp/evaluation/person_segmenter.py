@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models import get_model, get_model_weights
 
-from hspace_exp.errors import unknown
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
+from hspace_exp.io.images import as_float
 
-NETWORKS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101")
 CLASSES = 21  # Pascal VOC's
 PERSON = 15
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PersonSegmenter:
@@ -26,7 +25,9 @@ class PersonSegmenter:
 
     def __init__(
         self,
-        network: str = "deeplabv3_resnet50",
+        network: Literal[
+            "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101"
+        ] = "deeplabv3_resnet50",
         weights: str | Path | None = None,
         *,
         size: int = 520,
@@ -35,39 +36,32 @@ class PersonSegmenter:
         """Load the network.
 
         Args:
-            network: one of ``NETWORKS``.
+            network: torchvision's name.
             weights: torchvision's file; None fetches it into torch's hub folder.
             size: the images' shorter side as the network sees it; its training used 520.
             device: where it runs.
 
         Raises:
-            UserError: the network is unknown, or its weights cannot be had.
+            UserError: its weights cannot be had.
         """
-        if network not in NETWORKS:
-            raise unknown("segmentation network", network, NETWORKS)
         options = {"weights_backbone": None, "num_classes": CLASSES}
         if not network.startswith("lraspp"):
             options["aux_loss"] = True
         model = get_model(network, weights=None, **options)
         file = "name torchvision's file (evaluator.person_masks.weights)"
+        published = get_model_weights(network)["DEFAULT"]
         with getting(f"weights of {network}", f"{file}, or leave backgrounds out (evaluator=photos)"):
             if weights is None:
-                state = get_model_weights(network)["DEFAULT"].get_state_dict(progress=False, check_hash=True)
+                state = published.get_state_dict(progress=False, check_hash=True)
             else:
                 state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
             model.load_state_dict(state)
-        self.model, self.size, self.device = model.to(device).eval().requires_grad_(False), size, device
+        self.model, self.device = model.to(device).eval().requires_grad_(False), device
+        self.prepare = published.transforms(resize_size=size)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Find persons."""
-        pixels = images.to(self.device).permute(0, 3, 1, 2).float() / 255
-        height, width = pixels.shape[-2:]
-        scale = self.size / min(height, width)
-        seen = F.interpolate(
-            pixels, (round(scale * height), round(scale * width)), mode="bilinear", antialias=True, align_corners=False
-        )
-        mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (_MEAN, _STD))
-        logits = self.model((seen - mean) / std)["out"]
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        logits = self.model(self.prepare(as_float(images.to(self.device))))["out"]
+        logits = F.interpolate(logits, images.shape[1:3], mode="bilinear", align_corners=False)
         return (logits.argmax(1, keepdim=True) == PERSON).cpu()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.judged import subject_prompt
 from hspace_exp.generation.manifest import COLUMNS, Pair, read_manifest
 from hspace_exp.io.rows import read_rows
@@ -105,25 +105,17 @@ def _with_reference(source: Source, root: Path, reference: Path) -> Source:
     if len(absent) == len(names):
         return replace(source, reference=tuple(partners.values()))
     if absent:
-        raise UserError(
-            f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: "
-            "for pairs give a folder with the same file names, for a comparison of sets one without"
-        )
+        advice = "for pairs give a folder with the same file names, for a comparison of sets one without"
+        raise UserError(f"{reference} lacks {len(absent)} of {len(names)} images, e.g. {absent[0]}: {advice}")
     pairs = tuple(replace(pair, original=partners[name]) for pair, name in zip(source.pairs, names, strict=True))
     return replace(source, pairs=pairs, paired=True)
 
 
 def _check_sizes(files: Sequence[Path]) -> None:
-    first: tuple[Path, tuple[int, int]] | None = None
+    sizes: dict[str, Path] = {}
     for file in files:
-        try:
-            with Image.open(file) as image:
-                size = image.size
-        except OSError as error:
-            raise UserError(f"{file} is no image") from error
-        first = first or (file, size)
-        if size != first[1]:
-            raise UserError(
-                f"{file} is {size[0]} x {size[1]} pixels, {first[0]} {first[1][0]} x {first[1][1]}: "
-                "make them one size first"
-            )
+        with getting(str(file), "leave out what is no image"), Image.open(file) as image:
+            sizes.setdefault("{} x {}".format(*image.size), file)
+    if len(sizes) > 1:
+        told = ", ".join(f"{file} is {size}" for size, file in sizes.items())
+        raise UserError(f"images are of several sizes ({told} pixels): make them one size first")

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.avatars.labelled import load_labelled
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, SKEWED, load_truth
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth
 from hspace_exp.evaluation.evaluate import Labelled
 from hspace_exp.evaluation.metrics.base import Setting, share_of
 from hspace_exp.evaluation.value import MetricValue
@@ -29,14 +28,10 @@ _BATCH = 8
 
 
 def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
-    """P(value | profession) of an attribute of the embedded world, or of the combination of several.
+    """P(value | profession) of an attribute of ``SKEWED``, or of the combination of several.
 
-    Given the profession, attributes are independent of one another there. Raises UserError: an attribute is not one
-    that the truth table skews.
+    Given the profession, attributes are independent of one another there.
     """
-    for attribute in attributes:
-        if attribute not in SKEWED:
-            raise unknown("skewed attribute", attribute, SKEWED)
     truth = {}
     for profession in PROFESSIONS:
         parts = [load_truth()[profession][attribute] for attribute in attributes]
@@ -58,9 +53,6 @@ def labelled_renders(attributes: Sequence[str], count: int) -> Labelled:
     Labels are the values of ``attributes``, e.g. of ["gender"], or their combinations.
     """
     renders = load_labelled()
-    for name in attributes:
-        if name not in ATTRIBUTES or name == "subject":
-            raise unknown("attribute", name, tuple(ATTRIBUTES)[1:])
     values = zip(*(renders.labels[name][:count] for name in attributes), strict=True)
     return Labelled(torch.from_numpy(renders.images[:count]), [JOIN.join(some) for some in values])
 
@@ -105,21 +97,17 @@ def maps_of(
     """(N, 1, S, S) maps of renders in [0, 1], from the heat that the provider asks for."""
     maps = torch.zeros_like(found.exact)
     for name, prompts in concepts.items():
-        rows = [i for i, other in enumerate(found.names) if other == name]
-        if not rows:
-            continue
-        indices = [found.indices[i] for i in rows]
-        heat = None
-        if provider.heat is not None:
+        rows, heat = [i for i, other in enumerate(found.names) if other == name], None
+        if rows and provider.heat is not None:
+            indices = [found.indices[i] for i in rows]
             heat = heatmaps(provider.heat, backbone, found.latents[rows], prompts, image_seed, indices)
-        maps[rows] = provider.maps(found.images[rows], heat).cpu()
+        if rows:
+            maps[rows] = provider.maps(found.images[rows], heat).cpu()
     return maps
 
 
 def map_iou(maps: Tensor, exact: Tensor) -> Tensor:
     """(N,) intersection over union of (N, 1, S, S) maps cut at 0.5 and true masks; 1 where both are empty."""
-    if maps.shape != exact.shape:
-        raise UserError(f"expected maps and true masks of one shape, got {tuple(maps.shape)} and {tuple(exact.shape)}")
     found, true = maps >= 0.5, exact.to(maps.device) >= 0.5
     either = (found | true).sum((1, 2, 3))
     return torch.where(either > 0, (found & true).sum((1, 2, 3)) / either.clamp(min=1), 1.0)

@@ -104,19 +104,14 @@ def essential(value: object, at: str = "") -> object:
         for name, inner in value.items():
             path = f"{at}.{name}" if at else str(name)
             if not any(fnmatchcase(path, pattern) for pattern in _NOT_DIGESTED):
-                own = _class_name(inner) if name == "_target_" else essential(inner, path)
-                found[_RENAMED.get(path, str(name))] = own
+                ours = name == "_target_" and isinstance(inner, str) and inner.startswith(_OWN_MODULES)
+                found[_RENAMED.get(path, str(name))] = inner.rpartition(".")[2] if ours else essential(inner, path)
         return found
     if isinstance(value, list | tuple):
         return [essential(inner, at) for inner in value]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~/")) else value
-
-
-def _class_name(target: object) -> object:
-    """What a ``_target_`` counts by."""
-    return target.rpartition(".")[2] if isinstance(target, str) and target.startswith(_OWN_MODULES) else target
 
 
 def with_sources(value: Any) -> Any:

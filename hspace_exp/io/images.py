@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.locks import cores
 
@@ -101,13 +101,11 @@ def load_images(paths: Sequence[Path]) -> Tensor:
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image; (H, W, 3) uint8. Raises UserError: the file is missing or no whole image."""
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"no image at {path}: run the generation stage again") from error
-    except _DAMAGED as error:
-        raise UserError(f"{path} is no whole image: delete it and run the command again") from error
+    with (
+        getting(f"the image {path}", "delete it, if it is there, and run the command again"),
+        Image.open(path) as image,
+    ):
+        return np.array(image.convert("RGB"))
 
 
 def resized(images: Tensor, side: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.io.atomic import write_text
 
 
@@ -17,13 +17,8 @@ def read_rows(path: Path, columns: Sequence[str], advice: str) -> list[dict[str,
 
     Raises UserError: it is not there, is no table, is empty or lacks a column.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError as error:
-        raise UserError(f"no {path.name} at {path}: {advice}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} as a CSV table ({error}): {advice}") from error
+    with getting(f"the table {path}", advice), path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
     if not rows:
         raise UserError(f"{path} lists no images: {advice}")
     missing = [column for column in columns if rows[0].get(column) is None]

@@ -8,19 +8,19 @@ says nothing about the people shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.backbone import Backbone
+
+Heat = Literal["attention", "difference"]  # see ``masks.heat``
 
 
 class MaskProvider(Protocol):
     """Makes attribute maps of images; says beforehand what it needs for that."""
 
-    heat: str | None  # ``attention`` or ``difference`` (see ``masks.heat``); None where no heat is needed
+    heat: Heat | None  # None where no heat is needed
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """Attribute maps of a batch, (B, 1, S, S) float32 in [0, 1] on the images' device.
@@ -45,19 +45,3 @@ class ImageMaker(Protocol):
         Returns:
             ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].
         """
-
-
-HEATS = ("attention", "difference")
-
-
-def check_heat(heat: str) -> str:
-    """``heat``, if there is such a kind."""
-    if heat not in HEATS:
-        raise unknown("kind of heat", heat, HEATS)
-    return heat
-
-
-def check_images(images: Tensor) -> None:
-    """Refuse anything but a uint8 (B, S, S, 3) batch."""
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
-        raise UserError(f"expected uint8 images of shape (B, S, S, 3), got {images.dtype} {tuple(images.shape)}")

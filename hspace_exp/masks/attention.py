@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.masks import check_heat, check_images
+from hspace_exp.masks import Heat
+
+# Where heat is cut, of heat in [0, 1].
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 def normalise(heatmaps: Tensor) -> Tensor:
@@ -31,11 +37,8 @@ def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -
 
     Heatmaps are (B, 1, h, w) of any scale, and of a ``kind`` that the message names.
     """
-    check_images(images)
     if heatmaps is None:
         raise UserError(f"this mask provider needs {kind} heatmaps, got none: make them with masks.heat")
-    if heatmaps.ndim != 4 or heatmaps.shape[:2] != (len(images), 1):
-        raise UserError(f"expected {kind} heatmaps of shape ({len(images)}, 1, h, w), got {tuple(heatmaps.shape)}")
     height, width = images.shape[1:3]
     return normalise(upsample(heatmaps.to(images.device, torch.float32), (height, width)))
 
@@ -43,14 +46,12 @@ def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -
 class AttentionMasks:
     """DAAM-style heatmaps as they are, or cut at a threshold."""
 
-    def __init__(self, threshold: float | None = None, heat: str = "attention") -> None:
+    def __init__(self, threshold: Share | None = None, heat: Heat = "attention") -> None:
         """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat.
 
         The heat is ``attention``, or ``difference`` for the map of DiffEdit (Couairon et al., 2022).
         """
-        self.heat: str | None = check_heat(heat)
-        if threshold is not None and not 0 < threshold < 1:
-            raise UserError(f"expected a heat threshold between 0 and 1, got {threshold}")
+        self.heat: Heat | None = heat
         self.threshold = threshold
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:

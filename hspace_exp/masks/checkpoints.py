@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,8 @@ class Published:
     url: str
     sha256: str
 
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.url.rsplit("/", 1)[-1]
 
-
-PUBLISHED = {
+PUBLISHED = {  # of 0.4, 1.2 and 2.6 GB
     kind: Published(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{kind}_{md5}.pth", sha256)
     for kind, md5, sha256 in (
         ("vit_b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
@@ -44,11 +39,6 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hspace_exp" / "sam"
 
 
-def published_checkpoint(model_type: str) -> Path:
-    """The file of a published SAM, downloaded on first use; ``vit_b`` (0.4 GB), ``vit_l`` (1.2) or ``vit_h`` (2.6)."""
-    return download(PUBLISHED[model_type], default_folder())
-
-
 def download(published: Published, folder: Path) -> Path:
     """The file in ``folder``, fetched where it is not there; it has its name only if its hash was right.
 
@@ -56,17 +46,10 @@ def download(published: Published, folder: Path) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    path = folder / published.name
-    if path.is_file():
-        return path
-    log.info("downloading %s to %s", published.url, folder)
-    by_hand = f"download {published.url} elsewhere and set mask.checkpoint to the file"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        download_url_to_file(published.url, str(path), published.sha256)
-    except RuntimeError as error:
-        raise UserError(f"{published.url} has another SHA-256, {error}: try again, or {by_hand}") from error
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot download {published.name} to {folder} ({reason}): {by_hand}") from error
+    path = folder / Path(published.url).name
+    if not path.is_file():
+        log.info("downloading %s to %s", published.url, folder)
+        with getting(published.url, "try again, or download it elsewhere and set mask.checkpoint to the file"):
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(published.url, str(path), published.sha256)
     return path

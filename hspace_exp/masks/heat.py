@@ -14,9 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import unknown
 from hspace_exp.io.seeding import generator
-from hspace_exp.masks import check_heat
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.prompts.attributes import ConceptPrompts
@@ -83,6 +82,9 @@ def attention(backbone: Backbone, prompts: ConceptPrompts, count: int, at: Noise
     return record.heatmap()
 
 
+HEATS = {"attention": attention, "difference": difference}
+
+
 @torch.no_grad()
 def heatmaps(
     kind: str,
@@ -102,14 +104,13 @@ def heatmaps(
         image_seed: seeds the noises.
         indices: of the images, which also seed the noises; 0 … N-1 by default.
     """
+    if kind not in HEATS:
+        raise unknown("kind of heat", kind, HEATS)
     indices = range(len(latents)) if indices is None else indices
-    if len(indices) != len(latents):
-        raise UserError(f"expected one index an image, got {len(indices)} for {len(latents)}")
-    heat_of = difference if check_heat(kind) == "difference" else attention
     found = []
     for start in range(0, len(latents), BATCH_SIZE):
         some = latents[start : start + BATCH_SIZE].to(backbone.device, torch.float32)
         keys = indices[start : start + BATCH_SIZE]
         at = partial(noised, backbone, some, prompts.positive, image_seed, keys)
-        found.append(heat_of(backbone, prompts, len(some), at).cpu())
+        found.append(HEATS[kind](backbone, prompts, len(some), at).cpu())
     return torch.cat(found)

@@ -9,9 +9,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-from hspace_exp.masks import check_images
-
 COLOUR = (255, 0, 160)  # seldom in photographs, hair or skin
 _GAP, _LINE, _COLUMNS = 4, 14, 6
 
@@ -36,10 +33,6 @@ def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int 
         each: images shown of a concept at most, the first ones.
         side: larger images are scaled down to this many pixels.
     """
-    check_images(images)
-    expected = (len(images), 1, *images.shape[1:3])
-    if tuple(maps.shape) != expected or len(names) != len(images) or not len(images):
-        raise UserError(f"expected maps {expected} and a name an image, got {tuple(maps.shape)} and {len(names)} names")
     planes = (maps.float() / 255 if maps.dtype == torch.uint8 else maps.float())[:, 0].cpu().numpy()
     groups = {name: [i for i, other in enumerate(names) if other == name][:each] for name in dict.fromkeys(names)}
     side = min(side, images.shape[1])

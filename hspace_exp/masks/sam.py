@@ -1,36 +1,29 @@
-"""Segment Anything, told where to look by heat."""
+"""Segment Anything, told where to look by heat: the published models, and the embedded world's small one at 128 px."""
 
 from __future__ import annotations
 
+import json
 import logging
-import pickle
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
+from safetensors.torch import load_file
 from segment_anything import SamPredictor, sam_model_registry
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.errors import UserError, unknown
-from hspace_exp.masks import check_heat
-from hspace_exp.masks.attention import normalised_heat
-from hspace_exp.masks.checkpoints import published_checkpoint
-from hspace_exp.masks.small_sam import load_small_sam
+from hspace_exp.errors import UserError, getting
+from hspace_exp.masks import Heat
+from hspace_exp.masks.attention import Share, normalised_heat
+from hspace_exp.masks.checkpoints import PUBLISHED, default_folder, download
 
 log = logging.getLogger(__name__)
-
-MODEL_TYPES = ("small", "vit_b", "vit_l", "vit_h")
-
-
-def heat_boxes(heat: Tensor, threshold: float) -> Tensor:
-    """Bounding boxes (B, 4) as x0, y0, x1, y1 of the pixels of (B, 1, H, W) heat at or above ``threshold``."""
-    hot = heat[:, 0] >= threshold
-    if not hot.flatten(1).any(1).all():
-        raise UserError(f"no pixel reaches the heat threshold {threshold}: lower it")
-    return masks_to_boxes(hot).float()
 
 
 def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
@@ -54,6 +47,60 @@ def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
     return torch.stack(points, dim=1).float()
 
 
+def build_small_sam(config: Mapping[str, Any]) -> Sam:
+    """Assemble ``segment_anything.modeling.Sam`` at a small size, with random weights.
+
+    ``config`` is as ``avatars/weights/sam/config.json`` has it; sizes in pixels or channels.
+    """
+    grid = config["image_size"] // config["patch_size"]
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=config["image_size"],
+            patch_size=config["patch_size"],
+            embed_dim=config["embed_dim"],
+            depth=config["depth"],
+            num_heads=config["num_heads"],
+            mlp_ratio=4,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            qkv_bias=True,
+            use_rel_pos=True,
+            global_attn_indexes=tuple(config["global_attn_indexes"]),
+            window_size=config["window_size"],
+            out_chans=config["prompt_dim"],
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=config["prompt_dim"],
+            image_embedding_size=(grid, grid),
+            input_image_size=(config["image_size"], config["image_size"]),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=config["prompt_dim"], mlp_dim=config["mlp_dim"], num_heads=4
+            ),
+            transformer_dim=config["prompt_dim"],
+            iou_head_depth=3,
+            iou_head_hidden_dim=config["prompt_dim"],
+        ),
+        pixel_mean=[127.5, 127.5, 127.5],
+        pixel_std=[63.75, 63.75, 63.75],
+    )
+
+
+def load_small_sam(folder: str | Path) -> Sam:
+    """Load ``config.json`` and ``model.safetensors`` from ``folder``; the model is frozen and in eval mode.
+
+    Raises UserError: a file is missing or the weights do not fit the config.
+    """
+    folder = Path(folder)
+    with getting(f"the small SAM in {folder}", "name another folder, or leave mask.checkpoint empty"):
+        config = json.loads((folder / "config.json").read_text())
+        sam = build_small_sam(config)
+        sam.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    return sam.eval().requires_grad_(False)
+
+
 def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
     """A frozen SAM: the embedded small one (a folder), or a published ``vit_b``, ``vit_l``, ``vit_h`` checkpoint.
 
@@ -61,17 +108,10 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
     """
     if model_type == "small":
         return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
-    path = published_checkpoint(model_type) if checkpoint is None else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise UserError(f"no SAM checkpoint {path}: name a file, or leave mask.checkpoint empty to download it")
-    try:
+    path = download(PUBLISHED[model_type], default_folder()) if checkpoint is None else Path(checkpoint).expanduser()
+    with getting(f"the {model_type} of SAM in {path}", "name a whole file, or leave mask.checkpoint empty"):
         sam = sam_model_registry[model_type]()
         sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path} is not a whole {model_type} checkpoint of SAM ({reason}): download it again"
-        ) from error
     return sam.eval().requires_grad_(False)
 
 
@@ -90,7 +130,7 @@ def segment(
     Args:
         sam: the model; images go to its device.
         images: (B, H, W, 3) uint8.
-        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None.
+        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None; without points there must be boxes.
         points: (B, n, 2) x, y in pixels, all foreground, or None.
         multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
         soft: probabilities, the logistic function of SAM's logits; else these are cut at its threshold.
@@ -98,8 +138,6 @@ def segment(
     Returns:
         (B, 1, H, W) float32 in [0, 1] on SAM's device, zeros and ones where not ``soft``.
     """
-    if boxes is None and points is None:
-        raise UserError("SAM needs a box or points for each image, got neither")
     transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))
     resized = torch.stack([torch.from_numpy(transform.apply_image(image)) for image in images.cpu().numpy()])
@@ -134,14 +172,14 @@ class SamMasks:
         self,
         checkpoint: Path | str | None = None,
         *,
-        model_type: str = "small",
-        heat: str = "difference",
-        box_threshold: float | None = None,
-        points: int = 5,
+        model_type: Literal["small", "vit_b", "vit_l", "vit_h"] = "small",
+        heat: Heat = "difference",
+        box_threshold: Share | None = None,
+        points: Annotated[int, Field(ge=0)] = 5,
         point_distance: float = 1 / 16,
         multimask: bool = True,
         soft: bool = False,
-        batch_size: int = 8,
+        batch_size: Annotated[int, Field(ge=1)] = 8,
         device: str = "cpu",
     ) -> None:
         """Say which SAM and how it is prompted; it is loaded when first needed.
@@ -158,13 +196,9 @@ class SamMasks:
             batch_size: images encoded at once.
             device: where SAM runs.
         """
-        if model_type not in MODEL_TYPES:
-            raise unknown("SAM model type", model_type, MODEL_TYPES)
-        if box_threshold is not None and not 0 < box_threshold < 1:
-            raise UserError(f"expected a box threshold between 0 and 1, got {box_threshold}")
-        if points < 0 or batch_size < 1 or (box_threshold is None and points == 0):
-            raise UserError("SAM needs a box or at least one point, and a batch of at least one image")
-        self.heat: str | None = check_heat(heat)
+        if box_threshold is None and points == 0:
+            raise UserError("SAM needs a box or at least one point")
+        self.heat: Heat | None = heat
         self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
         self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
         self.multimask, self.soft, self.batch_size = multimask, soft, batch_size
@@ -180,7 +214,7 @@ class SamMasks:
         radius = self.point_distance * max(images.shape[1:3])
         masks = []
         for some, hot in zip(images.split(self.batch_size), heat.split(self.batch_size), strict=True):
-            boxes = None if self.box_threshold is None else heat_boxes(hot, self.box_threshold)
+            boxes = None if self.box_threshold is None else masks_to_boxes(hot[:, 0] >= self.box_threshold)
             points = heat_points(hot, self.points, radius) if self.points else None
             masks.append(segment(self.sam, some, boxes, points, multimask=self.multimask, soft=self.soft))
         found = torch.cat(masks).to(images.device)

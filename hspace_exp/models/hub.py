@@ -60,6 +60,13 @@ def cached(repo: str, revision: str | None) -> Path | None:
     return folder if folder is not None and is_whole(folder) else None
 
 
+def is_folder(source: Path | str) -> bool:
+    """Whether a model's source means a folder, there or not, and no id of the hub."""
+    text = str(source)
+    named = isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
+    return named or Path(text).exists()
+
+
 def is_whole(folder: Path) -> bool:
     """Whether a folder has a pipeline's index and the files of each of its parts."""
     index = folder / "model_index.json"

@@ -40,14 +40,14 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
 
     Raises UserError: there is no such folder, or the hub cannot be reached.
     """
-    path, text = Path(source).expanduser(), str(source)
+    path = Path(source).expanduser()
     if (path / "model_index.json").is_file():
         return path, path.name, fingerprint(path / "unet")
-    if isinstance(source, Path) or path.exists() or text.startswith((".", "/", "~")) or text.count("/") != 1:
+    if hub.is_folder(source):
         problem = "holds no model_index.json" if path.is_dir() else "does not exist"
         raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
-    snapshot = hub.snapshot(text, revision, variant)
-    return snapshot, text, snapshot.name
+    snapshot = hub.snapshot(str(source), revision, variant)
+    return snapshot, str(source), snapshot.name
 
 
 def count_parameters(folder: Path) -> int:

@@ -16,10 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.schema import Calibration
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
@@ -42,58 +44,21 @@ FILE, PICTURE = "calibration.json", "calibration.png"
 BATCH = 32  # images looked at together
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The configuration's node ``calibration``.
-
-    Attributes:
-        success: share of a concept's images that must show it, in (0, 1].
-        professions: whom images are of.
-        images: a concept.
-        image_seed: of their noises.
-        strengths: the least and the most that is tried, above 0.
-        points: of the grid between them, evenly spaced on a log scale.
-    """
-
-    success: float
-    professions: Sequence[str]
-    images: int
-    image_seed: int = 1
-    strengths: Sequence[float] = (0.25, 16.0)
-    points: int = 31
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if not 0 < self.success <= 1:
-            raise UserError(f"expected calibration.success, a share, in (0, 1], got {self.success}")
-        if len(self.strengths) != 2 or not 0 < self.strengths[0] < self.strengths[1]:
-            raise UserError(f"expected calibration.strengths [least, most], above 0, got {list(self.strengths)}")
-        if self.points < 2 or self.images < 1 or not self.professions:
-            raise UserError("expected at least 2 calibration.points, one of calibration.images and one profession")
-
-    @property
-    def grid(self) -> list[float]:
-        """Strengths, rising, to three significant digits."""
-        low, high = self.strengths
-        return [float(f"{low * (high / low) ** (k / (self.points - 1)):.3g}") for k in range(self.points)]
+def strengths_of(how: Calibration) -> list[float]:
+    """The strengths that may be tried, evenly spaced on a log scale, rising, to three significant digits."""
+    least, most = how.strengths
+    return [float(f"{strength:.3g}") for strength in np.geomspace(least, most, how.points)]
 
 
 @dataclass(frozen=True)
 class Point:
-    """What images of one concept did at one strength.
-
-    Attributes:
-        strength: s.
-        images: how many.
-        success: share that shows the concept.
-        background_psnr: to the unedited images, in dB; None where nothing differs, or nobody finds persons.
-        kept: other attribute → share of images that show what their unedited twins show.
-    """
+    """What images of one concept did at one strength."""
 
     strength: float
-    images: int
-    success: float
-    background_psnr: float | None = None
+    images: int  # how many
+    success: float  # share that shows the concept
+    background_psnr: float | None = None  # in dB; None where nothing differs, or nobody finds persons
+    # other attribute → share of images that show what their unedited twins show
     kept: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -138,7 +103,7 @@ def calibrate(
         parts: of the run; its method's strength is not looked at.
         concepts: the vectors, none where the method learns none.
         evaluator: whose first judge is asked; it finds persons, where it can.
-        settings: of `Calibration`.
+        settings: the node ``calibration`` of the configuration.
         cache: what several runs share.
         run_dir: of the run.
 
@@ -239,7 +204,7 @@ def _calibrated(
         return found
 
     names = [name for name in group.concepts if any(item.target == name for item in items)]
-    curves = bisect(settings.grid, names, attempt, settings.success)
+    curves = bisect(strengths_of(settings), names, attempt, settings.success)
     best = {name: chosen(curve, settings.success) for name, curve in curves.items()}
     most = max(best.values(), key=lambda point: point.strength)  # for a concept that all unedited images show
     return {

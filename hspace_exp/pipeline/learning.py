@@ -26,7 +26,7 @@ from hspace_exp.masks import ImageMaker, MaskProvider
 from hspace_exp.masks.heat import heatmaps
 from hspace_exp.masks.picture import mask_sheet
 from hspace_exp.methods.base import Method
-from hspace_exp.methods.learning import RUNS
+from hspace_exp.methods.learning import RUNS, Training
 from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
@@ -34,7 +34,7 @@ from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_
 from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
-from hspace_exp.training.loop import finished, learn
+from hspace_exp.training.loop import finished, train
 from hspace_exp.training.on_policy import sample_trajectories
 
 log = logging.getLogger(__name__)
@@ -130,12 +130,7 @@ class Learning:
 
 
 def vectors_of(
-    learning: Learning,
-    stages: Sequence[str],
-    cache: Path,
-    run_dir: Path,
-    make_trainer: MakeTrainer,
-    seconds: Seconds,
+    learning: Learning, stages: Sequence[str], cache: Path, run_dir: Path, make_trainer: MakeTrainer, seconds: Seconds
 ) -> dict[str, Concept] | None:
     """Vectors that are there already, or else, as far as the stages say so, learnt ones; None where there are none.
 
@@ -145,7 +140,7 @@ def vectors_of(
         cache: what several runs share.
         run_dir: its folder ``concepts`` gets the files.
         make_trainer: see ``Task``.
-        seconds: gets those of the stages, and ``masks_per_image``: what a map cost when it was made, heat included.
+        seconds: gets those of the stages.
     """
     wanted = {"concepts", "masks", "training"} & set(stages)
     with alone(learning.of_vectors.folder(cache)):
@@ -158,7 +153,7 @@ def vectors_of(
         if wanted == {"concepts"}:
             return there
         with seconds.of("masks"):
-            maps = make_maps(learning, cache, positives, seconds, run_dir / learning.picture)
+            maps = make_maps(learning, cache, positives, run_dir / learning.picture)
         if there is None and "training" in wanted:
             with seconds.of("training"):
                 there = make_concepts(learning, cache, run_dir, make_trainer, positives, maps, runs)
@@ -218,19 +213,17 @@ def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajecto
 
 
 def make_maps(
-    learning: Learning, cache: Path, positives: Mapping[str, Positives], seconds: Seconds, picture: Path
+    learning: Learning, cache: Path, positives: Mapping[str, Positives], picture: Path
 ) -> dict[str, Tensor] | None:
     """Stage ``masks``: attribute maps of x+, (N, 1, S, S) uint8, and a picture; None where the method needs none."""
     if "maps" not in learning.method.needs:
         return None
-    maps, costs = {}, []
+    maps = {}
     for name, found in positives.items():
         heat = partial(_difference_heat, learning, name, found) if learning.masks.heat == "difference" else None
         path = learning.of_maps(name).folder(cache) / "maps.safetensors"
         with alone(path.parent):
-            maps[name], cost = dataset.attribute_maps(found, learning.masks, path, f"maps of {name!r}", heat)
-        costs.append(cost)
-    seconds["masks_per_image"] = sum(costs) / len(costs)
+            maps[name] = dataset.attribute_maps(found, learning.masks, path, f"maps of {name!r}", heat)
     shown = [(name, file) for name, found in positives.items() for file in found.images[:PICTURED]]
     names, files = zip(*shown, strict=True)
     some = torch.cat([each[:PICTURED] for each in maps.values()])
@@ -271,7 +264,7 @@ def make_concepts(
         runs=runs,
         hyperparameters={"images": learning.images, "training": learning.settings["training"]},
     )
-    concepts = learn(task, method.training)
+    concepts = train(task, method.training) if isinstance(method.training, Training) else method.training.learn(task)
     for name, concept in concepts.items():
         concept.save(recipe.folder(cache) / f"{name}.safetensors")
     shutil.rmtree(folder / ".checkpoints", ignore_errors=True)

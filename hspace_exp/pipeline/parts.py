@@ -164,7 +164,8 @@ def _learnings(
     if method.training is None:
         return ()
     protocol, make_scheduler = config["protocol"], sampling.make_scheduler
-    sampling = replace(sampling, guidance_scale=None)
+    steps = protocol["learning_inference_steps"] or sampling.num_inference_steps
+    sampling = replace(sampling, num_inference_steps=steps, guidance_scale=None)
     settings = {
         "training": essential(config["method"]["training"], "method.training"),
         "mask": essential(config["mask"], "mask"),

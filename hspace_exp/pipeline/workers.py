@@ -55,10 +55,8 @@ class Worker:
     def device(self, device: torch.device, devices: int) -> torch.device:
         """The device of this process: the GPU of its local rank, where it is one of several.
 
-        Raises UserError: fewer GPUs are visible than ``trainer.devices``, or that is less than 1.
+        Raises UserError: fewer GPUs are visible than ``trainer.devices``.
         """
-        if devices < 1:
-            raise UserError(f"expected trainer.devices of at least 1, got {devices}")
         if device.type != "cuda" or self.count == 1:
             return device
         if devices > torch.cuda.device_count():

@@ -188,9 +188,7 @@ def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
     if not (found["concepts"] or found.get("groups")):
         found["concepts"] = {name: asdict(prompts) for name, prompts in own_concept(*own.values()).items()}
     elif any(own.values()):
-        raise UserError(
-            f"attribute {found['name']!r} has its concepts already: positive and neutral are for attribute=custom"
-        )
+        raise UserError(f"attribute {found['name']!r} has concepts: positive and neutral are for attribute=custom")
     if not found.get("groups"):
         found.pop("groups", None)  # a plain attribute is described, and digested, without them
     return found
@@ -205,10 +203,8 @@ def own_concept(positive: str, neutral: str, words: str = "", name: str = "") ->
     if not positive or not neutral:
         given = {"attribute.positive": positive, "attribute.neutral": neutral}
         lacking = " and ".join(key for key, text in given.items() if not text)
-        raise UserError(
-            f"attribute=custom needs {lacking}: for example "
-            'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
-        )
+        example = 'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
+        raise UserError(f"attribute=custom needs {lacking}: for example {example}")
     words = words or differing(positive, neutral)
     name = name or re.sub(r"\W+", "_", words.lower()).strip("_")
     return {name: ConceptPrompts(positive, neutral, words)}
@@ -222,8 +218,6 @@ def differing(positive: str, neutral: str) -> str:
     runs = [run[1:] if run and run[0].lower() in _ARTICLES else run for run in runs]
     longest = max(runs, key=len, default=[])
     if not longest:
-        raise UserError(
-            f"expected a positive prompt with words that the neutral one lacks, got {positive!r} and {neutral!r}: "
-            "or name the words with attribute.words=…"
-        )
+        told = f"the neutral prompt {neutral!r} lacks no word of {positive!r}"
+        raise UserError(f"{told}: give it others, or name the words with attribute.words=…")
     return " ".join(longest)

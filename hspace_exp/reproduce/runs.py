@@ -69,7 +69,7 @@ _METHODS = (
     *_fairness("gender", methods=f"original,prompt,sdid_published,{_LEARNT}"),
     *_fairness("age", "skin_tone", "race"),
 )
-_USE = tuple(map(Sweep, ("strength_sweep", "guidance", "professions", "scheduler_swap")))
+_USE = tuple(map(Sweep, ("strength_sweep", "guidance", "professions", "samplers")))
 _SETTINGS = (
     Sweep("component_ablation"),
     Sweep("sensitivity", {_TAU: "0.3,0.5,0.7"}),
@@ -91,7 +91,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         Sweep("strength_sweep", {"method": "sdid,focused", "method.factor": "0.5,1.0"}),
         Sweep("guidance", {"method": "sdid", "protocol.guidance_scale": "2,5"}),
         Sweep("professions", {"method": "sdid", "prompts.measured": "learnt"}),
-        Sweep("scheduler_swap", {"method": "original,sdid", "scheduler": "native,swapped"}),
+        Sweep("samplers", {"method": "sdid", "scheduler": "native", "protocol.num_inference_steps": "8,20"}),
         Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
         Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.35,0.5"}),
         Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
@@ -102,8 +102,8 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
     "demo": _METHODS + _USE + _SETTINGS,
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
-        *_fairness("gender", methods="original,prompt,sdid_published"),
-        Sweep("gender_fairness", {"method": _LEARNT}, seeds=(0, 1, 2)),
+        *_fairness("gender", methods="original,prompt"),
+        Sweep("gender_fairness", {"method": f"sdid_published,{_LEARNT}"}, seeds=(0, 1, 2)),
         *_METHODS[1:],
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,10 @@ def compare(
         raise UserError(f"expected at least 1 permutation, got {repeats}")
     found = []
     for name in metrics:
-        ratio = name.startswith(RATIO)
-        a, b, statistic = _ratio(pairs, attribute, values, _judge(name)) if ratio else _numbers(pairs, name)
+        if name.startswith(RATIO):
+            a, b, statistic = _ratio(pairs, attribute, values, name.removeprefix(RATIO).removeprefix("_"))
+        else:
+            a, b, statistic = _numbers(pairs, name)
         if len(a):
             p = _p_value(a, b, statistic, repeats, seed_of("permutation", seed, name))
             found.append(Difference(name, float(statistic(a)), float(statistic(b)), p, len(a)))
@@ -153,11 +154,6 @@ def _check_protocols(first: RunRecord, second: RunRecord) -> None:
         raise UserError(f"these runs are of different protocols ({', '.join(keys)}): compare runs of one protocol")
 
 
-def _judge(name: str) -> str:
-    """Whose judgement a deviation ratio is of; "" for the first judge's."""
-    return name.removeprefix(RATIO).removeprefix("_")
-
-
 def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Rows of the same image: by what was asked for as well, unless one run (the unedited model) asks for nothing."""
     columns = IDENTITY if all(row["target"] for row in (*first, *second)) else IDENTITY[:-1]
@@ -199,7 +195,3 @@ def _ratio(
 def main(argv: list[str]) -> int:
     """Parse ``key=value`` arguments and compare; returns the exit code."""
     return command(argv, Arguments, run, str(__doc__))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

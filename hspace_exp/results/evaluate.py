@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.config.command_line import choices, command, composed, importing
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.results.judge_of_run import judge_of_run
-from hspace_exp.results.record import RunRecord, describe_device, read_record
+from hspace_exp.io.digest import essential
+from hspace_exp.results.record import FILE_NAME, RunRecord, describe_device, read_record
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
 
 EXPERIMENT = "evaluate"
+COMPOSED = ".hydra/config.yaml"  # what Hydra leaves in the folder of a run, finished or not
+_NO_JUDGE = ("metrics", "repeats", "labelled")  # settings that make no other judge
 ABOUT = """Score images made elsewhere with the code that scores runs.
 
   python -m hspace_exp evaluate images=outputs/…/seed=0         a run again, by its own evaluator
@@ -34,6 +39,9 @@ evaluator: a choice of conf/evaluator, e.g. avatars (the embedded world) or phot
 weights= say which). Images in the folder of a run are judged by the run's own where none is named.
 persons: a segmentation network, e.g. deeplabv3_resnet50, that finds the person in photos, for metrics of backgrounds.
 """
+
+
+Node = Mapping[str, Any]
 
 
 @dataclass
@@ -109,7 +117,64 @@ def evaluator_node(a: Arguments, device: str) -> dict[str, Any]:
     for name in given:
         if name not in (*node, "margin"):
             raise UserError(f"evaluator={choice} takes no {name.replace('person_masks', 'persons')}")
-    return {**node, "repeats": a.repeats, "batch_size": a.batch, **published, **given}
+    node |= {"repeats": a.repeats, "batch_size": a.batch, **published, **given}
+    check_targets(node, "evaluator")
+    return node
+
+
+def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, str]]:
+    """The choice of evaluator that judged the run that ``images`` are in, and its OpenCLIP model, where it has one.
+
+    Settings of the names ``given`` may differ, as the user sets them. Files of a run are data from anywhere: what they
+    name is only compared with names that exist here, of conf/evaluator and of OpenCLIP. No class, path or number of
+    theirs is used. Raises UserError: the images are in no run, or its evaluator is none of conf/evaluator.
+    """
+    held, names = _evaluator_in(images.resolve()), ", ".join(choices("evaluator"))
+    if held is None:
+        advice = "say who judges it: evaluator=avatars for the embedded world, evaluator=photos for photographs"
+        raise UserError(f"{images} is in no folder of a run, so {advice}. Choices: {names}")
+    published, metrics = _published(held), set(held.get("metrics", ()))
+    fits = {}
+    for name in choices("evaluator"):
+        cfg = composed([f"evaluator={name}"]).evaluator
+        forms: list[Any] = [OmegaConf.to_container(cfg, resolve=resolve) for resolve in (True, False)]
+        other = min((_differing(held, own, {*given, *published, *_NO_JUDGE}) for own in forms), key=len)
+        fits[name] = len(other), len({*cfg.metrics} ^ metrics), other
+        if not any(fits[name]):
+            break
+    best = min(fits, key=lambda name: fits[name])
+    if other := fits[best][2]:
+        told = f"the run of {images} has an evaluator of its own, which differs from {best} in {', '.join(other)}"
+        raise UserError(f"{told}: say evaluator=… and such settings. Choices: {names}")
+    return best, published
+
+
+def _evaluator_in(start: Path) -> Node | None:
+    """The evaluator of the run whose folder this or the next one above is, plain data with references as they are."""
+    for file in (folder / name for folder in (start, *start.parents) for name in (FILE_NAME, COMPOSED)):
+        with suppress(ValueError, OSError, OmegaConfBaseException, YAMLError):
+            record = file.name == FILE_NAME
+            config: Any = read_record(file).config if record else OmegaConf.to_container(OmegaConf.load(file))
+            node = config.get("evaluator") if isinstance(config, Mapping) else None
+            if isinstance(node, Mapping) and isinstance(node.get("metrics", {}), Mapping):
+                return node
+    return None
+
+
+def _published(held: Node) -> dict[str, str]:
+    """Model and weights of an evaluator, where OpenCLIP publishes such ones."""
+    if "model" not in held:
+        return {}
+    import open_clip
+
+    pairs = [pair for pair in open_clip.list_pretrained() if pair == (held["model"], held.get("weights"))]
+    return {"model": pairs[0][0], "weights": pairs[0][1]} if pairs else {}
+
+
+def _differing(held: Node, own: Node, aside: Collection[str]) -> list[str]:
+    """Settings in which two evaluators differ, but for those that change no number and those ``aside``."""
+    a, b = (dict[str, Any](essential(node, "evaluator")) for node in (held, own))  # type: ignore[call-overload]
+    return sorted(key for key in {*a, *b} - {*aside} if key not in a or key not in b or a[key] != b[key])
 
 
 def is_foreign(folder: Path) -> bool:
@@ -123,7 +188,3 @@ def is_foreign(folder: Path) -> bool:
 def main(argv: list[str]) -> int:
     """Parse ``key=value`` arguments and evaluate; returns the exit code."""
     return command(argv, Arguments, lambda a: run(a, argv), ABOUT)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

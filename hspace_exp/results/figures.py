@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import matplotlib as mpl
@@ -84,11 +82,7 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
-    made = {
-        "front": _fronts(rows, merged),
-        "bars": _compared(merged),
-        "professions": _professions(rows),
-    }
+    made = {"front": _fronts(rows, merged), "bars": _compared(merged), "professions": _professions(rows)}
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
 
@@ -129,17 +123,14 @@ def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
         success: that was asked for.
     """
     all_points = [point for one in found.values() for point in one["curve"]]
-    others = {name for point in all_points for name in point["kept"]}
+    others = sorted({name for point in all_points for name in point["kept"]})
     tried = sorted({point["strength"] for point in all_points})
-    measures: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
-        "success": itemgetter("success"),
-        "background PSNR, dB": itemgetter("background_psnr"),
-        **{f"{name} kept": partial(_kept, name) for name in sorted(others)},
-    }
+    measures = {"success": "success", "background_psnr": "background PSNR, dB", **{n: f"{n} kept" for n in others}}
     with _panels(len(measures), (4.2, 2.4)) as (figure, axes):
-        for panel, (title, read) in zip(axes, measures.items(), strict=True):
+        for panel, (key, title) in zip(axes, measures.items(), strict=True):
             for k, (name, one) in enumerate(found.items()):
-                points = [(p["strength"], value) for p in one["curve"] if (value := read(p)) is not None]
+                seen = [(p["strength"], {**p["kept"], **p}.get(key)) for p in one["curve"]]
+                points = [(strength, value) for strength, value in seen if value is not None]
                 colour = COLOURS[k % len(COLOURS)]
                 at = [point for point in points if point[0] == one["strength"]]
                 panel.plot([s for s, _ in points], [v for _, v in points], "o-", ms=4, label=name, color=colour)
@@ -150,11 +141,6 @@ def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     told = "; ".join(f"{name}: success {one['success']} at {one['strength']:g}" for name, one in found.items())
     return Chart(figure, f"What images do by strength. {told}")
-
-
-def _kept(name: str, point: Mapping[str, Any]) -> float | None:
-    value: float | None = point["kept"].get(name)
-    return value
 
 
 @contextmanager

@@ -8,17 +8,15 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from hspace_exp.errors import unknown
-
-WANDB_MODES = ("auto", "online", "offline")
+Mode = Literal["auto", "online", "offline"]
 
 
 def wandb_logger(
-    folder: Path, name: str, config: dict[str, Any], *, project: str, mode: str = "auto", group: str | None = None
+    folder: Path, name: str, config: dict[str, Any], *, project: str, mode: Mode = "auto", group: str | None = None
 ) -> list[Logger]:
     """Log a run to Weights & Biases, and to ``folder``/metrics.csv, from which reports draw the loss.
 
@@ -26,36 +24,17 @@ def wandb_logger(
     ``folder``/wandb and nobody is asked to log in. Within a group runs are told apart by their method, the job type.
     """
     job_type = config.get("method", {}).get("name")
-    run = wandb_run(folder, name, project, mode, group, job_type, config)
+    run = wandb_run(folder, name, mode, project=project, group=group, job_type=job_type, config=config)
     return [WandbLogger(experiment=run), *csv_logger(folder, name, config)]
 
 
-def wandb_run(
-    folder: Path,
-    name: str,
-    project: str,
-    mode: str,
-    group: str | None,
-    job_type: str | None,
-    config: dict[str, Any] | None = None,
-) -> Any:
-    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``job_type`` tells a group's runs apart."""
-    if mode not in WANDB_MODES:
-        raise unknown("wandb mode", mode, WANDB_MODES)
-    chosen: Any = ("online" if has_key() else "offline") if mode == "auto" else mode
+def wandb_run(folder: Path, name: str, mode: Mode, **options: Any) -> Any:
+    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``options`` are those of ``wandb.init``."""
     import wandb
 
-    return wandb.init(
-        project=project,
-        name=name,
-        group=group,
-        job_type=job_type,
-        dir=folder,
-        mode=chosen,
-        config=config,
-        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
-        reinit="finish_previous",
-    )
+    chosen: Any = ("online" if has_key() else "offline") if mode == "auto" else mode
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    return wandb.init(dir=folder, name=name, mode=chosen, settings=settings, reinit="finish_previous", **options)
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:

@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import config_digest as config_digest
@@ -103,26 +103,6 @@ class RunRecord:
                 raise UserError(f"a record holds finite numbers only, got {value} at {where}: use null and a note")
         return data
 
-    @classmethod
-    def from_json(cls, data: object, source: str = "record") -> RunRecord:
-        """Rebuild a record from plain data; ``source`` is named in errors.
-
-        Raises UserError: ``data`` is no record of this schema.
-        """
-        if not isinstance(data, Mapping) or "schema" not in data:
-            raise UserError(f"{source} is not a run record: expected an object with 'schema', delete it or run again")
-        if data["schema"] != SCHEMA:
-            raise UserError(
-                f"{source} has record schema {data['schema']!r}, expected {SCHEMA}: use the version that wrote it"
-            )
-        try:
-            return _adapter().validate_json(json.dumps(data))  # from Python objects, strict means instances
-        except ValidationError as error:
-            wrong = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Input ")) for e in error.errors()]
-            told = "; ".join(f"{where}: {why[0].lower()}{why[1:]}" for where, why in wrong[:3])
-            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise UserError(f"{source} is cut short or foreign ({told}{more}): run the command again") from error
-
     def commit(self, digits: int | None = None) -> str:
         """The commit's first ``digits``, and whether files differed from it; "unknown" outside a checkout."""
         git = self.git or {}
@@ -169,15 +149,10 @@ def read_record(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise UserError(f"no record at {path}: run `python -m hspace_exp …` first") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not whole JSON ({error}): delete it and run the command again") from error
-    return RunRecord.from_json(data, str(path))
+    with getting(f"the record {path}", "run the command that makes it"):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        # As JSON again: read from Python objects, strict means instances.
+        return _adapter().validate_json(json.dumps(data, allow_nan=False))
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:
@@ -262,10 +237,6 @@ def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{where}[{i}]")
     else:
         yield where, value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 if __name__ == "__main__":

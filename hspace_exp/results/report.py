@@ -6,7 +6,6 @@ import argparse
 import base64
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +70,8 @@ def page(runs: Sequence[Run], title: str) -> str:
         title=title,
         groups=groups,
         colours=COLOURS,
+        number=number,
+        interval=interval,
         methods=list(dict.fromkeys(run.record.method for run in runs)),
         images=sum(len(run.pairs) for run in runs),
         runs=len(runs),
@@ -79,7 +80,6 @@ def page(runs: Sequence[Run], title: str) -> str:
 
 def _run(run: Run, budget: int) -> dict[str, Any]:
     """What the template shows of one run; its pictures are of ``budget`` bytes at most."""
-    from hspace_exp.evaluation.concept_geometry import concept_cosines
     from hspace_exp.results.figures import losses
 
     record, details = run.record, run.record.details
@@ -94,7 +94,7 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     return {
         "label": run.label,
         "edited": run.edited,
-        "cards": list(_cards(run)),
+        "headlines": [(column(name, m), m) for name in HEADLINES if (m := record.metrics.get(name)) is not None],
         "professions": _professions(run),
         "images": len(run.pairs),
         "pairs": pairs,
@@ -113,21 +113,6 @@ def _chart(chart: Chart) -> dict[str, str]:
     if len(data) > SMALL:
         kind, data = "png", chart.encoded("png")
     return {"uri": _data(kind, data), "words": chart.words}
-
-
-def _cards(run: Run) -> Iterator[dict[str, str]]:
-    """The few numbers that say how a run went."""
-    for name in HEADLINES:
-        metric = run.record.metrics.get(name)
-        if metric is None or metric.value is None:
-            continue
-        shown = column(name, metric)
-        better = {None: "", True: ", more is better", False: ", less is better"}[metric.higher_is_better]
-        yield {
-            "heading": shown.heading + better,
-            "value": number(metric.value, shown.decimals),
-            "interval": interval(metric.ci_low, metric.ci_high, shown.decimals),
-        }
 
 
 def _metric(name: str, metric: Any) -> list[str]:
@@ -173,6 +158,24 @@ def _matrix(title: str, corner: str, rows: Mapping[str, Mapping[str, float]]) ->
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     body = [[label or "(nothing)", *(_shown(row.get(name), 3) for name in names)] for label, row in rows.items()]
     return {"title": title, "headings": [corner, *names], "rows": body}
+
+
+def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """Cosines between the vectors of concept files: name → name → cosine, to four digits; {} for fewer than two.
+
+    A channel vector is the same at every place, and is compared with spatial ones as such.
+    """
+    import torch
+    from torchmetrics.functional import pairwise_cosine_similarity
+
+    from hspace_exp.concepts.concept import load_concept
+
+    if len(files) < 2:
+        return {}
+    concepts = [load_concept(file) for file in files]
+    vectors = torch.stack([one.vector.expand(one.h_shape).flatten().double() for one in concepts])
+    found, names = pairwise_cosine_similarity(vectors, zero_diagonal=False).tolist(), [one.name for one in concepts]
+    return {a: {b: round(x, 4) for b, x in zip(names, row, strict=True)} for a, row in zip(names, found, strict=True)}
 
 
 def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:
@@ -223,14 +226,10 @@ def _data(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _provenance(run: Run) -> list[list[str]]:
+def _provenance(run: Run) -> list[tuple[str, str]]:
     record = run.record
     facts = {"Folder": str(run.folder), "Command": record.command, "Configuration digest": record.config_digest}
     facts |= {"Commit": record.commit(), "Device": record.device}
     facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
     facts |= {f"Version of {name}": version for name, version in record.versions.items()}
-    return [[name, fact] for name, fact in facts.items()]
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return list(facts.items())

@@ -94,7 +94,8 @@ def _log_to_wandb(sweep: Sweep, experiment: str, notes: Sequence[Note]) -> None:
     ]
     grids = [(Path(note.folder) / "grid.png", note.name) for note, _ in logged]
     try:
-        run = wandb_run(folder, f"{group}/{JOB_TYPE}", settings.project, settings.mode, group, JOB_TYPE)
+        about = {"project": settings.project, "group": group, "job_type": JOB_TYPE}
+        run = wandb_run(folder, f"{group}/{JOB_TYPE}", settings.mode, **about)
         images = [wandb.Image(str(path), caption=name) for path, name in grids if path.is_file()]
         run.log({"summary": wandb.Table(columns=["run", "method", "seed", *metrics], data=rows), "grids": images})
         run.finish()

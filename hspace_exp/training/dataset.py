@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,16 +142,16 @@ def attribute_maps(
     path: Path,
     description: str = "attribute maps",
     heat: Callable[[Sequence[int]], Tensor] | None = None,
-) -> tuple[Tensor, float]:
-    """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``, and the seconds that an image took.
+) -> Tensor:
+    """(N, 1, S, S) uint8 maps of 0 … 255 of x+, made once and kept at ``path``.
 
     ``heat`` makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
     """
     count = len(found.images)
     there = _read(path, count)
-    if there is not None and "seconds" in there:
-        return there["maps"][:count], float(there["seconds"][0])
-    maps, started = [], time.monotonic()
+    if there is not None:
+        return there["maps"][:count]
+    maps = []
     for start in track(range(0, count, BLOCK), description=description):
         indices = range(start, min(start + BLOCK, count))
         if found.exact is None:
@@ -162,9 +161,9 @@ def attribute_maps(
         else:
             some = found.exact[start : start + BLOCK]
         maps.append((some * 255).round().byte().cpu())
-    joined, seconds = torch.cat(maps), (time.monotonic() - started) / count
-    save_safetensors(path, {"maps": joined, "seconds": torch.full((len(joined),), seconds)})
-    return joined, seconds
+    joined = torch.cat(maps)
+    save_safetensors(path, {"maps": joined})
+    return joined
 
 
 def _read(path: Path, rows: int) -> Block | None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
+from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
-from hspace_exp.methods.task import Learner, Task
+from hspace_exp.methods.task import Task
 from hspace_exp.prompts.wording import wordings
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates, presence_of
@@ -41,11 +42,6 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
             return None
         found[name] = concept
     return found
-
-
-def learn(task: Task, learner: Training | Learner) -> dict[str, Concept]:
-    """The concepts of a task, by gradient descent or in the learner's own way; none is saved yet."""
-    return train(task, learner) if isinstance(learner, Training) else learner.learn(task)
 
 
 def train(task: Task, training: Training) -> dict[str, Concept]:
@@ -100,7 +96,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from hspace_exp.training.module import ConceptModule, Steps
+    from hspace_exp.training.module import ConceptModule
 
     module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
     folder, device = task.folder / ".checkpoints" / task.made_by, task.backbone.device
@@ -121,7 +117,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
     if done:
         log.info("training goes on from step %d of %d", done, steps)
     try:
-        trainer.fit(module, Steps(steps - done, "train vectors"), ckpt_path=checkpoint)
+        trainer.fit(module, track(range(steps - done), "train vectors"), ckpt_path=checkpoint)  # steps draw batches
     except SystemExit as error:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from error
     module.to(device)

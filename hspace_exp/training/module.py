@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import lightning
 import torch
 from torch import Tensor, nn
 
-from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import generator
 from hspace_exp.methods.learning import Noisy, Training
 from hspace_exp.models.backbone import Backbone
@@ -100,19 +98,3 @@ def losses_of(
         losses.append(found.detach())
     handed_on = torch.cat(gradients) * (vectors - vectors.detach())  # zero, with these gradients
     return torch.cat(losses) + handed_on.flatten(1).sum(1)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Counts steps for the trainer, with a progress bar; each step draws its own batch."""
-
-    total: int
-    description: str
-
-    def __len__(self) -> int:
-        """Number of steps."""
-        return self.total
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield 0 … total - 1."""
-        yield from track(range(self.total), description=self.description)

@@ -57,35 +57,24 @@ class OnPolicyStates:
     """B states of each of K concepts, drawn from the sampling runs of its prompts.
 
     Runs that several concepts share (those of the neutral prompts, mostly) are there once: S states in all, of which
-    each concept uses some. So is what was computed of them, but for the teacher's predictions.
-
-    Attributes:
-        runs: sampling runs of each concept, of its ``wordings`` in turn.
-        timesteps: only states in [first, last) are used.
-        seed: of which states a step sees.
-        latents: (S, C, H, W) states.
-        times: (S,) their timesteps.
-        neutral: embeddings of the neutral prompts.
-        prompt: (S,) the number of each state's neutral prompt in ``neutral``.
-        used: concept → (N,) which states it uses.
-        teacher: concept → (N, C, H, W) the frozen model's prediction there under the concept's positive prompt.
-        encoded: the first half of the U-Net under the neutral prompt in half precision, which is far finer than what
-            the loss tells apart; None where it is not kept. Where it is, all tensors are on the model's device, so that
-            a step moves nothing but indices.
+    each concept uses some. So is what was computed of them, but for ``teacher``: concept → (N, C, H, W) the frozen
+    model's prediction there under its positive prompt. ``encoded`` is the first half of the U-Net under the neutral
+    prompt in half precision, which is far finer than what the loss tells apart; None where it is not kept. Where it is,
+    all tensors are on the model's device, so that a step moves nothing but indices.
     """
 
     backbone: Backbone
     prompts: Concepts
-    runs: InitVar[Mapping[str, Sequence[Trajectories]]]
+    runs: InitVar[Mapping[str, Sequence[Trajectories]]]  # of each concept, of its ``wordings`` in turn
     settings: OnPolicy = field(default_factory=OnPolicy)
     _: KW_ONLY
     batch_size: int = 8
-    timesteps: Sequence[int] = (0, 1000)
-    seed: int = 0
-    latents: Tensor = field(init=False)
-    times: Tensor = field(init=False)
-    prompt: Tensor = field(init=False)
-    used: dict[str, Tensor] = field(init=False, default_factory=dict)
+    timesteps: Sequence[int] = (0, 1000)  # only states in [first, last) are used
+    seed: int = 0  # of which states a step sees
+    latents: Tensor = field(init=False)  # (S, C, H, W) states
+    times: Tensor = field(init=False)  # (S,) their timesteps
+    prompt: Tensor = field(init=False)  # (S,) the number of each state's neutral prompt among all of these
+    used: dict[str, Tensor] = field(init=False, default_factory=dict)  # concept → (N,) which states it uses
 
     def __post_init__(self, runs: Mapping[str, Sequence[Trajectories]]) -> None:
         """Take the states, ask the teacher, and keep the first half of the U-Net where it fits."""

@@ -24,7 +24,7 @@ from transformers import CLIPTokenizer
 from hspace_exp.__main__ import main
 from hspace_exp.avatars.probe import AttributeProbe
 from hspace_exp.evaluation.openclip import build_open_clip
-from hspace_exp.masks.small_sam import build_small_sam
+from hspace_exp.masks.sam import build_small_sam
 
 ROOT = Path(__file__).parents[2]
 

@@ -31,3 +31,26 @@ def test_a_swapped_sampler_paints_other_images_with_the_same_vectors(
     assert torch.equal(vectors[0], vectors[1])
     assert not torch.equal(images[0], images[1])
     assert torch.equal(images[0], images[2])  # the tiny model's own sampler is DDIM, too
+
+
+def test_more_steps_paint_other_images_with_the_same_vectors(
+    cli: Callable[..., Any], arguments: list[str], tmp_path: Path
+) -> None:
+    learnt = steps_of(arguments)
+    images, vectors = [], []
+    for steps in (learnt, learnt + 2):
+        run_dir = tmp_path / str(steps)
+        own = (f"protocol.num_inference_steps={steps}", f"protocol.learning_inference_steps={learnt}")
+        outcome = cli(*arguments, "method=focused", "method.strength=auto", *own, f"hydra.run.dir={run_dir}")
+        assert outcome.code == 0, outcome.error
+        assert ("training" in read_record(run_dir).seconds) == (steps == learnt)
+        vectors.append(load_concept(run_dir / "concepts" / "female.safetensors").vector)
+        images.append(load_images([p.original for p in read_manifest(run_dir / "manifest.csv")]))
+    assert torch.equal(*vectors)
+    assert not torch.equal(*images)
+    told = [read_record(tmp_path / str(steps)).details["calibration"]["concepts"] for steps in (learnt, learnt + 2)]
+    assert told[0] == told[1]  # strengths are found with the steps of learning, too
+
+
+def steps_of(arguments: list[str]) -> int:
+    return next(int(one.split("=")[1]) for one in arguments if one.startswith("protocol.num_inference_steps="))

@@ -143,7 +143,7 @@ def bound(experiment: str, corner: str, row: str, heads: list[str], c: int) -> t
         return [f"{method.strip('`')}, guidance scale {head}"], METRICS[rest]
     if rest in METRICS and experiment == "professions":
         return [f"{method.strip('`')}, measured {head}"], METRICS[rest]
-    if rest in METRICS and method.startswith("`"):  # scheduler_swap
+    if rest in METRICS and method.startswith("`"):  # samplers
         return [f"{method.strip('`')}, sampler {head.strip('`').removesuffix('_swapped')}"], METRICS[rest]
     if corner in METRICS:  # strength_sweep
         return [f"{row.strip('`')}, factor {float(head):g}"], METRICS[corner]

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from hspace_exp.errors import UserError
-
 SSIM_RADIUS = 5
 
 
@@ -26,10 +24,6 @@ def background_mask(person_a: Tensor, person_b: Tensor, margin: float = 1 / 16) 
 
     Masks of persons are (B, 1, H, W), bool or in [0, 1] and cut at 1/2; they grow by ``margin``, a share of the side.
     """
-    if person_a.shape != person_b.shape or person_a.ndim != 4 or person_a.shape[1] != 1:
-        raise UserError(
-            f"expected two masks of shape (B, 1, H, W), got {tuple(person_a.shape)} and {tuple(person_b.shape)}"
-        )
     union = (person_a.float() >= 0.5) | (person_b.float() >= 0.5)
     return ~dilate(union, round(margin * person_a.shape[-1]))
 
@@ -64,10 +58,5 @@ def pasted_ssim(edited: Tensor, original: Tensor, mask: Tensor) -> Tensor:
     likeness = found[1].mean(1, keepdim=True)
     # Windows without any difference are alike by definition, whatever float32 makes of them.
     differs = dilate((pasted != original).any(1, keepdim=True), SSIM_RADIUS)
-    return masked_mean(torch.where(differs, likeness, 1.0), mask)
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, 1, H, W) values over (B, 1, H, W) masks; (B,) float64, NaN where the mask is empty."""
     inside = mask.double()
-    return (values * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+    return (torch.where(differs, likeness, 1.0) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))

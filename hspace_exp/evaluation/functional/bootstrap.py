@@ -7,33 +7,26 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-
 LEVEL = 0.95
 FEW = 100
 # Numbers that are gathered at once: many enough to keep a device busy, few enough for any memory.
 BLOCK = 2**22
 
 
-def resample_blocks(
-    strata: Tensor, repeats: int, generator: torch.Generator, at_once: int | None = None
-) -> Iterator[Tensor]:
+def resample_blocks(strata: Tensor, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw images with replacement, as many from each stratum as it has. Blocks of any size hold the same draws.
 
     Args:
         strata: (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything.
         repeats: number of resamples.
         generator: CPU generator.
-        at_once: resamples in a block; None for as many as one gathers with ease.
 
     Yields:
         (R, N) int64 indices, one resample a row.
     """
-    if bool((strata[1:] < strata[:-1]).any()):
-        raise UserError("expected images sorted by stratum before they are resampled")
     _, position, sizes = torch.unique_consecutive(strata, return_inverse=True, return_counts=True)
     size, first = sizes[position], (sizes.cumsum(0) - sizes)[position]
-    at_once = at_once or max(1, BLOCK // max(1, len(strata)))
+    at_once = max(1, BLOCK // max(1, len(strata)))
     for start in range(0, repeats, at_once):
         shape = min(at_once, repeats - start), len(strata)
         draw = torch.rand(shape, generator=generator, dtype=torch.float64).to(strata.device)
@@ -71,7 +64,7 @@ def group_bootstrap(values: Tensor, weights: Tensor, repeats: int, generator: to
     of the same ones. Images within a group stay as they are: they vary less than groups do.
     Takes (G,) statistics and (G,) weights of groups, e.g. their numbers of images; gives (repeats,) float64.
     """
-    draw = torch.rand(repeats, len(values), generator=generator, dtype=torch.float64).to(values.device)
-    picked = (draw * len(values)).long().clamp(max=len(values) - 1)
+    one_stratum = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    picked = torch.cat(list(resample_blocks(one_stratum, repeats, generator)))
     chosen = weights.double()[picked]
     return (values.double()[picked] * chosen).sum(1) / chosen.sum(1)

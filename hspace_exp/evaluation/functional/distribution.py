@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
-
 
 def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     """Fréchet distance between Gaussians fitted to two sets of features (FID with Inception features).
@@ -19,7 +17,6 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     images than dimensions are exact as well. (Few images bias the distance upwards all the same: state N.) Features
     are (N, D) and (M, D), N and M >= 2; scalar float64 >= 0, 0 for equal sets.
     """
-    _check(x, y)
     x, y = x.double(), y.double()
     mean_x, mean_y = x.mean(0), y.mean(0)
     root_x = torch.linalg.qr((x - mean_x) / (len(x) - 1) ** 0.5, mode="r").R
@@ -40,7 +37,6 @@ def kernel_distance(x: Tensor, y: Tensor) -> Tensor:
     The estimator of Bińkowski et al., "Demystifying MMD GANs" (ICLR 2018): an image and itself are no pair. Scalar
     float64, which may be slightly negative.
     """
-    _check(x, y)
 
     def within(z: Tensor) -> Tensor:
         kernel = polynomial_kernel(z, z)
@@ -67,10 +63,3 @@ def paired_kernel_distance(xx: Tensor, yy: Tensor, xy: Tensor) -> Callable[[Tens
         return products(weights, within) / (total - squares) - 2 * products(weights, xy) / total
 
     return distance
-
-
-def _check(x: Tensor, y: Tensor) -> None:
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise UserError(
-            f"expected two sets of at least 2 features of one size, got shapes {tuple(x.shape)} and {tuple(y.shape)}"
-        )

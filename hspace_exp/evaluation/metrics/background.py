@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.features import getting
+from hspace_exp.errors import getting
 from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, RowMean
@@ -87,14 +87,11 @@ class BackgroundLpips(RowMean):
             network: Any = LearnedPerceptualImagePatchSimilarity(backbone, reduction="none", normalize=True)
         self.network, self.place = network.net.to(device).eval(), device
 
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """(B,) distances >= 0 of (B, 3, H, W) images in [0, 1]; 0 for equal ones."""
-        with torch.no_grad():
-            found: Tensor = self.network(a.to(self.place).float(), b.to(self.place).float(), normalize=True)
-        return found.flatten().double().cpu()
-
+    @torch.no_grad()
     def observe(self, batch: JudgedBatch) -> Tensor:
-        """(B,) distances."""
+        """(B,) distances, at least 0."""
         if batch.edited is batch.original:
             return torch.zeros(len(batch.keys), dtype=torch.float64)
-        return self.distance(torch.where(known(batch.background), batch.edited, batch.original), batch.original)
+        pasted = torch.where(known(batch.background), batch.edited, batch.original)
+        found: Tensor = self.network(*(x.to(self.place).float() for x in (pasted, batch.original)), normalize=True)
+        return found.flatten().double().cpu()

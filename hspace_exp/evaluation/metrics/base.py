@@ -42,6 +42,8 @@ class Setting:
     device: str | torch.device = "cpu"  # where sums over all pairs of images are worked out
     repeats: int = 1000  # bootstrap resamples; 0 leaves intervals out
     seed: int = 0  # varies the resampling; equal images and seed give equal intervals
+    judge: str = ""  # in whose eyes
+    part: str = ""  # the attribute of a composition that it is of; "" for all of it
 
     def __post_init__(self) -> None:
         """Check the number of resamples."""
@@ -54,31 +56,22 @@ class ImageMetric(Metric):
 
     A subclass says what it is by class attributes, what it takes of a batch by ``observe``, and its number by
     ``statistic``; for a mean of one number an image derive from `RowMean` and write ``observe`` alone.
-
-    Attributes:
-        heading: above its column in tables; "" for a heading made of its name.
-        digits: after the point in tables.
-        bounds: least and greatest possible value; intervals are cut there.
-        needs: what it needs, by the names of ``hspace_exp.evaluation.judged.OPTIONAL``: where one of them is not
-            known, the metric is left out.
-        by_profession: whether the rows of professions hold it too.
-        of_each_judge: whether it is also given in the eyes of the second judge, with the judge's name as suffix.
-        of_each_part: whether it is also given of each attribute that a composition asks for.
-        stratified: whether resamples keep the size of each group, for statistics that are averaged over groups.
-        fewest: images that give a value.
     """
 
     full_state_update = False
     is_differentiable = False
-    heading: ClassVar[str] = ""
-    digits: ClassVar[int] = 3
+    heading: ClassVar[str] = ""  # above its column in tables; "" for a heading made of its name
+    digits: ClassVar[int] = 3  # after the point in tables
+    # least and greatest possible value; intervals are cut there
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+    # names of ``hspace_exp.evaluation.judged.OPTIONAL``: where one of them is not known, the metric is left out
     needs: ClassVar[tuple[str, ...]] = ()
-    by_profession: ClassVar[bool] = False
-    of_each_judge: ClassVar[bool] = False
-    of_each_part: ClassVar[bool] = False
+    by_profession: ClassVar[bool] = False  # whether the rows of professions hold it too
+    of_each_judge: ClassVar[bool] = False  # whether it is also given by the second judge, whose name is the suffix
+    of_each_part: ClassVar[bool] = False  # whether it is also given of each attribute that a composition asks for
+    # whether resamples keep the size of each group, for statistics that are averaged over groups
     stratified: ClassVar[bool] = False
-    fewest: ClassVar[int] = 1
+    fewest: ClassVar[int] = 1  # images that give a value
     keys: list[Tensor]
     rows: list[Tensor]
     groups: list[Tensor]
@@ -112,8 +105,6 @@ class ImageMetric(Metric):
         rows = rows.detach().to(self.device, torch.float64)
         rows = rows[:, None] if rows.ndim == 1 else rows
         groups = torch.zeros_like(keys) if groups is None else groups
-        if not len(keys) == len(rows) == len(groups):
-            raise UserError(f"expected one key, row and group an image, got {len(keys)}, {len(rows)}, {len(groups)}")
         counts = ~rows.isnan().any(1)
         if counts.any():
             self.keys.append(keys.to(self.device)[counts])

@@ -11,14 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
 )
-from hspace_exp.evaluation.judged import NO_TARGET, JudgedBatch
+from hspace_exp.evaluation.judged import NO_TARGET, JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys, where
 
 
@@ -87,21 +86,14 @@ class BiasAmplification(ClassBalance):
     bounds = (-1.0, 1.0)
     needs = ("choices", "truth")
 
-    @property
-    def truth(self) -> Tensor:
-        """(G, C) probabilities of the data."""
-        if self.setting.truth is None:
-            raise UserError("bias amplification needs the probabilities of the data")
-        return self.setting.truth
-
     def observe(self, batch: JudgedBatch) -> Tensor:
         """(B,) classes of professions of known truth."""
-        known = ~self.truth.isnan().any(1)[batch.groups]
-        return where(known & (batch.classes >= 0), batch.classes)
+        there = ~known(self.setting.truth).isnan().any(1)[batch.groups]
+        return where(there & (batch.classes >= 0), batch.classes)
 
     def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
         """The bias amplification of each group."""
-        return bias_amplification(counts, self.truth[groups])
+        return bias_amplification(counts, known(self.setting.truth)[groups])
 
 
 class Success(Share):

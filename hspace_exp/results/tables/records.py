@@ -15,7 +15,7 @@ from hspace_exp.results.runs import Run
 
 _LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
-_JUDGED = ("professions", "images_per_profession", "num_inference_steps", "image_seed", "assignment")
+_JUDGED = ("professions", "images_per_profession", "image_seed", "assignment")
 # The field's own names, in the order in which they are looked at first.
 WORDS = {
     "method.strength": "strength",
@@ -28,6 +28,7 @@ WORDS = {
     "frequency.transform.cutoff": "FFT radius",
     "frequency.source": "LL of run",
     "scheduler.kind": "sampler",
+    "protocol.num_inference_steps": "steps",
 }
 ABSENT = "absent"
 _STRENGTHS = "method.strength."
@@ -60,8 +61,7 @@ def _title(record: RunRecord, taken: Iterable[str]) -> str:
         title += f", {which} professions × {protocol['images_per_profession']} images"
     if title in taken and isinstance(protocol, Mapping):
         shown = {name: protocol[name] for name in _JUDGED[2:] if name in protocol}
-        words = {name: name.replace("num_inference", "denoising").replace("_", " ") for name in shown}
-        title += "".join(f", {words[name]} {value}" for name, value in shown.items())
+        title += "".join(f", {name.replace('_', ' ')} {value}" for name, value in shown.items())
     same = sum(other.split(" #")[0] == title for other in taken)
     return f"{title} #{same + 1}" if same else title
 
@@ -84,10 +84,8 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
         seeds = variants.setdefault((record.method, digest(without_seed(record))), {})
         other = seeds.setdefault(record.seed, run)
         if other is not run and differences(other.record, record):
-            raise UserError(
-                f"two runs of {record.method} with seed {record.seed} disagree: {other.path} and {run.path}; "
-                "name one of them"
-            )
+            both = f"{other.path} and {run.path}"
+            raise UserError(f"runs of {record.method} with seed {record.seed} disagree: {both}; name one of them")
     rows: dict[str, list[RunRecord]] = {}
     methods = sorted({method for method, _ in variants}, key=lambda m: (m != "original", m == _LAST, m))
     for method in methods:

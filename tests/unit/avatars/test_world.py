@@ -1,7 +1,7 @@
 import pytest
 
 from hspace_exp.avatars.probe import ATTRIBUTES
-from hspace_exp.avatars.world import PROFESSIONS, judge_texts, load_truth
+from hspace_exp.avatars.world import PROFESSIONS, SUBJECTS, judge_texts, load_truth
 
 # The labour statistics of METHOD, typed a second time and in another order, so that a slip in the table shows.
 PERCENT_FEMALE = (
@@ -17,13 +17,14 @@ def test_p_female_is_the_labour_statistic() -> None:
     expected = {name: int(percent) / 100 for name, percent in (x.rsplit(" ", 1) for x in PERCENT_FEMALE.split(", "))}
     assert {subject: row["gender"]["female"] for subject, row in load_truth().items()} == expected
     assert len(PROFESSIONS) == len(set(PROFESSIONS)) == 36
+    assert tuple(load_truth()) == SUBJECTS
 
 
 @pytest.mark.parametrize("attribute", ["gender", "age", "skin_tone"])
 def test_every_row_is_a_distribution_that_lets_every_value_happen(attribute: str) -> None:
     for row in load_truth().values():
         values = list(row[attribute].values())
-        assert sum(values) == pytest.approx(1.0)
+        assert sum(values) == pytest.approx(1.0, abs=1e-9)
         assert min(values) > 0
 
 

@@ -1,7 +1,7 @@
 import torch
 
 from avatars_world.small_sam import SMALL_SAM, decode_masks
-from hspace_exp.masks.small_sam import build_small_sam
+from hspace_exp.masks.sam import build_small_sam
 
 
 def test_batched_decoding_equals_the_original_decoder_image_by_image() -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
+from omegaconf import OmegaConf
 from pydantic import Field
 from torch import Tensor
 
-from hspace_exp.config.checks import check_targets
+from hspace_exp.config.checks import check, check_targets
+from hspace_exp.config.command_line import composed
 from hspace_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,3 +102,16 @@ def test_a_replaced_key_names_what_stands_for_it() -> None:
     node = {"evaluator": {"_target_": THING, "perceptual": {}}}
     with pytest.raises(UserError, match=r"evaluator\.perceptual is gone: ask for the metric by .*=background_lpips"):
         check_targets(node)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["success=0", "success=1.5", "strengths=[2,1]", "strengths=[0,1]", "points=1", "images=0", "professions=[]"],
+)
+def test_a_calibration_without_meaning_is_refused(wrong: str) -> None:
+    def plain(*overrides: str) -> Any:
+        return OmegaConf.to_container(composed(["model.device=cpu", *overrides]), resolve=True)
+
+    check(plain())
+    with pytest.raises(UserError, match=rf"calibration\.{wrong.split('=')[0]}"):
+        check(plain(f"calibration.{wrong}"))

@@ -55,6 +55,17 @@ def test_files_that_are_there_are_found(tmp_path: Path, tiny_family: Callable[[s
     assert missing("model=sd14", "method=lwim", *here) == ["Segment Anything vit_b"]
 
 
+def test_a_folder_below_this_one_needs_no_dot(
+    tmp_path: Path, tiny_family: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outputs" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("outputs/model", "outputs/deeper/model"):
+        Path(folder).symlink_to(tiny_family("sd14"))
+        assert missing(f"model.source={folder}") == []
+    assert missing("model.source=outputs/not/there") == ["model avatars"]
+
+
 def test_more_networks_of_evaluators() -> None:
     assert "Inception features" in missing("evaluator=photos_inception")
     assert {"LPIPS (alexnet)", "person masks (deeplabv3_resnet50)"} <= set(missing("evaluator=photos_backgrounds"))

@@ -54,7 +54,7 @@ def test_an_empty_strength_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no manifest\.csv at .*: run the generation stage first$"),
+        (None, r"manifest\.csv cannot be had .*: run the generation stage first$"),
         ("", "lists no images"),
         (HEADER, "lists no images"),
         ("prompt,profession\na,b\n", "lacks the columns seed_index, target"),

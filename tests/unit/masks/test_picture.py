@@ -1,10 +1,8 @@
 """Contact sheets: every tile where it should be, maps to be seen."""
 
 import numpy as np
-import pytest
 import torch
 
-from hspace_exp.errors import UserError
 from hspace_exp.masks.picture import COLOUR, mask_sheet, overlay
 
 
@@ -69,12 +67,3 @@ def test_every_tile_is_where_its_concept_and_place_say() -> None:
 def test_large_images_are_scaled_down() -> None:
     sheet = mask_sheet(torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.zeros(1, 1, 64, 64), ["a"], side=16)
     assert sheet.shape == (14 + 20 + 4, 40 + 4, 3)
-
-
-def test_mismatches_are_refused() -> None:
-    with pytest.raises(UserError, match=r"maps \(2, 1, 8, 8\)"):
-        mask_sheet(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.zeros(2, 8, 8), ["a", "b"])
-    with pytest.raises(UserError, match="1 names"):
-        mask_sheet(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.zeros(2, 1, 8, 8), ["a"])
-    with pytest.raises(UserError, match="0 names"):
-        mask_sheet(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, 1, 8, 8), [])

@@ -2,18 +2,20 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
+from torchvision.ops import masks_to_boxes
 
 from hspace_exp.avatars import EMBEDDED
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.masks.attention import normalise
-from hspace_exp.masks.sam import SamMasks, heat_boxes, heat_points, load_sam, segment
-from hspace_exp.masks.small_sam import build_small_sam
+from hspace_exp.masks.sam import SamMasks, build_small_sam, heat_points, load_sam, segment
 
 TINY = {
     "image_size": 32,
@@ -34,15 +36,6 @@ def sam() -> Sam:
     return build_small_sam(TINY).eval().requires_grad_(False)
 
 
-def test_box_encloses_the_hot_region() -> None:
-    heat = torch.zeros(2, 1, 16, 16)
-    heat[0, 0, 3:6, 7:12] = 0.8
-    heat[1, 0, 0, 0] = heat[1, 0, 15, 4] = 1.0
-    assert heat_boxes(heat, 0.5).tolist() == [[7, 3, 11, 5], [0, 0, 4, 15]]
-    with pytest.raises(UserError, match=r"no pixel reaches the heat threshold 0\.9"):
-        heat_boxes(heat, 0.9)
-
-
 def test_points_are_peaks_apart_from_each_other() -> None:
     heat = torch.rand(1, 1, 16, 16) * 0.1
     heat[0, 0, 2, 3], heat[0, 0, 2, 4], heat[0, 0, 12, 9] = 1.0, 0.9, 0.8
@@ -56,7 +49,6 @@ def test_points_of_wide_heat_are_columns_and_rows_and_may_lie_just_at_the_radius
     heat[1, 0, 0, 8], heat[1, 0, 3, 8], heat[1, 0, 2, 8] = 1.0, 0.8, 0.9
     assert heat_points(heat, 2, radius=2).tolist() == [[[1, 4], [3, 4]], [[8, 0], [8, 2]]]
     assert heat_points(heat, 2, radius=3).tolist() == [[[1, 4], [4, 4]], [[8, 0], [8, 3]]]
-    assert heat_boxes(heat[1:], 0.8).tolist() == [[8, 0, 8, 3]]
 
 
 @pytest.mark.parametrize("box", [None, 0.6])
@@ -70,7 +62,7 @@ def test_the_provider_prompts_with_what_the_heat_shows(sam: Sam, box: float | No
     provider = SamMasks("unread", box_threshold=box, points=points, point_distance=0.25, multimask=False, batch_size=2)
     provider.sam = sam
     scaled = normalise(heat)
-    boxes = None if box is None else heat_boxes(scaled, box)
+    boxes = None if box is None else masks_to_boxes(scaled[:, 0] >= box)
     some = heat_points(scaled, points, 8.0) if points else None  # a quarter of the longer side
     expected = segment(sam, images, boxes, some, multimask=False)
     assert torch.equal(provider.maps(images, heat), expected)
@@ -92,8 +84,6 @@ def test_batched_segments_equal_the_predictor(sam: Sam, side: int, multimask: bo
             points[0].numpy(), torch.ones(2).numpy(), boxes[0].numpy(), multimask_output=multimask
         )
         assert (torch.from_numpy(masks[quality.argmax()]) == mask[0].bool()).float().mean() > 0.99
-    with pytest.raises(UserError, match="box or points"):
-        segment(sam, images, None, None)
 
 
 def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,20 +105,20 @@ def test_provider_from_a_folder(sam: Sam, tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_bad_settings_and_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Choices: small, vit_b"):
-        SamMasks(tmp_path, model_type="vit_x")
-    for threshold in (0.0, 1.0, 2.0):
-        with pytest.raises(UserError, match="between 0 and 1"):
-            SamMasks(tmp_path, box_threshold=threshold)
-    for wrong in ({"points": 0}, {"points": -1, "box_threshold": 0.5}, {"batch_size": 0}):
-        with pytest.raises(UserError, match="a box or at least one point"):
-            SamMasks(tmp_path, **wrong)
-    assert SamMasks(tmp_path, points=1, batch_size=1).heat == "difference"
-    with pytest.raises(UserError, match="Choices: attention, difference"):
-        SamMasks(tmp_path, heat="gradient")
-    with pytest.raises(UserError, match="no SAM checkpoint"):
+    target = {"_target_": "hspace_exp.masks.sam.SamMasks"}
+    check_targets({"mask": {**target, "points": 0, "box_threshold": 0.5, "batch_size": 1}})
+    wrong: tuple[dict[str, Any], ...] = (
+        *({"box_threshold": threshold} for threshold in (0.0, 1.0, 2.0)),
+        *({"model_type": "vit_x"}, {"points": -1}, {"batch_size": 0}, {"heat": "gradient"}),
+    )
+    for one in wrong:
+        with pytest.raises(UserError, match=rf"mask\.{next(iter(one))}=.*: expected "):
+            check_targets({"mask": {**target, **one}})
+    with pytest.raises(UserError, match="a box or at least one point"):
+        SamMasks(tmp_path, points=0)
+    with pytest.raises(UserError, match="name a whole file"):
         load_sam(tmp_path / "none.pth", "vit_b")
-    with pytest.raises(UserError, match=r"lacks config\.json"):
+    with pytest.raises(UserError, match=r"cannot be had .*config\.json"):
         load_sam(tmp_path, "small")
     with pytest.raises(UserError, match="difference heatmaps, got none"):
         SamMasks(tmp_path).maps(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
@@ -150,7 +140,7 @@ def test_the_defaults_are_those_chosen_on_validation_renders(monkeypatch: pytest
 
 def test_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "sam.pth")
-    with pytest.raises(UserError, match="not a whole vit_b checkpoint") as caught:
+    with pytest.raises(UserError, match=r"the vit_b of SAM in .*: name a whole file") as caught:
         load_sam(tmp_path / "sam.pth", "vit_b")
     assert "\n" not in str(caught.value)
 
@@ -169,7 +159,7 @@ def test_a_checkpoint_of_the_published_layout_gives_maps(
     assert torch.equal(provider.sam.mask_decoder.mask_tokens.weight, sam.mask_decoder.mask_tokens.weight)
     assert not provider.sam.training
     assert not any(parameter.requires_grad for parameter in provider.sam.parameters())
-    monkeypatch.setattr("hspace_exp.masks.sam.published_checkpoint", lambda name: tmp_path / f"{name}.pth")
+    monkeypatch.setattr("hspace_exp.masks.sam.download", lambda *_: tmp_path / "vit_b.pth")
     torch.save(sam.state_dict(), tmp_path / "vit_b.pth")
     assert torch.equal(
         load_sam(None, "vit_b").state_dict()["mask_decoder.mask_tokens.weight"], sam.mask_decoder.mask_tokens.weight

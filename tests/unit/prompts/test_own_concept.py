@@ -34,7 +34,7 @@ def test_names_come_from_the_words_and_may_be_given() -> None:
     [
         ("", "a photo", "attribute.positive:"),
         ("a photo", "", "attribute.neutral:"),
-        ("a photo", "a photo", "words that the neutral one lacks"),
+        ("a photo", "a photo", "lacks no word of"),
         ("a photo of a person", "a photo of an old person", "attribute.words"),
     ],
 )

@@ -78,10 +78,10 @@ def test_methods_are_compared_over_three_seeds_and_uses_on_fewer_images() -> Non
         some = [sweep for sweep in sweeps("full", "avatars", ("gender_fairness",)) if sweep.seeds == seeds]
         return {name for sweep in some for name in sweep.values["method"].split(",")}
 
-    assert methods((0,)) == {"original", "prompt", "sdid_published"}
+    assert methods((0,)) == {"original", "prompt"}
     learnt = {"sdid", "sdid_lowfreq", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"}
-    assert methods((0, 1, 2)) == {*learnt, "focused_no_subjects"}
-    for name in ("strength_sweep", "guidance", "professions", "scheduler_swap"):
+    assert methods((0, 1, 2)) == {*learnt, "focused_no_subjects", "sdid_published"}
+    for name in ("strength_sweep", "guidance", "professions", "samplers"):
         (sweep,) = sweeps("full", "avatars", (name,))
         assert not sweep.protocol
         overrides = overrides_of(sweep, "full", "avatars") or []

@@ -103,7 +103,7 @@ def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.
 
 def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"images={make(tmp_path, [0])}", "evaluator=photos", "persons=deeplab"]) == 2
-    assert "unknown segmentation network 'deeplab'. Choices: lraspp" in capsys.readouterr().err
+    assert "evaluator.person_masks.network=deeplab: expected 'lraspp" in capsys.readouterr().err
 
 
 def test_a_setting_that_an_evaluator_lacks_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from hspace_exp.config.command_line import choices, composed
 from hspace_exp.errors import UserError
-from hspace_exp.results.judge_of_run import COMPOSED, judge_of_run
+from hspace_exp.results.evaluate import COMPOSED, judge_of_run
 from hspace_exp.results.record import RunRecord, shareable
 
 Node = dict[str, Any]
@@ -27,7 +27,7 @@ def node(*overrides: str, resolve: bool = True) -> Node:
 def _composed_once() -> Iterator[None]:
     once = functools.cache(lambda name: composed([name]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hspace_exp.results.judge_of_run.composed", lambda names: once(*names))
+        patch.setattr("hspace_exp.results.evaluate.composed", lambda names: once(*names))
         yield
 
 

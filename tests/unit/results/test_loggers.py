@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.loggers import close, csv_logger, has_key, log_results, no_logger, wandb_logger
@@ -37,9 +38,9 @@ def test_none_logs_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_modes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Did you mean 'offline'"):
-        wandb_logger(tmp_path, "x", {}, project="p", mode="ofline")
+def test_unknown_modes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"logger\.mode=ofline: expected 'auto', 'online' or 'offline'"):
+        check_targets({"logger": {"_target_": "hspace_exp.results.loggers.wandb_logger", "mode": "ofline"}})
 
 
 def test_wandb_runs_keep_their_curves_in_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

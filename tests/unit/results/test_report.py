@@ -221,7 +221,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_unknown_files_are_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     (folder / "images" / "edited" / "0.png").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="no whole image"):
+    with pytest.raises(UserError, match=r"0\.png cannot be had"):
         page(find_runs([folder]), "Broken")
 
 

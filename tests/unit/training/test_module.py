@@ -13,7 +13,7 @@ from hspace_exp.methods.learning import Training
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
-from hspace_exp.training.module import ConceptModule, Steps
+from hspace_exp.training.module import ConceptModule
 from hspace_exp.training.noised import NoisedImages
 
 PROMPT = "a photo of a person"
@@ -98,7 +98,7 @@ def test_curves_are_written_at_the_steps_that_the_trainer_logs(tiny_backbone: Ba
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module(tiny_backbone, ["female"]), Steps(7, "train"))
+    trainer.fit(module(tiny_backbone, ["female"]), iter(range(7)))
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "5"]

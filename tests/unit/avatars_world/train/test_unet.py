@@ -1,9 +1,10 @@
 """The training forward pass is the U-Net's own, but for the two disturbances that it names."""
 
+import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from avatars_world.architecture import TEXT_WIDTH, build_unet
+from avatars_world.architecture import FORMS, TEXT_WIDTH, build_unet
 from avatars_world.train.unet import TrainingUNet, sample_timesteps
 
 
@@ -16,13 +17,25 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     )
 
 
-def unet() -> UNet2DConditionModel:
+def unet(form: str = "h8") -> UNet2DConditionModel:
     torch.manual_seed(0)
-    return build_unet().eval()
+    return build_unet(form).eval()
 
 
-def test_undisturbed_pass_is_the_vanilla_one() -> None:
-    model = unet()
+@pytest.mark.parametrize(("form", "shape"), [("h8", (192, 8, 8)), ("h4", (256, 4, 4)), ("h8_wide", (384, 8, 8))])
+def test_a_form_is_named_by_its_bottleneck(form: str, shape: tuple[int, int, int]) -> None:
+    with torch.device("meta"):
+        model = build_unet(form)
+    assert (model.config.block_out_channels[-1], *[16 >> len(model.down_blocks) - 1] * 2) == shape
+    readers = [name for name, _ in model.named_modules() if name.endswith("attn2")]
+    deepest = f"down_blocks.{len(model.down_blocks) - 1}."
+    assert all(name.startswith((deepest, "mid_block.")) for name in readers)
+    assert len(readers) == 6
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_undisturbed_pass_is_the_vanilla_one(form: str) -> None:
+    model = unet(form)
     sample, t, context = inputs()
     with torch.no_grad():
         vanilla = model(sample, t, context).sample

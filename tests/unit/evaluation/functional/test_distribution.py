@@ -7,7 +7,6 @@ import pytest
 import scipy.linalg
 import torch
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.distribution import (
     frechet_distance,
     kernel_distance,
@@ -119,12 +118,3 @@ def test_each_resample_has_its_own_distance() -> None:
     assert together.shape == (3,)
     for row, expected in zip(weights, together, strict=True):
         assert distance(row[None]).item() == pytest.approx(expected.item())
-
-
-@pytest.mark.parametrize("function", [frechet_distance, kernel_distance])
-@pytest.mark.parametrize(
-    ("x", "y"), [((1, 3), (5, 3)), ((5, 3), (5, 4)), ((5,), (5,)), ((5, 3, 1), (5, 3)), ((5, 3), (5, 3, 1))]
-)
-def test_bad_shapes_are_refused(function: object, x: tuple[int, ...], y: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="at least 2 features"):
-        function(torch.zeros(x), torch.zeros(y))  # type: ignore[operator]

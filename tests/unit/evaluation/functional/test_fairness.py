@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
     deviation_ratio,
@@ -55,13 +54,6 @@ def test_noise_floor_of_a_random_assignment() -> None:
         assert deviation_ratio(torch.stack([women, n - women], 1)).mean().item() == pytest.approx(floor, abs=0.003)
 
 
-def test_bad_counts_are_refused() -> None:
-    with pytest.raises(UserError, match="empty group"):
-        deviation_ratio(torch.tensor([[1, 2], [0, 0]]))
-    with pytest.raises(UserError, match="at least 2 classes"):
-        deviation_ratio(torch.tensor([3]))
-
-
 def test_group_means_skip_absent_groups() -> None:
     means = group_means(torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 0, 3, 3]))
     assert means.tolist() == [0.5, 1.0]
@@ -92,23 +84,12 @@ def test_bias_amplification_of_several_models_at_once() -> None:
     # A class with just 1/C is no majority: of the first row only the third class counts.
     expected = [[0.3 - 0.3, 0 - 0.7], [1 - 0.3, 0.9 - 0.7], [0.25 - 0.3, 0.7 - 0.7]]
     np.testing.assert_allclose(bias_amplification(counts, truth), expected, atol=1e-12)
-    with pytest.raises(UserError, match="empty group"):
-        bias_amplification(torch.tensor([[1, 1], [0, 0]]), torch.tensor([[0.5, 0.5]] * 2))
-
-
-def test_truth_is_checked() -> None:
-    with pytest.raises(UserError, match="sum to one"):
-        bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.6]]))
-    with pytest.raises(UserError, match="shape"):
-        bias_amplification(torch.tensor([[1, 1]]), torch.tensor([[0.5, 0.25, 0.25]]))
 
 
 def test_intersection_numbers_combinations_and_keeps_the_unclear_apart() -> None:
     gender, skin = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([0, 3, 0, 3, 2])
     assert intersect(torch.stack([gender, skin]), (2, 4)).tolist() == [0, 3, 4, 7, -1]
     assert intersect(gender[None], (2,)).tolist() == [0, 0, 1, 1, -1]
-    with pytest.raises(UserError, match="2 attributes, got 1"):
-        intersect(gender[None], (2, 4))
 
 
 def test_numbers_of_combinations_and_back() -> None:
@@ -146,8 +127,3 @@ def test_many_images_agree_with_simulation() -> None:
     shares = np.random.default_rng(0).multinomial(300, [1 / 6] * 6, size=20_000) / 300
     expected = (np.abs(shares - 1 / 6).max(1) / (5 / 6)).mean()
     assert deviation_ratio_floor(300, 6) == pytest.approx(expected, abs=5e-4)
-
-
-def test_nothing_has_no_floor() -> None:
-    with pytest.raises(UserError, match="at least 1 image and 2 classes, got 0 and 2"):
-        deviation_ratio_floor(0, 2)

@@ -91,7 +91,8 @@ def test_lpips_of_any_weights_is_zero_for_equal_images_only(
     monkeypatch.setattr("torchmetrics.image.lpip._NoTrainLpips", lambda **_: network)
     a, b = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     metric = BackgroundLpips("squeeze")
-    assert metric.distance(a, a).tolist() == [0, 0]
+    everywhere = torch.ones(2, 1, 64, 64, dtype=torch.bool)
+    assert metric.observe(make_batch(2, original=a, edited=a.clone(), background=everywhere)).tolist() == [0, 0]
     background = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
     background[0] = True
     found = metric.observe(make_batch(2, original=a, edited=b, background=background))

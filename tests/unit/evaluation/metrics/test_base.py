@@ -184,9 +184,7 @@ def test_worst_group_is_named() -> None:
     assert (found.value, found.note) == (0, "worst: CEO")
 
 
-def test_lengths_must_agree_and_rows_that_are_no_numbers_do_not_count() -> None:
-    with pytest.raises(UserError, match="one key, row and group an image"):
-        Share().add(KEYS, CLASS[:3])
+def test_rows_that_are_no_numbers_do_not_count() -> None:
     some = torch.where(GROUP == 0, torch.nan, 1.0)
     assert filled(Share(), some, repeats=20).result().n == N - N // GROUPS
 

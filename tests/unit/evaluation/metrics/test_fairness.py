@@ -61,5 +61,5 @@ def test_unclear_images_do_not_count(make_batch: Callable[..., JudgedBatch]) -> 
 
 
 def test_bias_needs_the_truth() -> None:
-    with pytest.raises(UserError, match="needs the probabilities of the data"):
+    with pytest.raises(UserError, match=r"a field .* that its `needs` do not name"):
         filled(BiasAmplification()).result()
