@@ -18,7 +18,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.steering import AddedVector
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.sampling import Hooks, Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.plan import Item
 
@@ -46,13 +46,14 @@ def plain_pipeline(backbone: Backbone) -> Any:  # noqa: ANN401 (a diffusers clas
 
 @torch.no_grad()
 def edited(backbone: Backbone, edit: AddedVector, noise: Tensor, prompt: str, steps: int) -> Tensor:
-    """Latents as the stage ``generation`` makes them; the unedited ones come along where the edit pairs them."""
+    """Latents as the stage ``generation`` makes them; the unedited ones come first where the edit needs them."""
     items = [Item(prompt, "", index, "female") for index in range(len(noise))]
-    steering = edit(backbone, items, True)
-    times = 2 if steering.paired else 1
-    sampling = Sampling(steps, native)
-    prompts = [prompt] * len(items) * times
-    return sampling(backbone, torch.cat([noise] * times), backbone.encode_prompts(prompts), steering.hooks)
+    sampling, embeds = Sampling(steps, native), backbone.encode_prompts([prompt] * len(items))
+
+    def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        return sampling(backbone, noise, embeds, hooks)  # all items are asked for something
+
+    return edit(backbone, items, True).sampled(sample, items)
 
 
 def measure(bench: Bench) -> None:

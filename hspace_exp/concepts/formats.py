@@ -1,7 +1,8 @@
 """Concept files of other projects: read them as ``Concept`` objects, and write ours the way they do.
 
 * ``concept_emb``: ``{"concept_emb": (N, C)}``, one channel vector a row (Shokrolahi et al., SDXL).
-* ``fc1``: ``{"controlnet.fc1.weight": (C * H * W, K)}``, one spatial vector a column (SDID, Li et al., SD 1.4).
+* ``fc1``: ``{"controlnet.fc1.weight": (C * H * W, K)}``, one spatial vector a column (SDID, Li et al., SD 1.4); also
+  that matrix or one vector as a bare tensor, as forks of SDID write them.
 
 Neither holds names: they come from a dictionary name -> row or column that is published beside the weights.
 """
@@ -42,6 +43,7 @@ class Format:
     model: str  # the hub id of the authors' model
     h_shape: tuple[int, int, int]  # (C, H, W) of that model's h
     names: tuple[str, ...]  # of the rows or columns, in order
+    used: Mapping[str, float | str]  # strength and branch of guidance with which its authors' code applies them
 
 
 FORMATS = {
@@ -52,6 +54,7 @@ FORMATS = {
         model="stabilityai/stable-diffusion-xl-base-1.0",
         h_shape=(1280, 32, 32),
         names=("female", "male", "young", "old", "white-race", "black-race", "anti-sexual", "smile", "jump"),
+        used={"strength": 2.0, "branch": "both"},
     ),
     "fc1": Format(
         key="controlnet.fc1.weight",
@@ -60,6 +63,7 @@ FORMATS = {
         model="CompVis/stable-diffusion-v1-4",
         h_shape=(1280, 8, 8),
         names=("female", "male", "young", "old", "whiterace", "blackrace", "asianrace", "antisexual"),
+        used={"strength": 1.0, "branch": "conditional"},
     ),
 }
 
@@ -77,7 +81,8 @@ def import_concepts(
 
     Args:
         path: the file; unpickled with ``weights_only=True``, so it cannot run code.
-        names: name -> row or column; by default the dictionary published for the format.
+        names: name -> row or column; by default the dictionary published for the format, and for one vector alone the
+            name of the file.
         h_shape: (C, H, W) of the model's h; by default SDXL's at 1024 px or SD 1.4's at 512 px.
         model: the model's id; by default the one that the format's authors used.
         revision: of that model.
@@ -87,7 +92,7 @@ def import_concepts(
         UserError: the file is missing, damaged, of neither format, or does not fit ``names`` or ``h_shape``.
     """
     path = Path(path)
-    state = _load(path)
+    state = _load(path, math.prod(h_shape or FORMATS["fc1"].h_shape))
     form = next((form for form in FORMATS.values() if form.key in state), None)
     if form is None:
         keys, found = " nor ".join(repr(form.key) for form in FORMATS.values()), ", ".join(sorted(map(str, state)))
@@ -100,7 +105,8 @@ def import_concepts(
             f"for h {shape}: give the h_shape of the model it was made for"
         )
     vectors = matrix if form.kind == "channel" else matrix.t()
-    table = dict(zip(form.names, range(len(vectors)), strict=False)) if names is None else names
+    published = form.names if len(vectors) > 1 else [path.stem]
+    table = dict(zip(published, range(len(vectors)), strict=False)) if names is None else names
     concepts = {}
     for name, i in table.items():
         if not 0 <= i < len(vectors):
@@ -113,7 +119,7 @@ def import_concepts(
             revision=revision,
             h_shape=shape,
             method=form.method,
-            hyperparameters={"imported_from": path.name},
+            hyperparameters={"imported_from": path.name, **form.used},
             licence=licence,
         )
     return concepts
@@ -149,7 +155,8 @@ def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: 
     return table
 
 
-def _load(path: Path) -> Mapping[str, Tensor]:
+def _load(path: Path, size: int) -> Mapping[str, Tensor]:
+    """Tensors by name; a bare one, of vectors of ``size`` numbers, by that of ``fc1``."""
     if not path.is_file():
         raise UserError(f"no file {path} to import concepts from")
     try:
@@ -158,6 +165,9 @@ def _load(path: Path) -> Mapping[str, Tensor]:
         raise UserError(
             f"{path} is not a whole PyTorch file of plain tensors ({type(error).__name__}): download it again"
         ) from error
+    if isinstance(state, Tensor):
+        rows = (state.ndim != 2 or len(state) != size) and not state.numel() % size
+        state = {FORMATS["fc1"].key: state.detach().reshape(-1, size).t() if rows else state}
     if not isinstance(state, Mapping):
         raise UserError(f"{path} holds a {type(state).__name__}, expected a dictionary of tensors")
     return {key: value.float() for key, value in state.items() if isinstance(value, Tensor)}

@@ -110,16 +110,15 @@ def sample_chunk(
     prompts = [item.prompt for item in chunk]
     steering = Steering() if edit is None else edit(backbone, chunk, sampling.scale(backbone) > 1)
     own = list(steering.prompts or prompts)
-    if steering.paired:
-        noise, own = torch.cat([noise, noise]), prompts + own
-    embeds = backbone.encode_prompts(own)
 
     def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        unedited = rows is None and steering.foresight is not None
+        embeds = backbone.encode_prompts(prompts if unedited else own)
         if rows is None:
             return sampling(backbone, noise, embeds, hooks)
         return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
 
-    latents = (sample(steering.hooks) if steering.conduct is None else steering.conduct(sample))[-len(chunk) :]
+    latents = steering.sampled(sample, chunk)
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.checks import check_targets
-from hspace_exp.config.command_line import CONF, composed
+from hspace_exp.config.command_line import CONF, choices, composed
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip
@@ -23,9 +23,12 @@ from hspace_exp.generation.manifest import read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Concepts, Explicit, Group, kept_by, prompts_of, targets
@@ -113,7 +116,9 @@ def read(overrides: Sequence[str]) -> tuple[Request, dict[str, Concept]]:
             raise UserError(f"{key}=… is missing; --help shows examples")
     concepts = load_concepts(listed(cfg.concepts))
     if not any(one.startswith("method=") for one in overrides):
-        cfg = composed([*overrides, f"method={method_of(concepts)}"], "generate")
+        branches = {str(one.hyperparameters.get("branch")) for one in concepts.values()}
+        own = [f"method.branch={branch}" for branch in branches & set(BRANCHES) if len(branches) == 1]
+        cfg = composed([f"method={method_of(concepts)}", *own, *overrides], "generate")
     cfg.device = str(resolve_device(cfg.device))
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     check_targets(plain)
@@ -131,7 +136,17 @@ def method_of(concepts: Mapping[str, Concept]) -> str:
     """The method by which concepts are applied: their own, where they share one that is known; else plain addition."""
     names = {concept.method for concept in concepts.values()}
     name = names.pop() if len(names) == 1 else ""
-    return name if (CONF / "method" / f"{name}.yaml").exists() else "sdid"
+    return name if name in choices("method") else "sdid"
+
+
+@cache
+def configured(method: str, frequency: str | None = None) -> tuple[Method, LowFrequency]:
+    """A method as conf/ has it, with its low-frequency term or another of conf/. Raises UserError: unknown names."""
+    for group, name in (("method", method), ("frequency", frequency)):
+        if name is not None and name not in choices(group):
+            raise unknown(group, name, choices(group))
+    cfg = composed([f"method={method}", *([f"frequency={frequency}"] if frequency else [])], "generate")
+    return _make(cfg.method), _make(cfg.frequency)
 
 
 def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[Group, ...]:
@@ -161,8 +176,8 @@ def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[G
 
 def _explicit(attribute: str, concepts: Concepts) -> Explicit:
     """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
-    file = CONF / "attribute" / f"{attribute}.yaml"
-    known: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    is_known = attribute in choices("attribute")
+    known: Any = OmegaConf.to_container(OmegaConf.load(CONF / "attribute" / f"{attribute}.yaml")) if is_known else {}
     words = [prompts.words or name for name, prompts in concepts.items()]
     return Explicit(**{"words": words, **known.get("explicit", {})})
 

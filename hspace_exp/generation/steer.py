@@ -1,175 +1,180 @@
-"""Concept vectors on any diffusers pipeline, without a configuration: ``with steer(pipe, {file: 1.0}): pipe(text)``."""
+"""Concepts on a diffusers pipeline, without a configuration: ``with steer(pipe, {file: 2.0}): pipe(text)``."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.steering import Window, guidance_factor
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.generation.passes import Passes, check
+from hspace_exp.generation.request import SUM, asked_groups, configured
+from hspace_exp.methods.base import Method
+from hspace_exp.methods.frequency import LowFrequency
+from hspace_exp.methods.steering import Steering, guidance_factor
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import JOIN, kept_by, parts_of, prompts_of, targets
+from hspace_exp.prompts.plan import Item
 
-log = logging.getLogger(__name__)
-
-# As conf/frequency, but of the run itself: a pipeline has no unedited run beside it.
-WEIGHT = 0.35
-FREQUENCIES = {"haar": haar_lowpass, "fft": fft_lowpass}
-# Methods whose own edit is more than s * v.
-OWN_EDITS = ("focused", "h_guidance")
+PLAIN, BALANCED = "plain", "balanced"
 
 File = str | Path
-Weighted = tuple[Concept, float]
-Stated = tuple[HEdit, float | None]  # and the guidance scale at which its strengths are stated
+Given = Mapping[File, float | None] | Sequence[tuple[Concept | File, float | None]]
 
 
-@contextmanager
-def steer(
-    pipe: Any,  # noqa: ANN401 (diffusers' pipelines share no useful type)
-    concepts: Mapping[File, float] | Sequence[tuple[Concept | File, float]],
-    *,
-    frequency: str | LowFrequency | None = None,
-    branch: str | None = None,
-    window: Sequence[float] = (0.0, 1.0),
-) -> Iterator[None]:
-    """Steer every image that ``pipe`` makes inside the context: h' = h + sum_i s_i * v_i + lambda * LL(h).
+class steer(Passes):
+    """Steer every image that ``pipe`` makes inside the context, as ``python -m hspace_exp generate`` would.
 
-    Outside the context, also after an exception, the U-Net is bit for bit what it was. Contexts nest.
+    Concepts are applied by the method that made them, whole. What else it needs it finds beside their files: concepts
+    of the same attribute, and of those that ``focused`` keeps. Where it needs the unedited run, a call of the pipeline
+    runs twice with the same noise, callbacks included. Outside the context, also after an exception, the pipeline is
+    bit for bit what it was. It can be entered again, and there are ``load`` and ``unload``.
 
     Args:
-        pipe: a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``, or one of their variants
-            (image to image, inpainting, ControlNet) whose batches are laid out [unconditional; conditional].
-        concepts: concept files and their strengths s, or (concept or file, s) pairs. Several add up.
-        frequency: LL, ``haar`` or ``fft`` with the published weight 0.35, or a ``LowFrequency`` of source ``current``.
-        branch: ``both`` halves of guidance or the ``conditional`` one; None: each concept's own, as its file says, else
-            ``both``. In the conditional half alone a vector acts guidance_scale times as strongly, so that strengths of
-            a file that states its guidance scale are brought to the pipeline's, see ``guidance_factor``.
-        window: the steps in which h is edited, [start, stop) as shares of the schedule.
+        pipe: a Stable Diffusion or SDXL pipeline of diffusers, of a class in ``passes.TRIED``.
+        concepts: concept files and their strengths s (None: as the file says), or (concept or file, s) pairs.
+        method: None: their own. ``plain``: h' = h + sum_i s_i * v_i. Or a choice of conf/method.
+        assignment: ``sum`` asks every image for all concepts, ``balanced`` for each (of each attribute) in turn.
+        frequency: LL, a choice of conf/frequency or a ``LowFrequency``; None: as the method has it.
+        branch: ``both`` halves of guidance or the ``conditional`` one; None: each concept's own, as its file or else
+            the method says. In the conditional half alone a vector acts guidance_scale times as strongly: strengths
+            of a file that states its guidance scale are brought to the pipeline's, see ``guidance_factor``.
+        window: the steps in which vectors act, [start, stop) as shares of the whole schedule; None: the method's.
+        guidance_scale: that of calls of ``pipe.unet`` in a loop of your own, whose batches are then laid out
+            [unconditional; conditional] where it is above 1.
+
+    Attributes:
+        strength: of each concept, by its name; what is set holds from the pipeline's next call on.
+        unedited: what the unedited run of the last call gave; None where the method needs none.
 
     Raises:
-        UserError: a file is missing or damaged, a setting has no meaning, or, from the first call of the U-Net, a
-            vector does not fit this model and image size.
+        UserError: the pipeline is of another kind, a file is missing or damaged, a setting has no meaning, or, from a
+            call, a vector does not fit this model and image size, or nothing was edited.
     """
-    unet, weighted, low = _unet(pipe), _loaded(concepts), _low_frequency(frequency)
-    if len(window) != 2:
-        raise UserError(f"expected a window (start, stop), got {tuple(window)}")
-    steered = _Steered(pipe, weighted, _edits(weighted, low, branch), Window(*window))
-    for one, _ in weighted:
-        if one.method.startswith(OWN_EDITS) and not one.method.endswith("_no_edit"):
-            log.warning("%r (%s): applied as plain s * v here, without the edit of the method", one.name, one.method)
-    with edit_hspace(unet, steered):
-        yield
+
+    def __init__(
+        self,
+        pipe: Any,  # noqa: ANN401 (diffusers' pipelines share no useful type)
+        concepts: Given,
+        *,
+        method: str | None = None,
+        assignment: str = SUM,
+        frequency: str | LowFrequency | None = None,
+        branch: str | None = None,
+        window: Sequence[float] | None = None,
+        guidance_scale: float | None = None,
+    ) -> None:
+        """Check all that can be checked before an image is made."""
+        check(pipe)
+        super().__init__(pipe, guidance_scale)
+        asked, self.strength, folders = _loaded(concepts)
+        self._method, self._low = _method(list(asked.values()), method, frequency)
+        self._method = replace(self._method, window=self._method.window if window is None else window)
+        whole = self._method.edit is not None
+        self._concepts = _beside(asked, folders) if whole else asked
+        groups = asked_groups(self._concepts, list({one.attribute: 0 for one in asked.values()} if whole else asked))
+        self._prompts, self._keep = prompts_of(groups), kept_by(groups) if self._method.keeps else {}
+        if assignment not in (SUM, BALANCED):
+            raise unknown("assignment", assignment, (SUM, BALANCED))
+        self._targets = [JOIN.join(asked)] if assignment == SUM else targets(asked_groups(asked, list(asked)))
+        if not self._method.composes and any(JOIN in target for target in self._targets):
+            raise UserError(
+                f"{self._method.name!r} asks an image for one concept only: name one, or say method='plain'"
+            )
+        # Concepts that enter h alike: the same branch, stated at the same guidance scale.
+        self._terms: dict[tuple[str, float | None], list[str]] = {}
+        for name, one in asked.items():
+            own, stated = (one.hyperparameters.get(key) for key in ("branch", "guidance_scale"))
+            own = replace(self._method, branch=str(branch or own or self._method.branch)).branch  # if it has a meaning
+            stated = None if stated is None else _number(stated, f"guidance scale in the file of {name!r}")
+            self._terms.setdefault((own, stated), []).append(name)
+        if len(self._terms) > 1 and (whole or self._low.weight):
+            raise UserError("the files state different branches or guidance scales: say branch=…, or method='plain'")
+
+    def make(self, model: Backbone, count: int, guided: bool, scale: float | None) -> Steering:
+        """What is done to a batch of ``count`` images."""
+        for name, strength in self.strength.items():
+            if name not in self._prompts:
+                raise unknown("concept with a strength", name, self._prompts)
+            _number(strength, "strength of a concept")
+        for concept in self._concepts.values():
+            concept.check_shape(model.h_shape, model.name)
+        every = [self._targets[(self.made + row) % len(self._targets)] for row in range(count)]
+        made = []
+        for (branch, stated), names in self._terms.items():
+            if scale is None and ("conditional" in (branch, self._low.branch) or len(self._targets) > 1):
+                raise UserError("which rows are the conditional half is not known here: say steer(guidance_scale=…)")
+            factor = 1.0 if stated is None or scale is None else guidance_factor(stated, scale)
+            strengths = dict.fromkeys(self._prompts, 0.0) | self.strength
+            method = replace(self._method, strength=strengths, branch=branch, factor=1.0)
+            prompts = {name: some for name, some in self._prompts.items() if method.edit is not None or name in names}
+            parts = [JOIN.join(name for name in parts_of(target) if name in names) for target in every]
+            items = [Item("", "", row, part) for row, part in enumerate(parts)]
+            made.append(method.apply(prompts, self._concepts, self._keep, self._low, factor)(model, items, guided))
+
+        @contextmanager
+        def together(done: float) -> Iterator[None]:
+            with ExitStack() as stack:
+                for one in made:
+                    stack.enter_context(one.hooks(done))
+                yield
+
+        return made[0] if len(made) == 1 else Steering(together)
 
 
-@dataclass
-class _Steered:
-    """What is done to h in each call of a pipeline's U-Net."""
-
-    pipe: Any
-    weighted: Sequence[Weighted]
-    edits: Sequence[Stated]
-    window: Window
-    schedule: object = None
-    calls: int = 0
-
-    def __call__(self, h: Tensor) -> Tensor:
-        channels, height, width = h.shape[1:]
-        model = str(self.pipe.name_or_path or type(self.pipe).__name__)
-        for concept, _ in self.weighted:
-            concept.check_shape((channels, height, width), model)
-        if self._done() not in self.window:
-            return h
-        # Unset before a pipeline's first call, when only direct calls of the U-Net, without guidance, come here.
-        guided = bool(getattr(self.pipe, "do_classifier_free_guidance", False))
-        for edit, stated in self.edits:
-            h = self._now(edit, stated, guided)(h)
-        return h
-
-    def _now(self, edit: HEdit, stated: float | None, guided: bool) -> HEdit:
-        """The edit under the guidance of this call."""
-        if stated is None or not guided or edit.branch == "both":
-            return replace(edit, guided=guided)
-        factor = guidance_factor(stated, self.pipe.guidance_scale)
-        weight = 1.0 if edit.lowpass_branch == "both" else factor
-        return replace(edit, guided=guided, strength=factor, lowpass_weight=weight * edit.lowpass_weight)
-
-    def _done(self) -> float:
-        """Share of the schedule before this call, which is counted."""
-        schedule = self.pipe.scheduler.timesteps
-        if schedule is not self.schedule:  # every call of a pipeline sets its timesteps anew
-            self.schedule, self.calls = schedule, 0
-        done = self.calls / (getattr(self.pipe, "num_timesteps", None) or len(schedule))
-        self.calls += 1
-        return done
-
-
-def _unet(pipe: Any) -> Any:  # noqa: ANN401
-    """The U-Net of a pipeline that can be steered."""
-    unet, kind = getattr(pipe, "unet", None), type(pipe)
-    if unet is None or not hasattr(kind, "do_classifier_free_guidance"):
-        raise UserError(f"expected a diffusers Stable Diffusion or SDXL pipeline with a U-Net, got {kind.__name__}")
-    if hasattr(kind, "do_perturbed_attention_guidance"):
-        raise UserError(f"{kind.__name__} guides with a third part of the batch: use the pipeline without it")
-    if hasattr(unet, "_orig_mod") or unet._compiled_call_impl is not None:
-        raise UserError("a compiled U-Net does not see edits of h: steer the pipeline without torch.compile")
-    return unet
-
-
-def _loaded(concepts: Mapping[File, float] | Sequence[tuple[Concept | File, float]]) -> list[Weighted]:
-    """Concepts and strengths, in an order that these alone decide, so that sums are the same bit for bit."""
+def _loaded(concepts: Given) -> tuple[dict[str, Concept], dict[str, float], list[Path]]:
+    """Concepts and strengths, in an order that the names alone decide; and the folders of those from files."""
     given = list(concepts.items()) if isinstance(concepts, Mapping) else list(concepts)
     if not given:
         raise UserError("expected at least one concept with its strength, got none")
-    weighted: list[Weighted] = []
+    found: dict[str, Concept] = {}
+    strengths: dict[str, float] = {}
     for pair in given:
         if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], Concept | str | Path)):
             kind = type(pair).__name__
             raise UserError(f"expected {{file: strength}} or (concept or file, strength) pairs, got a {kind}")
-        what, strength = pair
-        if not isinstance(strength, int | float) or not math.isfinite(strength):
-            raise UserError(f"expected a finite number as the strength of a concept, got {strength!r:.80}")
-        weighted.append((what if isinstance(what, Concept) else load_concept(what), float(strength)))
-    return sorted(weighted, key=lambda pair: (pair[0].name, pair[1]))
+        one = pair[0] if isinstance(pair[0], Concept) else load_concept(pair[0])
+        strength = one.hyperparameters.get("strength", "none in its file") if pair[1] is None else pair[1]
+        if one.name in found:
+            raise UserError(f"two of the concepts are named {one.name!r}: name each concept once")
+        found[one.name], strengths[one.name] = one, _number(strength, f"strength of {one.name!r}")
+    folders = dict.fromkeys(Path(what).parent for what, _ in given if not isinstance(what, Concept))
+    return {name: found[name] for name in sorted(found)}, strengths, list(folders)
 
 
-def _low_frequency(frequency: str | LowFrequency | None) -> LowFrequency:
-    if isinstance(frequency, str):
-        if frequency not in FREQUENCIES:
-            raise unknown("low-frequency term", frequency, FREQUENCIES)
-        return LowFrequency(WEIGHT, "current", FREQUENCIES[frequency])
-    frequency = LowFrequency() if frequency is None else frequency
-    if frequency.source == "original":
+def _number(value: object, what: str) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"expected a finite number as the {what}, got {value!r:.80}")
+    return float(value)
+
+
+def _method(
+    concepts: Sequence[Concept], method: str | None, frequency: str | LowFrequency | None
+) -> tuple[Method, LowFrequency]:
+    """How concepts are applied: as the user says, or as they were made, if all of those act alike."""
+    low = frequency if isinstance(frequency, str) else None
+    names = [method] if method else list(dict.fromkeys(one.method for one in concepts))
+    found = [configured("sdid" if name == PLAIN else name, low) for name in names]
+    if len(found) > 1 and any(one.edit is not None or term.weight for one, term in found):
         raise UserError(
-            "frequency.source 'original' needs the unedited run of the same seed, which a pipeline does not make: "
-            "use source 'current', or a run of this project"
+            f"the concepts were made by {' and '.join(names)}, which differ: say method=…, e.g. method='plain'"
         )
-    return frequency
+    own = Method(PLAIN, 0.0, "both") if method == PLAIN else found[0][0]
+    return own, frequency if isinstance(frequency, LowFrequency) else found[0][1]
 
 
-def _edits(weighted: Sequence[Weighted], frequency: LowFrequency, branch: str | None) -> list[Stated]:
-    """One edit a branch and guidance scale, applied in turn; the first adds the low frequencies of an unedited h."""
-    terms: dict[tuple[str, float | None], list[Tensor]] = {}
-    for concept, strength in weighted:
-        own = branch or str(concept.hyperparameters.get("branch", "both"))
-        stated = concept.hyperparameters.get("guidance_scale")
-        terms.setdefault((own, stated), []).append(strength * concept.vector)
-    edits = [
-        (HEdit(torch.stack(torch.broadcast_tensors(*some)).sum(0), branch=own), stated)
-        for (own, stated), some in terms.items()
-    ]
-    if frequency.weight:
-        if len(edits) > 1 and frequency.branch is None:
-            raise UserError("the concepts have different branches: say LowFrequency(branch=…), or steer(branch=…)")
-        first, stated = edits[0]
-        low = replace(first, lowpass=frequency.transform, lowpass_weight=frequency.weight)
-        edits[0] = (replace(low, lowpass_branch=frequency.branch), stated)
-    return edits
+def _beside(asked: Mapping[str, Concept], folders: Sequence[Path]) -> dict[str, Concept]:
+    """These, and all concepts of their making in their folders, by name."""
+    makings, found = {(one.model, one.revision, one.method, one.h_shape) for one in asked.values()}, dict(asked)
+    for file in sorted(file for folder in folders for file in folder.glob("*.safetensors")):
+        try:
+            one = load_concept(file)
+        except UserError:  # other things may lie there, too
+            continue
+        if (one.model, one.revision, one.method, one.h_shape) in makings:
+            found.setdefault(one.name, one)
+    return {name: found[name] for name in sorted(found)}

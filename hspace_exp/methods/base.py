@@ -82,9 +82,11 @@ class Method:
             low = replace(low, weight=scale * low.weight)
         scale = scale if self.branch == "conditional" else 1.0
         strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
-        if self.edit is None:
-            return AddedVector({name: one.vector for name, one in own.items()}, strengths, self.branch, low, window)
         runs = runs or UneditedRuns(most=0)
+        if self.edit is None:
+            return AddedVector(
+                {name: one.vector for name, one in own.items()}, strengths, self.branch, low, window, runs
+            )
         application = Application(prompts, own, strengths, self.branch, kept, low, window, scale, runs)
         return partial(self.edit.steer, application)
 

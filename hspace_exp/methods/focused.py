@@ -10,20 +10,20 @@ the additions are made here; ``HEdit`` puts them together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import Application, SampleRows, Steering, check_targets, strength_of
+from hspace_exp.methods.steering import Application, Foresight, Steering, check_targets, strength_of
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 
 LEAST_STRENGTH = 0.1  # with a smaller adaptive strength an image counts as showing its target
@@ -144,9 +144,46 @@ class Focus:
         return self.keep > 0
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``, see ``Editor``: beside their unedited runs, or after them."""
-        way = self._after if self.foresight else self._beside
-        return way(application, backbone, items, guided)
+        """Steering of ``items``, see ``Editor``, in a second run of those that need an edit."""
+        a, count, states, gates = application, len(items), list[Tensor](), list[Tensor | None]()
+        additions = self.additions(a, items, backbone.device)
+        first = count if guided else 0
+        gate = self.open_gate(a, backbone, range(first, first + count))
+        asked = torch.tensor([bool(item.target) for item in items], device=backbone.device)
+
+        @contextmanager
+        def reading(done: float) -> Iterator[None]:
+            with open_attention_gate(backbone.unet, gate), edit_hspace(backbone.unet, states.append):
+                yield
+            gates.append(None if gate is None else gate())
+
+        def then(states: Sequence[Tensor], gates: Sequence[Tensor | None]) -> tuple[Tensor, Hooks]:
+            strength, foreseen = additions(states[-1][-count:].float())
+            rows = (strength >= LEAST_STRENGTH if self.foresight else asked).nonzero()[:, 0]
+            of_batch = torch.cat([rows, rows + count]) if guided else rows
+            left = zip(states, gates, strict=True)
+
+            def hooks(done: float) -> AbstractContextManager[object]:
+                h_0, opened = next(left)
+                total = foreseen if self.foresight else additions(h_0[-count:].float())[1]
+                opened = gates[-1] if self.foresight else opened
+                inside = done in a.window
+                edit = HEdit(
+                    vector=total[rows] if inside else None,
+                    gate=None if opened is None else opened[rows],
+                    hold=self.hold if inside or not self.release or self.hold is None else 0.0,
+                    original=h_0[of_batch],
+                    guided=guided,
+                    branch=a.branch,
+                    lowpass=a.frequency.lowpass,
+                    lowpass_weight=a.frequency.weight,
+                    lowpass_branch=a.frequency.branch,
+                )
+                return edit_hspace(backbone.unet, edit)
+
+            return rows, hooks
+
+        return Steering(reading, foresight=Foresight((states, gates), then, a.runs))
 
     def open_gate(self, application: Application, backbone: Backbone, rows: range) -> AttentionGate | None:
         """A gate that reads these rows of the batch: the unedited runs' conditional ones."""
@@ -192,73 +229,6 @@ class Focus:
             return strength, total
 
         return of
-
-    def _edit(self, application: Application, guided: bool, **given: Any) -> HEdit:
-        """What is the same in all steps and for both ways, with what is ``given``."""
-        frequency = application.frequency
-        own = {"guided": guided, "branch": application.branch, "hold": self.hold}
-        low = {"lowpass": frequency.lowpass, "lowpass_weight": frequency.weight, "lowpass_branch": frequency.branch}
-        return HEdit(**{**own, **low, **given})
-
-    def _beside(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """The unedited runs go along as the first half of the batch; the gate opens and h is held in all steps."""
-        count, device = len(items), backbone.device
-        first = 2 * count if guided else 0
-        gate = self.open_gate(application, backbone, range(first, first + count))
-        additions = self.additions(application, items, device)
-        steered = torch.tensor([0.0] * count + [float(bool(item.target)) for item in items], device=device)
-
-        def added(h: Tensor) -> Tensor:
-            _, total = additions(h[:count].float())
-            return torch.cat([torch.zeros_like(total), total])
-
-        outside = self._edit(
-            application,
-            guided,
-            gate=None if gate is None else lambda: gate().repeat(2, 1, 1, 1),  # as the unedited runs see it
-            original_index=torch.arange(count, device=device).repeat(2),
-            lowpass_weight=application.frequency.weight * steered,
-        )
-        inside = replace(outside, vector=added, strength=steered)
-
-        @contextmanager
-        def hooks(done: float) -> Iterator[None]:
-            edit = inside if done in application.window else outside
-            with open_attention_gate(backbone.unet, gate), edit_hspace(backbone.unet, edit):
-                yield
-
-        return Steering(hooks, paired=True)
-
-    def _after(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """The unedited runs come first; those that need an edit are sampled once more."""
-        count = len(items)
-        additions = self.additions(application, items, backbone.device)
-
-        def unedited(sample: SampleRows) -> tuple[Tensor, Sequence[Tensor], AttentionGate | None]:
-            first = count if guided else 0
-            gate = self.open_gate(application, backbone, range(first, first + count))
-            with open_attention_gate(backbone.unet, gate), record_hspace(backbone.unet) as states:
-                return sample(nullcontext), states, gate
-
-        def conduct(sample: SampleRows) -> Tensor:
-            latents, states, gate = application.runs(items, partial(unedited, sample))
-            strength, total = additions(states[-1][-count:].float())
-            rows = (strength >= LEAST_STRENGTH).nonzero()[:, 0]
-            if not len(rows):
-                return latents
-            of_batch = torch.cat([rows, rows + count]) if guided else rows
-            opened = None if gate is None else gate()[rows]
-            inside = self._edit(application, guided, vector=total[rows], gate=opened, original=states[0][of_batch])
-            free = 0.0 if self.release and self.hold is not None else self.hold
-            outside = replace(inside, vector=None, hold=free)
-
-            def hooks(done: float) -> AbstractContextManager[object]:
-                edit = inside if done in application.window else outside
-                return edit_hspace(backbone.unet, replace(edit, original=states[round(done * len(states))][of_batch]))
-
-            return latents.index_copy(0, rows, sample(hooks, rows))
-
-        return Steering(conduct=conduct)
 
 
 def by_attribute(application: Application) -> list[dict[str, Concept]]:

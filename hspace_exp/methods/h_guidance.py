@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import Application, Steering, low_frequencies, targets_of
+from hspace_exp.methods.steering import AddedVector, Application, HooksOfStep, Steering, low_frequencies, targets_of
 from hspace_exp.methods.task import Task, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
@@ -180,39 +180,36 @@ class HGuidance:
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``; the concepts are the classes."""
-        a, device = application, backbone.device
+        if len(application.concepts) < 2:
+            raise UserError("h_guidance tells the concepts of an attribute apart: it needs the files of all of them")
+        term = low_frequencies(application, backbone)
+        return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
+
+    def _hooks(
+        self, application: Application, backbone: Backbone, guided: bool, term: AddedVector, items: Sequence[Item]
+    ) -> HooksOfStep:
+        a, device, count = application, backbone.device, len(items)
         classifier = LinearClassifier.of(list(a.concepts.values()), device, self.temperature)
         square = classifier.scale.square() * classifier.weights[0].numel()  # r_t^2
         names, vectors = list(a.concepts), {name: concept.vector for name, concept in a.concepts.items()}
         _, strength = targets_of(items, vectors, a.strength, device)
         target = torch.tensor([names.index(item.target) if item.target else 0 for item in items], device=device)
-        term = low_frequencies(a, backbone, items, guided)
-        samples = (2 if term.paired else 1) * len(items)
-        rows = own_rows(len(items), samples, guided, a.branch).to(device)
-        repeats = len(rows) // len(items)
+        # Rows that are edited: in the halves of guidance that the branch names.
+        rows = torch.arange(count if guided and a.branch == "conditional" else 0, 2 * count if guided else count)
+        repeats, low = len(rows) // max(1, count), term.hooks(backbone, guided, items)
 
         def add(level: int, h: Tensor) -> Tensor:
-            size = (strength * square[level]).repeat(repeats)[:, None, None, None]
-            addition = size * classifier.gradient(h[rows].float(), level, target.repeat(repeats))
-            return h.index_add(0, rows, addition.to(h.dtype))
+            size, of_batch = (strength * square[level]).repeat(repeats)[:, None, None, None], rows.to(h.device)
+            addition = size * classifier.gradient(h[of_batch].float(), level, target.repeat(repeats))
+            return h.index_add(0, of_batch, addition.to(h.dtype))
 
         @contextmanager
-        def inside(done: float) -> Iterator[None]:
-            with edit_hspace(backbone.unet, partial(add, classifier.at(done))), term.hooks(done):
+        def inside(done: float, h_0: Tensor | None) -> Iterator[None]:
+            acts = low(done, h_0) if a.frequency.weight else nullcontext()
+            with edit_hspace(backbone.unet, partial(add, classifier.at(done))), acts:
                 yield
 
-        def hooks(done: float) -> AbstractContextManager[object]:
-            return inside(done) if done in a.window else nullcontext()
+        def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
+            return inside(done, h_0) if done in a.window else nullcontext()
 
-        return Steering(hooks, term.paired)
-
-
-def own_rows(count: int, samples: int, guided: bool, branch: str) -> Tensor:
-    """Rows of a batch that are edited: of the last ``count`` samples, in the halves of guidance that ``branch`` names.
-
-    The unedited runs may go along before these; a ``guided`` batch is laid out [unconditional; conditional].
-    """
-    last = torch.arange(samples - count, samples)
-    if not guided:
-        return last
-    return torch.cat([last, last + samples]) if branch == "both" else last + samples
+        return hooks

@@ -26,7 +26,9 @@ class AttributeWord:
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``."""
-        term = low_frequencies(application, backbone, items, guided)
+        term = Steering()
+        if application.frequency.weight:
+            term = low_frequencies(application, backbone)(backbone, items, guided)
         return replace(term, prompts=[prompt_with_words(item, application.prompts) for item in items])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,12 +20,18 @@ from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 
+# One more sampling run of a batch, under hooks, of all samples or of given rows (long) → latents (B, C, H, W).
+SampleRows = Callable[..., Tensor]
 
-class SampleRows(Protocol):
-    """One more sampling run of a batch, from its own noises and prompts."""
 
-    def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
-        """Latents (B, C, H, W) under ``hooks``, of all samples or of ``rows`` (long) of them."""
+@dataclass(frozen=True)
+class Foresight:
+    """The unedited run goes first, and says what is edited in a second one."""
+
+    read: tuple[Sequence[Tensor], Any]  # by the hooks of the first run: the h of each call of the U-Net, and the gates
+    # from what was read: the samples (long) that are sampled once more, and under which hooks, one call after the other
+    then: Callable[[Sequence[Tensor], Any], tuple[Tensor, Hooks]]
+    runs: UneditedRuns
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,17 @@ class Steering:
     """How one batch of images is edited."""
 
     hooks: Hooks = nullcontext  # what is done to the U-Net at each step
-    paired: bool = False  # whether the unedited runs of the same noises go along as the first half of the batch
     prompts: Sequence[str] | None = None  # of the edited images, where they are not those of the items
-    # takes several sampling runs to make the edited latents, where one is not enough; instead of ``hooks``
-    conduct: Callable[[SampleRows], Tensor] | None = None
+    foresight: Foresight | None = None  # of an edit in a second run, where ``hooks`` read the unedited one
+
+    def sampled(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
+        """Latents of the edited images of ``items``, by one sampling run or two."""
+        late = self.foresight
+        if late is None:
+            return sample(self.hooks)
+        latents, *read = late.runs(items, lambda: (sample(self.hooks), *late.read))
+        rows, hooks = late.then(*read)
+        return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
 
 
 # Prepares the steering of a batch of items, each with its ``target`` ("" is left alone); the last argument says whether
@@ -83,7 +96,7 @@ def guidance_factor(stated: float, used: float) -> float:
 class UneditedRuns:
     """Unedited runs of batches, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
 
-    A batch's run is its latents (B, C, H, W), the h of each step, and the gate that read its attention, if any.
+    A batch's run is its latents (B, C, H, W), the h of each step, and what its attention opened of the gate, if any.
     """
 
     most: int = 2 * 2**30
@@ -153,12 +166,13 @@ def targets_of(
 ) -> tuple[Tensor, Tensor]:
     """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
-    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept, all of one shape.
+    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept.
 
     Returns:
         (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths, on ``device``; zeros where nothing is asked for.
     """
     check_targets(items, vectors)
+    vectors = dict(zip(vectors, torch.broadcast_tensors(*vectors.values()), strict=True))
     nothing = torch.zeros_like(next(iter(vectors.values())))
     chosen, amounts = [], []
     for item in items:
@@ -170,6 +184,10 @@ def targets_of(
             chosen.append(vectors[item.target] if item.target else nothing)
             amounts.append(strength_of(strength, item.target) if item.target else 0.0)
     return torch.stack(chosen).to(device), torch.tensor(amounts, device=device)
+
+
+# Share of the schedule, and the h (rows, C, H, W) of the unedited run, where there is one → the hooks of the step.
+HooksOfStep = Callable[[float, Tensor | None], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -184,38 +202,58 @@ class AddedVector:
     branch: str
     frequency: LowFrequency = field(default_factory=LowFrequency)
     window: Window = field(default_factory=Window)
+    runs: UneditedRuns = field(default_factory=partial(UneditedRuns, most=0))
 
     def __call__(self, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``."""
-        count, device, frequency = len(items), backbone.device, self.frequency
-        vectors, strength = targets_of(items, self.vectors, self.strength, device)
-        weight = frequency.weight * torch.tensor([float(bool(item.target)) for item in items], device=device)
-        index = None
-        if frequency.paired:
-            unedited = torch.zeros(count, device=device)
-            vectors, index = torch.cat([vectors, vectors]), torch.arange(count, device=device).repeat(2)
-            strength, weight = torch.cat([unedited, strength]), torch.cat([unedited, weight])
+        return self.steering(backbone, items, guided, partial(self.hooks, backbone, guided))
+
+    def hooks(self, backbone: Backbone, guided: bool, items: Sequence[Item]) -> HooksOfStep:
+        """What is done to h of ``items``."""
+        vectors, strength = targets_of(items, self.vectors, self.strength, backbone.device)
+        asked = [float(bool(item.target)) for item in items]
         edit = HEdit(
             vector=vectors,
             strength=strength,
-            lowpass=frequency.lowpass,
-            lowpass_weight=weight,
-            lowpass_branch=frequency.branch,
-            original_index=index,
+            lowpass=self.frequency.lowpass,
+            lowpass_weight=self.frequency.weight * torch.tensor(asked, device=backbone.device),
+            lowpass_branch=self.frequency.branch,
             guided=guided,
             branch=self.branch,
         )
 
-        def hooks(done: float) -> AbstractContextManager[object]:
-            return edit_hspace(backbone.unet, edit) if done in self.window else nullcontext()
+        def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
+            inside = done in self.window
+            return edit_hspace(backbone.unet, replace(edit, original=h_0)) if inside else nullcontext()
 
-        return Steering(hooks, frequency.paired)
+        return hooks
+
+    def steering(
+        self, backbone: Backbone, items: Sequence[Item], guided: bool, make: Callable[[Sequence[Item]], HooksOfStep]
+    ) -> Steering:
+        """What ``make`` does to h of some items, beside the unedited run's where the low frequencies are of that.
+
+        Items that are asked for nothing are not run again then.
+        """
+        if not self.frequency.paired:
+            own = make(items)
+            return Steering(lambda done: own(done, None))
+        read = list[Tensor]()
+
+        def then(states: Sequence[Tensor], _: object) -> tuple[Tensor, Hooks]:
+            asked = [row for row, item in enumerate(items) if item.target]
+            rows = torch.tensor(asked, dtype=torch.long, device=backbone.device)
+            of_batch = torch.cat([rows, rows + len(items)]) if guided else rows
+            hooks, left = make([items[row] for row in asked]), iter(states)
+            return rows, lambda done: hooks(done, next(left)[of_batch])
+
+        return Steering(
+            lambda done: edit_hspace(backbone.unet, read.append), foresight=Foresight((read, None), then, self.runs)
+        )
 
 
-def low_frequencies(application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-    """The low-frequency term alone, for edits that do something else to h; without a weight it does nothing."""
+def low_frequencies(application: Application, backbone: Backbone) -> AddedVector:
+    """The low-frequency term alone, for edits that do something else to h."""
     a = application
-    if not a.frequency.weight:
-        return Steering()
     vectors = dict.fromkeys(a.prompts, torch.zeros(backbone.h_shape[0], 1, 1))
-    return AddedVector(vectors, 0.0, a.branch, a.frequency, a.window)(backbone, items, guided)
+    return AddedVector(vectors, 0.0, a.branch, a.frequency, a.window, a.runs)

@@ -83,8 +83,8 @@ def visited_cross_attention(unet: nn.Module, scope: str, visit: Visit) -> Iterat
     """Call ``visit`` after every attn2 of the scope in each forward pass inside the context."""
     latent_size = [0, 0]
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        latent_size[:] = (args[0] if args else kwargs["sample"]).shape[-2:]
+    def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        latent_size[:] = args[0].shape[-2:]
 
     def after(module: Attention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
         queries = args[0] if args else kwargs["hidden_states"]
@@ -93,7 +93,7 @@ def visited_cross_attention(unet: nn.Module, scope: str, visit: Visit) -> Iterat
         return visit(module, queries, context, output, token_grid(queries.shape[1], (height, width)))
 
     with ExitStack() as hooks:
-        hooks.callback(unet.register_forward_pre_hook(before, with_kwargs=True).remove)
+        hooks.callback(unet.get_submodule("conv_in").register_forward_pre_hook(before).remove)
         for _, module in cross_attention_modules(unet, scope):
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield

@@ -73,8 +73,9 @@ class Backbone:
         image_size: int | None = None,
         checkpointing: bool = False,
         micro_batch_size: int | None = None,
+        frozen: bool = True,
     ) -> None:
-        """Put loaded parts together and freeze them; see ``load_backbone`` for loading."""
+        """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
         if getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         if not hasattr(scheduler, "alphas_cumprod"):
@@ -86,7 +87,7 @@ class Backbone:
         if micro_batch_size is not None and micro_batch_size < 1:
             raise UserError(f"expected model.micro_batch_size of at least 1, or null, got {micro_batch_size}")
         self.micro_batch_size = micro_batch_size
-        for module in (self.unet, self.vae, *prompt_encoder.text_encoders):
+        for module in (self.unet, self.vae, *prompt_encoder.text_encoders) if frozen else ():
             freeze(module)
         if checkpointing:
             checkpoint_second_half(self.unet)
@@ -293,3 +294,26 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
         revision=loading.fingerprint(place / "unet") if local else "unknown",
         guidance_scale=guidance_scale,
     )
+
+
+class PipelineModel(Backbone):
+    """The model in a diffusers pipeline of any kind, left as it is, for latents (rows, C, H, W) that its U-Net gets.
+
+    Raises UserError: it lacks a part, or its scheduler has no discrete noise schedule.
+    """
+
+    def __init__(self, pipe: Any, sample: Tensor) -> None:
+        """Take the pipeline's parts, and the size of the latents."""
+        ends = [""] if getattr(pipe, "text_encoder_2", None) is None else ["", "_2"]
+        tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
+        if None in encoders:
+            raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
+        encoder = PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"))
+        name = str(pipe.name_or_path or type(pipe).__name__)
+        super().__init__(pipe.unet, pipe.vae, encoder, pipe.scheduler, name=name, frozen=False)
+        self.sample, self.latent_shape = sample, (self.latent_shape[0], *sample.shape[-2:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is called, which is not where an offloaded one rests."""
+        return self.sample.device

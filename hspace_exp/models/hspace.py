@@ -13,7 +13,6 @@ from hspace_exp.errors import UserError, unknown
 
 BRANCHES = ("both", "conditional")
 Field = Callable[[Tensor], Tensor]
-Gate = Callable[[], Tensor]
 
 
 @dataclass
@@ -21,40 +20,36 @@ class HEdit:
     """h' = a + (1 - (1 - hold) * G) * (o - a) + s * G * v + lambda * LL(o) with a = m * h, sample by sample.
 
     Without ``hold`` its term is left out: h' = m * h + s * G * v + lambda * LL(o), which with G = 1 is the inference
-    rule of Shokrolahi et al. (2026) and, with ``attenuation``, their training rule. o is the source of a sample: the h
-    of sample ``original_index`` of the same batch, before any edit, or else its own. B is the number of samples; a
-    guided batch holds 2 B rows, laid out [unconditional; conditional]. Nothing leaves the device.
+    rule of Shokrolahi et al. (2026) and, with ``attenuation``, their training rule. o is the source of a sample: its h
+    in the unedited run, or else its own before any edit. B is the number of samples; a guided batch holds 2 B rows,
+    laid out [unconditional; conditional]. Nothing leaves the device.
 
     Attributes:
-        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it. Or a
-            function of the source's conditional half (B, C, H, W) that gives one vector a sample.
+        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it.
         strength: s, a number or (B,).
-        gate: G in [0, 1], (B, 1, H, W) at h's own size, or a function that gives it when h is reached; None is 1.
+        gate: G in [0, 1], (B, 1, H, W) at h's own size; None is 1.
         hold: in [0, 1], pulls h back to the source before v is added: outside the gate all the way, inside by this
             share. None leaves h where it is.
         attenuation: m in [0, 1], (B, 1, H, W) at h's own size; training only.
         lowpass: LL, a function of (B, C, H, W) such as ``haar_lowpass``.
         lowpass_weight: lambda, a number or (B,).
-        original_index: (B,) long; LL of sample b is taken from the h of sample ``original_index[b]`` of the same batch
-            and the same guidance half, before any edit (source "original"). None: from its own h (source "current").
-        original: (B or 2 B, C, H, W) the source itself, recorded in an unedited run; no ``original_index`` then.
+        original: (B or 2 B, C, H, W) the source o as an unedited run had it; None: h as it is.
         guided: whether batches are laid out [unconditional; conditional].
         branch: ``both`` halves of guidance are edited, or the ``conditional`` one alone. v then acts about
             guidance_scale times as strongly. Without guidance there is only the conditional half.
         lowpass_branch: the same for the low-frequency term, which guidance would multiply, too; None: as ``branch``.
     """
 
-    vector: Tensor | Field | None = None
+    vector: Tensor | None = None
     strength: Tensor | float = 1.0
     attenuation: Tensor | None = None
     lowpass: Field | None = None
     lowpass_weight: Tensor | float = 0.0
-    original_index: Tensor | None = None
     original: Tensor | None = None
     guided: bool = False
     branch: str = "both"
     lowpass_branch: str | None = None
-    gate: Tensor | Gate | None = None
+    gate: Tensor | None = None
     hold: float | None = None
 
     def __post_init__(self) -> None:
@@ -62,14 +57,12 @@ class HEdit:
         for branch in (self.branch, self.lowpass_branch or self.branch):
             if branch not in BRANCHES:
                 raise unknown("guidance branch", branch, BRANCHES)
-        if isinstance(self.vector, Tensor) and self.vector.ndim not in (3, 4):
+        if self.vector is not None and self.vector.ndim not in (3, 4):
             raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
         if self.hold is not None and not 0 <= self.hold <= 1:
             raise UserError(f"expected hold, a share, in [0, 1], got {self.hold}")
-        if self.hold is not None and self.original_index is None and self.original is None:
-            raise UserError("hold pulls h back to an unedited run: name each sample's with original_index, or original")
-        if self.original_index is not None and self.original is not None:
-            raise UserError("expected original_index or original as the source of h, got both")
+        if self.hold is not None and self.original is None:
+            raise UserError("hold pulls h back to an unedited run: say its h, original")
 
     def __call__(self, h: Tensor) -> Tensor:
         """Apply to h (B or 2 B, C, H, W); computed in at least float32, returned in h's type."""
@@ -78,8 +71,8 @@ class HEdit:
             raise UserError(f"expected a guided batch [unconditional; conditional] of even size, got {rows} rows")
         samples = rows // 2 if self.guided else rows
         original = h if h.dtype == torch.float64 else h.float()
-        source = self._source(samples, original)
-        gate = self._gate(samples, original)
+        source = self._source(original)
+        gate = 1.0 if self.gate is None else self._rows("gate", self.gate, samples, original)
         edited = original
         if self.attenuation is not None:
             edited = edited * self._rows("attenuation", self.attenuation, samples, original)
@@ -87,39 +80,27 @@ class HEdit:
             edited = edited + (1 - (1 - self.hold) * gate) * (source - edited)
         if self.vector is not None:
             strength = self._amount("strength", self.strength, self.branch, samples, original)
-            edited = edited + strength * gate * self._vector(self.vector, samples, original, source)
+            edited = edited + strength * gate * self._vector(self.vector, samples, original)
         if self.lowpass is not None:
             branch = self.lowpass_branch or self.branch
             weight = self._amount("lowpass_weight", self.lowpass_weight, branch, samples, original)
             edited = edited + weight * self.lowpass(source)
         return edited.to(h.dtype)
 
-    def _source(self, samples: int, h: Tensor) -> Tensor:
+    def _source(self, h: Tensor) -> Tensor:
         """The unedited h of each row, before any edit."""
-        if self.original is not None:
-            if self.original.shape != h.shape:
-                given = f"{tuple(self.original.shape)} for h of {tuple(h.shape)}"
-                raise UserError(f"expected an original of h's own shape, got {given}")
-            return self.original.to(h.device, h.dtype)
-        if self.original_index is None:
+        if self.original is None:
             return h
-        if self.original_index.shape != (samples,):
-            raise UserError(f"expected original_index of shape ({samples},), got {tuple(self.original_index.shape)}")
-        index = self.original_index.to(h.device)
-        return h[torch.cat([index, index + samples]) if self.guided else index]
+        if self.original.shape != h.shape:
+            given = f"{tuple(self.original.shape)} for h of {tuple(h.shape)}"
+            raise UserError(f"expected an original of h's own shape, got {given}")
+        return self.original.to(h.device, h.dtype)
 
-    def _gate(self, samples: int, like: Tensor) -> Tensor | float:
-        if self.gate is None:
-            return 1.0
-        gate = self.gate if isinstance(self.gate, Tensor) else self.gate()
-        return self._rows("gate", gate, samples, like)
-
-    def _vector(self, vector: Tensor | Field, samples: int, like: Tensor, source: Tensor) -> Tensor:
-        found = vector if isinstance(vector, Tensor) else vector(source[-samples:])
-        sizes, whole = tuple(found.shape[-3:]), tuple(like.shape[1:])
+    def _vector(self, vector: Tensor, samples: int, like: Tensor) -> Tensor:
+        sizes, whole = tuple(vector.shape[-3:]), tuple(like.shape[1:])
         if sizes[0] != whole[0] or any(size not in (1, n) for size, n in zip(sizes[1:], whole[1:], strict=True)):
             raise UserError(f"concept vector {sizes} does not fit this model's h {whole}: retrain it")
-        return found.to(like) if found.ndim == 3 else self._rows("vector", found, samples, like)
+        return vector.to(like) if vector.ndim == 3 else self._rows("vector", vector, samples, like)
 
     def _amount(self, name: str, value: Tensor | float, branch: str, samples: int, like: Tensor) -> Tensor | float:
         """How much of a term each row gets: none on the unconditional half where only the conditional one is edited."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.schedulers import make_scheduler
 
@@ -58,12 +59,11 @@ class Sampling:
         guided = scale > 1.0
         if guided:
             embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
-        steps = len(scheduler.timesteps)
         for i, t in enumerate(scheduler.timesteps):
             model_input = scheduler.scale_model_input(latents, t)
             if on_step is not None:
                 on_step(i, t, model_input)
-            with hooks(i / steps) if hooks is not None else nullcontext():
+            with hooks(share_of(scheduler.timesteps, t)) if hooks is not None else nullcontext():
                 output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
             if guided:
                 unconditional, conditional = output.chunk(2)
@@ -88,3 +88,17 @@ class Sampling:
             "num_inference_steps": self.num_inference_steps,
             "guidance_scale": self.scale(backbone),
         }
+
+
+def share_of(schedule: Tensor, timestep: Tensor | float) -> float:
+    """Share of a schedule (T,) that is done before the step at a timestep, (), (rows,) or a number.
+
+    Where a schedule has it twice, as Heun's has, its first place counts: noise is the same at both. Raises UserError:
+    the rows have several, or the schedule lacks it.
+    """
+    given = set(torch.as_tensor(timestep).flatten().tolist())
+    for place, one in enumerate(schedule.tolist()):
+        if all(abs(one - t) < 1e-3 for t in given):
+            return place / len(schedule)
+    told = ", ".join(f"{t:g}" for t in sorted(given)[:3])
+    raise UserError(f"timestep {told} is none of the scheduler's: steer the pipeline that is called")

@@ -10,8 +10,8 @@ from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
-from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier, own_rows
-from hspace_exp.methods.steering import Application, Edit, low_frequencies
+from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier
+from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
@@ -49,7 +49,7 @@ def guidance(
 def h_of_a_step(backbone: Backbone, edit: object, done: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The h of one guided step before and after an edit."""
     steering = edit(backbone, ITEMS, True)  # type: ignore[operator]
-    count = 2 * len(ITEMS) * (2 if steering.paired else 1)
+    count = 2 * len(ITEMS)
     latents = torch.randn(count, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
     embeds = backbone.encode_prompts(["a photo of a nurse"]).expand(count)
     unet = backbone.unet
@@ -82,18 +82,35 @@ def test_the_likelihood_of_the_target_grows(tiny_backbone: Backbone, concepts: d
     assert (after[[0, 2], 1] > before[[0, 2], 1]).all()
 
 
-def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
-    term = LowFrequency(0.5, "original", haar_lowpass)
-    before, after = h_of_a_step(tiny_backbone, guidance(concepts, 0.03, "conditional", frequency=term), 0.0)
-    application = Application(dict.fromkeys(concepts, ConceptPrompts()), concepts, 0.03, "conditional", frequency=term)
-    alone = low_frequencies(application, tiny_backbone, ITEMS, True)
-    assert alone.paired
-    # rows: unconditional of unedited and edited samples, then the conditional ones
+@pytest.mark.parametrize("source", ["original", "current"])
+def test_low_frequencies_join_in(tiny_backbone: Backbone, concepts: dict[str, Concept], source: str) -> None:
+    edit = guidance(concepts, 0.03, "conditional", frequency=LowFrequency(0.5, source, haar_lowpass))
+    steering = edit(tiny_backbone, ITEMS, True)
+    unedited = torch.randn(4, *tiny_backbone.h_shape, generator=torch.Generator().manual_seed(1))
+    hooks, asked = steering.hooks, ITEMS
+    if source == "original":  # the first item alone is run again, with the h of its unedited run beside it
+        assert steering.foresight is not None
+        rows, hooks = steering.foresight.then([unedited], None)
+        asked = [ITEMS[row] for row in rows.tolist()]
+        assert asked == ITEMS[:1]
+    count = 2 * len(asked)
+    latents = torch.randn(count, *tiny_backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    unet, embeds = tiny_backbone.unet, tiny_backbone.encode_prompts(["a photo of a nurse"]).expand(count)
+    with torch.no_grad(), record_hspace(unet) as before, hooks(0.0), record_hspace(unet) as after:
+        tiny_backbone.predict(latents, 500, embeds)
+    (before,), (after,), first = before, after, len(asked)
     changed = (after - before).abs().amax((1, 2, 3)) > 0
-    assert changed.tolist() == [False] * 6 + [True, False]
+    assert changed.tolist() == [False] * first + [True] + [False] * (first - 1)
     classifier = LinearClassifier.of(list(concepts.values()), tiny_backbone.device)
-    step = 0.03 * 256 * classifier.gradient(before[6:7], 0, torch.tensor([1]))
-    torch.testing.assert_close(after[6:7], before[6:7] + step + 0.5 * haar_lowpass(before[4:5]))
+    step = 0.03 * 256 * classifier.gradient(before[first : first + 1], 0, torch.tensor([1]))
+    low = haar_lowpass(unedited[2:3]) if source == "original" else haar_lowpass(before[first : first + 1] + step)
+    torch.testing.assert_close(after[first : first + 1], before[first : first + 1] + step + 0.5 * low)
+
+
+def test_one_class_alone_is_refused(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:
+    alone = guidance({"male": concepts["male"]}, 0.03, "both")
+    with pytest.raises(UserError, match="it needs the files of all of them"):
+        alone(tiny_backbone, ITEMS, True)
 
 
 def test_outside_the_window_nothing_happens_and_strength_zero_is_the_unedited_model(
@@ -107,13 +124,6 @@ def test_outside_the_window_nothing_happens_and_strength_zero_is_the_unedited_mo
     moved = sample_chunk(tiny_backbone, SAMPLING, ITEMS, 0, guidance(concepts, 0.1, "both"))
     assert (moved[0] - plain[0]).abs().max() > 1e-3
     torch.testing.assert_close(moved[1], plain[1], rtol=1e-4, atol=1e-4)
-
-
-def test_rows_of_the_edited_samples() -> None:
-    assert own_rows(2, 2, True, "both").tolist() == [0, 1, 2, 3]
-    assert own_rows(2, 4, True, "both").tolist() == [2, 3, 6, 7]
-    assert own_rows(2, 4, True, "conditional").tolist() == [6, 7]
-    assert own_rows(2, 2, False, "conditional").tolist() == [0, 1]
 
 
 def test_each_concept_has_its_own_strength(tiny_backbone: Backbone, concepts: dict[str, Concept]) -> None:

@@ -14,7 +14,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.h_guidance import HClassifier, HGuidance, own_rows
+from hspace_exp.methods.h_guidance import HClassifier, HGuidance
 from hspace_exp.methods.learning import OnPolicy, Training
 from hspace_exp.methods.lwim import Localised, W, m
 from hspace_exp.methods.pca import PrincipalComponents
@@ -113,19 +113,6 @@ def test_a_window_holds_the_step_at_its_start_but_not_at_its_stop() -> None:
     assert [done for done in steps if done in Window(0.3, 0.6)] == [0.3, 0.4, 0.5]
     assert 0.1 + 0.2 - 1e-10 in Window(0.3, 0.6)  # but for rounding
     assert 0.299 not in Window(0.3, 0.6)
-
-
-@pytest.mark.parametrize(
-    ("guided", "branch", "expected"),
-    [
-        (False, "both", [3, 4]),
-        (True, "both", [3, 4, 8, 9]),
-        (True, "conditional", [8, 9]),
-        (False, "conditional", [3, 4]),
-    ],
-)
-def test_rows_that_are_edited_are_the_last_ones_of_each_half(guided: bool, branch: str, expected: list[int]) -> None:
-    assert own_rows(2, 5, guided, branch).tolist() == expected
 
 
 def task_of(backbone: Backbone, folder: Path, **more: object) -> Task:

@@ -50,30 +50,64 @@ def pairs(*values: float) -> list[list[float]]:
     return [[value, value] for value in values]
 
 
+class Runs:
+    """Sampling runs of four guided steps: h of step t is t without the prompt and t / 4 with it, and 1 more a run.
+
+    Latents are h of all steps with the prompt, (B, 4, 2).
+    """
+
+    def __init__(self, backbone: Backbone, count: int, guided: bool = True) -> None:
+        """No run so far."""
+        self.unet, self.count, self.guided = backbone.unet, count, guided
+        self.rows: list[Sequence[int] | None] = []
+        self.without: list[list[list[float]]] = []
+
+    def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
+        """One more run."""
+        count, with_prompt = self.count if rows is None else len(rows), []
+        self.without.append([])
+        for t in range(4):
+            h = torch.tensor([t] * (count * self.guided) + [t / 4] * count)[:, None, None, None].repeat(
+                1, 1, 1, 2
+            ) + len(self.rows)
+            with hooks(t / 4):
+                half = self.unet.mid_block(h)[:, 0, 0].split(count)
+            self.without[-1].append(half[0][0].tolist())
+            with_prompt.append(half[-1])
+        self.rows.append(None if rows is None else rows.tolist())
+        return torch.stack(with_prompt, dim=1)
+
+
 @pytest.mark.parametrize(
-    ("branch", "term", "expected"),
+    ("branch", "term", "without", "with_prompt"),
     [
-        ("conditional", TEN, [1, 2, 3, 4, 5, 6, 7 + 2 + 5, 8]),
-        ("both", TEN, [1, 2, 3 + 2 + 1, 4, 5, 6, 7 + 2 + 5, 8]),
-        ("both", LowFrequency(0.1, "original", lambda h: 10 * h, "conditional"), [1, 2, 5, 4, 5, 6, 14, 8]),
-        ("conditional", LowFrequency(0.1, "original", lambda h: 10 * h, "both"), [1, 2, 4, 4, 5, 6, 14, 8]),
+        ("conditional", TEN, 0, 2),
+        ("both", TEN, 2, 2),
+        ("both", LowFrequency(0.1, "original", lambda h: 10 * h, "conditional"), 2, 2),
+        ("conditional", LowFrequency(0.1, "original", lambda h: 10 * h, "both"), 0, 2),
     ],
 )
-def test_an_added_vector_beside_its_unedited_runs(
-    backbone: Backbone, branch: str, term: LowFrequency, expected: list[float]
+def test_an_added_vector_after_its_unedited_runs(
+    backbone: Backbone, branch: str, term: LowFrequency, without: float, with_prompt: float
 ) -> None:
     vectors = {"female": torch.full((1, 1, 2), 0.5), "male": torch.full((1, 1, 2), 9.0)}
-    steering = AddedVector(vectors, 4.0, branch, term, Window(0.5, 1.0))(backbone, ITEMS, True)
-    h = torch.arange(1.0, 9.0)  # unedited and edited runs without the prompt, then the same with it
-    assert steering.paired
-    assert step(backbone, steering, 0.5, rows(*h)) == pairs(*expected)
-    assert step(backbone, steering, 0.25, rows(*h)) == pairs(*h)
+    steering, sample = (
+        AddedVector(vectors, 4.0, branch, term, Window(0.5, 1.0))(backbone, ITEMS, True),
+        Runs(backbone, 2),
+    )
+    found = steering.sampled(sample, ITEMS)
+    assert sample.rows == [None, [0]]  # the second sample is asked for nothing
+    low = float((term.branch or branch) == "both")
+    # In the second run h is one more than unedited, and lambda LL adds the unedited h.
+    assert sample.without[1] == pairs(1, 2, *(t + 1 + without + low * t for t in (2, 3)))
+    assert found[0].tolist() == pairs(1, 1.25, *(t + 1 + with_prompt + t for t in (0.5, 0.75)))
+    assert found[1].tolist() == pairs(0, 0.25, 0.5, 0.75)
 
 
 def test_an_added_vector_and_low_frequencies_of_its_own_h(backbone: Backbone) -> None:
     term = LowFrequency(0.1, "current", lambda h: 10 * h)
     steering = AddedVector({"female": torch.full((1, 1, 1), 0.5)}, 4.0, "conditional", term)(backbone, ITEMS, True)
-    assert not steering.paired
+    assert steering.foresight is None
     assert step(backbone, steering, 0.0, rows(1, 2, 3, 4)) == pairs(1, 2, 3 + 2 + 3, 4)
     unguided = AddedVector({"female": torch.full((1, 1, 1), 0.5)}, 4.0, "conditional", term)(backbone, ITEMS, False)
     assert step(backbone, unguided, 0.0, rows(1, 2)) == pairs(1 + 2 + 1, 2)
@@ -81,12 +115,10 @@ def test_an_added_vector_and_low_frequencies_of_its_own_h(backbone: Backbone) ->
 
 def test_low_frequencies_alone_act_in_the_window_on_those_asked_for(backbone: Backbone) -> None:
     of = Application(PROMPTS, {}, 4.0, "both", frequency=TEN, window=Window(0.0, 0.5))
-    steering = low_frequencies(of, backbone, ITEMS, True)
-    h = torch.arange(1.0, 9.0)
-    assert step(backbone, steering, 0.25, rows(*h)) == pairs(1, 2, 3 + 1, 4, 5, 6, 7 + 5, 8)
-    assert step(backbone, steering, 0.5, rows(*h)) == pairs(*h)
-    off = low_frequencies(Application(PROMPTS, {}, 4.0, "both"), backbone, ITEMS, True)
-    assert (off.hooks, off.paired) == (nullcontext, False)
+    sample = Runs(backbone, 2)
+    found = low_frequencies(of, backbone)(backbone, ITEMS, True).sampled(sample, ITEMS)
+    assert sample.without[1] == pairs(1, 2 + 1, 3, 4)
+    assert found.tolist() == [pairs(1, 1.25 + 0.25, 1.5, 1.75), pairs(0, 0.25, 0.5, 0.75)]
 
 
 def concepts(*groups: str) -> dict[str, Concept]:
@@ -116,25 +148,26 @@ def gated(monkeypatch: pytest.MonkeyPatch) -> list[range]:
 
 def test_the_focused_edit_beside_its_unedited_runs(backbone: Backbone, gated: list[range]) -> None:
     of = Application(PROMPTS, concepts("gender"), 4.0, "conditional", frequency=TEN, window=Window(0.5, 1.0))
-    steering = Focus(hold=0.5, adaptive=False, keep=0.0).steer(of, backbone, ITEMS, True)
-    assert steering.paired
-    assert gated == [range(4, 6)]
-    h = rows(1, 1, 2, 2, 3, 3, 5, 5)  # without the prompt: unedited 1, edited 2; with it: 3 and 5
-    # 1 - (1 - hold) G is .5 and .875 for the first, .75 and 1 for the second.
-    without = [[1, 1], [1, 1], [2 - 0.5, 2 - 0.875], [2 - 0.75, 1], [3, 3], [3, 3]]
-    second = [5 - 0.75 * 2, 3]
-    first = [5 - 0.5 * 2 + 4 * 1 + 3, 5 - 0.875 * 2 + 4 * 0.25 + 3]
-    assert step(backbone, steering, 0.5, h) == [*without, first, second]
-    outside = [5 - 0.5 * 2 + 3, 5 - 0.875 * 2 + 3]
-    assert step(backbone, steering, 0.25, h) == [*without, outside, second]
+    sample = Runs(backbone, 2)
+    found = Focus(hold=0.5, adaptive=False, keep=0.0).steer(of, backbone, ITEMS, True).sampled(sample, ITEMS)
+    assert (gated, sample.rows) == ([range(2, 4)], [None, [0]])
+    # 1 - (1 - hold) G is .5 and .875 for the first sample; its h is one more than unedited, and LL adds the latter.
+    assert sample.without[1] == [[t + 1 - 0.5, t + 1 - 0.875] for t in range(4)]
+    outside = [[t + 1 - 0.5 + t, t + 1 - 0.875 + t] for t in (0, 0.25)]
+    inside = [[t + 1 - 0.5 + 4 * 1 + t, t + 1 - 0.875 + 4 * 0.25 + t] for t in (0.5, 0.75)]
+    assert found.tolist() == [outside + inside, pairs(0, 0.25, 0.5, 0.75)]
 
 
-def test_without_gate_and_hold_the_focused_edit_adds_by_need(backbone: Backbone, gated: list[range]) -> None:
+def test_without_gate_and_hold_the_focused_edit_adds_by_need_of_each_step(
+    backbone: Backbone, gated: list[range]
+) -> None:
     of = Application(PROMPTS, concepts("gender"), 4.0, "both")
     steering = Focus(gate=None, hold=None, sharpness=1.5).steer(of, backbone, ITEMS, False)
-    need = 2 * (1 - 1 / (1 + math.exp(-2 * 1.5 * 0.5)))  # of what shows the target by a score of .5
-    found = step(backbone, steering, 0.0, rows(0.5, 7, 2, 3))
-    torch.testing.assert_close(torch.tensor(found), torch.tensor(pairs(0.5, 7, 2 + 4 * need, 3)))
+    found = steering.sampled(Runs(backbone, 2, guided=False), ITEMS)
+    # An unedited h of t / 4 shows the target by a score of as much.
+    need = [2 * (1 - 1 / (1 + math.exp(-2 * 1.5 * t / 4))) for t in range(4)]
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([t / 4 + 1 + 4 * need[t] for t in range(4)]))
+    assert found[1].tolist() == pairs(0, 0.25, 0.5, 0.75)
     assert gated == [range(2)]
 
 
@@ -148,42 +181,12 @@ def test_what_is_kept_takes_the_scale_of_guidance() -> None:
     torch.testing.assert_close(total[:, 0, 0], expected)
 
 
-class Runs:
-    """Sampling runs of four guided steps: h of step t is t without the prompt and t / 4 with it, and 1 more a run.
-
-    Latents are h of all steps with the prompt, (B, 4, 2).
-    """
-
-    def __init__(self, backbone: Backbone, count: int, guided: bool = True) -> None:
-        """No run so far."""
-        self.unet, self.count, self.guided = backbone.unet, count, guided
-        self.rows: list[Sequence[int] | None] = []
-        self.without: list[list[list[float]]] = []
-
-    def __call__(self, hooks: Hooks, rows: Tensor | None = None) -> Tensor:
-        """One more run."""
-        count, with_prompt = self.count if rows is None else len(rows), []
-        self.without.append([])
-        for t in range(4):
-            h = torch.tensor([t] * (count * self.guided) + [t / 4] * count)[:, None, None, None].repeat(
-                1, 1, 1, 2
-            ) + len(self.rows)
-            with hooks(t / 4):
-                half = self.unet.mid_block(h)[:, 0, 0].split(count)
-            self.without[-1].append(half[0][0].tolist())
-            with_prompt.append(half[-1])
-        self.rows.append(None if rows is None else rows.tolist())
-        return torch.stack(with_prompt, dim=1)
-
-
 @pytest.mark.parametrize("release", [True, False])
 def test_the_focused_edit_after_its_unedited_runs(backbone: Backbone, gated: list[range], release: bool) -> None:
     of = Application(PROMPTS, concepts("gender"), 4.0, "conditional", frequency=TEN, window=Window(0.0, 0.5))
     focus = Focus(hold=0.5, adaptive=False, keep=0.0, foresight=True, release=release)
     sample = Runs(backbone, 2)
-    conduct = focus.steer(of, backbone, ITEMS[::-1], True).conduct
-    assert conduct is not None
-    found = conduct(sample)
+    found = focus.steer(of, backbone, ITEMS[::-1], True).sampled(sample, ITEMS[::-1])
     assert gated == [range(2, 4)]
     assert sample.rows == [None, [1]]
     assert found[0].tolist() == pairs(0, 0.25, 0.5, 0.75)  # asked for nothing
@@ -200,9 +203,7 @@ def test_foresight_without_guidance(backbone: Backbone, gated: list[range]) -> N
     of = Application(PROMPTS, concepts("gender"), 4.0, "conditional")
     focus = Focus(hold=0.5, adaptive=False, keep=0.0, foresight=True)
     sample = Runs(backbone, 2, guided=False)
-    conduct = focus.steer(of, backbone, ITEMS[::-1], False).conduct
-    assert conduct is not None
-    found = conduct(sample)
+    found = focus.steer(of, backbone, ITEMS[::-1], False).sampled(sample, ITEMS[::-1])
     assert (gated, sample.rows) == ([range(2)], [None, [1]])
     assert found[0].tolist() == pairs(0, 0.25, 0.5, 0.75)
     assert found[1].tolist() == [[t / 4 + 1 - 0.75 + 4 * 0.5, t / 4] for t in range(4)]
@@ -216,9 +217,7 @@ def test_foresight_judges_by_the_last_h_with_the_prompt_and_keeps_runs(backbone:
     items = [ITEMS[1], *[Item("a photo of a nurse", "nurse", i, target) for i, target in ((2, "male"), (3, "female"))]]
     sample = Runs(backbone, 3)
     for _ in range(2):
-        conduct = focus.steer(of, backbone, items, True).conduct
-        assert conduct is not None
-        found = conduct(sample)
+        found = focus.steer(of, backbone, items, True).sampled(sample, items)
         again = len(sample.rows) - 1  # how much more h is in this run
         expected = [[t / 4 + again - 4 for t in range(4)], [t / 4 + again + 4 * need for t in range(4)]]
         assert 0.09 < need < 0.1

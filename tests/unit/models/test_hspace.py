@@ -69,17 +69,13 @@ def test_guided_batch_repeats_samples_and_chooses_the_branch(h: Tensor, v: Tenso
 
 
 def test_low_band_of_the_original_stays_in_its_half(h: Tensor) -> None:
-    # samples: 0 = unedited trajectory, 1 = edited one; rows 0, 1 unconditional, rows 2, 3 conditional
-    edit = HEdit(
-        lowpass=haar_lowpass,
-        lowpass_weight=torch.tensor([0.0, 0.35]),
-        original_index=torch.tensor([0, 0]),
-        guided=True,
-    )
-    edited = edit(h)
+    # two samples: rows 0, 1 unconditional, rows 2, 3 conditional
+    unedited = torch.randn(h.shape, generator=torch.Generator().manual_seed(7))
+    weight = torch.tensor([0.0, 0.35])
+    edited = HEdit(lowpass=haar_lowpass, lowpass_weight=weight, original=unedited, guided=True)(h)
     assert torch.equal(edited[[0, 2]], h[[0, 2]])
-    torch.testing.assert_close(edited[1], h[1] + 0.35 * haar_lowpass(h[:1])[0])
-    torch.testing.assert_close(edited[3], h[3] + 0.35 * haar_lowpass(h[2:3])[0])
+    torch.testing.assert_close(edited[1], h[1] + 0.35 * haar_lowpass(unedited[1:2])[0])
+    torch.testing.assert_close(edited[3], h[3] + 0.35 * haar_lowpass(unedited[3:])[0])
 
 
 def test_samples_do_not_see_each_other(h: Tensor, v: Tensor) -> None:
@@ -168,8 +164,8 @@ def test_wrong_sizes_say_what_was_expected(h: Tensor, v: Tensor) -> None:
         HEdit(v, torch.ones(3))(h)
     with pytest.raises(UserError, match="even size, got 3"):
         HEdit(v, guided=True)(h[:3])
-    with pytest.raises(UserError, match=r"original_index of shape \(4,\)"):
-        HEdit(lowpass=haar_lowpass, original_index=torch.tensor([0]))(h)
+    with pytest.raises(UserError, match=r"original of h's own shape, got \(1, 16, 4, 4\)"):
+        HEdit(lowpass=haar_lowpass, original=h[:1])(h)
     with pytest.raises(UserError, match=r"\(C, 1, 1\)"):
         HEdit(torch.zeros(16))
 
@@ -195,7 +191,7 @@ def test_a_gate_and_hold_follow_the_formula() -> None:
     random = torch.Generator().manual_seed(5)
     h, v = torch.randn(4, 3, 2, 2, generator=random), torch.randn(3, 2, 2, generator=random)
     gate = torch.rand(2, 1, 2, 2, generator=random)
-    edit = HEdit(v, 2.0, gate=lambda: gate, hold=0.25, original_index=torch.tensor([0, 0]), guided=True)
+    edit = HEdit(v, 2.0, gate=gate, hold=0.25, original=h[[0, 0, 2, 2]], guided=True)
     expected = h.clone()
     for row, source, g in ((0, 0, gate[0]), (1, 0, gate[1]), (2, 2, gate[0]), (3, 2, gate[1])):
         for y in range(2):
@@ -206,14 +202,8 @@ def test_a_gate_and_hold_follow_the_formula() -> None:
     torch.testing.assert_close(edit(h), expected)
 
 
-def test_a_vector_may_be_a_function_of_the_sources_conditional_half() -> None:
-    h = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(6))
-    edit = HEdit(lambda source: 2 * source, guided=True, original_index=torch.tensor([1, 1]), branch="conditional")
-    torch.testing.assert_close(edit(h), torch.cat([h[:2], h[2:] + 2 * h[3:].expand(2, -1, -1, -1)]))
-
-
 def test_holding_needs_something_to_hold_to() -> None:
-    with pytest.raises(UserError, match="original_index"):
+    with pytest.raises(UserError, match="say its h, original"):
         HEdit(hold=0.5)
     with pytest.raises(UserError, match="in \\[0, 1\\]"):
-        HEdit(hold=1.5, original_index=torch.tensor([0]))
+        HEdit(hold=1.5, original=torch.zeros(1, 1, 1, 1))
