@@ -128,9 +128,7 @@ def records_of(experiment: str) -> Mapping[str, Sequence[RunRecord]]:
 @cache
 def numbers_of(experiment: str) -> Merged:
     """Row of the experiment's table → metric → value over all seeds, and what changed, which has no interval."""
-    return {
-        label: {**merge_seeds(records), **changed(records)} for label, records in records_of(experiment).items()
-    }
+    return {label: {**merge_seeds(records), **changed(records)} for label, records in records_of(experiment).items()}
 
 
 def changed(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
