@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import merge_seeds
 from hspace_exp.results.tables.records import by_row
@@ -23,8 +25,7 @@ METRICS = {
     "deviation ratio": ["deviation_ratio"],
     "deviation ratio, zero-shot judge": ["deviation_ratio"],
     "deviation ratio, supervised probe": ["deviation_ratio_probe"],
-    "deviation ratio (`original`: .538)": ["deviation_ratio"],
-    "deviation ratio, three classes (`original`: .483)": ["deviation_ratio"],
+    "deviation ratio, three classes": ["deviation_ratio"],
     "deviation ratio, six combinations": ["deviation_ratio"],
     "gender / skin tone alone": ["deviation_ratio_gender", "deviation_ratio_skin_tone"],
     "success": ["success"],
@@ -57,7 +58,7 @@ ROWS = {
     "component_ablation": {
         "`lwim`, whole": "lwim",
         "χ (suppressed cross-attention)": "lwim_no_chi",
-        "χ by attention margin instead of the map": "lwim_margin",
+        "χ by the margin of places, in all modules, instead of the map": "lwim_margin",
         "L_w (weighted loss)": "lwim_no_weight",
         "m (attenuated h)": "lwim_no_m",
         "low frequencies at inference": "lwim_no_lowfreq",
@@ -85,6 +86,7 @@ ROWS = {
         "χ: none": "lwim_no_chi",
         "χ: all modules": "lwim, scope all",
         "χ: all modules, t from 600 on": "lwim, scope all, timesteps [600, 1000]",
+        "χ: margin of places, all modules": "lwim_margin",
         "L_w: none": "lwim_no_weight",
         "L_w: β 4": "lwim, β 4",
         "L_w: β 10": "lwim, β 10",
@@ -94,6 +96,7 @@ ROWS = {
         "LL: λ .2": "lwim, λ 0.2",
         "LL: λ .5": "lwim, λ 0.5",
         "LL: λ 1": "lwim, λ 1",
+        "v: minus the vector of the neutral prompt": "lwim, neutral absent",
         "target: the frozen model's own prediction": "lwim, target model",
     },
     "sensitivity": {"published values": "lwim_margin"},
@@ -117,10 +120,24 @@ Merged = Mapping[str, Mapping[str, MetricValue]]
 
 
 @cache
+def records_of(experiment: str) -> Mapping[str, Sequence[RunRecord]]:
+    """Row of the experiment's table → its records, one a seed."""
+    return by_row(find_runs([ROOT / "experiments" / experiment / "results"]))
+
+
+@cache
 def numbers_of(experiment: str) -> Merged:
-    """Row of the experiment's table → metric → value over all seeds."""
-    rows = by_row(find_runs([ROOT / "experiments" / experiment / "results"]))
-    return {label: merge_seeds(records) for label, records in rows.items()}
+    """Row of the experiment's table → metric → value over all seeds, and what changed, which has no interval."""
+    return {label: {**merge_seeds(records), **changed(records)} for label, records in records_of(experiment).items()}
+
+
+def changed(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
+    """entanglement_<what> → share of images in which it changed; as many are asked for each concept."""
+    rows = [row for record in records for row in record.details["entanglement_matrix"].values()]
+    return {
+        f"entanglement_{what}": MetricValue(fmean(row[what] for row in rows), None, None, len(rows), False)
+        for what in (rows[0] if rows else ())
+    }
 
 
 def tables(text: str) -> list[list[list[str]]]:
@@ -212,10 +229,10 @@ def test_numbers_in_a_readme_follow_from_its_records(experiment: str) -> None:
     ("experiment", "one", "other"),
     [
         ("gender_fairness", "| `sdid` | .061 |", "| `lwim` | .055 |"),  # two methods
-        ("age_fairness", ".011 / .030", ".030 / .011"),  # two metrics in one cell
+        ("age_fairness", ".011 / .017", ".017 / .011"),  # two metrics in one cell
         ("strength_sweep", ".56 (43.1)", ".75 (40.8)"),  # two strengths
-        ("sensitivity", ".052 / .135", ".135 / .052"),  # two values of λ
-        ("frequency_cutoff", "| .917 | 18.9 |", "| .953 | 15.8 |"),  # two methods in one row
+        ("sensitivity", ".042 / .010", ".010 / .042"),  # two values of λ
+        ("frequency_cutoff", "| .964 | 19.6 |", "| .979 | 19.5 |"),  # two methods in one row
     ],
 )
 def test_a_swapped_number_is_caught(experiment: str, one: str, other: str) -> None:

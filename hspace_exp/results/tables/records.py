@@ -123,7 +123,7 @@ def varied(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 def labels(records: Sequence[RunRecord]) -> list[str]:
     """A label for each record of one method: the method, and what was varied.
 
-    A value that more than half of the records have goes without saying, as in one-at-a-time sweeps.
+    Values that more than half have go without saying, and so does what is absent, as far as labels still differ.
     """
     method = records[0].method
     if len(records) == 1:
@@ -132,12 +132,12 @@ def labels(records: Sequence[RunRecord]) -> list[str]:
     if not found:
         return [f"{method} (config {digest(without_seed(record))[:6]})" for record in records]
 
-    def label(i: int, short: bool) -> str:
-        told = {words: v[i] for words, v in found.items() if not short or v[i] not in (ABSENT, _usual(v))}
+    def label(i: int, unsaid: int) -> str:
+        told = {words: v[i] for words, v in found.items() if v[i] not in (_usual(v), ABSENT)[:unsaid]}
         return ", ".join([method, *(f"{words} {_shown(value)}" for words, value in told.items())])
 
-    texts = [label(i, short=True) for i in range(len(records))]
-    return texts if len(set(texts)) == len(texts) else [label(i, short=False) for i in range(len(records))]
+    texts = [[label(i, unsaid) for i in range(len(records))] for unsaid in (2, 1, 0)]
+    return next((some for some in texts if len(set(some)) == len(some)), texts[-1])
 
 
 def order(records: Sequence[RunRecord]) -> list[int]:

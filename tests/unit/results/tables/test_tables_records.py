@@ -60,6 +60,16 @@ def test_an_absent_value_is_not_printed() -> None:
     assert labels(records) == ["lwim, Haar levels 1", "lwim, FFT radius 0.5", "lwim, Haar levels 2"]
 
 
+def test_what_is_absent_is_said_where_nothing_else_tells_two_rows_apart() -> None:
+    def tried(threshold: float, **attribute: str) -> RunRecord:
+        training = {"objective": {"threshold": threshold}}
+        return run(method={"name": "lwim", "training": training}, attribute={"name": "gender", **attribute})
+
+    said = {"neutral": "a person"}
+    records = [tried(0.5, **said), tried(0.5), tried(0.3, **said)]
+    assert labels(records) == ["lwim", "lwim, neutral absent", "lwim, τ 0.3"]
+
+
 def test_the_fields_own_words_are_preferred() -> None:
     def low(name: str, **values: float) -> dict[str, Any]:
         return {"weight": 0.35, "transform": {"_target_": f"hspace_exp.methods.frequency.{name}", **values}}
