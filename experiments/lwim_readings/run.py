@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OBJECTIVE, NEUTRAL = "method.training.objective", "a photo of a person"
+TRUST = "trust=[experiments.lwim_readings]"
 # Row → its overrides; the first is lwim as conf/method has it.
 READINGS: Mapping[str, Sequence[str]] = {
     "lwim": [],
@@ -27,7 +28,7 @@ READINGS: Mapping[str, Sequence[str]] = {
     "m_floor_0": [f"{OBJECTIVE}.floor=0"],
     "m_hard": ["mask.soft=false"],
     "m_none": ["method=lwim_no_m"],
-    "m_deviation": [f"{OBJECTIVE}._target_=experiments.lwim_readings.ours.Centred"],
+    "m_deviation": [TRUST, f"{OBJECTIVE}._target_=experiments.lwim_readings.ours.Centred"],
     "chi_none": ["method=lwim_no_chi"],
     "chi_all": [f"{OBJECTIVE}.scope=all"],
     "chi_all_noisy": [f"{OBJECTIVE}.scope=all", "method.training.timesteps=[600,1000]"],
@@ -42,6 +43,7 @@ READINGS: Mapping[str, Sequence[str]] = {
     "low_0.5": ["frequency.weight=0.5"],
     "low_1": ["frequency.weight=1"],
     "v_minus_neutral": [
+        TRUST,
         "+method.edit={_target_: experiments.lwim_readings.ours.MinusNeutral}",
         # The place of a concept that is kept is given to the neutral prompt: what is kept is learnt with the others.
         f"attribute.keep.age.young={{positive: {NEUTRAL}, neutral: {NEUTRAL}, words: person}}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import fields
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
+from hspace_exp.config.trust import resolve
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
@@ -37,7 +37,7 @@ def check(config: Mapping[str, Any]) -> None:
     for stage in config["stages"]:
         if stage not in STAGES:
             raise unknown("stage", stage, STAGES)
-    check_targets(config)
+    check_targets(config, trust=tuple(config["trust"]))
     _check_counts(config)
     _check_words(config)
 
@@ -80,8 +80,8 @@ def _check_words(config: Mapping[str, Any]) -> None:
         raise UserError("protocol.professions names a profession twice: name each once")
 
 
-def check_targets(node: Any, where: str = "") -> None:
-    """Check every node with a ``_target_`` inside plain data; nothing is changed.
+def check_targets(node: Any, where: str = "", trust: tuple[str, ...] = ()) -> None:
+    """Check every node with a ``_target_`` inside plain data; nothing is changed. See ``resolve`` about ``trust``.
 
     Values are read as JSON by pydantic's strict rules: a list may be a tuple and a whole number a float, but no text is
     a number. A value passes where its parameter has no annotation, or one that pydantic does not know. Raises
@@ -89,18 +89,20 @@ def check_targets(node: Any, where: str = "") -> None:
     """
     if isinstance(node, Mapping):
         if "_target_" in node:
-            _check(node, where)
+            _check(node, where, trust)
         for name, inner in node.items():
-            check_targets(inner, _below(where, name))
+            check_targets(inner, _below(where, name), trust)
     elif isinstance(node, list):
         for inner in node:
-            check_targets(inner, where)
+            check_targets(inner, where, trust)
 
 
-def _check(node: Mapping[str, Any], where: str) -> None:
+def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:
     target = str(node["_target_"])
     try:
-        parameters = _parameters(target)
+        parameters = _parameters(target, trust)
+    except UserError:
+        raise
     except Exception as error:  # Hydra raises whatever the import of the target raises
         raise UserError(f"{where}._target_ names {target!r}, which cannot be imported: {error}") from error
     named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -111,15 +113,14 @@ def _check(node: Mapping[str, Any], where: str) -> None:
                 raise UserError(instead)
             raise unknown(f"key of {where}" if where else "key", str(name), named)
         if name in named and not _holds_target(value) and (value, named[name].default) != (None, None):
-            _check_value(target, str(name), value, _below(where, name))
+            _check_value(_adapter(target, trust, str(name)), value, _below(where, name))
 
 
 def _below(where: str, name: object) -> str:
     return f"{where}.{name}" if where else str(name)
 
 
-def _check_value(target: str, name: str, value: Any, where: str) -> None:
-    adapter = _adapter(target, name)
+def _check_value(adapter: TypeAdapter[Any] | None, value: Any, where: str) -> None:
     try:
         if adapter is not None:
             adapter.validate_json(json.dumps(value, default=str), strict=True)
@@ -132,14 +133,14 @@ def _check_value(target: str, name: str, value: Any, where: str) -> None:
 
 
 @functools.cache
-def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(pkgutil.resolve_name(target)).parameters
+def _parameters(target: str, trust: tuple[str, ...]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(resolve(target, trust)).parameters
 
 
 @functools.cache
-def _adapter(target: str, name: str) -> TypeAdapter[Any] | None:
+def _adapter(target: str, trust: tuple[str, ...], name: str) -> TypeAdapter[Any] | None:
     """What checks the values of a parameter; None where its annotation says nothing to pydantic."""
-    function = pkgutil.resolve_name(target)
+    function = resolve(target, trust)
     call = function.__init__ if inspect.isclass(function) else function
     try:
         alone = SimpleNamespace(__annotations__={name: call.__annotations__[name]})

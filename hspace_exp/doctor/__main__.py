@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from tabulate import tabulate
 
 from hspace_exp.config.command_line import choices, composed, exit_code
+from hspace_exp.config.trust import check_trust
 from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
 from hspace_exp.results.loggers import has_key
 
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def needs(overrides: Sequence[str]) -> list[Need]:
     """Needs of one configuration."""
     resolved: Any = OmegaConf.to_container(composed(overrides), resolve=True, throw_on_missing=True)
+    check_trust(resolved, resolved["trust"])
     return needs_of(resolved)
 
 

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.trust import check_trust
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import Recipe, essential, with_sources
 from hspace_exp.masks import MaskProvider
@@ -47,6 +48,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     if not isinstance(resolved, dict):
         raise UserError("expected a configuration with named keys")
+    check_trust(resolved, resolved["trust"])
     plain: dict[str, Any] = with_sources(resolved)
     source = plain["model"].get("path") or plain["model"].get("source")
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():

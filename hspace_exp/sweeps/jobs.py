@@ -22,8 +22,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from hspace_exp.config.command_line import KNOWN, one_line
+from hspace_exp.config.command_line import KNOWN, WRONG, exit_code, one_line
 from hspace_exp.config.schema import register
+from hspace_exp.config.trust import check_logging
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import digest
 from hspace_exp.io.locks import lock
@@ -105,8 +106,14 @@ class SweepCallback(Callback):
         register()
         self.__dict__.update(state)
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """End where the log's handlers are code, before Hydra makes them; of what else is raised here it only warns."""
+        if exit_code(lambda: check_logging(OmegaConf.to_container(config.hydra.job_logging, resolve=False))):
+            sys.exit(WRONG)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin, without the notes of an earlier attempt."""
+        self.on_run_start(config)
         overrides = [str(text) for text in config.hydra.overrides.task]
         params: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
         SweepCallback.current = self.sweep = sweep_of(Path(config.hydra.sweep.dir), overrides, params.get("params"))

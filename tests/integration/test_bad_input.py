@@ -89,3 +89,12 @@ def test_a_concept_of_another_shape_is_trained_again(cli: Cli, arguments: list[s
     assert outcome.code == 0
     assert "female.safetensors" in outcome.error
     assert "trained again" in outcome.error
+
+
+def test_a_job_with_code_in_its_log_ends_before_it(cli: Callable[..., Any], tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    code = f"+hydra.job_logging.handlers.evil={{class: logging.handlers.WatchedFileHandler, filename: {mark}}}"
+    outcome = cli("+experiment=gender_fairness", code, f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 2
+    assert "hydra.job_logging.handlers.evil names code" in outcome.error
+    assert not mark.exists()

@@ -46,7 +46,12 @@ def test_own_method(
     vectors = {}
     for scale in (2.0, 4.0):
         run_dir = tmp_path / f"run{scale}"
-        own = ["method=mine", f"method.training.objective.scale={scale}", f"hydra.run.dir={run_dir}"]
+        own = [
+            "method=mine",
+            "trust=[my_methods]",
+            f"method.training.objective.scale={scale}",
+            f"hydra.run.dir={run_dir}",
+        ]
         outcome = cli("--config-dir", str(tmp_path / "mine"), *arguments, *own)
         assert outcome.code == 0, outcome.error
         record = json.loads((run_dir / "record.json").read_text())

@@ -40,7 +40,13 @@ def test_own_mask(
     monkeypatch.syspath_prepend(str(tmp_path))
     run_dir = tmp_path / "run"
     outcome = cli(
-        "--config-dir", str(tmp_path / "mine"), *arguments, "method=lwim", "mask=upper", f"hydra.run.dir={run_dir}"
+        "--config-dir",
+        str(tmp_path / "mine"),
+        *arguments,
+        "trust=[my_masks]",
+        "method=lwim",
+        "mask=upper",
+        f"hydra.run.dir={run_dir}",
     )
     assert outcome.code == 0, outcome.error
     record = json.loads((run_dir / "record.json").read_text())

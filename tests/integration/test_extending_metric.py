@@ -46,7 +46,7 @@ def test_own_metric(cli: Callable[..., Any], study: list[str], mine: Path, tmp_p
     plain, run_dir = [*study, "method=original", f"hydra.run.dir={tmp_path / 'run'}"], tmp_path / "run"
     assert cli(*plain).code == 0
     assert "redness" not in read_record(run_dir).metrics
-    outcome = cli("--config-dir", str(mine), *plain, "evaluator=mine")
+    outcome = cli("--config-dir", str(mine), *plain, "trust=[my_metrics]", "evaluator=mine")
     assert outcome.code == 0, outcome.error
     record = read_record(run_dir)
     shown = record.metrics["redness"]
@@ -59,7 +59,9 @@ def test_own_metric(cli: Callable[..., Any], study: list[str], mine: Path, tmp_p
     assert "deviation_ratio" in record.metrics
     assert f"{shown.value:.2f}" in (run_dir / "table.md").read_text()
     assert "Redness" in (run_dir / "table.md").read_text()
-    wrong = cli("--config-dir", str(mine), *plain, "evaluator=mine", "+evaluator.metrics.redness.gian=1")
+    wrong = cli(
+        "--config-dir", str(mine), *plain, "trust=[my_metrics]", "evaluator=mine", "+evaluator.metrics.redness.gian=1"
+    )
     assert wrong.code == 2
     assert "unknown key of evaluator.metrics.redness 'gian'. Did you mean 'gain'?" in wrong.error
 
@@ -67,7 +69,16 @@ def test_own_metric(cli: Callable[..., Any], study: list[str], mine: Path, tmp_p
 def test_a_metric_is_added_from_the_command_line(
     cli: Callable[..., Any], study: list[str], mine: Path, tmp_path: Path
 ) -> None:
-    added = ["+metric@evaluator.metrics=redness", "method=original", f"hydra.run.dir={tmp_path / 'run'}"]
+    added = [
+        "+metric@evaluator.metrics=redness",
+        "trust=[my_metrics]",
+        "method=original",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
+    refused = cli("--config-dir", str(mine), *study, *[one for one in added if "trust" not in one])
+    assert refused.code == 2
+    assert "evaluator.metrics.redness._target_ names my_metrics.Redness, which is not ours" in refused.error
+    assert "trust=[my_metrics]" in refused.error
     outcome = cli("--config-dir", str(mine), *study, *added)
     assert outcome.code == 0, outcome.error
     assert "redness" in read_record(tmp_path / "run").metrics

@@ -47,6 +47,7 @@ def open_ended(count: int = 1, **others: Any) -> None:
 
 
 THING, OPEN = f"{__name__}.Thing", f"{__name__}.open_ended"
+TRUST = (__name__, "no.such")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ THING, OPEN = f"{__name__}.Thing", f"{__name__}.open_ended"
 def test_what_fits_passes_and_stays(values: dict[str, Any]) -> None:
     node = {"method": {"_target_": THING, **values}, "list": [{"_target_": OPEN, "other": 3}]}
     before = copy.deepcopy(node)
-    check_targets(node)
+    check_targets(node, trust=TRUST)
     assert node == before
 
 
@@ -88,20 +89,20 @@ def test_what_fits_passes_and_stays(values: dict[str, Any]) -> None:
 )
 def test_what_does_not_fit_is_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_targets({"method": {"_target_": THING, **values}})
+        check_targets({"method": {"_target_": THING, **values}}, trust=TRUST)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_typed_parameters_of_functions_that_take_anything_are_checked() -> None:
     with pytest.raises(UserError, match=r"x\.count=two: expected a valid integer"):
-        check_targets({"x": {"_target_": OPEN, "count": "two"}})
+        check_targets({"x": {"_target_": OPEN, "count": "two"}}, trust=TRUST)
 
 
 def test_a_replaced_key_names_what_stands_for_it() -> None:
     node = {"evaluator": {"_target_": THING, "perceptual": {}}}
     with pytest.raises(UserError, match=r"evaluator\.perceptual is gone: ask for the metric by .*=background_lpips"):
-        check_targets(node)
+        check_targets(node, trust=TRUST)
 
 
 @pytest.mark.parametrize(
