@@ -71,6 +71,7 @@ def make(folder: Path, reds: Sequence[int]) -> Path:
 def test_the_command_leaves_a_record_that_tables_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(TinyEvaluator, "__module__", "hspace_exp.evaluation.evaluators")  # or it would be no target
     monkeypatch.setattr("hspace_exp.evaluation.evaluators.AvatarEvaluator", TinyEvaluator)
     images, out = make(tmp_path / "mine", [0, 255] * 4), tmp_path / "out"
     assert main([f"images={images}", "evaluator=avatars", f"out={out}", "device=cpu"]) == 0
