@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 
-SCOPES = ("final", "encoder", "before_h", "all")
 # (module, its queries' input, the text features, its output, (height, width) of its grid) -> new output or None
 Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | None]
 
@@ -22,10 +21,9 @@ Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | 
 def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[str, Attention]]:
     """The attn2 modules of a scope, by name.
 
-    ``final`` is the encoder's last one; ``before_h`` are those of the encoder and the middle block.
+    Of ``all`` of them ``encoder`` are the first ones, ``final`` is the encoder's last, and ``before_h`` are those of
+    the encoder and the middle block.
     """
-    if scope not in SCOPES:
-        raise unknown("attention scope", scope, SCOPES)
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
     if scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
@@ -163,8 +161,6 @@ class AttentionMargin:
 
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"expected a threshold tau in [0, 1], got {self.threshold}")
         if not (self.prompt_mask.any(-1).all() and self.target_mask.any(-1).all()):
             raise UserError("attention margins need content words in both the prompt and the attribute: one is empty")
 

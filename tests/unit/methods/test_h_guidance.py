@@ -137,5 +137,3 @@ def test_each_concept_has_its_own_strength(tiny_backbone: Backbone, concepts: di
 def test_settings() -> None:
     assert HGuidance().temperature == 8.0
     assert not Method("h_guidance", 1.0, "both", edit=HGuidance()).keeps
-    with pytest.raises(UserError, match="temperature"):
-        HGuidance(0.0)

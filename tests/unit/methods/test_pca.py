@@ -146,5 +146,3 @@ def test_what_it_cannot_tell_apart_is_refused(task: Task) -> None:
     prompts = {**PROMPTS, "man": replace(PROMPTS["man"], neutral="a person")}
     with pytest.raises(UserError, match="one neutral prompt"):
         PrincipalComponents().learn(replace(task, prompts=prompts))
-    with pytest.raises(UserError, match="components"):
-        PrincipalComponents(components=0)
