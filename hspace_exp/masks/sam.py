@@ -127,16 +127,9 @@ def segment(
 ) -> Tensor:
     """One mask an image, as ``SamPredictor`` gives it, but all at once (SAM's decoder takes one image: it is mapped).
 
-    Args:
-        sam: the model; images go to its device.
-        images: (B, H, W, 3) uint8.
-        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None; without points there must be boxes.
-        points: (B, n, 2) x, y in pixels, all foreground, or None.
-        multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
-        soft: probabilities, the logistic function of SAM's logits; else these are cut at its threshold.
-
-    Returns:
-        (B, 1, H, W) float32 in [0, 1] on SAM's device, zeros and ones where not ``soft``.
+    Of (B, H, W, 3) uint8 images, asked with boxes (B, 4) x0, y0, x1, y1 and foreground points (B, n, 2) x, y in pixels,
+    at least one of the two. With ``multimask`` the one of three masks that SAM itself rates best is kept. Gives
+    (B, 1, H, W) float32 on SAM's device: probabilities if ``soft``, else zeros and ones, cut at SAM's threshold.
     """
     transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))

@@ -113,10 +113,8 @@ class Parts:
 def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
     """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens.
 
-    Args:
-        cfg: the configuration, on this process's device.
-        config: ``plain_config`` of it.
-        backbone: a model that is there, instead of the one that the configuration names.
+    Of a configuration on this process's device and its ``plain_config``; a ``backbone`` that is there stands for the
+    model that the configuration names.
     """
     make = partial(instantiate, _convert_="all")
     method, frequency, masks, make_scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
