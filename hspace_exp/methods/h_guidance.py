@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar
@@ -193,12 +193,9 @@ class HGuidance:
             return h.index_add(0, of_batch, addition.to(h.dtype))
 
         @contextmanager
-        def inside(done: float, h_0: Tensor | None) -> Iterator[None]:
-            acts = low(done, h_0) if a.frequency.weight else nullcontext()
-            with edit_hspace(backbone.unet, partial(add, classifier.at(done))), acts:
+        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
+            own = edit_hspace(backbone.unet, partial(add, classifier.at(done))) if done in a.window else nullcontext()
+            with own, low(done, h_0) if a.frequency.weight else nullcontext():
                 yield
-
-        def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
-            return inside(done, h_0) if done in a.window else nullcontext()
 
         return hooks

@@ -85,12 +85,8 @@ class Objective:
 def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of W (target - prediction)^2 over each row; (B,) losses.
 
-    Implements the loss of SDID (Li et al., 2024) for W = 1, and L_w of Shokrolahi et al. (2026) with a spatial W.
-
-    Args:
-        prediction: (B, C, H, W) output of the U-Net.
-        target: (B, C, H, W) what it should be: the noise, or v.
-        weight: (B, 1, H, W) non-negative; None is 1 everywhere.
+    Of the U-Net's output and what it should be, the noise or v, (B, C, H, W) each, and W (B, 1, H, W), non-negative;
+    None is 1 everywhere. Implements the loss of SDID (Li et al., 2024) for W = 1, and L_w of Shokrolahi et al. (2026).
     """
     squared = (target - prediction).square()
     return (squared if weight is None else weight * squared).mean((1, 2, 3))

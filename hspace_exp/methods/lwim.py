@@ -25,12 +25,10 @@ POOLS = {"area": F.adaptive_avg_pool2d, "max": max_pool_map}
 
 
 def W(maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
-    """W = alpha + beta * map, in [alpha, alpha + beta]: the weight of L_w.
+    """W = alpha + beta * map, in [alpha, alpha + beta]: the weight of L_w, of maps in [0, 1] of any shape.
 
-    Args:
-        maps: attribute maps in [0, 1], any shape.
-        beta: at least 0; 0.4 in the paper.
-        alpha: at least 0; 1 in the paper. With 0 the loss counts where the attribute shows, and nowhere else.
+    Both are at least 0; in the paper beta is 0.4 and alpha 1. With alpha = 0 the loss counts where the attribute shows,
+    and nowhere else.
     """
     return alpha + beta * maps
 
@@ -39,12 +37,9 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
     """The inverted, sigmoid-modulated map by which h is attenuated: 1 where the map is 0, and ``floor`` where it is 1.
 
     r + (1 - r) (1 - (s(k (x - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2))), s the logistic function; the paper leaves k open.
-    The floor r is that of the authors' prototype of June 2025, whose gain on h never leaves [0.6, 1].
-
-    Args:
-        maps: attribute maps in [0, 1], any shape.
-        sharpness: k > 0; small values make m linear, large ones a step at 1/2.
-        floor: r in [0, 1]; with 0 the vector must supply all of h there, with 1 there is no m.
+    Maps are in [0, 1] and of any shape. A small sharpness k > 0 makes m linear, a large one a step at 1/2. With the
+    floor r = 0 the vector must supply all of h there, with r = 1 there is no m; the authors' prototype of June 2025 has
+    one, as its gain on h never leaves [0.6, 1].
     """
     low, high = torch.sigmoid(torch.tensor([-sharpness / 2, sharpness / 2], dtype=maps.dtype, device=maps.device))
     return 1 - (1 - floor) * (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
@@ -53,14 +48,9 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
 def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool = False) -> Tensor | AttentionMargin:
     """What cross-attention's output is multiplied by, pixel by pixel: 1 away from the attribute, 0 where it shows.
 
-    Args:
-        batch: gives the neutral prompt's tokens and the attribute's words.
-        maps: (B, 1, S, S) attribute maps in [0, 1].
-        source: ``map``: chi = 1 - map. ``margin``: chi = [a_psi / (a_psi + a_T) >= tau], where a_psi and a_T are what a
-            content token of the prompt and of the attribute's words gets from one joint softmax, see
-            ``AttentionMargin``.
-        threshold: tau; 0.5 in the paper.
-        placed: of the margin, see ``AttentionMargin``.
+    By the source ``map`` it is 1 - map, of (B, 1, S, S) attribute maps in [0, 1]. By ``margin`` it is
+    [a_psi / (a_psi + a_T) >= tau], where a_psi and a_T are what a content token of the batch's neutral prompt and of
+    the attribute's words gets from one joint softmax, see ``AttentionMargin``; the threshold tau is 0.5 in the paper.
     """
     if source == "map":
         return 1 - maps
@@ -72,17 +62,9 @@ def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool 
 
 
 def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
-    """L_w = mean of W (target - prediction)^2 over each row.
+    """L_w = mean of W (target - prediction)^2 over each row of (B, C, H, W): (B,) losses.
 
-    Args:
-        prediction: (B, C, H, W) output of the U-Net.
-        target: (B, C, H, W).
-        maps: (B, 1, S, S) attribute maps in [0, 1]; brought to (H, W) by the largest value.
-        beta: of W.
-        alpha: of W.
-
-    Returns:
-        (B,) losses.
+    (B, 1, S, S) attribute maps in [0, 1] are brought to (H, W) by the largest value; beta and alpha are those of W.
     """
     height, width = target.shape[-2:]
     return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta, alpha))

@@ -71,9 +71,8 @@ def by_timestep(h: Tensor) -> Tensor:
 def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """At most ``count`` principal components of (N, D) rows of mean zero, the first the one of most variance.
 
-    Returns:
-        (K, D) orthonormal directions, and (K,) the standard deviations of the rows along them. Signs are such that the
-        largest entry of a direction is positive.
+    Gives (K, D) orthonormal directions, and (K,) the standard deviations of the rows along them. Signs are such that
+    the largest entry of a direction is positive.
     """
     values, vectors = torch.linalg.eigh(rows @ rows.T)  # N is far smaller than D
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]

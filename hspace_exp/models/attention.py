@@ -56,11 +56,8 @@ def max_pool_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def attention_probabilities(module: Attention, queries: Tensor, context: Tensor, keep: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) of one attention module, computed explicitly: (B, heads, N, L) float32, rows sum to 1.
 
-    Args:
-        module: the attention module.
-        queries: (B, N, D) input of the queries.
-        context: (B, L, D') text features.
-        keep: (B, L) bool; tokens left out of the softmax are False.
+    Of (B, N, D) inputs of the queries and (B, L, D') text features, of whose tokens the softmax leaves out those that
+    are False in ``keep`` (B, L), where it is given.
     """
     projected = module.to_q(queries), module.to_k(context)
     query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
@@ -179,14 +176,11 @@ class AttentionMargin:
 
 @contextmanager
 def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, scope: str = "final") -> Iterator[None]:
-    """Multiply the output of cross-attention by chi: after ``to_out``, before the residual.
+    """Multiply the output of a scope's cross-attention by chi: after ``to_out``, before the residual.
 
-    Args:
-        unet: the U-Net.
-        chi: (B, 1, H, W) map in [0, 1], 1 where attention is kept, e.g. 1 - M_T; it goes down to each module's
-            resolution so that a suppressed pixel suppresses its whole cell (1 - max-pool of 1 - chi), as area averaging
-            erases hair. Or an ``AttentionMargin``, which makes chi in each module from its own attention.
-        scope: which modules: ``final`` (the encoder's last), ``encoder`` or ``all``.
+    Chi is a (B, 1, H, W) map in [0, 1], 1 where attention is kept, e.g. 1 - M_T; it goes down to each module's
+    resolution so that a suppressed pixel suppresses its whole cell (1 - max-pool of 1 - chi), as area averaging erases
+    hair. Or it is an ``AttentionMargin``, which makes chi in each module from its own attention.
     """
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> Tensor:

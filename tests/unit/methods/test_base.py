@@ -44,15 +44,15 @@ def test_a_strength_is_one_number_or_one_a_concept() -> None:
     own = Method("x", {"female": 1.0, "male": 3.0}, "both")
     assert own.strengths(["female", "male"]) == {"female": 1, "male": 3}
     with pytest.raises(UserError, match="old"):
-        own.strength_of("old")
+        own.strengths(["old"])
 
 
 def test_the_factor_multiplies_strengths_however_they_are_given() -> None:
     half = Method("x", {"female": 1.0, "male": 3.0}, "both", factor=0.5)
     assert half.strengths(["female", "male"]) == {"female": 0.5, "male": 1.5}
-    assert replace(half, strength=2.0).strength_of("old") == 1.0
+    assert replace(half, strength=2.0).strengths(["old"]) == {"old": 1.0}
     with pytest.raises(UserError, match="no strength yet"):
-        Method("x", "auto", "both", factor=0.5).strength_of("old")
+        Method("x", "auto", "both", factor=0.5).strengths(["old"])
 
 
 def test_what_is_added_is_multiplied_by_the_factor_once(tiny_backbone: Backbone) -> None:
