@@ -37,8 +37,8 @@ GONE = {
 WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
-# Launchers of Hydra that other packages bring → the extra of this project that installs them.
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray"}
+# Launchers and sweepers of Hydra that other packages bring → the extra of this project that installs them.
+EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "optuna": "optuna"}
 
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
@@ -117,10 +117,10 @@ def one_line(error: BaseException, config_name: str = "config", overrides: Seque
             return _joined(str(link))
     text = "\n".join(str(link) for link in links)
     choice, key = _NO_CHOICE.search(text), _NO_KEY.search(text)
-    if choice and choice[1] == "hydra/launcher" and choice[2] in EXTRAS:
+    if choice and choice[1] in ("hydra/launcher", "hydra/sweeper") and choice[2] in EXTRAS:
         extra = f"-e '.[{EXTRAS[choice[2]]}]'"
         how = f"pip install {extra}, or after make install .bootstrap/bin/uv pip install --python .venv {extra}"
-        return f"hydra/launcher={choice[2]} is not installed: in the checkout, {how}"
+        return f"{choice[1]}={choice[2]} is not installed: in the checkout, {how}"
     if choice:
         listed = _CHOICES.search(text)
         return str(unknown(choice[1], choice[2], listed[1].split() if listed else []))

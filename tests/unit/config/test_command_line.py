@@ -64,6 +64,10 @@ def test_a_missing_launcher_says_what_to_install() -> None:
         "Could not find 'hydra/launcher/ray'\n\nAvailable options in 'hydra/launcher':\n\tbasic\n"
     )
     assert "pip install -e '.[ray]'" in one_line(error)
+    error = MissingConfigException(
+        "Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic\n"
+    )
+    assert one_line(error).startswith("hydra/sweeper=optuna is not installed")
     unknown = MissingConfigException(
         "Could not find 'hydra/launcher/rey'\n\nAvailable options in 'hydra/launcher':\n\tbasic\n"
     )
