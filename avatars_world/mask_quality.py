@@ -1,4 +1,4 @@
-"""``python -m avatars_world.mask_quality attribute=gender images=64``: attribute maps against exact masks of renders.
+"""``python -m avatars_world.mask_quality --attribute gender``: attribute maps against exact masks of renders.
 
 Renders of the embedded world go through its autoencoder, as images of a run do, and each provider makes their maps from
 heat of the same latents. Writes ``<attribute>.json`` and a contact sheet for each provider.
@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from avatars_world.command import command
 from avatars_world.oracle import OracleMasks
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.config.command_line import CONF, command
+from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.world import Renders, decoded_renders, map_iou, maps_of, mask_iou
 from hspace_exp.io.atomic import save_png, write_json
@@ -55,7 +56,7 @@ def providers(device: str) -> dict[str, MaskProvider]:
 
 @dataclass
 class Arguments:
-    """What the command line may set, as ``key=value``."""
+    """What the command line may set, a flag each."""
 
     attribute: str = "gender"
     images: int = 64  # of each concept
@@ -104,7 +105,8 @@ def measure(a: Arguments) -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Measure as ``argv`` says; returns the exit code."""
-    return command(argv, Arguments, measure, str(__doc__))
+    about = "Measure attribute maps against exact masks of renders."
+    return command(argv, Arguments, measure, "python -m avatars_world.mask_quality", about)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hspace_exp.commands import OldNames
+from hspace_exp.old_names import OldNames
 
 if TYPE_CHECKING:
     from hspace_exp.concepts.concept import Concept
     from hspace_exp.generation.steer import steer
     from hspace_exp.pipeline.train_concept import train_concept
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Concept", "steer", "train_concept"]
 
 # Where the names live; imported when asked for, so that `import hspace_exp` costs nothing.

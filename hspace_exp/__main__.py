@@ -1,88 +1,20 @@
-"""``python -m hspace_exp +experiment=…``: compose the configuration and run it, or with ``-m`` several."""
+"""``python -m hspace_exp``, or ``hspace-exp``: a command by its name, or else the main job."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from functools import partial
-from pathlib import Path
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from hspace_exp.commands import start
-from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line
-from hspace_exp.config.schema import register
-from hspace_exp.sweeps.jobs import SweepCallback, let_go_of_ray, run_job, stopped, wait_for_arrays
-from hspace_exp.sweeps.summary import conclude
-
-log = logging.getLogger(__name__)
-
-FAILED_JOBS = 1
-
-register()
-
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _job(cfg: DictConfig) -> None:
-    with importing():
-        from hspace_exp.pipeline.run import run  # imports torch, which composing and --help do without
-
-    here = HydraConfig.get()
-    run_dir, sweep = Path(here.runtime.output_dir), SweepCallback.current
-    work = partial(run, cfg, run_dir, list(here.overrides.task))
-    if sweep is not None:
-        run_job(sweep, cfg, here.job.num, run_dir, work)
-        return
-    try:
-        work()
-    except KNOWN as error:  # here, or Hydra adds a line of its own
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(WRONG)
 
 
 def main() -> int:
-    """Run the command; returns the exit code: 1 where jobs of a sweep failed, 2 for wrong input, 130 when interrupted.
+    """Run the command; returns the exit code. Each imports only what it needs."""
+    words = sys.argv[1:] or ["--help"]
+    if words[0].isalpha() or words[0] in ("-h", "--help", "--version"):
+        from hspace_exp.commands import start
 
-    What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
-    """
-    first, *rest = sys.argv[1:] or ["--help"]
-    if first.isalpha():
-        return start(first, rest)
-    sys.argv[1:] = [first, *rest]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
-    SweepCallback.current = None
-    return exit_code(_jobs)
+        return start(words)
+    from hspace_exp.job import main as job
 
-
-def _jobs() -> int:
-    try:
-        try:
-            _job()
-        except Exception as error:
-            sweep = SweepCallback.current
-            if sweep is None or not stopped(error):
-                raise
-            wait_for_arrays(sweep.notes())
-            _conclude()
-            print(f"error: the launcher stopped: {one_line(error)}", file=sys.stderr)
-            return FAILED_JOBS
-    except KNOWN:
-        _conclude()
-        raise
-    except KeyboardInterrupt:
-        _conclude(interrupted=True)
-        raise
-    return 0 if _conclude() else FAILED_JOBS
-
-
-def _conclude(interrupted: bool = False) -> bool:
-    """Report on the sweep, if this is one; whether all jobs are done."""
-    let_go_of_ray()
-    sweep = SweepCallback.current
-    return sweep is None or conclude(sweep, interrupted)
+    return job()
 
 
 if __name__ == "__main__":

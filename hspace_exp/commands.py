@@ -1,71 +1,203 @@
-"""The commands beside the main job, ``python -m hspace_exp NAME …``, and the old names of those that moved."""
+"""``hspace-exp NAME …``: what each command takes; the function that it starts takes the same names."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
-from hspace_exp.errors import unknown
+from typer import Argument, Context, Exit, Option, echo
 
-# What is after "python -m hspace_exp" → the module whose ``main(arguments)`` it is.
-COMMANDS = {
-    "generate": "hspace_exp.generation.__main__",
-    "evaluate": "hspace_exp.results.evaluate",
-    "compare": "hspace_exp.results.compare",
-    "tables": "hspace_exp.results.tables.formats",
-    "report": "hspace_exp.results.report",
-    "concepts": "hspace_exp.concepts.__main__",
-    "doctor": "hspace_exp.doctor.__main__",
-    "reproduce": "hspace_exp.reproduce.__main__",
-}
+from hspace_exp import __version__
+from hspace_exp.config.cli import Cli
 
-# What was after "python -m" until version 0.1 → what is now: a command of these, or a module with ``main(arguments)``.
-RENAMED = {
-    "hspace_exp.generate": "hspace_exp generate",
-    "hspace_exp.evaluate.__main__": "hspace_exp evaluate",
-    "hspace_exp.evaluate.compare": "hspace_exp compare",
-    "hspace_exp.tables": "hspace_exp tables",
-    "hspace_exp.report": "hspace_exp report",
-    "hspace_exp.avatars.train": "avatars_world.train.__main__",
-    "hspace_exp.avatars.evaluate": "avatars_world.evaluate.__main__",
-    "hspace_exp.avatars.preview": "avatars_world.preview",
-    "hspace_exp.masks.measure": "avatars_world.mask_quality",
-}
+PROGRAM = "hspace-exp"
+HAD_PAIRS = ("generate", "evaluate", "compare")  # their words were key=value until version 0.1
 
+EXAMPLES = """\b
+  hspace-exp run experiment=gender_fairness    embedded model, minutes on 2 CPU cores
+  hspace-exp generate "a photo of a doctor" --concepts RUN --ask gender
+  hspace-exp tables outputs/gender_fairness
+"""
+GENERATE = """\b
+  hspace-exp generate "a photo of a doctor" --concepts female.safetensors --strength 2
+  hspace-exp generate "a photo of a doctor" "a photo of a nurse" --concepts RUN --ask gender
+"""
+EVALUATE = """\b
+  evaluate RUN                                            a run again, by its own evaluator
+  evaluate FOLDER --evaluator photos                      one subfolder a profession
+  evaluate FOLDER --evaluator photos --reference FOLDER   the same file names: pairs; others: two sets
+  evaluate TABLE.csv --evaluator photos                   a column image, more where known: profession, prompt,
+                                                          target, truth, original
+"""
+REPRODUCE = """Runs that are done are skipped: the same command goes on where it was stopped. Exit codes: 1 where a run
+failed, 2 for wrong input, 75 where time was up before all was done.
+"""
 
-def start(name: str, arguments: Sequence[str]) -> int:
-    """Run a command; returns its exit code, 2 where there is no such command."""
-    if name not in COMMANDS:
-        print(f"error: {unknown('command', name, COMMANDS)}", file=sys.stderr)
-        return 2
-    code: int = import_module(COMMANDS[name]).main(list(arguments))
-    return code
+app = Cli(epilog=EXAMPLES)
+exchange = Cli(help="Look at concept files, and exchange them with other projects.")
 
-
-def start_renamed(old: str) -> int:
-    """Run what ``python -m OLD`` was by its new name, and say so on stderr."""
-    new = RENAMED[old]
-    shown = f"python -m {old.removesuffix('.__main__')} is now python -m {new.removesuffix('.__main__')}"
-    print(f"{shown}; the old name goes with version 0.3", file=sys.stderr)
-    _, _, command = new.partition(" ")
-    code: int = start(command, sys.argv[1:]) if command else import_module(new).main(sys.argv[1:])
-    return code
+Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps")]
+Seed = Annotated[int, Option(help="of what is drawn")]
+Overrides = Annotated[list[str] | None, Argument(help="of the run, e.g. model=sd15 method=lwim")]
+Records = Annotated[list[Path], Argument(metavar="PATH...", help="a record.json, a run's folder or any folder above")]
+Files = Annotated[list[Path], Argument(metavar="FILE...", help="concept files, or folders of them")]
 
 
-class OldNames(MetaPathFinder, InspectLoader):
-    """Stands in for the modules of ``RENAMED``, so that ``python -m`` finds them without a file for each."""
+def start(words: Sequence[str]) -> int:
+    """Run the command that ``words`` begin with; returns its exit code, 2 for wrong input, 130 when interrupted."""
+    return app.run(words, PROGRAM, pairs=words[0] in HAD_PAIRS)
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """The stand-in of an old name, or of the package around it; None for any other name."""
-        package = f"{fullname}.__main__" in RENAMED
-        known = package or fullname in RENAMED
-        return ModuleSpec(fullname, self, origin=fullname, is_package=package) if known else None
 
-    def get_source(self, fullname: str) -> str:
-        """Code of the stand-in: nothing where it is only imported."""
-        run = f"from hspace_exp.commands import start_renamed\n    raise SystemExit(start_renamed({fullname!r}))"
-        return f"if __name__ == '__main__':\n    {run}\n"
+def _version(asked: bool) -> None:
+    if asked:
+        echo(f"{PROGRAM} {__version__}")
+        raise Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Learn concept vectors in the h-space of a frozen text-to-image model, apply them, measure what they do."""
+
+
+@app.starts("hspace_exp.job:main", add_help_option=False, context_settings={"ignore_unknown_options": True})
+def run(words: Annotated[list[str] | None, Argument()] = None) -> None:
+    """The main job: learn, apply, measure. Hydra's grammar, key=value; `run --help` shows all choices."""
+
+
+@app.starts("hspace_exp.generation.request:answer", epilog=GENERATE)
+def generate(
+    prompt: Annotated[list[str], Argument(metavar="PROMPT...", help="what images show, one or several")],
+    concepts: Annotated[list[str], Option(help="file, or folder such as a run's concepts; again or a,b for several")],
+    ask: Annotated[list[str] | None, Option(help="attribute or concept to ask for; others are kept")] = None,
+    strength: Annotated[list[str] | None, Option(help="2, or female=2 for each; default: as the files say")] = None,
+    seeds: Annotated[str, Option(help="how many, or which: 3,5,9 (one: 3,)")] = "4",
+    assignment: Annotated[str, Option(help="balanced: in turn; random; sum: all at once; or a name")] = "balanced",
+    respect_prompt: Annotated[bool, Option(help="leave prompts alone that name the attribute: a male nurse")] = True,
+    num_inference_steps: Annotated[int, Option("--num-inference-steps", "--steps", min=1, help="of denoising")] = 20,
+    image_seed: Annotated[int, Option(help="with prompt and seed it decides the noise, as in runs")] = 0,
+    chunk_size: Annotated[int, Option(min=1, help="images at once; changes none beyond float noise")] = 8,
+    device: Device = "auto",
+    out: Annotated[str, Option(help="a folder")] = "outputs/generate",
+    model: Annotated[str, Option(help="a choice of conf/model; a folder of your own: --set model.path=FOLDER")] = "",
+    method: Annotated[str, Option(help="a choice of conf/method; default: the one that made the concepts")] = "",
+    frequency: Annotated[str, Option(help="a choice of conf/frequency")] = "",
+    scheduler: Annotated[str, Option(help="a choice of conf/scheduler")] = "",
+    more: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="any other setting of these")] = None,
+) -> None:
+    """Images of prompts, steered by concept files, each beside its unedited twin; a manifest and a grid."""
+
+
+@app.starts("hspace_exp.generation.snippet:show")
+def steer(files: Files, prompt: Annotated[str, Option(help="of the snippet")] = "a photo of a doctor") -> None:
+    """Print the lines of Python that apply concept files to a pipeline of diffusers."""
+
+
+@app.starts("hspace_exp.results.evaluate:main", epilog=EVALUATE)
+def evaluate(
+    context: Context,
+    images: Annotated[Path, Argument(help="a run's folder, a folder or a table of images")],
+    reference: Annotated[Path | None, Option(help="a folder of images to compare with")] = None,
+    attribute: Annotated[str, Option(help="or two at once, gender+skin_tone, with targets female+dark")] = "gender",
+    evaluator: Annotated[str, Option(help="a choice of conf/evaluator; default: that of the images' run")] = "",
+    out: Annotated[Path | None, Option(help="a folder; default: outputs/evaluate/NAME/ATTRIBUTE")] = None,
+    name: Annotated[str, Option(help="in tables; default: the name of the images' folder")] = "",
+    model: Annotated[str, Option(help="of OpenCLIP; default: the evaluator's")] = "",
+    weights: Annotated[str, Option(help="of that model")] = "",
+    margin: Annotated[float | None, Option(help="below which the judge is unsure")] = None,
+    persons: Annotated[str, Option(help="network that finds the person, for backgrounds: deeplabv3_resnet50")] = "",
+    person_weights: Annotated[str, Option(help="torchvision's file; fetched where none is named")] = "",
+    labelled: Annotated[int | None, Option(help="labelled renders that test the embedded judge")] = None,
+    device: Device = "auto",
+    repeats: Annotated[int, Option(help="of the bootstrap")] = 1000,
+    batch: Annotated[int, Option(help="images at once")] = 32,
+    seed: Seed = 0,
+) -> None:
+    """Score images made elsewhere, or a run's again, with the code that scores runs."""
+
+
+@app.starts("hspace_exp.results.compare:run")
+def compare(
+    first: Annotated[Path, Argument(help="the folder of a run or of an evaluation")],
+    second: Annotated[Path, Argument(help="another one, of the same images")],
+    metrics: Annotated[str, Option(metavar="A,B", help="these metrics; default: the standard ones")] = "",
+    repeats: Annotated[int, Option(help="permutations")] = 10_000,
+    seed: Seed = 0,
+) -> None:
+    """Do two runs differ by more than chance? Paired permutation tests, a row a metric."""
+
+
+@app.starts("hspace_exp.results.tables.formats:write")
+def tables(
+    paths: Records,
+    form: Annotated[str, Option("--format", help="markdown, latex or html")] = "markdown",
+    out: Annotated[Path | None, Option(help="write there instead of printing")] = None,
+    metrics: Annotated[str, Option(metavar="A,B", help="these metrics, or all; default: the standard ones")] = "",
+) -> None:
+    """Compare runs by their records, in one table an experiment."""
+
+
+@app.starts("hspace_exp.results.report:write")
+def report(
+    paths: Records,
+    out: Annotated[Path | None, Option(help="the page; default: report.html in the first PATH")] = None,
+    title: Annotated[str, Option(help="default: the first PATH")] = "",
+) -> None:
+    """One HTML page about a run or a folder of runs."""
+
+
+@exchange.starts("hspace_exp.concepts.files:show")
+def show(files: Files, as_json: Annotated[bool, Option("--json", help="plain data instead of cards")] = False) -> None:
+    """What files hold: model, shape, method, strength."""
+
+
+@exchange.starts("hspace_exp.concepts.files:take", name="import")
+def take(
+    source: Annotated[Path, Argument(help="a .pt or .pth file of another project")],
+    folder: Annotated[Path, Argument(help="where <name>.safetensors and their cards go")],
+    names: Annotated[Path | None, Option(help='JSON {"name": row or column}; default: the published ones')] = None,
+    h_shape: Annotated[tuple[int, int, int] | None, Option(help="(C, H, W) of h of the model they are for")] = None,
+    model: Annotated[str | None, Option(help="that model's name; default: the one of the format's authors")] = None,
+    revision: Annotated[str, Option(help="of that model")] = "unknown",
+    licence: Annotated[str, Option(help="of the file; these files state none")] = "unknown",
+) -> None:
+    """Make concept files of another project's file."""
+
+
+@exchange.starts("hspace_exp.concepts.files:export")
+def export(
+    files: Files,
+    target: Annotated[Path, Argument(help="the .pt or .pth file; <target>.json gets the names")],
+    form: Annotated[str, Option("--format", help="concept_emb, of channel vectors, or fc1, of spatial ones")],
+) -> None:
+    """Write concept files the way another project reads them."""
+
+
+app.add_typer(exchange, name="concepts")
+
+
+@app.starts("hspace_exp.doctor.overview:tell")
+def doctor(
+    overrides: Overrides = None,
+    experiment: Annotated[str, Option(help="check this one alone, with the overrides")] = "",
+) -> None:
+    """What runs need, what of it is here, and how to get the rest; 1 where the experiment lacks something."""
+
+
+@app.starts("hspace_exp.reproduce.reproduce:reproduce", epilog=REPRODUCE)
+def reproduce(
+    overrides: Overrides = None,
+    protocol: Annotated[str, Option(help="smoke, demo, full or paper")] = "demo",
+    model: Annotated[str, Option(help="a choice of conf/model")] = "avatars",
+    experiments: Annotated[str, Option(metavar="A,B", help="only these")] = "",
+    methods: Annotated[str, Option(metavar="A,B", help="only these, where an experiment compares methods")] = "",
+    jobs: Annotated[int, Option(min=1, help="runs of a sweep side by side, over all GPUs")] = 1,
+    max_seconds: Annotated[float, Option(min=0, help="stop after this time; 0: never. The tables come then, too")] = 0,
+    out: Annotated[Path, Option(help="of tables")] = Path("tables"),
+    list_only: Annotated[bool, Option("--list", help="only say what would run, and what is done")] = False,
+    tables_only: Annotated[bool, Option("--tables-only", help="run nothing: tables of what is done")] = False,
+    records: Annotated[Path | None, Option(help="also copy records to FOLDER/<experiment>/results, to be kept")] = None,
+) -> None:
+    """Make the runs that tables need, then tables and figures from their records."""

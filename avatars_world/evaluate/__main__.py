@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from avatars_world.command import command
 from avatars_world.evaluate import generated, potency, renders
 from avatars_world.evaluate.card import PARTS, write_card
 from avatars_world.train.data import HELD_OUT_SEED, Layers, render_layers
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
-from hspace_exp.config.command_line import command
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
 from hspace_exp.io.atomic import save_png, write_json
@@ -29,7 +29,7 @@ Judges = dict[str, OpenClip | AttributeProbe]
 
 @dataclass
 class Arguments:
-    """What the command line may set, as ``key=value``."""
+    """What the command line may set, a flag each."""
 
     what: str = ",".join(PARTS)
     weights: str = str(EMBEDDED)
@@ -159,8 +159,9 @@ def run(a: Arguments) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Parse ``key=value`` arguments and measure; returns the exit code."""
-    return command(argv, Arguments, run, f"{__doc__}\n\nmeasurements: {', '.join(PARTS)}")
+    """Measure as ``argv`` says; returns the exit code."""
+    about = f"Measure the embedded models. Measurements: {', '.join(PARTS)}."
+    return command(argv, Arguments, run, "python -m avatars_world.evaluate", about)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m avatars_world.train stage=… max_seconds=…``: retrain the embedded world's models."""
+"""``python -m avatars_world.train --stage … --max-seconds …``: retrain the embedded world's models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch._dynamo
 
 from avatars_world.architecture import FORMS
 from avatars_world.captions import VOCABULARY_TEXT
+from avatars_world.command import command
 from avatars_world.tokenizer import train_tokenizer
 from avatars_world.train.data import Layers, render_layers
-from hspace_exp.config.command_line import command
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "save")
@@ -24,7 +24,7 @@ STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "save")
 
 @dataclass
 class TrainArguments:
-    """What the command line may set, as ``key=value``."""
+    """What the command line may set, a flag each."""
 
     stage: str = "data,vae,probe,clip,sam,unet,save"
     out: str = "outputs/avatars"
@@ -49,7 +49,8 @@ BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
 
 def main(argv: list[str]) -> int:
     """Run the stages that ``argv`` names, in order; returns the exit code."""
-    return command(argv, TrainArguments, run_stages, f"{__doc__}\n\nstages: {', '.join(STAGES)}")
+    about = f"Retrain the embedded world's models. Stages: {', '.join(STAGES)}."
+    return command(argv, TrainArguments, run_stages, "python -m avatars_world.train", about)
 
 
 def run_stages(a: TrainArguments) -> None:

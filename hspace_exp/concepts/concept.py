@@ -180,15 +180,26 @@ def load_concepts(places: Sequence[Path | str]) -> dict[str, Concept]:
 
     Raises UserError: none is named, one cannot be read, or two have the same name.
     """
-    if not places:
-        raise UserError("name concept files or a folder of them: concepts=[female.safetensors,male.safetensors]")
     found: dict[str, Concept] = {}
+    for concept in map(load_concept, concept_files(places)):
+        if concept.name in found:
+            raise UserError(f"two of the concept files are named {concept.name!r}: name each concept once")
+        found[concept.name] = concept
+    return found
+
+
+def concept_files(places: Sequence[Path | str]) -> list[Path]:
+    """Files that are named, and those of folders of concepts and of a run's folder.
+
+    Raises UserError: none is named, or a folder has none.
+    """
+    if not places:
+        raise UserError("name concept files or a folder of them")
+    found: list[Path] = []
     for place in map(Path, places):
-        files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
-        if not files:
-            raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder concepts")
-        for concept in map(load_concept, files):
-            if concept.name in found:
-                raise UserError(f"two of the concept files are named {concept.name!r}: name each concept once")
-            found[concept.name] = concept
+        folders = (place, place / "concepts") if place.is_dir() else ()
+        files = next(filter(None, (sorted(folder.glob("*.safetensors")) for folder in folders)), [])
+        if folders and not files:
+            raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder, or its concepts")
+        found += files or [place]
     return found

@@ -1,4 +1,4 @@
-"""What every command does before and around its work: start without torch, typed arguments, errors on one line."""
+"""What every command does before and around its work: start without torch, errors on one line."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
-
-A = TypeVar("A")
 
 # Read when torch is imported: threads that wait by spinning make a shared CPU many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -39,8 +37,8 @@ GONE = {
 WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
-# Launchers of Hydra that other packages bring → the extra of this project that installs them.
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray"}
+# Launchers and sweepers of Hydra that other packages bring → the extra of this project that installs them.
+EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "optuna": "optuna"}
 
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
@@ -60,29 +58,7 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
-def command(argv: Sequence[str], schema: type[A], run: Callable[[A], object], about: str) -> int:
-    """Parse ``argv``, ``key=value`` arguments or ``--help``, into ``schema`` and run; returns the exit code.
-
-    ``schema`` is a dataclass with a default for every argument; ``--help`` shows ``about`` above these.
-    """
-    if any(a in ("-h", "--help") for a in argv):
-        print(f"{about}\n\n{OmegaConf.to_yaml(OmegaConf.structured(schema))}")
-        return 0
-
-    def work() -> None:
-        try:
-            given = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist([*argv]))
-            arguments = OmegaConf.to_object(given)
-        except OmegaConfBaseException as error:
-            raise UserError(str(error).splitlines()[0]) from error
-        if not isinstance(arguments, schema):
-            raise UserError("arguments must be given as key=value")
-        run(arguments)
-
-    return exit_code(work)
-
-
-def exit_code(work: Callable[[], int | None], config_name: str = "config") -> int:
+def exit_code(work: Callable[[], int | None]) -> int:
     """Do a command's work and return its exit code; wrong input (2) and Ctrl-C (130) are one line on stderr."""
     try:
         return work() or 0
@@ -90,11 +66,20 @@ def exit_code(work: Callable[[], int | None], config_name: str = "config") -> in
         stop_printing()
         return 0
     except KNOWN as error:
-        print(f"error: {one_line(error, config_name)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+
+
+def quoted(override: str) -> str:
+    """``key='value'`` where a plain value holds what Hydra's grammar has a use for, as "=" in "…/seed=0/concepts"."""
+    key, _, value = override.partition("=")
+    if re.fullmatch(r"[\w.:/+-]*", value, re.ASCII) or value[0] in "'\"[{$":
+        return override
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def choices(group: str) -> list[str]:
@@ -103,17 +88,28 @@ def choices(group: str) -> list[str]:
 
 
 def composed(overrides: Sequence[str] = (), config_name: str = "config", **options: Any) -> DictConfig:
-    """A configuration of conf/, inside or outside of a running Hydra; ``options`` are those of Hydra's ``compose``."""
+    """A configuration of conf/, inside or outside of a running Hydra; ``options`` are those of Hydra's ``compose``.
+
+    Raises UserError: an override is wrong.
+    """
+    try:
+        return _composed(overrides, config_name, **options)
+    except HydraException as error:
+        raise UserError(one_line(error, config_name, overrides)) from error
+
+
+def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> DictConfig:
     register()
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(config_name, list(overrides), **options)
 
 
-def one_line(error: BaseException, config_name: str = "config") -> str:
+def one_line(error: BaseException, config_name: str = "config", overrides: Sequence[str] | None = None) -> str:
     """What the user is told: the deepest error that says what to do, on one line.
 
-    An unknown key is compared with those of the configuration ``config_name``.
+    An unknown key is compared with those of the configuration ``config_name`` under the ``overrides``, by default those
+    of the command line.
     """
     links = list(_chain(error))
     for link in links:
@@ -121,15 +117,15 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
             return _joined(str(link))
     text = "\n".join(str(link) for link in links)
     choice, key = _NO_CHOICE.search(text), _NO_KEY.search(text)
-    if choice and choice[1] == "hydra/launcher" and choice[2] in EXTRAS:
+    if choice and choice[1] in ("hydra/launcher", "hydra/sweeper") and choice[2] in EXTRAS:
         extra = f"-e '.[{EXTRAS[choice[2]]}]'"
         how = f"pip install {extra}, or after make install .bootstrap/bin/uv pip install --python .venv {extra}"
-        return f"hydra/launcher={choice[2]} is not installed: in the checkout, {how}"
+        return f"{choice[1]}={choice[2]} is not installed: in the checkout, {how}"
     if choice:
         listed = _CHOICES.search(text)
         return str(unknown(choice[1], choice[2], listed[1].split() if listed else []))
     if key:
-        return unknown_key(key[1] or key[2], config_name)
+        return unknown_key(key[1] or key[2], config_name, sys.argv[1:] if overrides is None else overrides)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f" {error.filename}" if error.filename else ""
         reason = _joined(error.strerror or str(error))
@@ -138,11 +134,11 @@ def one_line(error: BaseException, config_name: str = "config") -> str:
     return _joined(" ".join(dict.fromkeys(lines)))
 
 
-def unknown_key(key: str, config_name: str = "config") -> str:
+def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     """The message for a dotted key that the configuration does not have."""
     if instead := gone(key.lstrip("+")):
         return instead
-    node: object = _defaults(config_name)
+    node: object = _defaults(config_name, overrides)
     parent = ""
     for name in key.split("."):
         if not isinstance(node, DictConfig) or name not in node:
@@ -163,14 +159,14 @@ def stop_printing() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _defaults(config_name: str) -> DictConfig:
-    """The configuration with this command line's choices of groups alone, whether or not Hydra is running."""
-    pairs = [argument.split(",")[0].split("=") for argument in sys.argv[1:]]  # of several that are swept, the first
+def _defaults(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration with the choices of groups among some overrides alone, whether or not Hydra is running."""
+    pairs = [argument.split(",")[0].split("=") for argument in overrides]  # of several that are swept, the first
     choices = ["=".join(pair) for pair in pairs if len(pair) == 2 and (CONF / pair[0].lstrip("+")).is_dir()]
     try:
-        return composed(choices, config_name)
+        return _composed(choices, config_name)
     except HydraException:  # a choice of another command's
-        return composed((), config_name)
+        return _composed((), config_name)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,25 +1,28 @@
-"""What ``python -m hspace_exp generate`` is asked for, which image gets what, and the images, manifest and grid."""
+"""What ``hspace-exp generate`` is asked for, which image gets what, and the images, manifest and grid."""
 
 from __future__ import annotations
 
 import logging
+import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from pydantic import Field
 
 from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.checks import check_targets
-from hspace_exp.config.command_line import CONF, choices, composed
+from hspace_exp.config.cli import split_paths
+from hspace_exp.config.command_line import CONF, choices, composed, quoted
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip
-from hspace_exp.generation.manifest import read_manifest, write_manifest
+from hspace_exp.generation.manifest import Pair, read_manifest, write_manifest
 from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
@@ -38,57 +41,37 @@ from hspace_exp.prompts.plan import Item, target_of
 log = logging.getLogger(__name__)
 
 SUM = "sum"
+GROUPS = ("model", "method", "frequency", "scheduler")  # whose choices have flags
 _LONGEST_SLUG = 40
 _make = partial(instantiate, _convert_="all")
 
 Node = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What ``conf/generate.yaml`` holds and explains; nodes of parts that are made later are plain data."""
+def answer(**given: Any) -> None:
+    """Make the images that the command line asks for.
 
-    prompt: str
-    concepts: str | Sequence[str]
-    ask: str | Sequence[str] | None
-    strength: float | Mapping[str, float] | None
-    seeds: int | Sequence[int]
-    assignment: str
-    respect_prompt: bool
-    num_inference_steps: Annotated[int, Field(ge=1)]
-    image_seed: int
-    device: str
-    chunk_size: Annotated[int, Field(ge=1)]
-    out: str
-    model: Node
-    scheduler: Node
-    mask: Node
-    frequency: Node
-    method: Node
-
-
-def answer(overrides: Sequence[str]) -> None:
-    """Make the images that ``conf/generate.yaml`` with some overrides asks for.
-
-    What is wrong with the request is said before the model is loaded. Raises UserError: something is missing, unknown
-    or does not fit.
+    What is wrong with the request is said before the model is loaded. Raises UserError: something is unknown or does
+    not fit.
     """
-    asked, concepts = read(overrides)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    asked, concepts = read(**given)
     quieten()
-    one_by_one = [] if any(Path(place).is_dir() for place in listed(asked.concepts)) else [*concepts]
-    groups = asked_groups(concepts, listed(asked.ask) or one_by_one)
+    one_by_one = [] if any(Path(place).is_dir() for place in asked.concepts) else [*concepts]
+    groups = asked_groups(concepts, asked.ask or one_by_one)
     items = items_of(asked.prompt, asked.seeds, groups, asked.assignment)
-    if asked.respect_prompt and explicit_prompts([asked.prompt], groups):
-        items = [replace(item, target="") for item in items]
+    if asked.respect_prompt:
+        explicit = explicit_prompts(asked.prompt, groups)
+        items = [replace(item, target="") if item.prompt in explicit else item for item in items]
     method, frequency, scheduler = map(_make, (asked.method, asked.frequency, asked.scheduler))
     if not method.edits:
-        raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. method=sdid")
+        raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. sdid")
     prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
     amounts = strengths(concepts, list(prompts), asked.strength, method.strength)
     backbone: Backbone = _make(asked.model)
     scale = 1.0 if asked.strength is not None else scale_of([concepts[name] for name in prompts], backbone)
     edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency, scale)
-    check_prompts(backbone.encode_prompts, [asked.prompt])
+    check_prompts(backbone.encode_prompts, asked.prompt)
     for concept in concepts.values():
         concept.check(backbone)
     sampling = Sampling(asked.num_inference_steps, scheduler, asked.chunk_size)
@@ -103,33 +86,61 @@ def answer(overrides: Sequence[str]) -> None:
         about = f"{kind} images"
         generate(backbone, sampling, items, folder, image_seed=asked.image_seed, edit=how, description=about)
     manifest = write_manifest(out, items, amounts, edited=True)
-    pairs = [replace(pair, profession=f"seed {pair.seed_index}") for pair in read_manifest(manifest)]
-    save_png(out / "grid.png", strip({"edited": pairs}))
+    rows: dict[str, list[Pair]] = {}
+    for pair in read_manifest(manifest):
+        label = pair.profession if len(asked.prompt) > 1 else "edited"
+        rows.setdefault(label, []).append(replace(pair, profession=f"seed {pair.seed_index}"))
+    save_png(out / "grid.png", strip(rows))
     log.info("%d images and their twins: %s", len(items), out / "grid.png")
 
 
-def read(overrides: Sequence[str]) -> tuple[Request, dict[str, Concept]]:
+def read(
+    prompt: Sequence[str],
+    concepts: Sequence[str],
+    *,
+    ask: Sequence[str] | None = None,
+    strength: Sequence[str] | None = None,
+    seeds: str = "4",
+    device: str = "auto",
+    more: Sequence[str] | None = None,
+    **given: Any,
+) -> tuple[SimpleNamespace, dict[str, Concept]]:
     """The request and the concepts of its files, whose own method is taken where none is named."""
-    cfg = composed(overrides, "generate")
-    for key in ("prompt", "concepts"):
-        if OmegaConf.is_missing(cfg, key):
-            raise UserError(f"{key}=… is missing; --help shows examples")
-    concepts = load_concepts(listed(cfg.concepts))
+    found = load_concepts(places := [path for text in concepts for path in split_paths(text)])
+    named = {group: given.pop(group) for group in GROUPS if group in given}
+    for group, name in named.items():
+        if name and name not in choices(group):
+            raise unknown(group, name, choices(group))
+    overrides = [f"{group}={name}" for group, name in named.items() if name] + [quoted(one) for one in more or ()]
     if not any(one.startswith("method=") for one in overrides):
-        branches = {str(one.hyperparameters.get("branch")) for one in concepts.values()}
+        branches = {str(one.hyperparameters.get("branch")) for one in found.values()}
         own = [f"method.branch={branch}" for branch in branches & set(BRANCHES) if len(branches) == 1]
-        cfg = composed([f"method={method_of(concepts)}", *own, *overrides], "generate")
-    cfg.device = str(resolve_device(cfg.device))
-    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        overrides = [f"method={method_of(found)}", *own, *overrides]
+    given |= {"prompt": prompt, "concepts": places, "ask": ask or [], "device": str(resolve_device(device))}
+    cfg = composed([f"device={given['device']}", *overrides], "generate")
+    del cfg.evaluator
+    parts: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    plain = {**parts, **given, "strength": amounts(strength or ()), "seeds": numbers(seeds)}
     check_targets(plain)
-    return Request(**{key: value for key, value in plain.items() if key != "_target_"}), concepts
+    return SimpleNamespace(**plain), found
 
 
-def listed(value: Any) -> list[Any]:
-    """A setting that is one value or several, as several; none of null and ""."""
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str | int) else list(value)
+def numbers(text: str) -> list[int]:
+    """Seeds: so many, "8", or these, "3,5,9" and "3,"; none where the text says something else."""
+    found = [int(part) for part in re.findall(r"\d+", text)] if re.fullmatch(r"\[?[\d, ]+\]?", text) else []
+    return found if "," in text or "[" in text else [*range(*found)] if found else []
+
+
+def amounts(texts: Sequence[str]) -> float | dict[str, float] | None:
+    """A strength for all concepts, "2", or one each, "female=2,male=3"; None for no text. Raises UserError: others."""
+    pairs = [part.replace(":", "=").rpartition("=") for text in texts for part in text.split(",")]
+    try:
+        found = {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        found = {}
+    if (pairs and not found) or ("" in found and len(pairs) > 1):
+        raise UserError(f"expected a strength, 2 or female=2,male=3, got {', '.join(texts)!r}")
+    return found.get("", found or None)
 
 
 def method_of(concepts: Mapping[str, Concept]) -> str:
@@ -163,7 +174,7 @@ def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[G
             raise unknown("concept or attribute to ask for", name, (*groups, *concepts))
     if not ask and len(groups) > 1:
         names = ", ".join(groups)
-        raise UserError(f"the concept files hold {names}: say which is asked for, e.g. ask={next(iter(groups))}")
+        raise UserError(f"the concept files hold {names}: say which is asked for, e.g. --ask {next(iter(groups))}")
     chosen = {
         attribute: {name: prompts for name, prompts in some.items() if not ask or {name, attribute} & set(ask)}
         for attribute, some in groups.items()
@@ -194,7 +205,7 @@ def strengths(
         asked = concepts[name].hyperparameters.get("strength") if given is None else given
         asked = default if asked is None else asked
         if isinstance(asked, str):
-            raise UserError(f"the file of {name!r} states no strength: say strength=…, e.g. strength=2")
+            raise UserError(f"the file of {name!r} states no strength: give one, e.g. --strength 2")
         found[name] = strength_of(asked, name)
     return found
 
@@ -207,21 +218,29 @@ def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
     stated = {float(one.hyperparameters.get("guidance_scale", backbone.guidance_scale)) for one in concepts}
     if len(stated) > 1:
         told = " and ".join(f"{scale:g}" for scale in sorted(stated))
-        raise UserError(f"the concept files state strengths at guidance scales {told}: say strength=…")
+        raise UserError(f"the concept files state strengths at guidance scales {told}: give a --strength")
     return guidance_factor(stated.pop(), backbone.guidance_scale)
 
 
-def items_of(prompt: str, seeds: int | Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:
-    """One item a seed. Raises UserError: the prompt is empty, or the seeds are none, negative or named twice."""
-    if not prompt.strip():
-        raise UserError('the prompt is empty: give one, e.g. prompt="a photo of a doctor"')
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise UserError(f"expected seeds, how many (seeds=8) or which (seeds=[3,5,9]), each once, got {seeds}")
-    words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-    slug = " ".join(words)[:_LONGEST_SLUG].strip() or "prompt"
-    if assignment == SUM:
-        every = JOIN.join(name for group in groups for name in group.concepts)
-        return [Item(prompt, slug, seed, every) for seed in numbers]
-    choices = targets(groups)
-    return [Item(prompt, slug, n, target_of(choices, assignment, 0, 0, slug, i)) for i, n in enumerate(numbers)]
+def items_of(prompts: Sequence[str], seeds: Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:
+    """One item a prompt and seed, each prompt a batch of its own; items are told apart by a name of their prompt.
+
+    Raises UserError: a prompt is empty or there twice, or the seeds are none, negative or named twice.
+    """
+    if not all(prompt.strip() for prompt in prompts):
+        raise UserError('the prompt is empty: give one, e.g. "a photo of a doctor"')
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"expected seeds, how many (8) or which (3,5,9), each once, got {[*seeds]}")
+    if len(set(prompts)) < len(prompts):
+        raise UserError("a prompt is there twice: give each once, and more seeds")
+    every = JOIN.join(name for group in groups for name in group.concepts)
+    choices, found, slugs = targets(groups), [], set[str]()
+    for p, prompt in enumerate(prompts):
+        words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
+        slug = " ".join(words)[:_LONGEST_SLUG].strip() or "prompt"
+        slug = next(name for name in (slug, *(f"{slug} {n}" for n in range(2, len(prompts) + 1))) if name not in slugs)
+        slugs.add(slug)
+        for i, seed in enumerate(seeds):
+            target = every if assignment == SUM else target_of(choices, assignment, 0, p, slug, i)
+            found.append(Item(prompt, slug, seed, target))
+    return found

@@ -21,7 +21,7 @@ LENGTH = 16
 
 # Left out of a configuration's digest: paths of keys, of which none changes a number. ``*`` stands for any keys.
 _NOT_DIGESTED = (
-    *("hydra", "paths", "logger", "device", "chunk_size", "trust"),
+    *("hydra", "paths", "logger", "device", "chunk_size", "trust", "optimized_metric"),
     *("model.device", "model.compile", "model.rows_at_once", "model.micro_batch_size"),
     *("mask.device", "mask.batch_size"),
     *("evaluator.device", "evaluator.*.device", "evaluator.batch_size", "evaluator.*.batch_size"),

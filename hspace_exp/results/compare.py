@@ -1,4 +1,4 @@
-"""``python -m hspace_exp compare first=… second=…``: do two runs differ by more than chance?"""
+"""``hspace-exp compare``: do two runs differ by more than chance?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from scipy.stats import permutation_test
 
-from hspace_exp.config.command_line import command
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
@@ -30,17 +29,6 @@ AT_ONCE = 200
 Row = Mapping[str, str]
 # (..., N) results of N images to (...) values.
 Statistic = Callable[..., np.ndarray]
-
-
-@dataclass
-class Arguments:
-    """What the command line may set, as ``key=value``."""
-
-    first: str = ""  # the folder of a run or of an evaluation
-    second: str = ""
-    metrics: str = ""  # a,b; the standard ones where none is named
-    repeats: int = 10_000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,11 +106,9 @@ def _p_value(a: np.ndarray, b: np.ndarray, statistic: Statistic, repeats: int, s
     return float(permutation_test((a, b), difference, **options, rng=np.random.default_rng(seed)).pvalue)
 
 
-def run(a: Arguments) -> list[Difference]:
-    """Compare two runs and print a table."""
-    if not a.first or not a.second:
-        raise UserError("say which runs to compare: first=<folder> second=<folder>")
-    folders = Path(a.first), Path(a.second)
+def run(first: Path, second: Path, metrics: str = "", repeats: int = 10_000, seed: int = 0) -> None:
+    """Compare two runs by metrics, names joined by commas or the standard ones, and print a table."""
+    folders = first, second
     records = [read_record(folder) for folder in folders]
     attributes = [record.attribute for record in records]
     if attributes[0] != attributes[1]:
@@ -134,16 +120,15 @@ def run(a: Arguments) -> list[Difference]:
         for record, own in zip(records, rows, strict=True)
     ]
     standard = [name for name in STANDARD if all(name in some for some in there)]
-    wanted = a.metrics.split(",") if a.metrics else standard
+    wanted = metrics.split(",") if metrics else standard
     known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
-    found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=a.repeats, seed=a.seed)
+    found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=repeats, seed=seed)
     corrected = holm([one.p for one in found])
     print(f"| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- |{' ---: |' * 6}")
     for one, adjusted in zip(found, corrected, strict=True):
         values = f"{one.first:.4f} | {one.second:.4f} | {one.first - one.second:+.4f}"
         print(f"| {one.metric} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
-    print(f"\nPaired permutation test, {a.repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
-    return found
+    print(f"\nPaired permutation test, {repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
 
 
 def _check_protocols(first: RunRecord, second: RunRecord) -> None:
@@ -190,8 +175,3 @@ def _ratio(
         return deviation_ratio(torch.from_numpy(counts)).mean(-1).numpy()
 
     return classes[:, 0], classes[:, 1], statistic
-
-
-def main(argv: list[str]) -> int:
-    """Parse ``key=value`` arguments and compare; returns the exit code."""
-    return command(argv, Arguments, run, str(__doc__))

@@ -1,12 +1,12 @@
-"""``python -m hspace_exp evaluate images=…``: score images made elsewhere with the code that scores runs."""
+"""``hspace-exp evaluate``: score images made elsewhere with the code that scores runs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
@@ -15,10 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from hspace_exp.config.checks import check_targets
-from hspace_exp.config.command_line import choices, command, composed, importing
+from hspace_exp.config.command_line import choices, composed, importing
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import essential
-from hspace_exp.results.record import FILE_NAME, RunRecord, describe_device, read_record
+from hspace_exp.results.record import FILE_NAME, describe_device, read_record
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
@@ -26,60 +26,22 @@ if TYPE_CHECKING:
 EXPERIMENT = "evaluate"
 COMPOSED = ".hydra/config.yaml"  # what Hydra leaves in the folder of a run, finished or not
 _NO_JUDGE = ("metrics", "repeats", "labelled")  # settings that make no other judge
-ABOUT = """Score images made elsewhere with the code that scores runs.
-
-  python -m hspace_exp evaluate images=outputs/…/seed=0         a run again, by its own evaluator
-  … evaluate evaluator=photos images=FOLDER                     one subfolder a profession
-  … evaluate evaluator=photos images=FOLDER reference=FOLDER    the same file names: pairs; others: two sets
-  … evaluate evaluator=photos images=TABLE.csv                  a column image, more where known: profession, prompt,
-                                                                target, truth, original
-
-attribute: e.g. gender; gender+skin_tone judges both at once, with targets such as female+dark.
-evaluator: a choice of conf/evaluator, e.g. avatars (the embedded world) or photos (an OpenCLIP model; model= and
-weights= say which). Images in the folder of a run are judged by the run's own where none is named.
-persons: a segmentation network, e.g. deeplabv3_resnet50, that finds the person in photos, for metrics of backgrounds.
-"""
-
 
 Node = Mapping[str, Any]
 
 
-@dataclass
-class Arguments:
-    """What the command line may set, as ``key=value``."""
-
-    images: str = ""
-    reference: str = ""
-    attribute: str = "gender"
-    evaluator: str = ""  # that of the run that made the images, where none is named
-    out: str = ""  # a folder; outputs/evaluate/<name>/<attribute> where none is named
-    name: str = ""  # stands in tables; the images' folder where none is given
-    model: str = ""  # of OpenCLIP; those of the evaluator where none are named
-    weights: str = ""
-    margin: float | None = None
-    persons: str = ""
-    person_weights: str = ""  # torchvision's file; fetched where none is named
-    labelled: int | None = None
-    device: str = "auto"
-    repeats: int = 1000
-    batch: int = 32
-    seed: int = 0
-
-
-def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
-    """Evaluate and leave ``record.json``, ``judged.csv``, ``manifest.csv``, pictures and a table.
+def main(context: Any, **given: Any) -> None:
+    """Evaluate as the command says; leave ``record.json``, ``judged.csv``, ``manifest.csv``, pictures and a table.
 
     Raises UserError: an argument or a file is wrong.
     """
-    if not a.images:
-        raise UserError("say what to evaluate: images=<folder, manifest or run>")
+    a = SimpleNamespace(**given)
     if a.evaluator and a.evaluator not in choices("evaluator"):
         raise unknown("evaluator", a.evaluator, choices("evaluator"))
-    images = Path(a.images)
-    name = a.name or (images.stem if images.is_file() else images.resolve().name)
-    out = Path(a.out) if a.out else Path("outputs/evaluate") / name / a.attribute
+    name = a.name or (a.images.stem if a.images.is_file() else a.images.resolve().name)
+    out = a.out or Path("outputs/evaluate") / name / a.attribute
     if is_foreign(out):
-        raise UserError(f"{out} holds the record of another command: choose another folder with out=…")
+        raise UserError(f"{out} holds the record of another command: choose another folder with --out")
     with importing():
         from hspace_exp.evaluation.score import score
     from hspace_exp.evaluation.judged_csv import write_judged
@@ -88,35 +50,34 @@ def run(a: Arguments, words: Sequence[str] = ()) -> RunRecord:
     from hspace_exp.models.devices import resolve_device
     from hspace_exp.results.write import record_of, write_results
 
-    source = find_source(images, Path(a.reference) if a.reference else None)
+    source = find_source(a.images, a.reference)
     started = time.monotonic()
     node = evaluator_node(a, str(resolve_device(a.device)))
     evaluator: Evaluator = instantiate(node, _convert_="all")
     found = score(source, evaluator, a.attribute, seed=a.seed, repeats=a.repeats)
-    config = {k: getattr(a, k) for k in ("images", "reference", "attribute", "device", "repeats", "seed")}
-    config |= {"name": name, "evaluator": node}
+    config: dict[str, Any] = {k: getattr(a, k) for k in ("attribute", "device", "repeats", "seed")}
+    config |= {"images": str(a.images), "reference": str(a.reference or ""), "name": name, "evaluator": node}
     names = {"experiment": EXPERIMENT, "method": name, "model": "images", "attribute": a.attribute}
     seconds, device = {"evaluation": time.monotonic() - started}, describe_device(resolve_device(a.device))
-    record = record_of(config, found, seconds, device, ["evaluate", *words], **names)
+    record = record_of(config, found, seconds, device, context.obj, **names)
     write_pairs(out, source.pairs)
     write_judged(out, found.rows)
     print(f"{out}\n{write_results(record, source.pairs, out)}")
-    return record
 
 
-def evaluator_node(a: Arguments, device: str) -> dict[str, Any]:
+def evaluator_node(a: SimpleNamespace, device: str) -> dict[str, Any]:
     """The evaluator that was asked for, or else the run's, as conf/evaluator has it but for what the arguments set."""
     persons = {"network": a.persons, "weights": a.person_weights or None, "device": device}
     segmenter = {"_target_": "hspace_exp.evaluation.person_segmenter.PersonSegmenter", **persons}
     given: dict[str, Any] = {"margin": a.margin, "labelled": a.labelled, "model": a.model or None}
     given |= {"weights": a.weights or None, "person_masks": segmenter if a.persons else None}
     given = {name: value for name, value in given.items() if value is not None}
-    choice, published = (a.evaluator, {}) if a.evaluator else judge_of_run(Path(a.images), given)
+    choice, published = (a.evaluator, {}) if a.evaluator else judge_of_run(a.images, given)
     cfg = composed([f"evaluator={choice}", f"device={device}"])
     node: Any = OmegaConf.to_container(cfg.evaluator, resolve=True)
     for name in given:
         if name not in (*node, "margin"):
-            raise UserError(f"evaluator={choice} takes no {name.replace('person_masks', 'persons')}")
+            raise UserError(f"the evaluator {choice} takes no --{name.replace('person_masks', 'persons')}")
     node |= {"repeats": a.repeats, "batch_size": a.batch, **published, **given}
     check_targets(node, "evaluator")
     return node
@@ -131,7 +92,7 @@ def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, s
     """
     held, names = _evaluator_in(images.resolve()), ", ".join(choices("evaluator"))
     if held is None:
-        advice = "say who judges it: evaluator=avatars for the embedded world, evaluator=photos for photographs"
+        advice = "say who judges it: --evaluator avatars for the embedded world, --evaluator photos for photographs"
         raise UserError(f"{images} is in no folder of a run, so {advice}. Choices: {names}")
     published, metrics = _published(held), set(held.get("metrics", ()))
     fits = {}
@@ -145,7 +106,7 @@ def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, s
     best = min(fits, key=lambda name: fits[name])
     if other := fits[best][2]:
         told = f"the run of {images} has an evaluator of its own, which differs from {best} in {', '.join(other)}"
-        raise UserError(f"{told}: say evaluator=… and such settings. Choices: {names}")
+        raise UserError(f"{told}: say --evaluator and such settings. Choices: {names}")
     return best, published
 
 
@@ -183,8 +144,3 @@ def is_foreign(folder: Path) -> bool:
         return read_record(folder).experiment != EXPERIMENT
     except UserError:
         return (folder / "record.json").exists()
-
-
-def main(argv: list[str]) -> int:
-    """Parse ``key=value`` arguments and evaluate; returns the exit code."""
-    return command(argv, Arguments, lambda a: run(a, argv), ABOUT)

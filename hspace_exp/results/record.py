@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from hspace_exp import __version__
 from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
@@ -39,7 +40,7 @@ ROOT = _PACKAGE.parent
 CODE = ("hspace_exp", "avatars_world", "conf")
 
 PACKAGES = (
-    "hspace-exp", "torch", "torchvision", "diffusers", "transformers", "lightning", "torchmetrics", "open-clip-torch",
+    "torch", "torchvision", "diffusers", "transformers", "lightning", "torchmetrics", "open-clip-torch",
     "segment-anything", "hydra-core", "omegaconf", "numpy", "safetensors",
 )  # fmt: skip
 
@@ -170,7 +171,7 @@ def differences(a: RunRecord, b: RunRecord) -> list[str]:
 
 def versions() -> dict[str, str]:
     """Version of Python and of each package that matters, where it is installed."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "hspace-exp": __version__}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

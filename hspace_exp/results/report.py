@@ -1,8 +1,7 @@
-"""``python -m hspace_exp report outputs/…``: one HTML page about a run or a folder of runs."""
+"""``hspace-exp report``: one HTML page about a run or a folder of runs."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from hspace_exp.config.command_line import exit_code
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.runs import Run, chosen, find_runs
 from hspace_exp.results.tables.build import interval, make_table, number
@@ -21,7 +19,7 @@ from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.formats import rendered
 from hspace_exp.results.tables.records import by_table
 
-if TYPE_CHECKING:  # imports torch, which --help does without
+if TYPE_CHECKING:  # imports torch
     from hspace_exp.results.figures import Chart
 
 HEADLINES = ("deviation_ratio", "success", "clip_alignment", "background_ssim", "scene_kept", "entanglement", "fid")
@@ -32,23 +30,13 @@ WIDE = 1600  # pixels of a picture of maps
 SMALL = 150_000  # bytes up to which a chart is SVG
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hspace_exp report", description=__doc__)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run's folder or any folder above")
-    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first PATH)")
-    parser.add_argument("--title", help="of the page (default: the first PATH)")
-    options = parser.parse_args(arguments)
-    paths = [Path(path) for path in options.paths]
+def write(paths: Sequence[Path], out: Path | None = None, title: str = "") -> None:
+    """Write the report of all runs in and below paths, by default to ``report.html`` in the first."""
     first = paths[0] if paths[0].is_dir() else paths[0].parent
-    out = Path(options.out) if options.out else first / "report.html"
-
-    def work() -> None:
-        text = page(find_runs(paths), options.title or f"Report of {first}")
-        write_text(out, text)
-        print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
-
-    return exit_code(work)
+    out = out or first / "report.html"
+    text = page(find_runs(paths), title or f"Report of {first}")
+    write_text(out, text)
+    print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
 
 
 def page(runs: Sequence[Run], title: str) -> str:

@@ -124,8 +124,8 @@ class SweepCallback(Callback):
         SweepCallback.current = self.sweep
 
 
-def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> None:
-    """Do a job's ``work`` and note how it went; an error is told and noted, not raised.
+def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> Any:
+    """Do a job's ``work``, note how it went and return its result; an error is told and noted, and None returned.
 
     ``cfg`` gets the sweep's group where its logger has one, and where several GPUs are seen, one of them.
     """
@@ -136,15 +136,17 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
         if "group" in cfg.logger and cfg.logger.group is None:
             cfg.logger.group = sweep.group(cfg.name)
         _choose_device(sweep, cfg, number)
-        work()
+        result = work()
     except Exception as error:  # whatever it is: it is told by name, and the other jobs go on
         known = isinstance(error, KNOWN)
         text = one_line(error) if known else " ".join(f"{type(error).__name__}: {error}".split())
         note = replace(note, state=FAILED, error=text)
         log.error("%s failed: %s", note.name, text, exc_info=not known)
+        result = None
     else:
         note = replace(note, state=DONE)
     sweep.write(note)
+    return result
 
 
 def _choose_device(sweep: Sweep, cfg: DictConfig, number: int) -> None:

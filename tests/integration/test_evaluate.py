@@ -21,7 +21,7 @@ CLIP = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
-QUICK = ("device=cpu", "repeats=20")
+QUICK = ("--device=cpu", "--repeats=20")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_run_of_photographs_is_judged_as_the_run_judged_it(
     photos = ["model=sd15", f"model.path={tiny_family('sd14')}", "method=original", "evaluator.model=ViT-L-14"]
     outcome = cli(*own, *photos, "evaluator.weights=openai", f"hydra.run.dir={run}")
     assert outcome.code == 0, outcome.error
-    outcome = cli("evaluate", f"images={run}", f"out={again}", *QUICK)
+    outcome = cli("evaluate", str(run), f"--out={again}", *QUICK)
     assert outcome.code == 0, outcome.error
     assert loaded == [("ViT-L-14", "openai")] * 2
     record = read_record(again)
@@ -66,10 +66,10 @@ def test_a_run_of_photographs_is_judged_as_the_run_judged_it(
     assert record.config["evaluator"]["_target_"].endswith("PhotoEvaluator")
 
     (run / "record.json").unlink()  # as of a run that stopped before its evaluation
-    outcome = cli("evaluate", f"images={run / 'images' / 'original'}", f"out={tmp_path / 'folder'}", *QUICK)
+    outcome = cli("evaluate", str(run / "images" / "original"), f"--out={tmp_path / 'folder'}", *QUICK)
     assert outcome.code == 0, outcome.error
     assert loaded[2:] == [("ViT-L-14", "openai")]
-    outcome = cli("evaluate", f"images={again}", f"out={tmp_path / 'third'}", *QUICK)  # what an evaluation left
+    outcome = cli("evaluate", str(again), f"--out={tmp_path / 'third'}", *QUICK)  # what an evaluation left
     assert outcome.code == 0, outcome.error
     assert same(read_record(tmp_path / "third"), record)
 
@@ -80,20 +80,20 @@ def test_only_images_of_a_run_are_judged_without_a_word(cli: Cli, arguments: lis
     own = [one for one in arguments if not one.startswith("evaluator.weights")]
     outcome = cli(*own, "method=sdid", f"hydra.run.dir={run}")
     assert outcome.code == 0, outcome.error
-    outcome = cli("evaluate", f"images={run}", f"out={again}", "labelled=0", *QUICK)
+    outcome = cli("evaluate", str(run), f"--out={again}", "--labelled=0", *QUICK)
     assert outcome.code == 0, outcome.error
     assert same(read_record(again), read_record(run))
 
     foreign = tmp_path / "foreign"
     shutil.copytree(run / "images" / "edited", foreign, ignore=shutil.ignore_patterns("*.json"))
-    outcome = cli("evaluate", f"images={foreign}", f"out={tmp_path / 'out'}", *QUICK)
+    outcome = cli("evaluate", str(foreign), f"--out={tmp_path / 'out'}", *QUICK)
     assert outcome.code == 2
-    assert "evaluator=avatars" in outcome.error
-    assert "evaluator=photos" in outcome.error
+    assert "--evaluator avatars" in outcome.error
+    assert "--evaluator photos" in outcome.error
     assert "Choices: avatars, avatars_lpips, photos, photos_backgrounds" in outcome.error
     assert outcome.error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-    outcome = cli("evaluate", f"images={foreign}", "evaluator=avatars", f"out={tmp_path / 'out'}", "labelled=0", *QUICK)
+    outcome = cli("evaluate", str(foreign), "--evaluator=avatars", f"--out={tmp_path / 'out'}", "--labelled=0", *QUICK)
     assert outcome.code == 0, outcome.error
 
 
@@ -101,9 +101,9 @@ def test_an_evaluator_of_ones_own_is_asked_for(cli: Cli, world: Path, arguments:
     run, again = tmp_path / "run", tmp_path / "again"
     outcome = cli(*arguments, "method=original", f"hydra.run.dir={run}")  # with weights of its own
     assert outcome.code == 0, outcome.error
-    outcome = cli("evaluate", f"images={run}", f"out={again}", *QUICK)
+    outcome = cli("evaluate", str(run), f"--out={again}", *QUICK)
     assert outcome.code == 2
     assert "differs from avatars in weights" in outcome.error
-    outcome = cli("evaluate", f"images={run}", f"weights={world}", "labelled=0", f"out={again}", *QUICK)
+    outcome = cli("evaluate", str(run), f"--weights={world}", "--labelled=0", f"--out={again}", *QUICK)
     assert outcome.code == 0, outcome.error
     assert same(read_record(again), read_record(run))

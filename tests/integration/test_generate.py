@@ -1,12 +1,12 @@
-"""``python -m hspace_exp generate`` on a tiny model."""
+"""``hspace-exp generate`` on a tiny model."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import re
-import sys
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
+from hspace_exp.commands import start
 from hspace_exp.concepts.concept import Concept, load_concept
-from hspace_exp.generation.__main__ import main
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.generation.grid import strip
 from hspace_exp.generation.manifest import read_manifest
@@ -38,6 +38,10 @@ PROMPTS = {
 
 
 KINDS = ("original", "edited")
+
+
+def main(words: Sequence[str]) -> int:
+    return start(["generate", *words])
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,13 @@ def place(world: Path, tmp_path: Path) -> Iterator[Place]:
             vector, name, attribute, "avatars", backbone.revision, backbone.h_shape, "sdid", prompts, used
         ).save(tmp_path / "concepts" / f"{name}.safetensors")  # fmt: skip
     out = tmp_path / "out"
-    given = (f"model.source={world}", "device=cpu", "num_inference_steps=2", f"out={out}", "chunk_size=2")
+    given = ("--set", f"model.source={world}", "--device=cpu", "--steps=2", f"--out={out}", "--chunk-size=2")
     yield Place(tmp_path / "concepts", out, given)
     logging.getLogger().handlers[:], logging.getLogger().level = handlers, level
 
 
 def test_a_fair_batch_from_one_prompt(place: Place) -> None:
-    ask = [f"concepts={place.concepts}", "ask=gender", "seeds=4", "prompt=a photo of a doctor"]
+    ask = [f"--concepts={place.concepts}", "--ask=gender", "--seeds=4", "a photo of a doctor"]
     assert main([*place.given, *ask]) == 0
     rows = place.rows()
     assert [row["target"] for row in rows] == ["female", "male"] * 2
@@ -98,9 +102,9 @@ def test_a_fair_batch_from_one_prompt(place: Place) -> None:
 @pytest.mark.parametrize(
     ("used", "asked", "strength", "factor"),
     [
-        ({"strength": 0.8, "guidance_scale": 7.5}, ["strength=0.5"], 0.5, 1.0),
+        ({"strength": 0.8, "guidance_scale": 7.5}, ["--strength=0.5"], 0.5, 1.0),
         ({"strength": 0.8, "guidance_scale": 7.5}, [], 0.8, (6.5 / 2) ** 0.4),
-        ({}, ["method=sdid_published"], 1.0, 1.0),
+        ({}, ["--method=sdid_published"], 1.0, 1.0),
     ],
     ids=["as it is asked for", "as the file says", "as the method says"],
 )
@@ -111,7 +115,7 @@ def test_images_are_those_of_the_edit(
     female = replace(load_concept(file), hyperparameters=used)
     female = replace(female, vector=0.1 * female.vector)
     female.save(file)
-    ask = [f"concepts={file}", "seeds=[3,8,9]", "image_seed=7", f"prompt={prompt}", "frequency=haar", "scheduler=ddim"]
+    ask = [f"--concepts={file}", "--seeds=3,8,9", "--image-seed=7", prompt, "--frequency=haar", "--scheduler=ddim"]
     assert main([*place.given, *ask, *asked]) == 0
     assert {float(row["strength"]) for row in place.rows()} == {strength}
 
@@ -132,8 +136,8 @@ def test_images_are_those_of_the_edit(
 
 
 def test_another_request_makes_again_what_it_changes(place: Place) -> None:
-    prompt, file = "prompt=a photo of a doctor", place.concepts / "female.safetensors"
-    ask = [*place.given, f"concepts={place.concepts}", "ask=gender", "seeds=1", prompt]
+    prompt, file = "a photo of a doctor", place.concepts / "female.safetensors"
+    ask = [*place.given, f"--concepts={place.concepts}", "--ask=gender", "--seeds=1", prompt]
 
     def made() -> dict[str, int]:
         assert main(ask) == 0
@@ -141,7 +145,7 @@ def test_another_request_makes_again_what_it_changes(place: Place) -> None:
         return {kind: (place.out / row[kind]).stat().st_mtime_ns for kind in KINDS}
 
     before = made()
-    for change in ("image_seed=1", "assignment=male", "frequency=haar", "another vector"):
+    for change in ("--image-seed=1", "--assignment=male", "--frequency=haar", "another vector"):
         if change == "another vector":
             female = load_concept(file)
             replace(female, vector=-female.vector).save(file)
@@ -149,7 +153,7 @@ def test_another_request_makes_again_what_it_changes(place: Place) -> None:
             ask.append(change)
         after = made()
         again = {kind for kind in KINDS if after[kind] != before[kind]}
-        assert again == ({*KINDS} if change == "image_seed=1" else {"edited"}), change
+        assert again == ({*KINDS} if change == "--image-seed=1" else {"edited"}), change
         before = after
 
 
@@ -161,13 +165,13 @@ def test_attributes_that_are_not_asked_for_are_kept_by_methods_that_keep(place: 
         concept = load_concept(file)
         presence = torch.randn(concept.vector.shape, generator=random)
         replace(concept, method="focused", vector=0.1 * concept.vector, presence=presence).save(file)
-    ask = ["ask=gender", "seeds=4", "prompt=a photo of a doctor"]
+    ask = ["--ask=gender", "--seeds=4", "a photo of a doctor"]
 
     def images(*asked: str) -> np.ndarray:
-        assert main([*place.given, *ask, f"concepts={place.concepts}", *asked]) == 0
+        assert main([*place.given, *ask, f"--concepts={place.concepts}", *asked]) == 0
         return np.stack([place.image(row, "edited") for row in place.rows()])
 
-    kept, free = images(), images("method=focused", "method.edit.keep=0")
+    kept, free = images(), images("--method=focused", "--set", "method.edit.keep=0")
     assert np.abs(kept - free).max() > 2
     (place.concepts / "young.safetensors").unlink()  # "old" alone is not kept: there is nothing to tell it from
     assert np.array_equal(images(), free)
@@ -176,12 +180,11 @@ def test_attributes_that_are_not_asked_for_are_kept_by_methods_that_keep(place: 
 def test_the_command_says_what_it_does_and_when(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask = [f"concepts={place.concepts}", "ask=gender", "seeds=2", "prompt=a photo of a doctor"]
+    ask = [f"--concepts={place.concepts}", "--ask=gender", "--seeds=2", "a photo of a doctor"]
     with monkeypatch.context() as patch:
         patch.setattr(logging.getLogger(), "handlers", [])
         patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-        patch.setattr(sys, "argv", ["generate", *place.given, *ask, "chunk_size=1"])
-        assert main() == 0
+        assert main([*place.given, *ask, "--chunk-size=1"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d \S", line) for line in lines)
     assert [line[9:] for line in lines] == [
@@ -190,20 +193,20 @@ def test_the_command_says_what_it_does_and_when(
     ]
 
 
-@pytest.mark.parametrize("folder", ["seed=0", "seed=0,protocol=full", "it's seed=0"])
+@pytest.mark.parametrize("folder", ["seed=0", "seed=0,protocol=full,method.edit.keep=0", "it's seed=0"])
 def test_concepts_are_taken_from_the_folder_of_a_run(place: Place, folder: str) -> None:
     own = place.concepts.parent / folder / "concepts"
     own.parent.mkdir()
     place.concepts.rename(own)
-    assert main([*place.given, f"concepts={own}", "ask=gender", "seeds=1", "prompt=a photo of a doctor"]) == 0
+    assert main([*place.given, f"--concepts={own}", "--ask=gender", "--seeds=1", "a photo of a doctor"]) == 0
     assert [row["target"] for row in place.rows()] == ["female"]
 
 
 def test_a_seed_gives_the_same_image_in_any_batch(place: Place) -> None:
-    ask = [f"concepts={place.concepts}", "ask=female", "prompt=a photo of a doctor"]
-    assert main([*place.given, *ask, "seeds=3"]) == 0
+    ask = [f"--concepts={place.concepts}", "--ask=female", "a photo of a doctor"]
+    assert main([*place.given, *ask, "--seeds=3"]) == 0
     image = place.image(place.rows()[2], "edited")
-    assert main([*place.given, *ask, "seeds=[2]", f"out={place.out / 'other'}"]) == 0
+    assert main([*place.given, *ask, "--seeds=2,", f"--out={place.out / 'other'}"]) == 0
     alone = np.asarray(
         Image.open(place.out / "other" / "images" / "edited" / "a_photo_of_a_doctor" / "0002.png"), float
     )
@@ -211,44 +214,47 @@ def test_a_seed_gives_the_same_image_in_any_batch(place: Place) -> None:
 
 
 def test_explicit_prompts_are_left_alone_unless_told_otherwise(place: Place) -> None:
-    ask = [f"concepts={place.concepts}", "ask=gender", "seeds=2", "prompt=a photo of a male nurse"]
+    ask = [f"--concepts={place.concepts}", "--ask=gender", "--seeds=2", "a photo of a male nurse"]
     assert main([*place.given, *ask]) == 0
     for row in place.rows():
         assert row["target"] == ""
         assert np.abs(place.image(row, "original") - place.image(row, "edited")).max() <= 1
-    assert main([*place.given, *ask, "respect_prompt=false"]) == 0
+    assert main([*place.given, *ask, "--no-respect-prompt"]) == 0
     assert [row["target"] for row in place.rows()] == ["female", "male"]
 
 
 def test_files_named_one_by_one_are_all_asked_for(place: Place) -> None:
     files = ",".join(str(place.concepts / f"{name}.safetensors") for name in ("male", "old"))
-    ask = [f"concepts=[{files}]", "assignment=sum", "seeds=[5]", "prompt=a photo of a nurse", "strength=0.5"]
+    ask = [f"--concepts={files}", "--assignment=sum", "--seeds=5,", "a photo of a nurse", "--strength=0.5"]
     assert main([*place.given, *ask]) == 0
     (row,) = place.rows()
     assert (row["target"], row["seed_index"], row["strength"]) == ("male+old", "5", "0.5")
 
 
+GIVEN = ["--concepts", "{concepts}", "--ask=gender"]
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (["prompt=a doctor"], "concepts=… is missing"),
-        (["prompt=a doctor", "concepts={concepts}"], "say which is asked for"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gander"], "Did you mean 'gender'"),
-        (["prompt=''", "concepts={concepts}", "ask=gender"], "the prompt is empty"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "seeds=-1"], "expected seeds"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "assignment=fmale"], "Did you mean 'female'"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "method=original"], "edits nothing"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "sseeds=3"], "Did you mean 'seeds'"),
-        (["prompt=a doctor", "concepts=/nowhere.safetensors"], "no concept file"),
-        (["concepts={concepts}"], "prompt=… is missing"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "out=???"], "out"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "device=cqu"], "expected a device"),
-        (["prompt=a nurse and a doctor" + " and a nurse" * 5, "concepts={concepts}", "ask=gender"], "this model takes"),
-        (["prompt=a doctor", "concepts={concepts}", "ask=gender", "+model.image_size=64"], "has h (16, 8, 8)"),
-        (
-            ["prompt=a doctor", "concepts={concepts}", "model.guidance_scale=x"],
-            "guidance_scale=x: expected a valid",
-        ),
+        (["a doctor"], "Missing option '--concepts'"),
+        (["a doctor", *GIVEN[:2]], "say which is asked for"),
+        (["a doctor", *GIVEN, "--ask=gander"], "Did you mean 'gender'"),
+        (["", *GIVEN], "the prompt is empty"),
+        (["a doctor", *GIVEN, "--seeds=-1"], "expected seeds"),
+        (["a doctor", *GIVEN, "--seeds=many"], "expected seeds"),
+        (["a doctor", *GIVEN, "--assignment=fmale"], "Did you mean 'female'"),
+        (["a doctor", *GIVEN, "--method=original"], "edits nothing"),
+        (["a doctor", *GIVEN, "--method=sdidd"], "unknown method 'sdidd'. Did you mean 'sdid'"),
+        (["a doctor", *GIVEN, "--sseeds=3"], "No such option: --sseeds (Possible options: --seeds"),
+        (["a doctor", *GIVEN, "--set", "method.strenght=3"], "Did you mean 'strength'"),
+        (["a doctor", *GIVEN, "--steps=0"], "'--steps': Input should be greater than or equal to 1"),
+        (["a doctor", "--concepts=/nowhere.safetensors"], "no concept file"),
+        (GIVEN, "Missing argument 'PROMPT...'"),
+        (["a doctor", *GIVEN, "--device=cqu"], "expected a device"),
+        (["a nurse and a doctor" + " and a nurse" * 5, *GIVEN], "this model takes"),
+        (["a doctor", *GIVEN, "--set=+model.image_size=64"], "has h (16, 8, 8)"),
+        (["a doctor", *GIVEN, "--set=model.guidance_scale=x"], "guidance_scale=x: expected a valid"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -261,7 +267,55 @@ def test_wrong_input_is_one_line(
     assert not place.out.exists()
 
 
+WORDS = "a doctor's, (a #1)", "{a} café = a ${b}"
+
+
+def test_a_prompt_needs_no_more_than_the_quotes_of_the_shell(place: Place) -> None:
+    prompts = [*WORDS, "a photo of a doctor"]
+    assert main([*place.given, *prompts, f"--concepts={place.concepts}", "--ask=gender", "--seeds=2"]) == 0
+    rows = place.rows()
+    assert [row["prompt"] for row in rows] == [prompt for prompt in prompts for _ in range(2)]
+    assert [row["target"] for row in rows] == ["female", "male", "male", "female", "female", "male"]
+    with Image.open(place.out / "grid.png") as grid:
+        assert grid.size[1] > 6 * 32  # two rows a prompt
+    alone = place.image(rows[4], "edited")
+    assert main([*place.given, prompts[2], f"--concepts={place.concepts}", "--ask=gender", "--seeds=2"]) == 0
+    assert np.abs(place.image(place.rows()[0], "edited") - alone).max() <= 1
+
+
+def test_words_of_version_0_1_do_the_same_and_say_the_new_ones(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ",".join(str(place.concepts / f"{name}.safetensors") for name in ("male", "old"))
+    old = [
+        f"concepts=[{files}]",
+        "assignment=sum",
+        "seeds=[5]",
+        "prompt=a photo, it's of a nurse",
+        "respect_prompt=false",
+    ]
+    old += [
+        f"model.source={place.given[1].partition('=')[2]}",
+        "num_inference_steps=2",
+        f"out={place.out}",
+        "device=cpu",
+    ]
+    assert main([*old, "strength={male:0.5,old:1}"]) == 0
+    told = capsys.readouterr().err.splitlines()[0]
+    first, _, new = told.partition("; now: hspace-exp generate ")
+    assert first == "key=value words go with version 0.3"
+    (row,) = place.rows()
+    assert (row["target"], row["seed_index"], row["strength"]) == ("male+old", "5", "1.0")
+    assert row["prompt"] == "a photo, it's of a nurse"
+    image = place.image(row, "edited")
+    flags, words = new.split(" -- ")
+    assert main([*shlex.split(flags), f"--out={place.out / 'again'}", *shlex.split(words)]) == 0
+    again = np.asarray(Image.open(place.out / "again" / row["edited"]), float)
+    assert np.array_equal(again, image)
+    assert not capsys.readouterr().err.startswith("key=value")
+
+
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_shows_the_settings(capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert main([word]) == 0
-    assert "respect_prompt: true" in capsys.readouterr().out
+    assert "--no-respect-prompt" in capsys.readouterr().out

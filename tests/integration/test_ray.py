@@ -63,5 +63,5 @@ def test_a_killed_job_is_named(process: Callable[..., subprocess.Popen[str]], sw
     _, rest = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "1 of 1 jobs failed:\n  gender_fairness/sdid/0: stopped before its end" in rest
-    assert "error: the launcher stopped:" in rest.splitlines()[-1]
+    assert "error: the sweep stopped:" in rest.splitlines()[-1]
     assert "Traceback" not in rest

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hspace_exp.reproduce.__main__ import LEFT, main
+from hspace_exp.commands import start
+from hspace_exp.reproduce.reproduce import LEFT
 from hspace_exp.reproduce.runs import overrides_of, planned, sweeps
 from hspace_exp.results.record import read_record
 from hspace_exp.results.tables.build import build
@@ -36,7 +37,7 @@ def command(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_tables_come_from_one_command_and_again_from_nothing_new(
     command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, jobs: str
 ) -> None:
-    assert main(["--jobs", jobs, *command]) == 0, capsys.readouterr()
+    assert start(["reproduce", "--jobs", jobs, *command]) == 0, capsys.readouterr()
     printed = capsys.readouterr().out
     assert "6 of 6 runs are done" in printed
     folder = tmp_path / "tables" / "smoke" / "avatars"
@@ -61,7 +62,7 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
     assert sorted(trained) == ["focused", "sdid"]  # once each: runs beside each other wait for what they share
     assert all((path.parent / ".hydra" / "overrides.yaml").exists() for path in records)
     before = {path: path.read_bytes() for path in [*records, *folder.rglob("*.*")]}
-    assert main(command) == 0
+    assert start(["reproduce", *command]) == 0
     assert "6 runs, 6 of them done" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
 
@@ -70,9 +71,9 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
 def test_time_that_is_up_leaves_tables_of_what_is_done(
     command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main([*command, "--methods", "original"]) == 0
+    assert start(["reproduce", *command, "--methods", "original"]) == 0
     capsys.readouterr()
-    assert main(["--max-seconds", "1", "--records", str(tmp_path / "kept"), *command]) == LEFT
+    assert start(["reproduce", "--max-seconds", "1", "--records", str(tmp_path / "kept"), *command]) == LEFT
     assert "1 of 6 runs are done" in capsys.readouterr().out
     folder = tmp_path / "tables" / "smoke" / "avatars"
     assert render(build([tmp_path / "kept" / "age_fairness" / "results"])) == (folder / "age_fairness.md").read_text()
@@ -87,7 +88,7 @@ def test_a_failed_run_stops_no_other_and_the_exit_code_says_so(
     (run,) = planned(overrides or [])
     (run.folder / "images").mkdir(parents=True)
     (run.folder / "images" / "original").write_text("in the way of a folder")
-    assert main([*command, "--experiments", "age_fairness"]) == 1
+    assert start(["reproduce", *command, "--experiments", "age_fairness"]) == 1
     printed = capsys.readouterr()
     assert "1 of 2 runs are done" in printed.out
     assert "failed: age_fairness age original" in printed.err

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import wandb
+import yaml
 from wandb.proto import wandb_internal_pb2
 
 import hspace_exp.pipeline.learning
 import hspace_exp.pipeline.run
-from hspace_exp.results.record import read_record
+from hspace_exp.results.record import RunRecord, read_record
 
 Cli = Callable[..., Any]
 
@@ -61,6 +62,40 @@ def test_a_failed_job_stops_no_other_and_only_it_is_made_again(
     assert "| original |" in text
     assert "| sdid " in text
     assert "Missing" not in text
+
+
+@pytest.mark.slow
+def test_optuna_gets_the_deviation_ratio_or_the_metrics_that_are_named(
+    process: Callable[..., subprocess.Popen[str]], arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    monkeypatch.chdir(tmp_path)
+    fixed = [one for one in arguments if not one.startswith("method.strength")]
+    search = [*fixed, "mask=attention", "method=sdid", "method.strength=interval(0.5,2)", "hydra/sweeper=optuna"]
+    search += ["hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=0"]
+
+    def found(*more: str) -> tuple[dict[str, Any], list[RunRecord]]:
+        running = process("-m", *search, *more)
+        _, error = running.communicate(timeout=240)
+        assert running.returncode == 0, error
+        records = [read_record(path) for path in (tmp_path / "outputs").rglob("record.json")]
+        return yaml.safe_load((tmp_path / "outputs" / "optimization_results.yaml").read_text()), records
+
+    best, records = found()
+    assert len(records) == 2
+    assert best["best_value"] == min(record.metrics["deviation_ratio"].value for record in records)
+    assert best["best_params"]["method.strength"] in [record.strength for record in records]
+    two = "optimized_metric=[success,entanglement]", "hydra.sweeper.direction=[maximize,minimize]"
+    best, again = found(*two)
+    assert len(again) == 2  # the same trials, which are done: what is optimised makes no other run
+    pairs = [[record.metrics[name].value for name in ("success", "entanglement")] for record in records]
+    assert all(one["values"] in pairs for one in best["solutions"])
+
+    running = process("-m", *search, "optimized_metric=sucess")
+    _, error = running.communicate(timeout=240)
+    assert running.returncode == 1
+    assert "unknown optimized_metric 'sucess'. Did you mean 'success'?" in error
+    assert "Traceback" not in error
 
 
 def test_wrong_input_of_one_job_is_one_line(cli: Cli, sweep: list[str], tmp_path: Path) -> None:

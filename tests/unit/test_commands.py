@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import inspect
+import pkgutil
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import hspace_exp
 from hspace_exp.__main__ import main
-from hspace_exp.commands import COMMANDS, RENAMED
+from hspace_exp.commands import app, start
+from hspace_exp.errors import UserError
+from hspace_exp.old_names import RENAMED
 
 ROOT = Path(__file__).parents[2]
+COMMANDS = [*typer.main.get_command(app).commands]
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
@@ -28,30 +37,105 @@ def shown(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
 
 
 def test_every_command_has_a_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {
+        "run",
+        "generate",
+        "steer",
+        "evaluate",
+        "compare",
+        "tables",
+        "report",
+        "concepts",
+        "doctor",
+        "reproduce",
+    } <= {*COMMANDS}
     for name in COMMANDS:
         assert shown(monkeypatch, name, "--help") == 0
-        assert f"python -m hspace_exp {name}" in capsys.readouterr().out
+        assert f"{'python -m hspace_exp' if name == 'run' else 'hspace-exp'} {name if name != 'run' else ''}" in (
+            capsys.readouterr().out
+        )
 
 
 def test_no_arguments_are_a_question(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(monkeypatch) == 0
     help_text = capsys.readouterr().out
-    assert "+experiment=gender_fairness" in help_text
-    assert ", ".join(COMMANDS) in help_text
+    assert "experiment=gender_fairness" in help_text
+    assert all(f"\n  {name} " in help_text for name in COMMANDS)
 
 
 def test_a_command_that_does_not_exist_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shown(monkeypatch, "tabels", "outputs") == 2
-    assert capsys.readouterr().err.startswith("error: unknown command 'tabels'. Did you mean 'tables'?")
+    assert capsys.readouterr().err.startswith("error: No such command 'tabels'. Did you mean 'tables'?")
 
 
+def parameters(group: Any) -> Iterator[tuple[Any, set[str]]]:
+    """Signature of each command, and the names that it reads."""
+    for info in group.registered_commands:
+        yield info.callback, {*inspect.signature(info.callback).parameters}
+    for inner in group.registered_groups:
+        yield from parameters(inner.typer_instance)
+
+
+def test_what_a_command_starts_takes_what_it_reads() -> None:
+    found = list(parameters(app))
+    assert len(found) > 11
+    for callback, names in found:
+        (target,) = (cell.cell_contents for cell in callback.__closure__ if isinstance(cell.cell_contents, str))
+        inspect.signature(pkgutil.resolve_name(target)).bind(**dict.fromkeys(names))
+
+
+def test_the_version_is_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"hspace-exp {hspace_exp.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["doctor", "--help"], ["compare"], ["generate", "a"]])
+def test_what_needs_no_work_imports_neither_torch_nor_hydra(words: list[str]) -> None:
+    code = (
+        "import sys; from hspace_exp.__main__ import main; main(); sys.exit(bool({'torch', 'hydra'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or done.stderr.startswith("error: Missing ")
+
+
+def test_experiments_need_no_plus_sign(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for words in (["run", "experiment=age_fairness"], ["+experiment=age_fairness"]):
+        assert shown(monkeypatch, *words, "--cfg", "job") == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert "name: age_fairness" in found[0]
+
+
+def test_an_interruption_has_its_own_exit_code_and_a_closed_pipe_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(error: BaseException) -> Callable[..., None]:
+        def work(*_: object) -> None:
+            raise error
+
+        return work
+
+    for error, code in ((KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space"), 2), (UserError("no"), 2)):
+        monkeypatch.setattr("hspace_exp.results.tables.formats.build", fail(error))
+        assert start(["tables", "x"]) == code
+
+
+@pytest.fixture
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of its own: no command is imported."""
+    for name in [name for name in sys.modules if name.endswith(".__main__") or name.startswith("avatars_world.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.usefixtures("_fresh")
 @pytest.mark.parametrize("old", RENAMED)
 def test_old_names_work_and_tell_the_new_one(
     old: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, new = old.removesuffix(".__main__"), RENAMED[old].removesuffix(".__main__")
+    shown_as = f"python -m {new}" if new.startswith("avatars") else new.replace("_", "-", 1)
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as stop:
         runpy.run_module(name, run_name="__main__")
@@ -59,7 +143,7 @@ def test_old_names_work_and_tell_the_new_one(
     printed = capsys.readouterr()
     assert printed.err == f"python -m {name} is now python -m {new}; the old name goes with version 0.3\n"
     assert printed.out
-    assert "usage: " not in printed.out or f"usage: python -m {new}" in printed.out
+    assert f"Usage: {shown_as}" in printed.out or f"usage: {shown_as}" in printed.out
 
 
 def test_an_old_name_is_a_command_of_python() -> None:
@@ -71,6 +155,7 @@ def test_an_old_name_is_a_command_of_python() -> None:
     assert rest[-1].startswith("error: ")
 
 
+@pytest.mark.usefixtures("_fresh")
 @pytest.mark.parametrize("old", ["tables", "report"])
 def test_an_old_name_is_found_before_an_empty_folder_that_an_update_left(
     old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

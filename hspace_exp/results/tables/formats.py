@@ -1,8 +1,7 @@
-"""``python -m hspace_exp tables outputs/…``: Markdown that reads as plain text, LaTeX (booktabs), or an HTML page."""
+"""Tables as text: Markdown that reads as plain text, LaTeX (booktabs), or an HTML page."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from tabulate import tabulate
 
-from hspace_exp.config.command_line import exit_code
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.tables.build import Cell, Table, build
@@ -104,21 +102,10 @@ def render(tables: Sequence[Table], form: str = "markdown") -> str:
     return FORMATS[form](tables)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hspace_exp tables", description="Compare runs by their records.")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a record.json, a run's folder or any folder above")
-    parser.add_argument("--format", default="markdown", help=f"one of {', '.join(FORMATS)} (default: markdown)")
-    parser.add_argument("--out", metavar="FILE", help="write there instead of printing")
-    parser.add_argument("--metrics", metavar="A,B", help="show these metrics, or all (default: the standard ones)")
-    options = parser.parse_args(arguments)
-
-    def work() -> None:
-        metrics = options.metrics.split(",") if options.metrics else None
-        text = render(build(options.paths, metrics), options.format)
-        if options.out:
-            write_text(options.out, text)
-        else:
-            print(text, end="")
-
-    return exit_code(work)
+def write(paths: Sequence[Path], form: str = "markdown", out: Path | None = None, metrics: str = "") -> None:
+    """Print, or write to a file, tables of the runs in and below paths; ``metrics`` are names joined by commas."""
+    text = render(build(paths, metrics.split(",") if metrics else None), form)
+    if out:
+        write_text(out, text)
+    else:
+        print(text, end="")

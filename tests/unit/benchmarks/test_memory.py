@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.memory import OVERHEAD, _Live, estimate
-from hspace_exp.doctor.__main__ import GIB, MEMORY_GIB
+from hspace_exp.doctor.overview import GIB, MEMORY_GIB
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.split import encode
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hspace_exp.concepts.__main__ import main
+from hspace_exp.commands import start
 from hspace_exp.concepts.concept import Concept, load_concept
 
 SHAPE = ("--h-shape", "6", "2", "3")
@@ -24,7 +22,7 @@ def saved(folder: Path, name: str, *shape: int, seed: int = 0) -> Path:
 
 
 def run(*words: object) -> int:
-    return main([str(word) for word in words])
+    return start(["concepts", *(str(word) for word in words)])
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -129,10 +127,5 @@ def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run("export", file, tmp_path / "x.pt", "--format", "fc2") == 2
     assert "Did you mean 'fc1'" in said(capsys)
     for words in ([], ["show"], ["export", str(file), str(tmp_path / "x.pt")]):
-        with pytest.raises(SystemExit, match="2"):
-            main(words)
-
-
-def test_help_comes_at_once() -> None:
-    code = "import sys; from hspace_exp.concepts.__main__ import main; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+        assert run(*words) == 2
+        assert "Missing" in said(capsys)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp import steer
-from hspace_exp.concepts.__main__ import main
+from hspace_exp.commands import start
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.concepts.formats import import_concepts
 from hspace_exp.generation.request import read, scale_of, strengths
@@ -34,7 +34,12 @@ def pipe(tiny_folder: Path) -> Any:
 def taken(folder: Path, state: Any, name: str = "theirs.pt") -> Path:
     """The folder of concepts that the command makes of another project's file."""
     torch.save(state, folder / name)
-    assert main(["import", str(folder / name), str(folder / "in"), "--h-shape", *map(str, H), "--model", "tiny"]) == 0
+    assert (
+        start(
+            ["concepts", "import", str(folder / name), str(folder / "in"), "--h-shape", *map(str, H), "--model", "tiny"]
+        )
+        == 0
+    )
     return folder / "in"
 
 
@@ -82,7 +87,7 @@ def test_the_released_rows_are_added_twice_to_both_halves_with_ll_of_the_unedite
 def test_generate_takes_the_same_branch_and_strength(tmp_path: Path, state: str, branch: str, strength: float) -> None:
     of = {"fc1": {"controlnet.fc1.weight": MATRIX}, "emb": {"concept_emb": ROWS}}[state]
     folder = taken(tmp_path, of)
-    asked, concepts = read(["prompt=a nurse", f"concepts=[{folder / 'female.safetensors'}]", "device=cpu"])
+    asked, concepts = read(["a nurse"], [str(folder / "female.safetensors")], device="cpu")
     assert asked.method["branch"] == branch
     assert asked.method["name"] == ("sdid" if state == "fc1" else "score_matching")
     assert strengths(concepts, ["female"], asked.strength, "auto") == {"female": strength}
@@ -98,13 +103,14 @@ def test_a_files_own_branch_holds_in_generate_unless_another_is_said(tmp_path: P
     both = {**female.hyperparameters, "branch": "both"}
     object.__setattr__(female, "hyperparameters", both)
     female.save(file)
-    ask = ["prompt=a nurse", f"concepts=[{file}]", "device=cpu"]
-    assert read(ask)[0].method["branch"] == "both"
-    assert read([*ask, "method.branch=conditional"])[0].method["branch"] == "conditional"
-    assert read([*ask, "method=sdid"])[0].method["branch"] == "conditional"
+    given = ["a nurse"], [str(file)]
+    assert read(*given, device="cpu")[0].method["branch"] == "both"
+    assert read(*given, device="cpu", more=["method.branch=conditional"])[0].method["branch"] == "conditional"
+    assert read(*given, device="cpu", method="sdid")[0].method["branch"] == "conditional"
+    assert read(*given, device="cpu", more=["method=sdid"])[0].method["branch"] == "conditional"
     object.__setattr__(female, "hyperparameters", {"branch": "${oc.env:HOME}"})  # no name that is known
     female.save(file)
-    assert read(ask)[0].method["branch"] == "conditional"
+    assert read(*given, device="cpu")[0].method["branch"] == "conditional"
 
 
 @pytest.mark.parametrize("shape", [(256,), (1, 256), (256, 1), (16, 4, 4), (1, 16, 4, 4)])

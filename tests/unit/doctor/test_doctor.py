@@ -1,4 +1,4 @@
-"""The command ``python -m hspace_exp doctor``."""
+"""The command ``hspace-exp doctor``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hspace_exp.doctor import __main__ as doctor
-from hspace_exp.doctor.__main__ import GIB, main
+from hspace_exp.commands import start
+from hspace_exp.doctor import overview as doctor
+from hspace_exp.doctor.overview import GIB
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_is_named_with_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
+    assert start(["doctor"]) == 0
     shown = capsys.readouterr().out
     for word in ("sdxl", "avatars", "http://127.0.0.1:9 does not answer", "Segment Anything vit_b", "gender_fairness"):
         assert word in shown
@@ -43,9 +44,9 @@ def test_what_is_too_large_for_the_gpu_is_marked(monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_experiment_is_ready_or_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--experiment", "gender_fairness"]) == 0
+    assert start(["doctor", "--experiment", "gender_fairness"]) == 0
     assert capsys.readouterr().out.endswith("ready\n")
-    assert main(["--experiment", "gender_fairness", "model=sdxl", "method=original"]) == 1
+    assert start(["doctor", "--experiment", "gender_fairness", "model=sdxl", "method=original"]) == 1
     assert "model sdxl: missing; `hf download" in capsys.readouterr().out
-    assert main(["--experiment", "gender"]) == 2
+    assert start(["doctor", "--experiment", "gender"]) == 2
     assert "unknown experiment 'gender'" in capsys.readouterr().err

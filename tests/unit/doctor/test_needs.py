@@ -11,8 +11,8 @@ from hydra import initialize_config_dir
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.doctor import needs as requiring
-from hspace_exp.doctor.__main__ import needs
 from hspace_exp.doctor.needs import Need, require
+from hspace_exp.doctor.overview import needs
 from hspace_exp.errors import UserError
 
 

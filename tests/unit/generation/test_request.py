@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.command_line import choices
 from hspace_exp.errors import UserError
-from hspace_exp.generation.__main__ import _quoted
-from hspace_exp.generation.request import asked_groups, items_of, listed, method_of, scale_of, strengths
+from hspace_exp.generation.request import amounts, asked_groups, items_of, method_of, numbers, read, scale_of, strengths
 from hspace_exp.prompts.attributes import ConceptPrompts, Explicit, Group
 from hspace_exp.prompts.plan import plan
 
@@ -29,27 +29,24 @@ GENDER = Group("gender", "person", {"female": ConceptPrompts(), "male": ConceptP
 AGE = Group("age", "person", {"old": ConceptPrompts()})
 
 
-def test_settings_of_one_value_or_several() -> None:
-    found = [listed(value) for value in (None, "", "a", 3, 0, ["a", "b"], (1, 2))]
-    assert found == [[], [], ["a"], [3], [0], ["a", "b"], [1, 2]]
-
-
 @pytest.mark.parametrize(
-    ("argument", "expected"),
-    [
-        ("seeds=3", "seeds=3"),
-        ("concepts=", "concepts="),
-        ("+x", "+x"),
-        ("concepts=runs/seed=0", "concepts='runs/seed=0'"),
-        ("concepts=it's/seed=0", r"concepts='it\'s/seed=0'"),
-        ("concepts='runs/seed=0'", "concepts='runs/seed=0'"),
-        ('concepts="runs/seed=0"', 'concepts="runs/seed=0"'),
-        ("concepts=[runs/seed=0]", "concepts=[runs/seed=0]"),
-        ("strength={a=b}", "strength={a=b}"),
-    ],
+    ("text", "seeds"),
+    [("3", [0, 1, 2]), ("3,5,9", [3, 5, 9]), ("7,", [7]), ("[7]", [7]), ("0", []), ("-1", []), ("many", []), ("", [])],
 )
-def test_plain_values_with_an_equals_sign_are_quoted(argument: str, expected: str) -> None:
-    assert _quoted(argument) == expected
+def test_seeds_are_how_many_or_which(text: str, seeds: list[int]) -> None:
+    assert numbers(text) == seeds
+
+
+def test_strengths_are_one_or_one_a_concept() -> None:
+    assert [amounts(texts) for texts in ([], ["2"], ["female=2", "male=-1.5"], ["female:2,male:1"])] == [
+        None, 2.0, {"female": 2.0, "male": -1.5}, {"female": 2.0, "male": 1.0},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [["x"], ["female=much"], ["2", "3"], ["2", "male=1"], [""]])
+def test_other_strengths_are_refused(wrong: list[str]) -> None:
+    with pytest.raises(UserError, match="expected a strength"):
+        amounts(wrong)
 
 
 def test_concepts_are_applied_by_the_known_method_that_they_share() -> None:
@@ -76,7 +73,7 @@ def test_all_of_the_only_attribute_is_asked_for_without_a_word() -> None:
     (gender,) = asked_groups(both, [])
     assert list(gender.concepts) == ["female", "male"]
     assert not gender.keep
-    with pytest.raises(UserError, match=r"the concept files hold gender, smiling: .* ask=gender"):
+    with pytest.raises(UserError, match=r"the concept files hold gender, smiling: .* --ask gender"):
         asked_groups(CONCEPTS, [])
     with pytest.raises(UserError, match="Did you mean 'smiling'"):
         asked_groups(CONCEPTS, ["male", "smilin"])
@@ -89,7 +86,7 @@ def test_a_strength_is_what_is_given_or_the_files_or_the_methods() -> None:
     assert strengths(files, ["a", "b"], 0.0, 3.0) == {"a": 0.0, "b": 0.0}
     assert strengths(files, ["b"], {"a": 1.0, "b": 3.0}, "auto") == {"b": 3.0}
     assert strengths(files, ["a"], None, "auto") == {"a": 2.0}
-    with pytest.raises(UserError, match=r"the file of 'b' states no strength: say strength="):
+    with pytest.raises(UserError, match=r"the file of 'b' states no strength: give one, e.g. --strength"):
         strengths(files, ["a", "b"], None, "auto")
 
 
@@ -105,40 +102,62 @@ def test_strengths_of_files_are_brought_to_the_models_guidance(stated: list[floa
 
 def test_files_of_several_guidance_scales_need_a_strength() -> None:
     model: Any = SimpleNamespace(guidance_scale=7.5)
-    with pytest.raises(UserError, match=r"at guidance scales 3 and 7\.5: say strength="):
+    with pytest.raises(UserError, match=r"at guidance scales 3 and 7\.5: give a --strength"):
         scale_of([concept("a"), concept("b", guidance_scale=3.0)], model)
 
 
 def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:
-    items = items_of("A photo, of 2 doctors!", [9, 0, 4], [GENDER], "balanced")
+    items = items_of(["A photo, of 2 doctors!"], [9, 0, 4], [GENDER], "balanced")
     assert [(i.prompt, i.profession, i.seed_index, i.target) for i in items] == [
         ("A photo, of 2 doctors!", "a photo of 2 doctors", seed, target)
         for seed, target in ((9, "female"), (0, "male"), (4, "female"))
     ]
-    assert [item.seed_index for item in items_of(PROMPT, 3, [GENDER], "balanced")] == [0, 1, 2]
-    assert [item.target for item in items_of(PROMPT, 3, [GENDER], "male")] == ["male"] * 3
-    assert [item.target for item in items_of(PROMPT, 2, [GENDER, AGE], "sum")] == ["female+male+old"] * 2
-    drawn = [[item.target for item in items_of(PROMPT, 40, [GENDER], "random")] for _ in range(2)]
+    assert [item.seed_index for item in items_of([PROMPT], [0, 1, 2], [GENDER], "balanced")] == [0, 1, 2]
+    assert [item.target for item in items_of([PROMPT], range(3), [GENDER], "male")] == ["male"] * 3
+    assert [item.target for item in items_of([PROMPT], range(2), [GENDER, AGE], "sum")] == ["female+male+old"] * 2
+    drawn = [[item.target for item in items_of([PROMPT], range(40), [GENDER], "random")] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert set(drawn[0]) == {"female", "male"}
     of_a_run = plan([PROMPT], ["a photo"], 40, ["female", "male"], "random")
     assert drawn[0] == [item.target for item in of_a_run]  # drawn as those of a profession of that name
 
 
+@pytest.mark.parametrize("name", choices("model"))
+def test_concepts_can_be_asked_of_every_model(name: str, tmp_path: Path) -> None:
+    file = concept("female").save(tmp_path / "female.safetensors")
+    given = {"device": "cpu", "out": "${here}", "model": name, "more": ["model.compile=true"]}
+    asked, concepts = read([PROMPT], [str(file)], **given)
+    assert (asked.model["name"], asked.model["compile"], asked.method["name"]) == (name, True, "sdid")
+    assert asked.out == "${here}"
+    assert list(concepts) == ["female"]
+
+
 def test_folders_are_named_after_the_prompt() -> None:
-    (long,) = items_of("x" * 39 + " y z", 1, [GENDER], "male")
+    (long,) = items_of(["x" * 39 + " y z"], [0], [GENDER], "male")
     assert long.profession == "x" * 39
-    (nameless,) = items_of("?!", 1, [GENDER], "sum")
+    (nameless,) = items_of(["?!"], [0], [GENDER], "sum")
     assert Path(nameless.file).as_posix() == "prompt/0000.png"
 
 
-@pytest.mark.parametrize("seeds", [0, -1, [], [1, 1], [2, -1]])
-def test_seeds_are_refused_unless_each_is_there_once(seeds: int | list[int]) -> None:
+def test_each_prompt_is_a_fair_batch_with_a_folder_of_its_own() -> None:
+    prompts = ["a nurse!", "a nurse?", "a doctor"]
+    items = items_of(prompts, [4, 7], [GENDER], "balanced")
+    assert [(i.prompt, i.file, i.target) for i in items] == [
+        ("a nurse!", "a_nurse/0004.png", "female"), ("a nurse!", "a_nurse/0007.png", "male"),
+        ("a nurse?", "a_nurse_2/0004.png", "male"), ("a nurse?", "a_nurse_2/0007.png", "female"),
+        ("a doctor", "a_doctor/0004.png", "female"), ("a doctor", "a_doctor/0007.png", "male"),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="a prompt is there twice"):
+        items_of([PROMPT, PROMPT], [0], [GENDER], "balanced")
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [2, -1]])
+def test_seeds_are_refused_unless_each_is_there_once(seeds: list[int]) -> None:
     with pytest.raises(UserError, match="expected seeds"):
-        items_of(PROMPT, seeds, [GENDER], "balanced")
+        items_of([PROMPT], seeds, [GENDER], "balanced")
 
 
 @pytest.mark.parametrize("prompt", ["", "  "])
 def test_a_prompt_says_something(prompt: str) -> None:
     with pytest.raises(UserError, match="the prompt is empty"):
-        items_of(prompt, 1, [GENDER], "balanced")
+        items_of([PROMPT, prompt], [0], [GENDER], "balanced")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hspace_exp.commands import start
 from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.errors import UserError
 from hspace_exp.reproduce import runs as reproduced
-from hspace_exp.reproduce.__main__ import main
 from hspace_exp.reproduce.runs import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
 from hspace_exp.results.record import RunRecord
 
@@ -184,11 +184,11 @@ def test_the_command_lists_what_is_to_do(capsys: pytest.CaptureFixture[str]) -> 
     arguments = ["--protocol", "smoke", "--experiments", "age_fairness"]
     for run in runs(Sweep("age_fairness", {"method": "original"})):
         finish(run)
-    assert main([*arguments, "--list"]) == 0
+    assert start(["reproduce", *arguments, "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "2 runs, 1 of them done"
     (sweep,) = lines[1:]
-    assert sweep.startswith("1 of 2 done: python -m hspace_exp -m +experiment=age_fairness ")
+    assert sweep.startswith("1 of 2 done: hspace-exp run -m +experiment=age_fairness ")
     assert "method=original,focused" in sweep
 
 
@@ -202,7 +202,7 @@ def test_the_command_lists_what_is_to_do(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
-    assert main(arguments) == 2
+    assert start(["reproduce", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert words in error

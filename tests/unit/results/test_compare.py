@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from hspace_exp.commands import start
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
-from hspace_exp.results.compare import compare, holm, main
+from hspace_exp.results.compare import compare, holm
 from hspace_exp.results.record import RunRecord
 
 PROFESSIONS = ("nurse", "cook", "CEO")
@@ -102,13 +103,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         measured = {"deviation_ratio": MetricValue(0.5, None, None, 8, False)}
         told = "m", "avatars", attribute, 0, measured, [], {"i": i}, {}, None, "CPU", {}
         RunRecord("e", *told).write(tmp_path / str(i))
-    assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '1'}", "repeats=200"]) == 0
+    assert start(["compare", str(tmp_path / "0"), str(tmp_path / "1"), "--repeats", "200"]) == 0
     shown = capsys.readouterr().out
     assert "| success |" in shown
     assert "| deviation_ratio |" in shown
-    assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '2'}"]) == 2
+    assert start(["compare", str(tmp_path / "0"), str(tmp_path / "2")]) == 2
     assert "different attributes: gender and age" in capsys.readouterr().err
-    assert main([f"first={tmp_path / '0'}"]) == 2
+    assert start(["compare", str(tmp_path / "0")]) == 2
 
 
 def test_a_ratio_that_a_run_does_not_have_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +117,7 @@ def test_a_ratio_that_a_run_does_not_have_is_not_compared(tmp_path: Path, capsys
         write_judged(tmp_path / str(i), rows(i, 0.9, 0.5))
         measured = {"deviation_ratio": MetricValue(0.5, None, None, 8, False)} if i else {}
         RunRecord("e", "m", "avatars", "gender", 0, measured, [], {}, {}, None, "CPU", {}).write(tmp_path / str(i))
-    assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '1'}", "repeats=20"]) == 0
+    assert start(["compare", str(tmp_path / "0"), str(tmp_path / "1"), "--repeats", "20"]) == 0
     shown = capsys.readouterr().out
     assert "| success |" in shown
     assert "deviation_ratio" not in shown
@@ -127,7 +128,7 @@ def test_runs_of_different_protocols_are_refused(tmp_path: Path, capsys: pytest.
         write_judged(tmp_path / str(i), rows(i, 0.9, 0.5))
         config = {"protocol": {"num_inference_steps": 8 + i, "image_seed": 0}}
         RunRecord("e", "m", "avatars", "gender", 0, {}, [], config, {}, None, "CPU", {}).write(tmp_path / str(i))
-    assert main([f"first={tmp_path / '0'}", f"second={tmp_path / '1'}", "repeats=20"]) == 2
+    assert start(["compare", str(tmp_path / "0"), str(tmp_path / "1"), "--repeats", "20"]) == 2
     assert "different protocols (num_inference_steps)" in capsys.readouterr().err
 
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hspace_exp.errors import UserError
+from hspace_exp.commands import start
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import OpenClipFeatures
 from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
-from hspace_exp.results.evaluate import Arguments, is_foreign, main, run
+from hspace_exp.results.evaluate import is_foreign
 from hspace_exp.results.record import read_record
 
 
@@ -74,49 +74,50 @@ def test_the_command_leaves_a_record_that_tables_read(
     monkeypatch.setattr(TinyEvaluator, "__module__", "hspace_exp.evaluation.evaluators")  # or it would be no target
     monkeypatch.setattr("hspace_exp.evaluation.evaluators.AvatarEvaluator", TinyEvaluator)
     images, out = make(tmp_path / "mine", [0, 255] * 4), tmp_path / "out"
-    assert main([f"images={images}", "evaluator=avatars", f"out={out}", "device=cpu"]) == 0
+    assert start(["evaluate", str(images), "--evaluator", "avatars", "--out", str(out), "--device", "cpu"]) == 0
     assert "| mine " in capsys.readouterr().out
     record = read_record(out)
     assert (record.experiment, record.method, record.attribute) == ("evaluate", "mine", "gender")
-    assert record.command == f"python -m hspace_exp evaluate images={images} evaluator=avatars out={out} device=cpu"
+    assert record.command == f"python -m hspace_exp evaluate {images} --evaluator avatars --out {out} --device cpu"
     assert (out / "judged.csv").exists()
     assert (out / "manifest.csv").exists()
     assert not is_foreign(out)
-    assert main([f"images={out}", f"out={tmp_path / 'again'}", "device=cpu", "name=mine"]) == 0
+    assert start(["evaluate", str(out), "--out", str(tmp_path / "again"), "--device", "cpu", "--name", "mine"]) == 0
     assert read_record(tmp_path / "again").metrics == record.metrics
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "say what to evaluate: images="),
-        (["images=x", "evaluator=avatar"], "unknown evaluator 'avatar'. Did you mean 'avatars'?"),
-        (["imags=x"], "imags"),
-        (["images=/nowhere"], "no such file or folder"),
+        ([], "Missing argument 'images'"),
+        (["x", "--evaluator", "avatar"], "unknown evaluator 'avatar'. Did you mean 'avatars'?"),
+        (["x", "--evaluater=avatars"], "No such option: --evaluater (Possible options: --evaluator)"),
+        (["/nowhere"], "no such file or folder"),
     ],
 )
 def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
+    assert start(["evaluate", *words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"images={make(tmp_path, [0])}", "evaluator=photos", "persons=deeplab"]) == 2
+    assert start(["evaluate", str(make(tmp_path, [0])), "--evaluator", "photos", "--persons", "deeplab"]) == 2
     assert "evaluator.person_masks.network=deeplab: expected 'lraspp" in capsys.readouterr().err
 
 
 def test_a_setting_that_an_evaluator_lacks_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = str(make(tmp_path, [0]))
     for setting, choice in (("persons=deeplab", "avatars"), ("model=ViT-B-32", "avatars"), ("labelled=0", "photos")):
-        assert main([f"images={make(tmp_path, [0])}", f"evaluator={choice}", setting]) == 2
-        assert capsys.readouterr().err == f"error: evaluator={choice} takes no {setting.split('=')[0]}\n"
+        assert start(["evaluate", images, "--evaluator", choice, f"--{setting}"]) == 2
+        assert capsys.readouterr().err == f"error: the evaluator {choice} takes no --{setting.split('=')[0]}\n"
 
 
-def test_records_of_runs_are_not_overwritten(tmp_path: Path) -> None:
+def test_records_of_runs_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "record.json").write_text('{"schema": 99}')
-    with pytest.raises(UserError, match="choose another folder"):
-        run(Arguments(images="x", out=str(tmp_path)))
+    assert start(["evaluate", "x", "--out", str(tmp_path)]) == 2
+    assert "choose another folder" in capsys.readouterr().err
 
 
 def test_an_interruption_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,4 +125,4 @@ def test_an_interruption_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hspace_exp.evaluation.sources.find_source", interrupt)
-    assert main(["images=x"]) == 130
+    assert start(["evaluate", "x"]) == 130

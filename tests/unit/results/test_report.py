@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hspace_exp.commands import start
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair, write_pairs
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.report import main, page
+from hspace_exp.results.report import page
 from hspace_exp.results.runs import chosen, find_runs
 
 VOID = {"meta", "img", "input", "br", "circle", "path", "polyline"}
@@ -207,14 +208,14 @@ def test_all_professions_are_shown_before_one_is_shown_twice() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_run(tmp_path / "run")
-    assert main([str(folder)]) == 0
+    assert start(["report", str(folder)]) == 0
     assert "report.html (0." in capsys.readouterr().out
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
-    assert main([str(tmp_path / "nowhere")]) == 2
+    assert start(["report", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: no such file or folder")
     rows = (folder / "judged.csv").read_text().splitlines()
     (folder / "judged.csv").write_text("\n".join(rows[:3]))
-    assert main([str(folder)]) == 2
+    assert start(["report", str(folder)]) == 2
     assert "lists 2 of 8 images" in capsys.readouterr().err
 
 
@@ -229,7 +230,7 @@ def test_unknown_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser")
 def test_a_browser_lays_pairs_over_each_other(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    assert main([str(folder)]) == 0
+    assert start(["report", str(folder)]) == 0
     command = [
         "chromium",
         "--headless",

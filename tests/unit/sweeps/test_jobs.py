@@ -13,6 +13,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from hspace_exp.errors import UserError
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.job import optimized
+from hspace_exp.results.record import RunRecord
 from hspace_exp.sweeps import jobs
 from hspace_exp.sweeps.jobs import (
     DONE,
@@ -157,3 +161,26 @@ def test_a_callback_knows_its_sweep_in_another_process(tmp_path: Path, monkeypat
     assert SweepCallback.current == sweep
     SweepCallback().on_job_start(config)  # of a run that is not part of a sweep
     assert SweepCallback.current is None
+
+
+def test_what_a_job_finds_is_returned_and_a_failed_one_finds_none(tmp_path: Path) -> None:
+    sweep, cfg = sweep_of(tmp_path, [], None), OmegaConf.create({"name": "e", "logger": {}, "device": "cpu"})
+    assert run_job(sweep, cfg, 0, tmp_path / "0", lambda: 0.25) == 0.25
+
+    def fail() -> float:
+        raise UserError("no")
+
+    assert run_job(sweep, cfg, 1, tmp_path / "1", fail) is None
+    assert [note.state for note in sweep.notes()] == [DONE, FAILED]
+
+
+def test_sweepers_get_the_deviation_ratio_or_the_metrics_that_are_named() -> None:
+    measured = {name: MetricValue(value, None, None, 8, True) for name, value in (("a", 0.5), ("b", None))}
+    ratio = {"deviation_ratio": MetricValue(0.125, None, None, 8, False)}
+    plain = RunRecord("e", "m", "avatars", "smile", 0, measured, [], {}, {}, None, "CPU", {})
+    fair = replace(plain, metrics=measured | ratio)
+    assert [optimized(one, None) for one in (None, plain, fair)] == [None, None, 0.125]
+    assert optimized(fair, "a") == 0.5
+    assert optimized(fair, ["deviation_ratio", "a", "b"]) == [0.125, 0.5, None]
+    with pytest.raises(UserError, match="unknown optimized_metric 'success'"):
+        optimized(fair, "success")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hspace_exp.commands import start
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.tables.build import Block, Cell, Table
 from hspace_exp.results.tables.columns import column
-from hspace_exp.results.tables.formats import FORMATS, main, render
+from hspace_exp.results.tables.formats import FORMATS, render
 
 TABLE = Table(
     title="gender_fairness: 50 % & more",
@@ -116,9 +117,9 @@ def test_unknown_format_lists_the_choices() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_command_writes_each_format(run_folder: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = run_folder / "deep" / "table"
-    assert main([str(run_folder), "--format", form, "--out", str(out)]) == 0
+    assert start(["tables", str(run_folder), "--format", form, "--out", str(out)]) == 0
     assert capsys.readouterr().out == ""
-    assert main([str(run_folder), "--format", form]) == 0
+    assert start(["tables", str(run_folder), "--format", form]) == 0
     assert capsys.readouterr().out == out.read_text(encoding="utf-8")
     assert "0.500" in out.read_text(encoding="utf-8")
 
@@ -128,7 +129,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    assert start(["tables", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
@@ -137,14 +138,14 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 def test_unwritable_file_is_one_line(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run_folder / "file").write_text("")
-    assert main([str(run_folder), "--out", str(run_folder / "file" / "table.md")]) == 2
+    assert start(["tables", str(run_folder), "--out", str(run_folder / "file" / "table.md")]) == 2
     assert capsys.readouterr().err.startswith("error: cannot use")
 
 
 def test_torch_is_never_imported(run_folder: Path) -> None:
     code = (
-        "import sys; from hspace_exp.results.tables.formats import main; "
-        "assert main(sys.argv[1:]) == 0; sys.exit('torch' in sys.modules)"
+        "import sys; from hspace_exp.commands import start; "
+        "assert start(['tables', *sys.argv[1:]]) == 0; sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(run_folder)], capture_output=True, text=True, timeout=60, check=False

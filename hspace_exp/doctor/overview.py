@@ -1,11 +1,9 @@
-"""``python -m hspace_exp doctor``: what is here, what is missing, and what to do."""
+"""``hspace-exp doctor``: what is here, what is missing, and what to do."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from tabulate import tabulate
 
-from hspace_exp.config.command_line import choices, composed, exit_code
+from hspace_exp.config.command_line import choices, composed
 from hspace_exp.config.trust import check_trust
 from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
 from hspace_exp.results.loggers import has_key
@@ -40,23 +38,14 @@ CHECKPOINTS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 where an experiment that was asked for lacks something, or 2 for wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hspace_exp doctor", description="What runs need, what of it is here, and how to get the rest."
-    )
-    parser.add_argument("--experiment", metavar="NAME", help="check this one, with the overrides that follow")
-    parser.add_argument("overrides", nargs="*", help="of the run, e.g. model=sd15 method=lwim")
-    asked = parser.parse_args(arguments)
+def tell(overrides: Sequence[str] | None = None, experiment: str = "") -> int:
+    """Print what is here, or what an experiment needs; 0, or 1 where that lacks something."""
     logging.disable(logging.WARNING)  # OpenCLIP tells what it reads
-
-    def work() -> int:
-        found = needs([f"+experiment={asked.experiment}", *asked.overrides]) if asked.experiment else []
-        print(readiness(found) if asked.experiment else overview(asked.overrides), flush=True)
-        return int(any(need.place is None for need in found))
-
     try:
-        return exit_code(work)
+        overrides = overrides or []
+        found = needs([f"+experiment={experiment}", *overrides]) if experiment else []
+        print(readiness(found) if experiment else overview(overrides), flush=True)
+        return int(any(need.place is None for need in found))
     finally:
         logging.disable(logging.NOTSET)
 
@@ -126,7 +115,3 @@ def _yes(here: object) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     text = tabulate([head, *rows], tablefmt="plain", disable_numparse=True)
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The lines of Python that apply concept files to a pipeline of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hspace_exp.concepts.concept import concept_files, load_concept
+from hspace_exp.config.command_line import choices, composed
+from hspace_exp.errors import UserError
+
+
+def show(files: Sequence[Path], prompt: str) -> None:
+    """Print Python that makes images of a prompt with the concepts of files, at the strengths that they state, or 1.
+
+    Several concepts of an attribute make a fair batch. A model is named where conf/model knows it; the names that files
+    give are only compared. Raises UserError: a file cannot be read, or they are for several models.
+    """
+    found = {str(file): load_concept(file) for file in concept_files(files)}
+    models = {concept.model for concept in found.values()}
+    if len(models) > 1:
+        raise UserError(f"the concept files are for several models ({', '.join(sorted(models))}): name those of one")
+    (model,) = models
+    source, scale = "FOLDER OF THE MODEL", ""
+    for name in choices("model"):
+        node = composed([f"model={name}"], "generate").model
+        if model in (name, node.source):
+            source, scale = node.source, f", guidance_scale={node.guidance_scale}"
+    used = {file: one.hyperparameters.get("strength") for file, one in found.items()}
+    strengths = {file: float(given) if isinstance(given, int | float) else 1.0 for file, given in used.items()}
+    fair = len({concept.attribute for concept in found.values()}) < len(found)
+    asked, count = (', assignment="balanced"', f" * {len(found)}") if fair else ("", "")
+    print(
+        "import diffusers\nfrom hspace_exp import steer\n\n"
+        f"pipe = diffusers.DiffusionPipeline.from_pretrained({source!r})\n"
+        f"with steer(pipe, {strengths!r}{asked}):\n"
+        f"    images = pipe([{prompt!r}]{count}{scale}).images\n"
+        'images[0].save("image.png")\n'
+    )

@@ -1,0 +1,107 @@
+"""Words that typer reads, and those of version 0.1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from typer import Argument, Option
+
+from hspace_exp.config.cli import Cli, split_paths
+
+Seen = list[dict[str, object]]
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """What the command got."""
+    return []
+
+
+@pytest.fixture
+def app(seen: Seen) -> Cli:
+    """One command with all kinds of parameters."""
+    app = Cli()
+
+    def work(count: int, **given: object) -> int:
+        seen.append(given)
+        return count
+
+    @app.starts(work)
+    def signature(
+        first: Annotated[str, Argument()],
+        second: Annotated[str, Argument()] = "",
+        files: Annotated[list[str] | None, Option()] = None,
+        count: int = 1,
+        margin: float | None = None,
+        keep: bool = True,
+        more: Annotated[list[str] | None, Option("--set")] = None,
+    ) -> None:
+        """Work."""
+
+    return app
+
+
+def test_what_a_command_returns_is_its_exit_code(app: Cli, seen: Seen) -> None:
+    assert app.run(["a", "--count", "3", "--files", "x", "--files", "y", "--no-keep"], "program") == 3
+    (got,) = seen
+    assert (got["first"], got["files"], got["keep"], got["margin"]) == ("a", ["x", "y"], False, None)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["a", "--count", "many"], ["a", "--cuont", "1"], ["a", "b", "c"], ["a", "--set"]]
+)
+def test_wrong_words_are_one_line(app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert app.run(words, "program") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not seen
+
+
+def test_words_of_version_0_1_say_what_they_are_now(
+    app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "seed=0,protocol=full"
+    run.mkdir()
+    old = ["second=b c", f"files=[x.pt,'y z.pt',{run}]", "count=0", "margin=null", "keep=false", "first='a, {it}'"]
+    assert app.run([*old, "+model.size=64", "method.strength={a: 2}"], "program", pairs=True) == 0
+    told = capsys.readouterr().err
+    assert told.startswith("key=value words go with version 0.3; now: program --files x.pt --files 'y z.pt' --files /")
+    assert told.endswith("--set +model.size=64 --set 'method.strength={a: 2}' -- 'a, {it}' 'b c'\n")
+    (got,) = seen
+    assert (got["first"], got["second"], got["margin"], got["keep"]) == ("a, {it}", "b c", None, False)
+    assert got["files"] == ["x.pt", "y z.pt", str(run)]
+    assert got["more"] == ["+model.size=64", "method.strength={a: 2}"]
+
+
+def test_new_words_are_left_as_they_are(
+    app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "count=7").mkdir()
+    assert app.run(["--set", "model.size=64", "count=7", "--keep", "a = b", "--count=0"], "program", pairs=True) == 0
+    assert app.run(["count=7"], "program", pairs=True) == 1
+    assert capsys.readouterr().err == ""
+    assert [(got["first"], got["second"]) for got in seen] == [("count=7", "a = b"), ("count=7", "")]  # a folder's name
+    assert seen[0]["more"] == ["model.size=64"]
+
+
+def test_an_unknown_key_of_version_0_1_is_an_unknown_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    app = Cli()
+
+    @app.starts(lambda **_: 0)
+    def signature(count: int = 1) -> None:
+        """Work."""
+
+    assert app.run(["cuont=3"], "program", pairs=True) == 2
+    assert "error: No such option: --cuont (Possible options: --count)" in capsys.readouterr().err
+
+
+def test_commas_within_names_that_exist_do_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("seed=0,a=1,b=2", "x"):
+        (tmp_path / name).mkdir()
+    assert split_paths("x,seed=0,a=1,b=2,none,x") == ["x", "seed=0,a=1,b=2", "none", "x"]
+    assert split_paths("a b") == ["a b"]
