@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -47,6 +47,17 @@ class Centred(Localised):
         timesteps, means = neutral_means(backbone)
         nearest = (batch.timesteps[:, None].to(timesteps) - timesteps[None]).abs().argmin(1)
         return HEdit(vector=vectors + (1 - attenuation) * means[nearest], attenuation=attenuation)
+
+
+@dataclass(frozen=True)
+class ModelTarget(Localised):
+    """What is to be predicted is what the frozen model itself predicts under the positive prompt."""
+
+    targets_from_model = True
+
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,)."""
+        return Localised.__call__(self, backbone, vectors, replace(batch, target=batch.model_target(backbone)))
 
 
 @dataclass(frozen=True)
