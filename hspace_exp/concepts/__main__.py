@@ -58,7 +58,7 @@ def _show(asked: argparse.Namespace) -> None:
     plain = [
         {
             "file": str(path),
-            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence")},
+            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence", "folder")},
             "kind": concept.kind,
             "shape": list(concept.vector.shape),
             "rms": concept.vector.square().mean().sqrt().item(),
