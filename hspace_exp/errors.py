@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 # What libraries raise for files that are missing, damaged or something else.
-_UNREADABLE = (
+_UNREADABLE: tuple[type[Exception], ...] = (
     *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, SyntaxError),
     *(pickle.UnpicklingError, csv.Error),
 )
@@ -37,7 +37,7 @@ def getting(what: str, advice: str, *more: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (*_UNREADABLE, *more) as error:
+    except _UNREADABLE + more as error:
         wrong = error.errors() if isinstance(error, ValidationError) else []
         text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong) or str(error)
         raise UserError(f"{what} cannot be had ({' '.join(text.split())[:200]}): {advice}") from error

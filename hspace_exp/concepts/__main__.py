@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m hspace_exp concepts",
         description="Look at concept files, and exchange them with other projects.",
     )
-    commands = parser.add_subparsers(required=True, metavar="show | import | export")
+    commands = parser.add_subparsers(required=True, metavar="show | import | export | vector-math")
 
     show = commands.add_parser("show", help="what files hold: model, shape, method, strength")
     show.add_argument("files", nargs="+", type=Path)
@@ -43,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--format", required=True, metavar="concept_emb | fc1", help="of channel vectors, or spatial ones"
     )
     give.set_defaults(run=_export)
+
+    math = commands.add_parser("vector-math", help="add, subtract, orthogonalise and scale; prints cosines")
+    math.add_argument("target", type=Path, help="NAME.safetensors, a new file; its card says how it was made")
+    math.add_argument("--add", nargs="+", type=Path, required=True)
+    for option in ("--subtract", "--orthogonal-to"):
+        math.add_argument(option, nargs="+", type=Path, default=[])
+    math.add_argument("--scale", type=float, default=1.0)
+    math.set_defaults(run=_math)
 
     asked = parser.parse_args(arguments)
     return exit_code(lambda: asked.run(asked))
@@ -98,6 +106,12 @@ def _export(asked: argparse.Namespace) -> None:
     table = export_concepts([load_concept(path) for path in asked.files], asked.target, asked.format)
     write_json(names, table)
     print(f"{asked.target}\n{names}")
+
+
+def _math(asked: argparse.Namespace) -> None:
+    from hspace_exp.concepts.algebra import write
+
+    write(asked.target, asked.add, asked.subtract, asked.orthogonal_to, asked.scale)
 
 
 def _names(path: Path) -> Mapping[str, int]:
