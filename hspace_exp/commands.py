@@ -175,6 +175,17 @@ def export(
     """Write concept files the way another project reads them."""
 
 
+@exchange.starts("hspace_exp.concepts.algebra:write")
+def vector_math(
+    target: Annotated[Path, Argument(help="NAME.safetensors, a new file; its card says how it was made")],
+    add: Annotated[list[Path], Option(metavar="FILE", help="again for several")],
+    subtract: Annotated[list[Path] | None, Option(metavar="FILE", help="again for several")] = None,
+    orthogonal_to: Annotated[list[Path] | None, Option(metavar="FILE", help="again for several")] = None,
+    scale: Annotated[float, Option(help="of the sum")] = 1.0,
+) -> None:
+    """Add, subtract, orthogonalise and scale concept files; print their cosines."""
+
+
 app.add_typer(exchange, name="concepts")
 
 
