@@ -162,7 +162,7 @@ def _segment_anything(node: Node) -> Need | None:
 
 def _inception(node: Node) -> Need:
     if importlib.util.find_spec("torch_fidelity") is None:
-        return Need("Inception features", None, "`pip install torch-fidelity`")
+        return Need("Inception features", None, "`pip install 'hspace-exp[inception]'`")
     then = ", then evaluator.features.weights=<file>"
     return _download("Inception features", _INCEPTION, then, given=node.get("weights"))
 

@@ -45,10 +45,12 @@ def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_wheel_in_a_bare_environment_runs_the_gender_experiment(python: Path, tmp_path: Path) -> None:
-    where = subprocess.run(
-        [python, "-c", "import hspace_exp; print(hspace_exp.__file__)"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert Path(where.stdout).is_relative_to(python.parents[1]), where
+    code = "import hspace_exp, importlib.metadata as m; print(hspace_exp.__file__, m.version('hspace-exp'), sep='\\n')"
+    where = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    file, version = where.stdout.splitlines()
+    assert Path(file).is_relative_to(python.parents[1])
+    assert Path(file).with_name("py.typed").exists()
+    assert run(python, tmp_path, "--version").stdout == f"hspace-exp {version}\n"
     done = run(python, tmp_path, *SMOKE, "logger=none", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "record.json").read_text())["metrics"]
