@@ -21,6 +21,7 @@ COMMANDS = {
     "concepts": "hspace_exp.concepts.__main__",
     "doctor": "hspace_exp.doctor.__main__",
     "reproduce": "hspace_exp.reproduce.__main__",
+    "studio": "hspace_studio.__main__",
 }
 
 # What was after "python -m" until version 0.1 → what is now: a command of these, or a module with ``main(arguments)``.
