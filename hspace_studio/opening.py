@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +36,16 @@ class Opened:
     def snippet(self, asked: Asked, shown: Shown) -> str:
         """Lines of Python that make a picture again."""
         target, backbone = shown.targets[0], self.session.backbone
-        file = self.files.get(target, Path(f"{target}.safetensors"))
-        place = f'CONCEPTS / "{file.name}"' if file.parent == CONCEPTS else repr(str(file))
+        file = self.files.get(target, Path(file_name(target)))
+        place = f"CONCEPTS / {file.name!r}" if file.parent == CONCEPTS else repr(str(file))
         model = "EMBEDDED" if Path(self.source).resolve() == EMBEDDED else repr(self.source)
         dtype = str(backbone.dtype).removeprefix("torch.")
         return snippet(asked, target, model, place, str(backbone.device), dtype)
+
+
+def file_name(concept: str) -> str:
+    """What the file of a concept is called, whatever characters its name has."""
+    return re.sub(r"[^\w-]+", "_", concept) + ".safetensors"
 
 
 def opened(overrides: Sequence[str], places: Sequence[str | Path] = ()) -> Opened:

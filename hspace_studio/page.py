@@ -13,25 +13,25 @@ from typing import Any, ParamSpec, TypeVar
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.schedulers import KINDS
 from hspace_exp.results.report import page as report
 from hspace_exp.results.runs import find_runs
-from hspace_studio.opening import Opened
+from hspace_studio.opening import Opened, file_name
 from hspace_studio.pictures import gate_over, grid
 from hspace_studio.session import USUAL_STRENGTH, Asked, Fair, Shown
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ABOUT = """# Studio
 Gender, age and skin tone are *presentations of an image*, as a judge reads them; never facts about people.
 The model is **{model}**, on {device}. {judge}"""
 NO_JUDGE = "No judge is here: start with `evaluator.weights=FILE` for one."
 # Fonts of the reader's own machine: gradio's usual ones would be fetched.
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+FONT, FONT_MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
 CSS = """
 .gradio-container {max-width: 1180px !important; margin: 0 auto !important; padding-top: 4px !important}
 #about h1 {margin: 0 0 4px} #about p {margin: 0}
@@ -41,10 +41,14 @@ CSS = """
   padding: 3px 8px; text-align: left; border: none; border-bottom: 1px solid var(--border-color-primary)
 }
 #seen .moved {font-weight: 700}
-#picture {width: 100%; max-width: 446px; margin: 0 auto} #note p {text-align: center; min-height: 3em}
+#picture {width: 100%; max-width: 446px; margin: 0 auto} #picture img {width: 100%; height: auto}
+#gate img {width: 100%; height: 100%; object-fit: contain}
+#note p {text-align: center; min-height: 3em}
 #report iframe {width: 100%; height: 80vh; border: 1px solid var(--border-color-primary); background: white}
 """
 IMAGE, GATE = 440, 250  # pixels of pictures on the page, at most
+BAR = 110  # pixels where a bar shows how far a work is
+FAIR = "### A fair batch\nSeeds from the one above on; each concept of the attribute in turn, at its file's strength."
 BATCHES = (4, 8, 16, 24)
 SOON, PATIENCE = 0.05, 6.0  # seconds that nobody needs to be told of, and that one waits
 
@@ -62,7 +66,7 @@ def launched(opened: Opened, runs: str | Path, port: int, browser: bool = False)
             _, address, _ = page.queue(default_concurrency_limit=1).launch(
                 server_name="127.0.0.1", server_port=place, inbrowser=browser, prevent_thread_lock=True, quiet=True,
                 share=False, ssr_mode=False, enable_monitoring=False, mcp_server=False, footer_links=[],
-                theme=gr.themes.Default(**FONTS), css=CSS,
+                theme=gr.themes.Default(font=FONT, font_mono=FONT_MONO), css=CSS,
             )  # fmt: skip
         except OSError:
             continue
@@ -97,7 +101,7 @@ class Page:
         """All of it."""
         backbone, judge = self.session.backbone, self.session.judge
         about = ABOUT.format(model=backbone.name, device=backbone.device, judge="" if judge else NO_JUDGE)
-        with gr.Blocks(title="hspace_exp studio", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        with gr.Blocks(title="hspace_exp studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
             gr.Markdown(about, elem_id="about")
             with gr.Tab("Pictures"):
                 concept = self._pictures(page)
@@ -198,27 +202,25 @@ class Page:
         return *looks, python, *files, str(self.folder / "picture.py")
 
     def _saved(self, name: str) -> tuple[str, str]:
-        file = self.folder / f"{name}.safetensors"
+        file = self.folder / file_name(name)
         if not file.exists():
             self.session.concepts[name].save(file)
         return str(file), str(file.with_suffix(".md"))
 
     def _shown(self, shown: Shown, made: Asked, seconds: float, steps: int) -> tuple[Any, ...]:
         before, after, gate = shown.before[0], shown.after[0], shown.gate
-        over = None if gate is None else _larger(gate_over(before, gate[0]), GATE)
-        return (_larger(before), _larger(after)), _note(shown, made, seconds, steps), _seen(shown), over
+        over = None if gate is None else gate_over(before, gate[0])
+        return (before, after), _note(shown, made, seconds, steps), _seen(shown), over
 
     # A fair batch
 
     def _fair(self, asked: list[Any]) -> None:
-        gr.Markdown(
-            "### A fair batch\nSeeds from the one above on; each concept of the attribute in turn, at its file's strength."
-        )
+        gr.Markdown(FAIR)
         with gr.Row():
             count = gr.Radio(list(BATCHES), value=8, label="Images", min_width=200, elem_id="count", scale=3)
             make = gr.Button("Make", variant="primary", min_width=90, elem_id="fair")
             taken = gr.DownloadButton("Grid", min_width=90, elem_id="grid-file", interactive=False)
-        counts = gr.HTML(elem_id="counts")
+        counts = gr.HTML(elem_id="counts", min_height=BAR)
         picture = gr.Image(
             label="Unedited above edited",
             format="png",
@@ -227,7 +229,9 @@ class Page:
             visible=False,
             show_label=False,
         )
-        make.click(self.fair, [count, *asked], [picture, counts, taken], concurrency_id="model")
+        make.click(
+            self.fair, [count, *asked], [picture, counts, taken], concurrency_id="model", show_progress_on=counts
+        )
 
     def fair(self, count: int, *given: Any, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         """The batch as a grid, its counts, and a file of the grid."""
@@ -247,12 +251,11 @@ class Page:
             images = gr.Slider(2, 128, 32, step=2, label="Images", min_width=130, elem_id="images")
             steps = gr.Slider(2, 1000, 300, step=2, label="Steps of training", min_width=130, elem_id="training")
         train = gr.Button("Train", variant="primary", elem_id="train")
-        done = gr.Markdown(elem_id="trained")
+        done = gr.Markdown(elem_id="trained", min_height=BAR)
         with gr.Row():
             files = [gr.DownloadButton(text, size="sm", min_width=90) for text in ("Concept", "Card")]
-        train.click(
-            self.train, [positive, neutral, method, images, steps], [concept, done, *files], concurrency_id="model"
-        )
+        given, made = [positive, neutral, method, images, steps], [concept, done, *files]
+        train.click(self.train, given, made, concurrency_id="model", show_progress_on=done)
 
     def train(
         self, positive: str, neutral: str, method: str, images: int, steps: int, progress: gr.Progress = gr.Progress()  # noqa: B008
@@ -290,13 +293,6 @@ def _telling(progress: gr.Progress) -> Callable[[str, int, int], None]:
     return lambda what, done, of: progress((done, of), desc=what)
 
 
-def _larger(image: np.ndarray, side: int = IMAGE) -> Image.Image:
-    """A picture that is not smaller than it is shown."""
-    picture = Image.fromarray(image)
-    times = max(1, round(side / max(picture.size)))
-    return picture.resize((picture.width * times, picture.height * times), Image.Resampling.LANCZOS)
-
-
 def _note(shown: Shown, asked: Asked, seconds: float, steps: int) -> str:
     """What the reader is told of a picture that was made in ``asked.steps``, where ``steps`` are asked for."""
     if shown.named:
@@ -310,7 +306,8 @@ def _note(shown: Shown, asked: Asked, seconds: float, steps: int) -> str:
         return "At strength 0 the picture is the unedited one."
     rest = "" if asked.steps == steps else f": a draft, let go or press *Draw* for {steps}"
     taken = f", {seconds:.1f} s" if seconds >= SOON else ""
-    return f"{html.escape(asked.concept)} at strength {asked.strength:g}{taken}, {asked.steps} steps{rest}."
+    where = " This method acts everywhere." if shown.gate is None else ""
+    return f"{html.escape(asked.concept)} at strength {asked.strength:g}{taken}, {asked.steps} steps{rest}.{where}"
 
 
 def _seen(shown: Shown) -> str:
@@ -336,7 +333,8 @@ def _counts(batch: Fair) -> str:
 
 def _floor(batch: Fair) -> str:
     if batch.shown.named:
-        return f"<p>The prompt names the attribute itself ({html.escape(', '.join(batch.shown.named))}): all are left alone.</p>"
+        words = html.escape(", ".join(batch.shown.named))
+        return f"<p>The prompt names the attribute itself ({words}), so all are left alone.</p>"
     if batch.floor is None:
         return "<p>A concept alone in its attribute is asked of every image, so even counts are not what is wanted.</p>"
     return (
