@@ -129,7 +129,7 @@ class Page:
                 seen = gr.HTML(elem_id="seen")
                 with gr.Row():
                     files = [
-                        gr.DownloadButton(text, size="sm", min_width=90, elem_id=text.lower())
+                        gr.DownloadButton(text, size="sm", min_width=90, elem_id=f"{text.lower()}-file")
                         for text in ("Concept", "Card", "Python")
                     ]
         code = gr.Code(label="This picture again, in Python", language="python", elem_id="code", wrap_lines=True)
