@@ -40,7 +40,9 @@ class Opened:
         place = f"CONCEPTS / {file.name!r}" if file.parent == CONCEPTS else repr(str(file))
         model = "EMBEDDED" if Path(self.source).resolve() == EMBEDDED else repr(self.source)
         dtype = str(backbone.dtype).removeprefix("torch.")
-        return snippet(asked, target, model, place, str(backbone.device), dtype)
+        native = backbone.unet.config.sample_size in (backbone.latent_shape[1], list(backbone.latent_shape[1:]))
+        side = None if native else backbone.image_size
+        return snippet(asked, target, model, place, str(backbone.device), dtype, side)
 
 
 def file_name(concept: str) -> str:

@@ -46,7 +46,15 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
     return text
 
 
-def snippet(asked: Asked, target: str, model: str, file: str, device: str = "cpu", dtype: str = "float32") -> str:
+def snippet(
+    asked: Asked,
+    target: str,
+    model: str,
+    file: str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    side: int | None = None,
+) -> str:
     """Lines of Python that make the edited picture again.
 
     Args:
@@ -56,10 +64,12 @@ def snippet(asked: Asked, target: str, model: str, file: str, device: str = "cpu
         file: the same of the concept's file.
         device: of the model.
         dtype: of its U-Net.
+        side: of the picture in pixels, where that is not the model's own.
     """
     at = "" if device == "cpu" else f'.to("{device}")'
     kind = "" if dtype == "float32" else f", torch_dtype=torch.{dtype}"
     options = f"generator=torch.Generator().manual_seed({asked.seed}), num_inference_steps={asked.steps}"
+    options += "" if side is None else f", height={side}, width={side}"
     made = f"pipe({asked.prompt!r}, {options}, guidance_scale={asked.guidance:g}).images[0]"
     names = [name for name in ("CONCEPTS", "EMBEDDED") if name in (model, file.split(" / ")[0] if target else "")]
     lines: list[str] = ["import diffusers", "import torch", ""]

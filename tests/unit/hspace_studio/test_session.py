@@ -17,7 +17,7 @@ from PIL import Image
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import LISTENER, track
-from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.pipeline.train_concept import train_concept
 from hspace_studio.opening import Opened, file_name
 from hspace_studio.session import DRAFT_STEPS, KEPT, Asked, Session
@@ -190,6 +190,28 @@ def test_the_snippet_makes_the_picture_again(
     exec(code, {})
     with Image.open("picture.png") as image:
         np.testing.assert_array_equal(np.asarray(image), shown.after[0])
+
+
+@pytest.mark.parametrize(("family", "size"), [("sd", 16), ("sdxl", None)])
+def test_so_does_that_of_another_size_or_family(
+    tiny_folder: Path,
+    tiny_sdxl_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    size: int | None,
+) -> None:
+    folder = tiny_sdxl_folder if family == "sdxl" else tiny_folder
+    backbone = load_backbone(folder, device="cpu", image_size=size)
+    plain = concept(backbone, "female", "gender", "woman", method="sdid", presence=None)
+    session, asked = Session(backbone, {"female": plain}), replace(ASKED, concept="female")
+    shown = session.look(asked)
+    code = Opened(session, str(folder), {"female": plain.save(tmp_path / "female.safetensors")}).snippet(asked, shown)
+    assert ("height=16, width=16" in code) is (size == 16)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    with Image.open("picture.png") as image:
+        np.testing.assert_allclose(np.asarray(image).astype(int), shown.after[0], atol=1)
 
 
 def test_the_names_of_files_hold_no_path() -> None:
