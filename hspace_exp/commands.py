@@ -212,3 +212,8 @@ def reproduce(
     records: Annotated[Path | None, Option(help="also copy records to FOLDER/<experiment>/results, to be kept")] = None,
 ) -> None:
     """Make the runs that tables need, then tables and figures from their records."""
+
+
+@app.starts("hspace_studio.__main__:main", add_help_option=False, context_settings={"ignore_unknown_options": True})
+def studio(arguments: Annotated[list[str] | None, Argument()] = None) -> None:
+    """A local page to feel concepts with, in the browser; needs the extra `studio`."""

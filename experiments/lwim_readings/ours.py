@@ -10,12 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.steering import AddedVector, Application, Steering
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, record_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.plan import Item
 

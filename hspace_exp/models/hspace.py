@@ -131,18 +131,3 @@ def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Ite
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect h (rows, C, H, W) of every forward pass, detached, on its device.
-
-    Entered inside ``edit_hspace`` it sees the edited h, entered outside it (earlier) the vanilla one.
-    """
-    recorded: list[Tensor] = []
-
-    def keep(h: Tensor) -> None:
-        recorded.append(h.detach())
-
-    with edit_hspace(unet, keep):
-        yield recorded

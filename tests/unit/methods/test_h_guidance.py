@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
@@ -11,7 +12,6 @@ from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts

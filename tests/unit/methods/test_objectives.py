@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from experiments.lwim_readings import ours
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import LEARNING, initial_noise
@@ -15,7 +16,7 @@ from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import edit_hspace, record_hspace
+from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.training.loop import evaluations
 
 

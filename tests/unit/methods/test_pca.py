@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
 from hspace_exp.methods import pca
 from hspace_exp.methods.pca import PrincipalComponents, by_timestep, principal_components, separation
 from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts
 
 NEUTRAL = "a photo of a person"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Method
@@ -25,7 +26,6 @@ from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.steering import Window
 from hspace_exp.methods.task import Task, Trajectories, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts
 
 ADAM = partial(torch.optim.Adam, lr=0.1)

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
 from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import cast
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from hspace_exp.io.digest import config_digest
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.split import encode
 from hspace_exp.training.module import losses_of
 
