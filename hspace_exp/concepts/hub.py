@@ -35,7 +35,7 @@ def local(place: Path | str) -> Path:
         there = try_to_load_from_cache(repo, file, revision=revision)
         if isinstance(there, str):  # the last that was fetched of its folder
             return Path(there)
-    with getting(f"{place}, no file here, from the Hugging Face hub,", "name a file, or org/repo/concept", *UNREACHED):
+    with getting(f"{place} is no file here, and from the Hugging Face hub it", "name either", *UNREACHED):
         about = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
         small = {one.rfilename for one in about.siblings or () if (one.size or 0) <= _LARGEST}
         if file not in small:
