@@ -14,13 +14,16 @@ from torchmetrics.functional import pairwise_cosine_similarity
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
 
+Some = Sequence[Concept]
+Paths = Sequence[Path]
 
-def flat(concepts: Sequence[Concept]) -> Tensor:
+
+def flat(concepts: Some) -> Tensor:
     """Their vectors as rows, float64; a channel vector is the same at every place of h."""
     return torch.stack([one.vector.expand(one.h_shape).flatten().double() for one in concepts])
 
 
-def concept_cosines(concepts: Sequence[Concept]) -> dict[str, dict[str, float]]:
+def concept_cosines(concepts: Some) -> dict[str, dict[str, float]]:
     """Cosines between concepts' vectors: name → name → cosine, to four digits; {} for fewer than two."""
     if len(concepts) < 2:
         return {}
@@ -29,20 +32,13 @@ def concept_cosines(concepts: Sequence[Concept]) -> dict[str, dict[str, float]]:
     return {a: {b: round(x, 4) for b, x in zip(names, row, strict=True)} for a, row in zip(names, found, strict=True)}
 
 
-def combined(
-    name: str,
-    add: Sequence[Concept],
-    subtract: Sequence[Concept] = (),
-    orthogonal_to: Sequence[Concept] = (),
-    scale: float = 1.0,
-) -> Concept:
+def combined(name: str, add: Some, subtract: Some = (), orthogonal_to: Some = (), scale: float = 1.0) -> Concept:
     """``scale`` times the sum of some concepts less others, without its part in the span of still others.
 
     It is added plainly: another's gate and presence say nothing of it. Strength, branch and guidance scale are stated
     where all terms state the same. Raises UserError: concepts of different models, or nothing is left.
     """
-    terms, every = [*add, *subtract], [*add, *subtract, *orthogonal_to]
-    first = every[0]
+    first, terms, every = add[0], [*add, *subtract], [*add, *subtract, *orthogonal_to]
     for one in every:
         if (one.model, one.revision, one.h_shape) != (first.model, first.revision, first.h_shape):
             raise UserError(f"{one.name!r} and {first.name!r} are of different models: name concepts of one model")
@@ -73,11 +69,7 @@ def combined(
 
 
 def write(
-    target: Path,
-    add: Sequence[Path],
-    subtract: Sequence[Path] | None = None,
-    orthogonal_to: Sequence[Path] | None = None,
-    scale: float = 1.0,
+    target: Path, add: Paths, subtract: Paths | None = None, orthogonal_to: Paths | None = None, scale: float = 1.0
 ) -> None:
     """Save what is ``combined`` of files, named after its own, and print its place and the cosines of all of them."""
     if target.exists() or target.suffix != ".safetensors":

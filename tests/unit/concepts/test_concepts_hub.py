@@ -271,7 +271,7 @@ def test_what_goes_wrong_is_one_line(hub: Hub, tmp_path: Path, monkeypatch: pyte
     hub.add({"female.safetensors": b"no concept"})
     told = []
     for name in (f"{REPO}/male", "no/where/female", f"{REPO}/female@v9"):
-        with pytest.raises(UserError, match="Hugging Face hub, cannot be had") as caught:
+        with pytest.raises(UserError, match="from the Hugging Face hub it cannot be had") as caught:
             local(name)
         told.append(str(caught.value))
     with pytest.raises(UserError, match="not a whole safetensors file"):
@@ -283,6 +283,6 @@ def test_what_goes_wrong_is_one_line(hub: Hub, tmp_path: Path, monkeypatch: pyte
         concept("female").push_to_hub(REPO)
     told.append(str(caught.value))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="Hugging Face hub, cannot be had") as caught:
+    with pytest.raises(UserError, match="from the Hugging Face hub it cannot be had") as caught:
         local(f"{REPO}/female")
     assert not [text for text in [*told, str(caught.value)] if "\n" in text]
