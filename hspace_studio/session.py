@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -219,7 +219,8 @@ class Session:
         wanted = [""] * len(seeds) if named else wanted
         kept = self._kept_of(asked, seeds)
         items = [Item(asked.prompt, "", seed, target) for seed, target in zip(seeds, wanted, strict=True)]
-        sampling = Sampling(asked.steps, partial(make_scheduler, kind=asked.scheduler), CHUNK, asked.guidance)
+        scheduler = partial(make_scheduler, kind=cast(Any, asked.scheduler))
+        sampling = Sampling(asked.steps, scheduler, CHUNK, asked.guidance)
         noise, embeds = self._noise(seeds), self.backbone.encode_prompts([asked.prompt] * len(seeds))
 
         def sample(hooks: Hooks | None = None, rows: Tensor | None = None) -> Tensor:
