@@ -103,7 +103,7 @@ class Lora(nn.Module):
 def offloaded(pipe: Any) -> Any:
     pytest.importorskip("accelerate")
     pipe = quiet(diffusers.DiffusionPipeline.from_pretrained(pipe.name_or_path))
-    pipe.enable_sequential_cpu_offload(device="cpu")
+    pipe.enable_model_cpu_offload(device="cpu")
     return pipe
 
 
