@@ -25,7 +25,7 @@ from hspace_exp.methods.steering import Edit, Foresight, UneditedRuns, guidance_
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Hooks, Sampling
-from hspace_exp.models.schedulers import make_scheduler
+from hspace_exp.models.schedulers import KINDS, make_scheduler
 from hspace_exp.pipeline.train_concept import train_concept
 from hspace_exp.prompts.attributes import Group, judged_by, kept_by, prompts_of, targets
 from hspace_exp.prompts.explicit import names_attribute
@@ -219,6 +219,8 @@ class Session:
         wanted = [""] * len(seeds) if named else wanted
         kept = self._kept_of(asked, seeds)
         items = [Item(asked.prompt, "", seed, target) for seed, target in zip(seeds, wanted, strict=True)]
+        if asked.scheduler not in KINDS:
+            raise unknown("scheduler kind", asked.scheduler, KINDS)
         scheduler = partial(make_scheduler, kind=cast(Any, asked.scheduler))
         sampling = Sampling(asked.steps, scheduler, CHUNK, asked.guidance)
         noise, embeds = self._noise(seeds), self.backbone.encode_prompts([asked.prompt] * len(seeds))
