@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     if importlib.util.find_spec("gradio") is None:
-        raise UserError("the page needs gradio: pip install 'hspace-exp[studio]'")
+        how = ".bootstrap/bin/uv pip install --python .venv -e '.[studio]'"
+        raise UserError(f"the page needs gradio: in the checkout, {how}")
     for one in options.overrides:
         if "=" not in one:
             raise UserError(f"expected settings as key=value, got {one!r}; --concepts takes files and folders")
