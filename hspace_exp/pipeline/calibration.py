@@ -40,7 +40,7 @@ from hspace_exp.prompts.plan import plan
 
 log = logging.getLogger(__name__)
 
-FILE, PICTURE = "calibration.json", "calibration.png"
+FILE = "calibration.json"
 BATCH = 32  # images looked at together
 
 
@@ -97,7 +97,7 @@ def calibrate(
 ) -> Parts:
     """Find the strengths of all concepts that can be asked for, or read them from the cache.
 
-    The run's folder gets ``calibration.json`` and ``calibration.png``, and its concept files their strengths.
+    The run's folder gets ``calibration.json``, ``.png`` and ``.pdf``, and its concept files their strengths.
 
     Args:
         parts: of the run; its method's strength is not looked at.
@@ -159,7 +159,9 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
             own = replace(concept, hyperparameters={**concept.hyperparameters, **used}, metrics=metrics)
             own.save(run_dir / "concepts" / f"{name}.safetensors")
     write_json(run_dir / FILE, told)
-    write_bytes(run_dir / PICTURE, calibration_chart(told["concepts"], success).encoded("png"))
+    chart = calibration_chart(told["concepts"], success)
+    for form in ("png", "pdf"):
+        write_bytes(run_dir / f"calibration.{form}", chart.encoded(form))
 
 
 def _recipe(parts: Parts, group: Group, evaluator: Any, settings: Calibration) -> Recipe:  # noqa: ANN401

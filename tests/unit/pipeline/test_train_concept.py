@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hspace_exp import Concept, steer, train_concept
+from hspace_exp.commands import start
 from hspace_exp.errors import UserError
-from hspace_exp.generation.request import answer
 
 PROMPTS = {"positive": "a photo of a smiling person", "neutral": "a photo of a person"}
 SMALL = {"images": 2, "steps": 2, "num_inference_steps": 2}
@@ -45,15 +45,21 @@ def test_a_vector_from_two_prompts_steers_its_pipeline(
 
 
 def test_a_strength_that_nobody_knows_is_not_stated_and_is_asked_for(
-    pipe: diffusers.StableDiffusionPipeline, tmp_path: Path, tiny_folder: Path
+    pipe: diffusers.StableDiffusionPipeline,
+    tmp_path: Path,
+    tiny_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unknown = train_concept(pipe, **PROMPTS, **SMALL)
     assert not {"strength", "guidance_scale"} & set(unknown.hyperparameters)
     assert "auto" not in unknown.card()
     file = unknown.save(tmp_path / "smiling.safetensors")
-    asked = ['prompt="a photo of a nurse"', f"concepts=[{file}]", f"model.source={tiny_folder}", "device=cpu"]
-    with pytest.raises(UserError, match=r"^the file of 'smiling' states no strength: say strength=[^\n]*$"):
-        answer(asked)
+    asked = ["a photo of a nurse", "--concepts", str(file), "--set", f"model.source={tiny_folder}", "--device", "cpu"]
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    assert start(["generate", *asked]) == 2
+    said = "error: the file of 'smiling' states no strength: give one, e.g. --strength 2\n"
+    assert capsys.readouterr().err.endswith(said)
     known = train_concept(pipe, **PROMPTS, **SMALL, overrides=["method.strength=1.5"])
     assert (known.hyperparameters["strength"], known.hyperparameters["guidance_scale"]) == (1.5, 7.5)
     assert torch.equal(known.vector, unknown.vector)
