@@ -56,7 +56,7 @@ house: ## size and order of the package, against their bounds
 	$(PYTHON) benchmarks/house.py
 
 lock: $(UV) ## make requirements.lock again from pyproject.toml, without the address of any index
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra avatars --extra sweep --extra optuna --extra dev \
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra avatars --extra studio --extra sweep --extra optuna --extra dev \
 		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=

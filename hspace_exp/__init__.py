@@ -1,10 +1,7 @@
 """Concept vectors in the h-space of frozen text-to-image diffusion models: find, train, apply, measure."""
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from hspace_exp.old_names import OldNames
 
 if TYPE_CHECKING:
     from hspace_exp.concepts.concept import Concept
@@ -20,8 +17,6 @@ _PLACES = {
     "steer": "hspace_exp.generation.steer",
     "train_concept": "hspace_exp.pipeline.train_concept",
 }
-
-sys.meta_path.insert(0, OldNames())  # before folders of these names that an older checkout left behind
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the module holds)

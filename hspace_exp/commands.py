@@ -171,6 +171,17 @@ def export(
     """Write concept files the way another project reads them."""
 
 
+@exchange.starts("hspace_exp.concepts.algebra:write")
+def vector_math(
+    target: Annotated[Path, Argument(help="NAME.safetensors, a new file; its card says how it was made")],
+    add: Annotated[list[Path], Option(metavar="FILE", help="again for several")],
+    subtract: Annotated[list[Path] | None, Option(metavar="FILE", help="again for several")] = None,
+    orthogonal_to: Annotated[list[Path] | None, Option(metavar="FILE", help="again for several")] = None,
+    scale: Annotated[float, Option(help="of the sum")] = 1.0,
+) -> None:
+    """Add, subtract, orthogonalise and scale concept files; print their cosines."""
+
+
 app.add_typer(exchange, name="concepts")
 
 
@@ -197,3 +208,8 @@ def reproduce(
     records: Annotated[Path | None, Option(help="also copy records to FOLDER/<experiment>/results, to be kept")] = None,
 ) -> None:
     """Make the runs that tables need, then tables and figures from their records."""
+
+
+@app.starts("hspace_studio.__main__:main", add_help_option=False, context_settings={"ignore_unknown_options": True})
+def studio(arguments: Annotated[list[str] | None, Argument()] = None) -> None:
+    """A local page to feel concepts with, in the browser; needs the extra `studio`."""

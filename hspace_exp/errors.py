@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 # What libraries raise for files that are missing, damaged or something else.
-_UNREADABLE = (
+_UNREADABLE: tuple[type[Exception], ...] = (
     *(ImportError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, SyntaxError),
     *(pickle.UnpicklingError, csv.Error),
 )
@@ -30,14 +30,14 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
 
 
 @contextmanager
-def getting(what: str, advice: str) -> Iterator[None]:
-    """While a file is fetched or read: what goes wrong is told in one line, with what to do.
+def getting(what: str, advice: str, *more: type[Exception]) -> Iterator[None]:
+    """While a file is fetched or read: what goes wrong, ``more`` too, is told in one line, with what to do.
 
     Raises UserError: ``what`` cannot be had.
     """
     try:
         yield
-    except _UNREADABLE as error:
+    except _UNREADABLE + more as error:
         wrong = error.errors() if isinstance(error, ValidationError) else []
         text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong) or str(error)
         raise UserError(f"{what} cannot be had ({' '.join(text.split())[:200]}): {advice}") from error

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.steering import AddedVector, Application, Steering
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, record_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.plan import Item
 
@@ -47,6 +48,17 @@ class Centred(Localised):
         timesteps, means = neutral_means(backbone)
         nearest = (batch.timesteps[:, None].to(timesteps) - timesteps[None]).abs().argmin(1)
         return HEdit(vector=vectors + (1 - attenuation) * means[nearest], attenuation=attenuation)
+
+
+@dataclass(frozen=True)
+class ModelTarget(Localised):
+    """What is to be predicted is what the frozen model itself predicts under the positive prompt."""
+
+    targets_from_model = True
+
+    def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
+        """Losses (B,)."""
+        return Localised.__call__(self, backbone, vectors, replace(batch, target=batch.model_target(backbone)))
 
 
 @dataclass(frozen=True)

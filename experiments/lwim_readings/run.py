@@ -50,7 +50,7 @@ READINGS: Mapping[str, Sequence[str]] = {
         *("~attribute.keep.age.old", "~attribute.keep.skin_tone"),
         "mask.heat=attention",  # as the neutral prompt differs from itself nowhere
     ],
-    "target_model": [f"++{OBJECTIVE}.target=model"],
+    "target_model": [TRUST, f"{OBJECTIVE}._target_=experiments.lwim_readings.ours.ModelTarget"],
 }
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jinja2 import Template
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hspace_exp.concepts import hub
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_safetensors, write_text
 
@@ -20,12 +24,16 @@ if TYPE_CHECKING:
     from hspace_exp.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+_CARD, _README = (Template((_HERE / f"{name}.md.j2").read_text("utf-8") + "\n") for name in ("card", "readme"))
 
 FORMAT = "hspace_exp.concept"
 FORMAT_VERSION = "1"
 SITE = "mid_block"
 _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
 _TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
+# Models of conf/model → their id on the hub and their architecture, as ModelSpec names it.
+BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").read_text("utf-8")).items()}
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Concept:
         licence: of the vector.
         presence: (C, H, W) mean h of images that show the concept, under the neutral prompt, where the method measures
             it: with the vector it tells how much of the concept an h holds already.
+        folder: of the file that it was read from, where others of its making may lie.
     """
 
     vector: Tensor
@@ -60,6 +69,7 @@ class Concept:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "MIT"
     presence: Tensor | None = None
+    folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Normalise the vector and check it against ``h_shape``."""
@@ -89,7 +99,25 @@ class Concept:
             plain = {key: json.dumps(getattr(self, key), default=dict, allow_nan=False) for key in _JSON_FIELDS}
         except (TypeError, ValueError) as error:
             raise UserError(f"concept {self.name!r}: expected finite plain values in its metadata ({error})") from error
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain, **self.modelspec()}
+
+    @property
+    def base(self) -> tuple[str, str]:
+        """The model's id on the hub and its architecture; its name for both where they are not known."""
+        return next((pair for name, pair in BASES.items() if self.model in (name, pair[0])), (self.model, self.model))
+
+    def modelspec(self) -> dict[str, str]:
+        """What user interfaces show of a file, by ModelSpec 1.0.0; without a date, so that equal files are equal."""
+        shown = {
+            "sai_model_spec": "1.0.0",
+            "architecture": f"{self.base[1]}/h-space",
+            "implementation": "hspace_exp",
+            "title": self.name,
+            "description": f"Shifts {self.attribute} to {self.name}: a {self.kind} vector for h-space, {self.method}.",
+            "license": self.licence,
+            "usage_hint": ", ".join(f"{k} {v}" for k, v in self.hyperparameters.items() if k in ("strength", "branch")),
+        }
+        return {f"modelspec.{key}": text for key, text in shown.items()}
 
     def save(self, path: Path | str) -> Path:
         """Write the file, and its card beside it (same name, ``.md``); each appears whole or not at all."""
@@ -98,6 +126,24 @@ class Concept:
         save_safetensors(path, {"vector": self.vector, **presence}, self.metadata())
         write_text(path.with_suffix(".md"), self.card())
         return path
+
+    def push_to_hub(self, repo: str, *, private: bool | None = None) -> str:
+        """Put the concept on the Hugging Face hub, with its card and all of its making that lie in its folder.
+
+        Those are what its method may need: ``focused`` reads the other concepts of the attribute and keeps others.
+        Returns its name there, pinned, as ``steer`` takes it: ``org/repo/female@<commit>``. Raises UserError: there is
+        no access to the repository ``org/repo``, or a concept's name can be no file's.
+        """
+        every = [*beside({self.name: self}, [] if self.folder is None else [self.folder]).values()]
+        licences, tags = sorted({one.licence for one in every}), [self.attribute, self.method]
+        with tempfile.TemporaryDirectory() as folder:
+            for one in every:
+                if not re.fullmatch(hub.PART, one.name):
+                    raise UserError(f"{one.name!r} cannot be the name of a file on the hub: rename the concept")
+                one.save(Path(folder) / f"{one.name}.safetensors")
+            text = _README.render(repo=repo, base=self.base[0], concepts=every, licences=licences, tags=tags)
+            write_text(Path(folder) / "README.md", text)
+            return f"{repo}/{self.name}@{hub.push(Path(folder), repo, private)}"
 
     def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:
         """Refuse a model whose h (C, H, W) the vector does not fit; the message gives both shapes."""
@@ -123,24 +169,8 @@ class Concept:
 
     def card(self) -> str:
         """A Markdown card for people."""
-        rms = self.vector.square().mean().sqrt().item()
-        rows = {
-            "Attribute": self.attribute,
-            "Model": f"{self.model} (revision {self.revision})",
-            "Site": f"`{SITE}`, h {self.h_shape}",
-            "Vector": f"{self.kind}, {tuple(self.vector.shape)}, RMS {rms:.3g}",
-            "Method": self.method,
-            "Seed": self.seed,
-            "Licence": self.licence,
-            **{f"Prompt, {key}": f"`{text}`" for key, text in self.prompts.items()},
-            **{f"Setting, {key}": value for key, value in self.hyperparameters.items()},
-            **{f"Metric, {key}": value for key, value in self.metrics.items()},
-        }
-        table = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
-        return (
-            f"# Concept vector: {self.name}\n\n| | |\n|---|---|\n{table}\n\n"
-            "It shifts how people are *presented* in generated images; it says nothing about any real person.\n"
-        )
+        rms = f"{self.vector.square().mean().sqrt().item():.3g}"
+        return _CARD.render(of=self, site=SITE, shape=tuple(self.vector.shape), rms=rms)
 
 
 def load_concept(path: Path | str) -> Concept:
@@ -168,7 +198,7 @@ def load_concept(path: Path | str) -> Concept:
     try:
         texts = {key: metadata[key] for key in _TEXT_FIELDS}
         plain = {key: json.loads(metadata[key]) for key in _JSON_FIELDS}
-        return Concept(**tensors, **texts, **plain)
+        return Concept(**tensors, **texts, **plain, folder=path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError) as error:
@@ -202,3 +232,16 @@ def concept_files(places: Sequence[Path | str]) -> list[Path]:
             raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder, or its concepts")
         found += inside or [place]
     return found
+
+
+def beside(asked: Mapping[str, Concept], folders: Sequence[Path]) -> dict[str, Concept]:
+    """These, and all concepts of their making in their folders, by name."""
+    makings, found = {(one.model, one.revision, one.method, one.h_shape) for one in asked.values()}, dict(asked)
+    for file in sorted(file for folder in folders for file in folder.glob("*.safetensors")):
+        try:
+            one = load_concept(file)
+        except UserError:  # other things may lie there, too
+            continue
+        if (one.model, one.revision, one.method, one.h_shape) in makings:
+            found.setdefault(one.name, one)
+    return {name: found[name] for name in sorted(found)}

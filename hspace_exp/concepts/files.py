@@ -22,7 +22,7 @@ def show(files: Sequence[Path], as_json: bool = False) -> None:
     plain = [
         {
             "file": path,
-            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence")},
+            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence", "folder")},
             "kind": concept.kind,
             "shape": list(concept.vector.shape),
             "rms": concept.vector.square().mean().sqrt().item(),

@@ -121,11 +121,8 @@ def accuracy_of(
 ) -> tuple[MetricValue, dict[str, Any]]:
     """How far a judge can be trusted, by its (N,) classes, negative where unclear, of images of known truth.
 
-    Returns:
-        the share of images whose value it names, unclear counting as wrong, and the confusion matrix as plain data.
-
-    Raises:
-        UserError: a true value is none that the judge knows.
+    Gives the share of images whose value it names, unclear counting as wrong, and the confusion matrix as plain data.
+    Raises UserError: a true value is none that the judge knows.
     """
     values = setting.values
     for value in truth:

@@ -144,14 +144,10 @@ class AvatarEvaluator(Evaluator):
     ) -> None:
         """Load everything, so that a missing file is found out before anything is made.
 
-        Args:
-            weights: folder with ``clip``, ``sam`` and ``probe.safetensors``.
-            metrics: by name; those of conf/metric.
-            labelled: renders of known truth for ``classifier_accuracy``, at most 216; 0 leaves it out.
-            margin: lead in cosine below which an image is unclear to the zero-shot judge.
-            device: where models run.
-            batch_size: pairs at once; None picks 32 on a CPU, 128 elsewhere.
-            options: ``features`` and ``repeats`` of `Evaluator`.
+        The folder ``weights`` has ``clip``, ``sam`` and ``probe.safetensors``. So many ``labelled`` renders of known
+        truth give ``classifier_accuracy``; 0 leaves it out. An image is unclear to the zero-shot judge below a lead of
+        ``margin`` in cosine. A ``batch_size`` of None is 32 pairs on a CPU, 128 elsewhere; ``options`` are ``features``
+        and ``repeats`` of `Evaluator`.
         """
         folder = Path(weights)
         clip = SharedClip(load_open_clip(folder / "clip", device))
@@ -191,14 +187,9 @@ class PhotoEvaluator(Evaluator):
     ) -> None:
         """Load the model, from the hub or a file.
 
-        Args:
-            model: OpenCLIP's name of the architecture, e.g. ``ViT-B-32``.
-            weights: OpenCLIP's name of the weights, or a local file.
-            metrics: by name; those of conf/metric.
-            wordings: of the judge's texts; several make a prompt ensemble.
-            margin: lead in cosine below which an image is unclear.
-            device: where the model runs.
-            options: ``features``, ``person_masks``, ``repeats`` and ``batch_size`` of `Evaluator`.
+        Model is OpenCLIP's name of the architecture, e.g. ``ViT-B-32``, weights its name of these, or a local file.
+        Several ``wordings`` of the judge's texts make a prompt ensemble; below a lead of ``margin`` in cosine an image
+        is unclear. ``options`` are ``features``, ``person_masks``, ``repeats`` and ``batch_size`` of `Evaluator`.
         """
         clip, self.wordings = SharedClip(load_published(model, weights, device)), wordings
         judge = ZeroShotJudge(clip, with_wordings(PHOTO_TEXTS, wordings), margin=margin)

@@ -71,9 +71,8 @@ def entanglement_matrix(
 ) -> dict[str, dict[str, float]]:
     """What was asked for against what changed in a judge's eyes, of rows of `judged_rows`, ``without`` some attributes.
 
-    Returns:
-        target → attribute → share of the images asked for it whose attribute changed, of those clear before and after;
-        attributes that were never clear are left out. Images that nothing was asked of make the row "".
+    Target → attribute → share of the images asked for it whose attribute changed, of those clear before and after;
+    attributes that were never clear are left out. Images that nothing was asked of make the row "".
     """
     seen = [name.split(".")[1] for name in rows[0] if name.startswith(f"{judge}.") and name.endswith(".after")]
     attributes = [name for name in seen if name not in without]

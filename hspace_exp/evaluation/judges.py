@@ -67,13 +67,10 @@ class ZeroShotJudge:
     def __init__(
         self, clip: ImageTextModel, texts: Mapping[str, Mapping[str, str | Sequence[str]]], margin: float = 0.0
     ) -> None:
-        """Take the model and the texts of each value.
+        """Take the model and the texts: attribute → two values or more → text or texts, e.g. ``PHOTO_TEXTS``.
 
-        Args:
-            clip: the image-text model.
-            texts: attribute → two values or more → text or texts, e.g. ``PHOTO_TEXTS``. Of several (a prompt ensemble)
-                the mean of the unit vectors counts, scaled to unit length (Radford et al., section 3.1.4).
-            margin: an image is unclear (class -1) where the best value's cosine leads by less than this.
+        Of several texts (a prompt ensemble) the mean of the unit vectors counts, scaled to unit length (Radford et al.,
+        section 3.1.4). An image is unclear (class -1) where the best value's cosine leads by less than ``margin``.
         """
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in texts.items()}
         self.clip, self.texts, self.margin = clip, texts, margin
@@ -118,12 +115,9 @@ class ProbeJudge:
         attributes: Mapping[str, Sequence[str]],
         device: str | torch.device = "cpu",
     ) -> None:
-        """Take the classifier and the values of its heads.
+        """Take the classifier, its attributes' values in the order of its logits, and the device that it is on.
 
-        Args:
-            probe: (B, 3, ``SIDE``, ``SIDE``) images in [0, 1] → logits (B, C) for each attribute.
-            attributes: values of each attribute in the order of the logits.
-            device: where the probe is.
+        It makes logits (B, C) for each attribute of (B, 3, ``SIDE``, ``SIDE``) images in [0, 1].
         """
         self.probe, self.device = probe, device
         self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in attributes.items()}

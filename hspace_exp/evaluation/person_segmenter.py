@@ -33,16 +33,10 @@ class PersonSegmenter:
         size: int = 520,
         device: str = "cpu",
     ) -> None:
-        """Load the network.
+        """Load the network of torchvision's name onto a device.
 
-        Args:
-            network: torchvision's name.
-            weights: torchvision's file; None fetches it into torch's hub folder.
-            size: the images' shorter side as the network sees it; its training used 520.
-            device: where it runs.
-
-        Raises:
-            UserError: its weights cannot be had.
+        Its weights are torchvision's file, which None fetches into torch's hub folder; ``size`` is the images' shorter
+        side as the network sees it; its training used 520. Raises UserError: the weights cannot be had.
         """
         options = {"weights_backbone": None, "num_classes": CLASSES}
         if not network.startswith("lraspp"):

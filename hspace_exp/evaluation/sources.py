@@ -34,13 +34,10 @@ class Source:
 def find_source(images: Path, reference: Path | None) -> Source:
     """Read what the command was given.
 
-    Args:
-        images: a folder (its subfolders are professions), a run's folder or its ``manifest.csv``, or a CSV table with
-            the column ``image`` and, where known, ``profession``, ``prompt``, ``target``, ``truth`` and ``original``.
-        reference: a folder. If it holds files of the same names, images are paired; if of no same name, it is a set.
-
-    Raises:
-        UserError: something is missing, no image is there, or sizes differ.
+    Images are a folder (its subfolders are professions), a run's folder or its ``manifest.csv``, or a CSV table with
+    the column ``image`` and, where known, ``profession``, ``prompt``, ``target``, ``truth`` and ``original``. If the
+    folder ``reference`` holds files of the same names, images are paired; if of no same name, it is a set. Raises
+    UserError: something is missing, no image is there, or sizes differ.
     """
     if not images.exists():
         raise UserError(f"no such file or folder: {images}")

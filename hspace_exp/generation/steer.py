@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.concepts.concept import Concept, beside, load_concept
+from hspace_exp.concepts.hub import local
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.passes import Passes, check
 from hspace_exp.generation.request import SUM, asked_groups, configured
@@ -36,7 +37,8 @@ class steer(Passes):
 
     Args:
         pipe: a Stable Diffusion or SDXL pipeline of diffusers, of a class in ``passes.TRIED``.
-        concepts: concept files and their strengths s (None: as the file says), or (concept or file, s) pairs.
+        concepts: concept files and their strengths s (None: as the file says), or (concept or file, s) pairs. A file of
+            the Hugging Face hub is ``org/repo/name`` or ``org/repo/name@<revision>``, see ``concepts.hub``.
         method: None: their own. ``plain``: h' = h + sum_i s_i * v_i. Or a choice of conf/method.
         assignment: ``sum`` asks every image for all concepts, ``balanced`` for each (of each attribute) in turn.
         frequency: LL, a choice of conf/frequency or a ``LowFrequency``; None: as the method has it.
@@ -75,7 +77,7 @@ class steer(Passes):
         self._method, self._low = _method(list(asked.values()), method, frequency)
         self._method = replace(self._method, window=self._method.window if window is None else window)
         whole = self._method.edit is not None
-        self._concepts = _beside(asked, folders) if whole else asked
+        self._concepts = beside(asked, folders) if whole else asked
         groups = asked_groups(self._concepts, list({one.attribute: 0 for one in asked.values()} if whole else asked))
         self._prompts, self._keep = prompts_of(groups), kept_by(groups) if self._method.keeps else {}
         if assignment not in (SUM, BALANCED):
@@ -133,17 +135,19 @@ def _loaded(concepts: Given) -> tuple[dict[str, Concept], dict[str, float], list
         raise UserError("expected at least one concept with its strength, got none")
     found: dict[str, Concept] = {}
     strengths: dict[str, float] = {}
+    folders: list[Path] = []
     for pair in given:
         if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], Concept | str | Path)):
             kind = type(pair).__name__
             raise UserError(f"expected {{file: strength}} or (concept or file, strength) pairs, got a {kind}")
-        one = pair[0] if isinstance(pair[0], Concept) else load_concept(pair[0])
+        one = pair[0] if isinstance(pair[0], Concept) else load_concept(local(pair[0]))
         strength = one.hyperparameters.get("strength", "none in its file") if pair[1] is None else pair[1]
         if one.name in found:
             raise UserError(f"two of the concepts are named {one.name!r}: name each concept once")
         found[one.name], strengths[one.name] = one, _number(strength, f"strength of {one.name!r}")
-    folders = dict.fromkeys(Path(what).parent for what, _ in given if not isinstance(what, Concept))
-    return {name: found[name] for name in sorted(found)}, strengths, list(folders)
+        if one is not pair[0] and one.folder is not None:
+            folders.append(one.folder)
+    return {name: found[name] for name in sorted(found)}, strengths, list(dict.fromkeys(folders))
 
 
 def _number(value: object, what: str) -> float:
@@ -165,16 +169,3 @@ def _method(
         )
     own = Method(PLAIN, 0.0, "both") if method == PLAIN else found[0][0]
     return own, frequency if isinstance(frequency, LowFrequency) else found[0][1]
-
-
-def _beside(asked: Mapping[str, Concept], folders: Sequence[Path]) -> dict[str, Concept]:
-    """These, and all concepts of their making in their folders, by name."""
-    makings, found = {(one.model, one.revision, one.method, one.h_shape) for one in asked.values()}, dict(asked)
-    for file in sorted(file for folder in folders for file in folder.glob("*.safetensors")):
-        try:
-            one = load_concept(file)
-        except UserError:  # other things may lie there, too
-            continue
-        if (one.model, one.revision, one.method, one.h_shape) in makings:
-            found.setdefault(one.name, one)
-    return {name: found[name] for name in sorted(found)}

@@ -38,11 +38,14 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write torch tensors in safetensors form, with string metadata."""
+    """Write torch tensors in safetensors form, with string metadata; equal contents are equal bytes."""
     from safetensors.torch import save
 
     data = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, dict(metadata or {}))
-    write_bytes(path, data)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the library orders metadata by chance
+    write_bytes(path, len(header).to_bytes(8, "little") + header + data[end:])
 
 
 def save_png(path: str | Path, image: np.ndarray, compression: int = 6) -> None:

@@ -9,8 +9,9 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -21,9 +22,18 @@ Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 60.0
 
+# What is told how far a loop is, instead of anything shown: its description, items done, all items.
+LISTENER: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("listener", default=None)
+
 
 def track(items: Collection[Item], description: str = "") -> Iterator[Item]:
     """Yield the items unchanged and show how many are done; ``description`` says of what, e.g. "generate images"."""
+    tell = LISTENER.get()
+    if tell is not None:
+        for done, item in enumerate(items, start=1):
+            yield item
+            tell(description, done, len(items))
+        return
     if sys.stderr.isatty() or "ipykernel" in sys.modules:  # notebooks
         yield from tqdm(items, description, leave=None, dynamic_ncols=True)
         return
@@ -43,8 +53,10 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     import diffusers  # heavy, and not needed to show progress
+    import transformers
 
     diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 class Seconds(dict[str, float]):

@@ -25,9 +25,7 @@ class MaskProvider(Protocol):
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """Attribute maps of a batch, (B, 1, S, S) float32 in [0, 1] on the images' device.
 
-        Args:
-            images: (B, S, S, 3) uint8.
-            heatmaps: (B, 1, h, w) of the kind ``heat``, any scale; None where ``heat`` is.
+        Of (B, S, S, 3) uint8 images and (B, 1, h, w) heatmaps of the kind ``heat``, any scale; None where ``heat`` is.
         """
 
 
@@ -40,8 +38,6 @@ class ImageMaker(Protocol):
     ) -> Mapping[str, Tensor]:
         """Images of a concept, e.g. ``female`` of ``gender``, by index; a pure function of its arguments.
 
-        The backbone's autoencoder encodes them; ``part`` is what the maps are of, as the attribute's file says.
-
-        Returns:
-            ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].
+        The backbone's autoencoder encodes them; ``part`` is what the maps are of, as the attribute's file says. Gives
+        ``latents`` (B, C, H, W) float32, scaled, and ``exact`` (B, 1, S, S) maps in [0, 1].
         """

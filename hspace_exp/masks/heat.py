@@ -96,13 +96,8 @@ def heatmaps(
 ) -> Tensor:
     """Heat of a kind that a provider asks for, ``attention`` or ``difference``; (N, 1, h, w) float32 on the CPU.
 
-    Args:
-        kind: of heat.
-        backbone: the model that made the images, or knows their kind.
-        latents: (N, C, H, W) scaled latents of finished images.
-        prompts: of the concept that the images show.
-        image_seed: seeds the noises.
-        indices: of the images, which also seed the noises; 0 … N-1 by default.
+    Of (N, C, H, W) scaled latents of finished images that show the concept of ``prompts``, by the model that made them
+    or knows their kind. Noises are seeded by ``image_seed`` and the images' ``indices``, 0 … N-1 by default.
     """
     if kind not in HEATS:
         raise unknown("kind of heat", kind, HEATS)

@@ -26,12 +26,8 @@ def overlay(image: np.ndarray, plane: np.ndarray) -> np.ndarray:
 def mask_sheet(images: Tensor, maps: Tensor, names: Sequence[str], *, each: int = 24, side: int = 160) -> np.ndarray:
     """Tiles of image and map, the concepts one after another, each with a heading; (H, W, 3) uint8.
 
-    Args:
-        images: (N, S, S, 3) uint8.
-        maps: (N, 1, S, S) attribute maps, in [0, 1], or uint8 0 … 255.
-        names: the concept of each image.
-        each: images shown of a concept at most, the first ones.
-        side: larger images are scaled down to this many pixels.
+    Of (N, S, S, 3) uint8 images, their (N, 1, S, S) maps, in [0, 1] or uint8 0 … 255, and the name of each one's
+    concept. The first ``each`` of a concept are shown; larger images are scaled down to ``side`` pixels.
     """
     planes = (maps.float() / 255 if maps.dtype == torch.uint8 else maps.float())[:, 0].cpu().numpy()
     groups = {name: [i for i, other in enumerate(names) if other == name][:each] for name in dict.fromkeys(names)}

@@ -127,16 +127,9 @@ def segment(
 ) -> Tensor:
     """One mask an image, as ``SamPredictor`` gives it, but all at once (SAM's decoder takes one image: it is mapped).
 
-    Args:
-        sam: the model; images go to its device.
-        images: (B, H, W, 3) uint8.
-        boxes: (B, 4) x0, y0, x1, y1 in pixels, or None; without points there must be boxes.
-        points: (B, n, 2) x, y in pixels, all foreground, or None.
-        multimask: decode three masks and keep the one that SAM itself rates best; else its single one.
-        soft: probabilities, the logistic function of SAM's logits; else these are cut at its threshold.
-
-    Returns:
-        (B, 1, H, W) float32 in [0, 1] on SAM's device, zeros and ones where not ``soft``.
+    Of (B, H, W, 3) uint8 images, asked with boxes (B, 4) x0, y0, x1, y1 and foreground points (B, n, 2) x, y in pixels,
+    at least one of the two. With ``multimask`` the one of three masks that SAM itself rates best is kept. Gives
+    (B, 1, H, W) float32 on SAM's device: probabilities if ``soft``, else zeros and ones, cut at SAM's threshold.
     """
     transform = SamPredictor(sam).transform
     size = (int(images.shape[1]), int(images.shape[2]))
@@ -184,17 +177,10 @@ class SamMasks:
     ) -> None:
         """Say which SAM and how it is prompted; it is loaded when first needed.
 
-        Args:
-            checkpoint: folder of the small SAM, or a published checkpoint file; None: embedded or downloaded.
-            model_type: ``small``, ``vit_b``, ``vit_l`` or ``vit_h``.
-            heat: ``difference`` or ``attention``, see ``masks.heat``.
-            box_threshold: the box encloses normalised heat at or above this, in (0, 1); None for no box.
-            points: number of foreground points; 0 for none.
-            point_distance: least distance between points, as a share of the image's side.
-            multimask: let SAM choose among its three masks.
-            soft: maps are SAM's probabilities; else zeros and ones.
-            batch_size: images encoded at once.
-            device: where SAM runs.
+        The checkpoint is a folder of the small SAM, or a published file; None: embedded or downloaded. A box encloses
+        normalised heat at or above ``box_threshold``; None for no box. So many foreground ``points``, 0 for none, lie
+        at least ``point_distance`` apart, a share of the image's side. With ``multimask`` SAM chooses among its three
+        masks; ``soft`` maps are its probabilities, else zeros and ones. ``batch_size`` images are encoded at once.
         """
         if box_threshold is None and points == 0:
             raise UserError("SAM needs a box or at least one point")
@@ -209,7 +195,7 @@ class SamMasks:
         return load_sam(self.checkpoint, self.model_type).to(self.device)
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
-        """(B, 1, S, S) of zeros and ones."""
+        """(B, 1, S, S) in [0, 1]."""
         heat = normalised_heat(images, heatmaps, self.heat)
         radius = self.point_distance * max(images.shape[1:3])
         masks = []

@@ -84,21 +84,19 @@ class Method:
         strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
         runs = runs or UneditedRuns(most=0)
         if self.edit is None:
-            return AddedVector(
-                {name: one.vector for name, one in own.items()}, strengths, self.branch, low, window, runs
-            )
+            vectors = {name: one.vector for name, one in own.items()}
+            return AddedVector(vectors, strengths, self.branch, low, window, runs)
         application = Application(prompts, own, strengths, self.branch, kept, low, window, scale, runs)
         return partial(self.edit.steer, application)
 
-    def strength_of(self, name: str) -> float:
-        """The strength of one concept. Raises UserError: none is named for it, or it is still to be found."""
-        if isinstance(self.strength, str):
-            raise UserError(f"{name!r} has no strength yet: run the stage calibration, or say method.strength=…")
-        return self.factor * strength_of(self.strength, name)
-
     def strengths(self, names: Iterable[str]) -> dict[str, float]:
-        """The strength of each concept."""
-        return {name: self.strength_of(name) for name in names}
+        """The strength of each concept. Raises UserError: none is named for one, or it is still to be found."""
+        found = {}
+        for name in names:
+            if isinstance(self.strength, str):
+                raise UserError(f"{name!r} has no strength yet: run the stage calibration, or say method.strength=…")
+            found[name] = self.factor * strength_of(self.strength, name)
+        return found
 
     @property
     def needs(self) -> frozenset[str]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
@@ -121,10 +122,10 @@ class Focus:
         release: with foresight, h is free inside the gate after the method's window.
     """
 
-    gate: float | None = 0.3
-    hold: float | None = 0.5
+    gate: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    hold: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     adaptive: bool = True
-    keep: float = 0.5
+    keep: NonNegativeFloat = 0.5
     sharpness: float = 2.0
     keep_sharpness: float = 2.0
     foresight: bool = False
@@ -132,11 +133,9 @@ class Focus:
     composes: ClassVar[bool] = True  # vectors add up, each as its own attribute needs it; the gate opens for all words
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse what does not go together."""
         if self.release and not self.foresight:
             raise UserError("release needs foresight: set method.edit.foresight=true, or method.edit.release=false")
-        if self.keep < 0:
-            raise UserError(f"expected keep of at least 0, got {self.keep}")
 
     @property
     def keeps(self) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
@@ -76,19 +77,12 @@ class HClassifier:
     result is the one minimum. The file of a concept holds its w, and in ``classifier`` the scale and bias of each step.
     """
 
-    ridge: float = 1e-3  # half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one
-    states: int = 4096  # of each concept's runs, at most
-    iterations: int = 200  # of L-BFGS, at most
+    # half of it times ||w||^2 is added to the cross-entropy, with h scaled to length one; without, no one solution
+    ridge: PositiveFloat = 1e-3
+    states: Annotated[int, Field(ge=2)] = 4096  # of each concept's runs, at most
+    iterations: PositiveInt = 200  # of L-BFGS, at most
     needs: ClassVar[frozenset[str]] = frozenset({"positive"})
     subjects: ClassVar[Sequence[str]] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.ridge <= 0:
-            raise UserError(f"expected a ridge above 0, got {self.ridge}: without it there is no one solution")
-        if self.states < 2 or self.iterations < 1:
-            given = f"{self.states} and {self.iterations}"
-            raise UserError(f"expected states of at least 2 and iterations of at least 1, got {given}")
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """One classifier for each attribute."""
@@ -169,14 +163,9 @@ class HGuidance:
             itself, and the gradient gone.
     """
 
-    temperature: float = 8.0
+    temperature: PositiveFloat = 8.0
     keeps: ClassVar[bool] = False
     composes: ClassVar[bool] = False  # the classes of one classifier exclude each other
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.temperature <= 0:
-            raise UserError(f"expected a temperature above 0, got {self.temperature}")
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
         """Steering of ``items``, see ``Editor``; the concepts are the classes."""
@@ -204,12 +193,9 @@ class HGuidance:
             return h.index_add(0, of_batch, addition.to(h.dtype))
 
         @contextmanager
-        def inside(done: float, h_0: Tensor | None) -> Iterator[None]:
-            acts = low(done, h_0) if a.frequency.weight else nullcontext()
-            with edit_hspace(backbone.unet, partial(add, classifier.at(done))), acts:
+        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
+            own = edit_hspace(backbone.unet, partial(add, classifier.at(done))) if done in a.window else nullcontext()
+            with own, low(done, h_0) if a.frequency.weight else nullcontext():
                 yield
-
-        def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
-            return inside(done, h_0) if done in a.window else nullcontext()
 
         return hooks

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.split import Encoded, decode
 
-KINDS = ("spatial", "channel")
-DECAYS = ("none", "cosine")
-RUNS = ("neutral", "positive")
+Run = Literal["neutral", "positive"]
+RUNS: tuple[Run, ...] = get_args(Run)
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,10 @@ class Objective:
     """Turns vectors and a noisy batch into one loss a row: what ``method.training.objective`` names derives from it."""
 
     needs_maps: ClassVar[bool] = False  # whether batches need attribute maps
+    targets_from_model: ClassVar[bool] = False  # whether the target is ``Noisy.model_target``
     parts: ClassVar[int] = 1  # vectors that a concept is learnt as, P; they are joined along the channels
     # U-Net passes of one row, without and with a gradient (a backward pass); ``model_target`` counts apart
     passes: ClassVar[tuple[int, int]] = (0, 1)
-
-    @property
-    def targets_from_model(self) -> bool:
-        """Whether the target is the frozen model's own prediction, see ``Noisy.model_target``."""
-        return False
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
@@ -89,12 +85,8 @@ class Objective:
 def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of W (target - prediction)^2 over each row; (B,) losses.
 
-    Implements the loss of SDID (Li et al., 2024) for W = 1, and L_w of Shokrolahi et al. (2026) with a spatial W.
-
-    Args:
-        prediction: (B, C, H, W) output of the U-Net.
-        target: (B, C, H, W) what it should be: the noise, or v.
-        weight: (B, 1, H, W) non-negative; None is 1 everywhere.
+    Of the U-Net's output and what it should be, the noise or v, (B, C, H, W) each, and W (B, 1, H, W), non-negative;
+    None is 1 everywhere. Implements the loss of SDID (Li et al., 2024) for W = 1, and L_w of Shokrolahi et al. (2026).
     """
     squared = (target - prediction).square()
     return (squared if weight is None else weight * squared).mean((1, 2, 3))
@@ -113,18 +105,10 @@ class OnPolicy:
         teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
     """
 
-    runs: Sequence[str] = RUNS
+    runs: Annotated[Sequence[Run], Field(min_length=1)] = RUNS
     subjects: Sequence[str] = ()
     kept_bytes: int = 4 * 2**30
     teacher_guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse unknown runs."""
-        for run in self.runs:
-            if run not in RUNS:
-                raise unknown("run (method.training.on_policy.runs)", run, RUNS)
-        if not self.runs:
-            raise UserError(f"method.training.on_policy.runs is empty: name at least one of {', '.join(RUNS)}")
 
 
 @dataclass(frozen=True)
@@ -147,31 +131,24 @@ class Training:
 
     objective: Objective
     optimizer: Callable[[list[Any]], Any]
-    vector: str = "spatial"
+    vector: Literal["spatial", "channel"] = "spatial"
     init_std: float = 0.0
-    batch_size: int = 8
-    timesteps: Sequence[int] = (0, 1000)
-    decay: str = "none"
+    batch_size: PositiveInt = 8
+    timesteps: tuple[int, int] = (0, 1000)
+    decay: Literal["none", "cosine"] = "none"
     on_policy: OnPolicy | None = None
     presence: bool = False
-    steps_multiplier: int = 1
+    steps_multiplier: PositiveInt = 1
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.vector not in KINDS:
-            raise unknown("kind of vector", self.vector, KINDS)
-        if self.decay not in DECAYS:
-            raise unknown("decay of the learning rate", self.decay, DECAYS)
+        """Refuse what does not go together."""
         if self.presence and (self.on_policy is None or "positive" not in self.on_policy.runs):
             raise UserError("method.training.presence needs on_policy with the run positive")
         if self.on_policy is not None and self.objective.needs_maps:
             raise UserError("states on policy have no attribute maps: use another objective, or on_policy=null")
         if self.on_policy is None and self.objective.parts > 1:
             raise UserError("an objective of several vectors learns from states on policy: name on_policy")
-        if self.batch_size < 1 or self.steps_multiplier < 1:
-            given = f"{self.batch_size} and {self.steps_multiplier}"
-            raise UserError(f"expected method.training.batch_size and steps_multiplier of at least 1, got {given}")
-        if len(self.timesteps) != 2 or not 0 <= self.timesteps[0] < self.timesteps[1]:
+        if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
 
     @property

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
 from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
-SOURCES, TARGETS = ("map", "margin"), ("noise", "model")
+Share = Annotated[float, Field(ge=0, le=1)]
 POOLS = {"area": F.adaptive_avg_pool2d, "max": max_pool_map}
 
 
 def W(maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
-    """W = alpha + beta * map, in [alpha, alpha + beta]: the weight of L_w.
+    """W = alpha + beta * map, in [alpha, alpha + beta]: the weight of L_w, of maps in [0, 1] of any shape.
 
-    Args:
-        maps: attribute maps in [0, 1], any shape.
-        beta: at least 0; 0.4 in the paper.
-        alpha: at least 0; 1 in the paper. With 0 the loss counts where the attribute shows, and nowhere else.
+    Both are at least 0; in the paper beta is 0.4 and alpha 1. With alpha = 0 the loss counts where the attribute shows,
+    and nowhere else.
     """
-    if beta < 0 or alpha < 0:
-        raise UserError(f"expected alpha and beta of at least 0, got {alpha} and {beta}")
     return alpha + beta * maps
 
 
@@ -41,15 +37,10 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
     """The inverted, sigmoid-modulated map by which h is attenuated: 1 where the map is 0, and ``floor`` where it is 1.
 
     r + (1 - r) (1 - (s(k (x - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2))), s the logistic function; the paper leaves k open.
-    The floor r is that of the authors' prototype of June 2025, whose gain on h never leaves [0.6, 1].
-
-    Args:
-        maps: attribute maps in [0, 1], any shape.
-        sharpness: k > 0; small values make m linear, large ones a step at 1/2.
-        floor: r in [0, 1]; with 0 the vector must supply all of h there, with 1 there is no m.
+    Maps are in [0, 1] and of any shape. A small sharpness k > 0 makes m linear, a large one a step at 1/2. With the
+    floor r = 0 the vector must supply all of h there, with r = 1 there is no m; the authors' prototype of June 2025 has
+    one, as its gain on h never leaves [0.6, 1].
     """
-    if sharpness <= 0:
-        raise UserError(f"expected a sharpness above 0, got {sharpness}")
     low, high = torch.sigmoid(torch.tensor([-sharpness / 2, sharpness / 2], dtype=maps.dtype, device=maps.device))
     return 1 - (1 - floor) * (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
 
@@ -57,14 +48,9 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
 def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool = False) -> Tensor | AttentionMargin:
     """What cross-attention's output is multiplied by, pixel by pixel: 1 away from the attribute, 0 where it shows.
 
-    Args:
-        batch: gives the neutral prompt's tokens and the attribute's words.
-        maps: (B, 1, S, S) attribute maps in [0, 1].
-        source: ``map``: chi = 1 - map. ``margin``: chi = [a_psi / (a_psi + a_T) >= tau], where a_psi and a_T are what a
-            content token of the prompt and of the attribute's words gets from one joint softmax, see
-            ``AttentionMargin``.
-        threshold: tau; 0.5 in the paper.
-        placed: of the margin, see ``AttentionMargin``.
+    By the source ``map`` it is 1 - map, of (B, 1, S, S) attribute maps in [0, 1]. By ``margin`` it is
+    [a_psi / (a_psi + a_T) >= tau], where a_psi and a_T are what a content token of the batch's neutral prompt and of
+    the attribute's words gets from one joint softmax, see ``AttentionMargin``; the threshold tau is 0.5 in the paper.
     """
     if source == "map":
         return 1 - maps
@@ -76,17 +62,9 @@ def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool 
 
 
 def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
-    """L_w = mean of W (target - prediction)^2 over each row.
+    """L_w = mean of W (target - prediction)^2 over each row of (B, C, H, W): (B,) losses.
 
-    Args:
-        prediction: (B, C, H, W) output of the U-Net.
-        target: (B, C, H, W).
-        maps: (B, 1, S, S) attribute maps in [0, 1]; brought to (H, W) by the largest value.
-        beta: of W.
-        alpha: of W.
-
-    Returns:
-        (B,) losses.
+    (B, 1, S, S) attribute maps in [0, 1] are brought to (H, W) by the largest value; beta and alpha are those of W.
     """
     height, width = target.shape[-2:]
     return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta, alpha))
@@ -96,34 +74,17 @@ def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float, alpha: fl
 class Localised(Objective):
     """E ||sqrt(W) (target - unet(z_t, t, neutral; chi, m h + v))||^2, the training of Shokrolahi et al. (2026)."""
 
-    beta: float = 0.4  # of W; 0: W = alpha
-    alpha: float = 1.0  # of W
-    sharpness: float | None = 10.0  # k of m; None keeps h as it is (m = 1)
-    floor: float = 0.0  # r of m
-    pool: str = "max"  # how maps get to h's size for m, ``area`` or ``max``; chi and W always take the largest value
-    scope: str | None = "final"  # cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1)
-    source: str = "map"  # of chi, ``map`` or ``margin``
-    threshold: float = 0.5  # tau of the margin
+    beta: NonNegativeFloat = 0.4  # of W; 0: W = alpha
+    alpha: NonNegativeFloat = 1.0  # of W
+    sharpness: PositiveFloat | None = 10.0  # k of m; None keeps h as it is (m = 1)
+    floor: Share = 0.0  # r of m
+    pool: Literal["area", "max"] = "max"  # how maps get to h's size for m; chi and W always take the largest value
+    # cross-attention modules whose output is multiplied by chi; None keeps them (chi = 1)
+    scope: Literal["final", "encoder", "before_h", "all"] | None = "final"
+    source: Literal["map", "margin"] = "map"  # of chi
+    threshold: Share = 0.5  # tau of the margin
     placed: bool = False  # whether the margin is of where tokens are read, see ``AttentionMargin``
-    # what is to be predicted: ``noise``, or what the frozen ``model`` itself predicts under the positive prompt
-    target: str = "noise"
     needs_maps: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse unknown names."""
-        if self.source not in SOURCES:
-            raise unknown("source of chi", self.source, SOURCES)
-        if self.target not in TARGETS:
-            raise unknown("target of the loss", self.target, TARGETS)
-        if self.pool not in POOLS:
-            raise unknown("pooling of maps for m", self.pool, POOLS)
-        if not 0 <= self.floor <= 1:
-            raise UserError(f"expected a floor of m in [0, 1], got {self.floor}")
-
-    @property
-    def targets_from_model(self) -> bool:
-        """Whether the frozen model is asked."""
-        return self.target == "model"
 
     def edit(self, backbone: Backbone, vectors: Tensor, attenuation: Tensor | None, batch: Noisy) -> HEdit:
         """How vectors (B, C, H, W) enter h that is attenuated by (B, 1, H, W): m h + v."""
@@ -141,5 +102,4 @@ class Localised(Objective):
                 keep = chi(batch, batch.maps, self.source, self.threshold, self.placed)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
             prediction = batch.predict(backbone, edit)
-        target = batch.model_target(backbone) if self.targets_from_model else batch.training_target()
-        return L_w(prediction, target, batch.maps, self.beta, self.alpha)
+        return L_w(prediction, batch.training_target(), batch.maps, self.beta, self.alpha)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.errors import UserError
 from hspace_exp.methods.task import Task, exclusive, h_of_runs
 
 log = logging.getLogger(__name__)
@@ -29,16 +29,12 @@ class PrincipalComponents:
     component times standard deviation, so that ``strength`` counts standard deviations along the component.
     """
 
-    components: int = 25  # of most variance, that are looked at
-    states: int = 2048  # of all runs together, at most; the cost of the eigenvectors grows with its cube
+    components: PositiveInt = 25  # of most variance, that are looked at
+    states: Annotated[int, Field(ge=2)] = (
+        2048  # of all runs together, at most; the cost of the eigenvectors grows with its cube
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"neutral", "positive"})
     subjects: ClassVar[Sequence[str]] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.components < 1 or self.states < 2:
-            given = f"{self.components} and {self.states}"
-            raise UserError(f"expected components of at least 1 and states of at least 2, got {given}")
 
     def learn(self, task: Task) -> dict[str, Concept]:
         """The chosen component of each concept."""
@@ -75,9 +71,8 @@ def by_timestep(h: Tensor) -> Tensor:
 def principal_components(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """At most ``count`` principal components of (N, D) rows of mean zero, the first the one of most variance.
 
-    Returns:
-        (K, D) orthonormal directions, and (K,) the standard deviations of the rows along them. Signs are such that the
-        largest entry of a direction is positive.
+    Gives (K, D) orthonormal directions, and (K,) the standard deviations of the rows along them. Signs are such that
+    the largest entry of a direction is positive.
     """
     values, vectors = torch.linalg.eigh(rows @ rows.T)  # N is far smaller than D
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
@@ -34,16 +34,11 @@ class ConceptAndNeutral(Objective):
             depend on the size of gradients, turns into that share.
     """
 
-    weight: float = 0.5
-    rate: float = 0.1
-    targets_from_model = True  # of c
+    weight: NonNegativeFloat = 0.5
+    rate: NonNegativeFloat = 0.1
+    targets_from_model: ClassVar[bool] = True  # of c
     parts: ClassVar[int] = 2
     passes: ClassVar[tuple[int, int]] = (1, 2)
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.weight < 0 or self.rate < 0:
-            raise UserError(f"expected weight and rate of at least 0, got {self.weight} and {self.rate}")
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of c and s / rate, (B, 2 C, H, W) or (B, 2 C, 1, 1)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ class ScoreMatching(Objective):
     of the model's own sampling runs.
     """
 
-    targets_from_model = True
+    targets_from_model: ClassVar[bool] = True
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,)."""

@@ -80,14 +80,10 @@ Strength = float | Mapping[str, float]
 
 
 def guidance_factor(stated: float, used: float) -> float:
-    """By what an edit of the conditional half is multiplied at a guidance scale, where it is stated at another one.
+    """By what an edit of the conditional half is multiplied at the guidance scale in use, stated at another one.
 
     Guidance multiplies such an edit, but also what it is up against: s (w - 1)^0.4 is what stays, w the scale, as
     measured from 1.5 to 7.5 (experiments/guidance). Below 1.25 there is next to no guidance, and nothing more changes.
-
-    Args:
-        stated: the scale at which the strength is stated.
-        used: the scale in use.
     """
     return float((max(stated - 1, 0.25) / max(used - 1, 0.25)) ** 0.4)
 
@@ -166,10 +162,8 @@ def targets_of(
 ) -> tuple[Tensor, Tensor]:
     """Look up each item's vector and strength; of a composition the sum of s * v, with strength 1.
 
-    ``vectors`` are (C, H, W) or (C, 1, 1) of each concept.
-
-    Returns:
-        (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths, on ``device``; zeros where nothing is asked for.
+    Of vectors (C, H, W) or (C, 1, 1) of each concept; (B, C, H, W) or (B, C, 1, 1) vectors, and (B,) strengths, on
+    ``device``; zeros where nothing is asked for.
     """
     check_targets(items, vectors)
     vectors = dict(zip(vectors, torch.broadcast_tensors(*vectors.values()), strict=True))

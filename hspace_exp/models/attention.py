@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 
-SCOPES = ("final", "encoder", "before_h", "all")
 # (module, its queries' input, the text features, its output, (height, width) of its grid) -> new output or None
 Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | None]
 
@@ -22,10 +21,9 @@ Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | 
 def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[str, Attention]]:
     """The attn2 modules of a scope, by name.
 
-    ``final`` is the encoder's last one; ``before_h`` are those of the encoder and the middle block.
+    Of ``all`` of them ``encoder`` are the first ones, ``final`` is the encoder's last, and ``before_h`` are those of
+    the encoder and the middle block.
     """
-    if scope not in SCOPES:
-        raise unknown("attention scope", scope, SCOPES)
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
     if scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
@@ -58,11 +56,8 @@ def max_pool_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def attention_probabilities(module: Attention, queries: Tensor, context: Tensor, keep: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) of one attention module, computed explicitly: (B, heads, N, L) float32, rows sum to 1.
 
-    Args:
-        module: the attention module.
-        queries: (B, N, D) input of the queries.
-        context: (B, L, D') text features.
-        keep: (B, L) bool; tokens left out of the softmax are False.
+    Of (B, N, D) inputs of the queries and (B, L, D') text features, of whose tokens the softmax leaves out those that
+    are False in ``keep`` (B, L), where it is given.
     """
     projected = module.to_q(queries), module.to_k(context)
     query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
@@ -163,8 +158,6 @@ class AttentionMargin:
 
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"expected a threshold tau in [0, 1], got {self.threshold}")
         if not (self.prompt_mask.any(-1).all() and self.target_mask.any(-1).all()):
             raise UserError("attention margins need content words in both the prompt and the attribute: one is empty")
 
@@ -183,14 +176,11 @@ class AttentionMargin:
 
 @contextmanager
 def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, scope: str = "final") -> Iterator[None]:
-    """Multiply the output of cross-attention by chi: after ``to_out``, before the residual.
+    """Multiply the output of a scope's cross-attention by chi: after ``to_out``, before the residual.
 
-    Args:
-        unet: the U-Net.
-        chi: (B, 1, H, W) map in [0, 1], 1 where attention is kept, e.g. 1 - M_T; it goes down to each module's
-            resolution so that a suppressed pixel suppresses its whole cell (1 - max-pool of 1 - chi), as area averaging
-            erases hair. Or an ``AttentionMargin``, which makes chi in each module from its own attention.
-        scope: which modules: ``final`` (the encoder's last), ``encoder`` or ``all``.
+    Chi is a (B, 1, H, W) map in [0, 1], 1 where attention is kept, e.g. 1 - M_T; it goes down to each module's
+    resolution so that a suppressed pixel suppresses its whole cell (1 - max-pool of 1 - chi), as area averaging erases
+    hair. Or it is an ``AttentionMargin``, which makes chi in each module from its own attention.
     """
 
     def visit(module: Attention, queries: Tensor, context: Tensor, output: Tensor, grid: tuple[int, int]) -> Tensor:

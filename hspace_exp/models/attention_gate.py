@@ -37,13 +37,11 @@ class AttentionGate:
     words: Tensor  # (K, L) bool, the tokens of the concepts' words
     rows: Tensor  # (B,) row of each sample's unedited run in the batch, which the gate is read from
     size: tuple[int, int]  # (H, W) of h
-    threshold: float = 0.3  # of the gate
+    threshold: float = 0.3  # of the gate, in (0, 1]
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
 
     def __post_init__(self) -> None:
         """Check what can be checked."""
-        if not 0 < self.threshold <= 1:
-            raise UserError(f"expected a gate threshold in (0, 1], got {self.threshold}")
         if not self.words.any(-1).all():
             raise UserError("an attention gate needs words of each concept: one has none")
 

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, SchedulerMixin, UNet2DConditionModel
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
-from hspace_exp.models.devices import resolve_device, resolve_dtype
+from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 
 __all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
@@ -84,8 +85,6 @@ class Backbone:
         self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
         self.prompt_encoder = prompt_encoder
         self.family, self.name, self.revision = prompt_encoder.family, name, revision
-        if micro_batch_size is not None and micro_batch_size < 1:
-            raise UserError(f"expected model.micro_batch_size of at least 1, or null, got {micro_batch_size}")
         self.micro_batch_size = micro_batch_size
         for module in (self.unet, self.vae, *prompt_encoder.text_encoders) if frozen else ():
             freeze(module)
@@ -188,12 +187,9 @@ class Backbone:
         return max(1, VAE_PIXELS // self.image_size**2)
 
     def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
-        """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``.
+        """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``, under B prompts.
 
-        Args:
-            latents: (B, C, H, W), scaled as the scheduler wants its model input.
-            t: (B,) or scalar timesteps.
-            embeds: conditioning of B prompts.
+        Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar.
         """
         timesteps = torch.as_tensor(t, device=self.device).expand(latents.shape[0])
         added = None
@@ -230,13 +226,13 @@ def load_backbone(
     revision: str | None = None,
     variant: str | None = None,
     device: str = "auto",
-    dtype: str = "auto",
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     name: str | None = None,
     guidance_scale: float | None = None,
     image_size: int | None = None,
     checkpointing: bool = False,
     compile: bool = False,
-    micro_batch_size: int | None = None,
+    micro_batch_size: PositiveInt | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
 
@@ -246,8 +242,7 @@ def load_backbone(
         revision: the hub's branch, tag or commit.
         variant: weight variant such as ``fp16``, where there are such files.
         device: ``auto`` (CUDA, then MPS, then CPU) or any torch device.
-        dtype: ``auto`` (float32, but bfloat16 for U-Nets above 100 M parameters on CUDA), ``float32``, ``bfloat16``
-            or ``float16``.
+        dtype: of the U-Net; ``auto`` is float32, but bfloat16 above 100 M parameters on CUDA.
         name: what to call the model; the folder's or the hub's name by default.
         guidance_scale: the model's usual scale; its family's by default.
         image_size: side of the images in pixels; the U-Net's native one by default.
@@ -260,9 +255,11 @@ def load_backbone(
     """
     where = resolve_device(device)
     folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
-    big = dtype == "auto" and where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
+    if dtype == "auto":
+        big = where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
+        dtype = "bfloat16" if big else "float32"
     backbone = Backbone(
-        **loading.load_parts(folder, variant, resolve_dtype(dtype, big)),
+        **loading.load_parts(folder, variant, getattr(torch, dtype)),
         name=name or called,
         revision=found,
         guidance_scale=guidance_scale,

@@ -1,12 +1,10 @@
-"""Where a model computes, in which number type, and how much memory is left there."""
+"""Where a model computes, and how much memory is left there."""
 
 from __future__ import annotations
 
 import torch
 
-from hspace_exp.errors import UserError, unknown
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from hspace_exp.errors import UserError
 
 
 def resolve_device(device: str) -> torch.device:
@@ -23,15 +21,6 @@ def resolve_device(device: str) -> torch.device:
     return where
 
 
-def resolve_dtype(dtype: str, big: bool) -> torch.dtype:
-    """The type for the U-Net: ``auto`` is float32, but bfloat16 for big models on CUDA."""
-    if dtype == "auto":
-        return torch.bfloat16 if big else torch.float32
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, ["auto", *DTYPES])
-    return DTYPES[dtype]
-
-
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that tensors may still take, blocks that PyTorch holds unused included; None where that is not known.
 
@@ -41,7 +30,5 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     free, total = torch.cuda.mem_get_info(device)
     used = torch.cuda.memory_allocated(device)
-    left = free + torch.cuda.memory_reserved(device) - used
-    if hasattr(torch.cuda, "get_per_process_memory_fraction"):  # not in every version
-        left = min(left, int(torch.cuda.get_per_process_memory_fraction(device) * total) - used)
-    return max(0, left)
+    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    return max(0, min(free + torch.cuda.memory_reserved(device), allowed) - used)

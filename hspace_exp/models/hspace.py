@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 
 BRANCHES = ("both", "conditional")
 Field = Callable[[Tensor], Tensor]
@@ -54,13 +54,8 @@ class HEdit:
 
     def __post_init__(self) -> None:
         """Check what can be checked before a batch is seen."""
-        for branch in (self.branch, self.lowpass_branch or self.branch):
-            if branch not in BRANCHES:
-                raise unknown("guidance branch", branch, BRANCHES)
         if self.vector is not None and self.vector.ndim not in (3, 4):
             raise UserError(f"expected a concept vector (C, 1, 1) or (C, H, W), got {tuple(self.vector.shape)}")
-        if self.hold is not None and not 0 <= self.hold <= 1:
-            raise UserError(f"expected hold, a share, in [0, 1], got {self.hold}")
         if self.hold is not None and self.original is None:
             raise UserError("hold pulls h back to an unedited run: say its h, original")
 
@@ -136,18 +131,3 @@ def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Ite
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def record_hspace(unet: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect h (rows, C, H, W) of every forward pass, detached, on its device.
-
-    Entered inside ``edit_hspace`` it sees the edited h, entered outside it (earlier) the vanilla one.
-    """
-    recorded: list[Tensor] = []
-
-    def keep(h: Tensor) -> None:
-        recorded.append(h.detach())
-
-    with edit_hspace(unet, keep):
-        yield recorded

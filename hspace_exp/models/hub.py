@@ -11,14 +11,15 @@ import huggingface_hub
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever of its versions is in use
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
-_TIMEOUT_S = 10
+TIMEOUT_S = 10
+UNREACHED = httpx.HTTPError, OfflineModeIsEnabled  # what is raised for it besides the usual
 # Files of weights: "fp16" of "model.fp16.safetensors" and of its shards, no variant of "model.safetensors".
 _WEIGHTS = re.compile(r"[^.]+(?:\.([^.-]+))?[^.]*\.safetensors")
 
@@ -35,17 +36,14 @@ def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
         return there
     from diffusers import DiffusionPipeline  # seconds, which looking for what is there need not take
 
-    try:
-        commit = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT_S).sha
+    advice = (
+        f"where there is a network run `{download_command(repo, revision)}` (for a gated model after `hf auth login`) "
+        "and give its folder as model.path=<folder>, or use model=avatars, which needs no download"
+    )
+    with getting(f"{repo!r} of the Hugging Face hub", advice, *UNREACHED):
+        commit = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S).sha
         log.info("fetching %s from the Hugging Face hub", repo)
         return Path(DiffusionPipeline.download(repo, revision=commit, variant=variant, use_safetensors=True, **_UNUSED))
-    except (OSError, httpx.HTTPError, OfflineModeIsEnabled, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(
-            f"cannot get {repo!r} from the Hugging Face hub ({reason}): where there is a network run "
-            f"`{download_command(repo, revision)}` (for a gated model after `hf auth login`) and give its folder as "
-            "model.path=<folder>, or use model=avatars, which needs no download"
-        ) from error
 
 
 def download_command(repo: str, revision: str | None, folder: str = "<folder>") -> str:

@@ -62,15 +62,11 @@ def count_parameters(folder: Path) -> int:
 
 
 def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """Load every part of a pipeline on the CPU, the VAE in float32: what a ``Backbone`` is made of, by name.
+    """Load every part of a pipeline on the CPU: what a ``Backbone`` is made of, by name.
 
-    Args:
-        folder: in diffusers layout.
-        variant: of the weights, such as ``fp16``, where there are such files; else the plain ones, and conversely.
-        dtype: of the U-Net and the text encoders.
-
-    Raises:
-        UserError: weights are missing, damaged or of another kind.
+    The folder is in diffusers layout; weights are of the variant, such as ``fp16``, where there are such files, else
+    the plain ones, and conversely. The VAE is in float32, U-Net and text encoders are in ``dtype``. Raises UserError:
+    weights are missing, damaged or of another kind.
     """
     place = str(folder)
     try:
@@ -109,15 +105,9 @@ def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: A
     """Load one network; weights that the file lacks would otherwise stay random."""
     files = [file.name for file in (folder / part).glob("*.safetensors*")]
     found = hub.best_variant(files, variant)
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        module, info = cls.from_pretrained(
-            str(folder), subfolder=part, output_loading_info=True, use_safetensors=True, variant=found, **options
-        )
-    finally:
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
+    module, info = cls.from_pretrained(
+        str(folder), subfolder=part, output_loading_info=True, use_safetensors=True, variant=found, **options
+    )
     missing = sorted(info["missing_keys"])
     if missing:
         raise KeyError(f"{part} lacks {len(missing)} weights, {missing[0]} first")

@@ -51,8 +51,6 @@ class PromptEmbeds:
     @staticmethod
     def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
         """One batch out of several, e.g. ``cat([unconditional, conditional])`` for guidance."""
-        if not parts:
-            raise UserError("expected at least one batch of prompt embeddings to join, got none")
         columns = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
         joined: dict[str, Any] = {k: None if same[0] is None else torch.cat(same) for k, same in columns.items()}
         return PromptEmbeds(**joined)

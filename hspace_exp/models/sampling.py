@@ -39,18 +39,11 @@ class Sampling:
         hooks: Hooks | None = None,
         on_step: StepHook | None = None,
     ) -> Tensor:
-        """Denoise ``noise``; a guidance scale of 1 or less samples without guidance.
+        """(B, C, H, W) float32 scaled latents, denoised under B prompts from as much standard normal ``noise``.
 
-        Args:
-            backbone: the frozen model.
-            noise: (B, C, H, W) standard normal.
-            embeds: conditioning of the B prompts; the unconditional half is the empty prompt.
-            hooks: makes the context of each step, in which the U-Net is edited; None leaves the U-Net alone.
-            on_step: called with (step, timestep, model input) before each prediction: latents as the scheduler scales
-                them.
-
-        Returns:
-            (B, C, H, W) float32 scaled latents.
+        A guidance scale of 1 or less samples without guidance; the unconditional half is the empty prompt. ``hooks``
+        make the context of each step, in which the U-Net is edited; None leaves the U-Net alone. ``on_step`` is called
+        with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
         """
         scale = self.scale(backbone)
         scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))

@@ -69,8 +69,7 @@ Attempt = Callable[[Mapping[str, float]], Mapping[str, Point]]
 def bisect(grid: Sequence[float], names: Sequence[str], attempt: Attempt, success: float) -> dict[str, list[Point]]:
     """Find each concept's least strength of a rising grid with at least ``success``, taking success to rise with it.
 
-    Returns:
-        all points that were tried, by concept, with rising strength.
+    Gives all points that were tried, by concept, with rising strength.
     """
     bounds, curves = {name: (0, len(grid)) for name in names}, {name: list[Point]() for name in names}
     while left := {name: (low + high) // 2 for name, (low, high) in bounds.items() if low < high}:
@@ -97,23 +96,12 @@ def calibrate(
 ) -> Parts:
     """Find the strengths of all concepts that can be asked for, or read them from the cache.
 
-    The run's folder gets ``calibration.json``, ``.png`` and ``.pdf``, and its concept files their strengths.
-
-    Args:
-        parts: of the run; its method's strength is not looked at.
-        concepts: the vectors, none where the method learns none.
-        evaluator: whose first judge is asked; it finds persons, where it can.
-        settings: the node ``calibration`` of the configuration.
-        cache: what several runs share.
-        run_dir: of the run.
-
-    Returns:
-        the parts with these strengths. ``calibration.json`` and the record tell the settings, ``guidance_scale`` at
-        which strengths hold, and of each concept its ``strength`` with its ``success``, whether that was ``reached``,
-        and the ``curve``.
-
-    Raises:
-        UserError: the evaluator has no judge.
+    The evaluator's first judge is asked; it finds persons, where it can. ``concepts`` are the vectors, none where the
+    method learns none, ``settings`` the node ``calibration`` of the configuration. The run's folder gets
+    ``calibration.json``, ``.png`` and ``.pdf``, and its concept files their strengths. The file and the record tell
+    the settings, ``guidance_scale`` at which strengths hold, and of each concept its ``strength`` with its ``success``,
+    whether that was ``reached``, and the ``curve``. Gives the parts with these strengths. Raises UserError: the
+    evaluator has no judge.
     """
     how = Calibration(**settings)
     # as vectors are learnt: with the model's own guidance scale, and not with a sampler that is swapped for the images

@@ -134,13 +134,7 @@ def vectors_of(
 ) -> dict[str, Concept] | None:
     """Vectors that are there already, or else, as far as the stages say so, learnt ones; None where there are none.
 
-    Args:
-        learning: the concepts.
-        stages: of the run.
-        cache: what several runs share.
-        run_dir: its folder ``concepts`` gets the files.
-        make_trainer: see ``Task``.
-        seconds: gets those of the stages.
+    The run's folder ``concepts`` gets the files, and ``seconds`` those of the stages; see ``Task`` about the trainer.
     """
     wanted = {"concepts", "masks", "training"} & set(stages)
     with alone(learning.of_vectors.folder(cache)):

@@ -24,7 +24,7 @@ from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.loading import fingerprint
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.schedulers import Swapped
+from hspace_exp.models.schedulers import Swapped, make_scheduler
 from hspace_exp.pipeline.learning import Learning
 from hspace_exp.prompts.attributes import (
     Attribute,
@@ -113,13 +113,11 @@ class Parts:
 def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
     """Instantiate the parts, the model last, so that wrong input is found before anything expensive happens.
 
-    Args:
-        cfg: the configuration, on this process's device.
-        config: ``plain_config`` of it.
-        backbone: a model that is there, instead of the one that the configuration names.
+    Of a configuration on this process's device and its ``plain_config``; a ``backbone`` that is there stands for the
+    model that the configuration names.
     """
     make = partial(instantiate, _convert_="all")
-    method, frequency, masks, make_scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
+    method, frequency, masks, scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
     protocol, attribute = config["protocol"], Attribute.of(config["attribute"])
     asked = attribute.groups if method.edits else ()
     if len(asked) > 1 and not method.composes:
@@ -131,7 +129,7 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
     backbone = make(cfg.model) if backbone is None else backbone
     small = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
     chunk_size = config["chunk_size"] or (small if backbone.small else CHUNK)
-    sampling = Sampling(protocol["num_inference_steps"], make_scheduler, chunk_size, protocol["guidance_scale"])
+    sampling = Sampling(protocol["num_inference_steps"], scheduler, chunk_size, protocol["guidance_scale"])
     learnings = _learnings(config, asked, backbone, sampling, method, masks)
     _check_prompts(backbone, items, learnings)
     sampled = {"sampling": sampling.describe(backbone), "image_seed": protocol["image_seed"]}
@@ -165,7 +163,7 @@ def _learnings(
     """What is learnt in one go each; nothing where the method has nothing to learn."""
     if method.training is None:
         return ()
-    protocol, make_scheduler = config["protocol"], sampling.make_scheduler
+    protocol = config["protocol"]
     steps = protocol["learning_inference_steps"] or sampling.num_inference_steps
     sampling = replace(sampling, num_inference_steps=steps, guidance_scale=None)
     settings = {
@@ -173,8 +171,8 @@ def _learnings(
         "mask": essential(config["mask"], "mask"),
         "precision": config["trainer"].get("precision"),
     }
-    if isinstance(make_scheduler, Swapped):
-        sampling = replace(sampling, make_scheduler=make_scheduler.learning)
+    if isinstance(sampling.make_scheduler, Swapped):
+        sampling = replace(sampling, make_scheduler=make_scheduler)
     numbers = protocol["training_images"], protocol["training_steps"], config["seed"], protocol["image_seed"]
     teams = learnt_together(asked, method.keeps)
     return tuple(

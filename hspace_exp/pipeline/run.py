@@ -43,18 +43,11 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRecord | None:
-    """Run the stages of a configuration.
+    """Run the stages of a configuration composed from conf/.
 
-    Args:
-        cfg: composed from conf/.
-        run_dir: the run's folder; what is there already is used again.
-        overrides: of the command line, for the record.
-
-    Returns:
-        the record, or None where the stage ``evaluation`` is not asked for, or this process only helps.
-
-    Raises:
-        UserError: the configuration or a file is wrong; nothing half-written is left.
+    What is in the run's folder already is used again; ``overrides`` are those of the command line, for the record.
+    Gives the record, or None where the stage ``evaluation`` is not asked for, or this process only helps. Raises
+    UserError: the configuration or a file is wrong; nothing half-written is left.
     """
     config = plain_config(cfg)
     check(config)

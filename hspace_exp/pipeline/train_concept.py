@@ -38,8 +38,8 @@ def train_concept(
     """Learn one concept vector of a frozen pipeline, which itself makes the images that are learnt from.
 
     Args:
-        pipe: a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``, on the device to train on. Its
-            networks are frozen and otherwise left as they are.
+        pipe: a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``, on the device to train on, whose
+            networks are frozen and otherwise left as they are; or a ``Backbone``, with its own guidance scale.
         positive: prompt with the concept, e.g. "a photo of a smiling person".
         neutral: the same prompt without it, e.g. "a photo of a person".
         method: a choice of conf/method that learns vectors, e.g. ``sdid``, ``score_matching``, ``lwim``, ``focused``.
@@ -63,7 +63,8 @@ def train_concept(
     budget = {"training_images": images, "training_steps": steps, "num_inference_steps": num_inference_steps}
     numbers = [*(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"]
     prompts = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
-    parts = _parts([f"method={method}", *overrides, *numbers], prompts, backbone_of(pipe, guidance_scale))
+    backbone = pipe if isinstance(pipe, Backbone) else backbone_of(pipe, guidance_scale)
+    parts = _parts([f"method={method}", *overrides, *numbers], prompts, backbone)
     if not parts.learnings:
         raise UserError(f"method {method!r} learns no vectors: name another")
     (learning,), trainer = parts.learnings, partial(parts.make_trainer, logger=False)

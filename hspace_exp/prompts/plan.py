@@ -41,16 +41,11 @@ def plan(
     assignment: str = "balanced",
     seed: int = 0,
 ) -> list[Item]:
-    """Which images are made.
+    """Which images are made, ``count`` of each profession; seed i takes template i modulo their number.
 
-    Args:
-        professions: names.
-        templates: wordings; seed i takes wording i modulo their number.
-        count: images of each profession.
-        concepts: what may be asked for, concepts or compositions of them; none for the unedited model.
-        assignment: ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count``
-            allows), ``random`` draws, a concept's name asks it of every image.
-        seed: of ``random``.
+    ``concepts`` are what may be asked for, concepts or compositions of them; none for the unedited model. The
+    assignment ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count`` allows),
+    ``random`` draws by ``seed``, a concept's name asks it of every image.
     """
     items = []
     for p, profession in enumerate(professions):

@@ -27,9 +27,8 @@ class Sweep:
     """One multirun of a file in conf/experiment."""
 
     experiment: str
-    # key → comma-separated values, beside or instead of those in the experiment's file
+    # key → comma-separated values, beside or instead of those in the experiment's file; without a seed it is 0
     values: Mapping[str, str] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
     protocol: str = ""  # name of a smaller protocol for this experiment; "" for the one that is asked for
 
 
@@ -103,7 +102,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
         *_fairness("gender", methods="original,prompt"),
-        Sweep("gender_fairness", {"method": f"sdid_published,{_LEARNT}"}, seeds=(0, 1, 2)),
+        Sweep("gender_fairness", {"method": f"sdid_published,{_LEARNT}", "seed": "0,1,2"}),
         *_METHODS[1:],
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
@@ -148,8 +147,8 @@ def overrides_of(
     fixed = [f"+experiment={sweep.experiment}", f"model={model}", f"protocol={sweep.protocol or protocol}", *more]
     if not any(text.startswith("logger=") for text in more):
         fixed.append("logger=none")
-    seeds = ",".join(map(str, sweep.seeds))
-    return [*fixed, *(f"{key}={some}" for key, some in values.items()), f"seed={seeds}"]
+    values.setdefault("seed", "0")
+    return [*fixed, *(f"{key}={some}" for key, some in values.items())]
 
 
 def planned(overrides: Sequence[str]) -> list[Planned]:

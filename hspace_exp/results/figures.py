@@ -118,9 +118,7 @@ def losses(run: Run) -> Chart | None:
 def calibration_chart(found: Mapping[str, Any], success: float) -> Chart:
     """Success, background and what else was kept by strength, a line a concept; a ring marks the strength that is used.
 
-    Args:
-        found: the ``concepts`` of ``calibration.json``.
-        success: that was asked for.
+    ``found`` are the ``concepts`` of ``calibration.json``, ``success`` that was asked for.
     """
     all_points = [point for one in found.values() for point in one["curve"]]
     others = sorted({name for point in all_points for name in point["kept"]})

@@ -68,6 +68,8 @@ def page(runs: Sequence[Run], title: str) -> str:
 
 def _run(run: Run, budget: int) -> dict[str, Any]:
     """What the template shows of one run; its pictures are of ``budget`` bytes at most."""
+    from hspace_exp.concepts.algebra import concept_cosines
+    from hspace_exp.concepts.concept import load_concept
     from hspace_exp.results.figures import losses
 
     record, details = run.record, run.record.details
@@ -76,7 +78,11 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     curve = losses(run)
     asked = "Asked for (rows) against changed (columns): shares of images"
     matrices = (
-        ("Cosines between the concepts' vectors", "Concept", concept_cosines(run.concepts())),
+        (
+            "Cosines between the concepts' vectors",
+            "Concept",
+            concept_cosines([load_concept(file) for file in run.concepts()]),
+        ),
         (asked, "Asked for", details.get("entanglement_matrix")),
     )
     return {
@@ -146,24 +152,6 @@ def _matrix(title: str, corner: str, rows: Mapping[str, Mapping[str, float]]) ->
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     body = [[label or "(nothing)", *(_shown(row.get(name), 3) for name in names)] for label, row in rows.items()]
     return {"title": title, "headings": [corner, *names], "rows": body}
-
-
-def concept_cosines(files: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Cosines between the vectors of concept files: name → name → cosine, to four digits; {} for fewer than two.
-
-    A channel vector is the same at every place, and is compared with spatial ones as such.
-    """
-    import torch
-    from torchmetrics.functional import pairwise_cosine_similarity
-
-    from hspace_exp.concepts.concept import load_concept
-
-    if len(files) < 2:
-        return {}
-    concepts = [load_concept(file) for file in files]
-    vectors = torch.stack([one.vector.expand(one.h_shape).flatten().double() for one in concepts])
-    found, names = pairwise_cosine_similarity(vectors, zero_diagonal=False).tolist(), [one.name for one in concepts]
-    return {a: {b: round(x, 4) for b, x in zip(names, row, strict=True)} for a, row in zip(names, found, strict=True)}
 
 
 def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import inspect
 import pkgutil
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +18,6 @@ import hspace_exp
 from hspace_exp.__main__ import main
 from hspace_exp.commands import app, start
 from hspace_exp.errors import UserError
-from hspace_exp.old_names import RENAMED
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [*typer.main.get_command(app).commands]
@@ -120,55 +117,3 @@ def test_an_interruption_has_its_own_exit_code_and_a_closed_pipe_none(monkeypatc
     for error, code in ((KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space"), 2), (UserError("no"), 2)):
         monkeypatch.setattr("hspace_exp.results.tables.formats.build", fail(error))
         assert start(["tables", "x"]) == code
-
-
-@pytest.fixture
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process of its own: no command is imported."""
-    for name in [name for name in sys.modules if name.endswith(".__main__") or name.startswith("avatars_world.")]:
-        monkeypatch.delitem(sys.modules, name)
-
-
-@pytest.mark.usefixtures("_fresh")
-@pytest.mark.parametrize("old", RENAMED)
-def test_old_names_work_and_tell_the_new_one(
-    old: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    name, new = old.removesuffix(".__main__"), RENAMED[old].removesuffix(".__main__")
-    shown_as = f"python -m {new}" if new.startswith("avatars") else new.replace("_", "-", 1)
-    monkeypatch.setattr(sys, "argv", [name, "--help"])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_module(name, run_name="__main__")
-    assert not stop.value.code
-    printed = capsys.readouterr()
-    assert printed.err == f"python -m {name} is now python -m {new}; the old name goes with version 0.3\n"
-    assert printed.out
-    assert f"Usage: {shown_as}" in printed.out or f"usage: {shown_as}" in printed.out
-
-
-def test_an_old_name_is_a_command_of_python() -> None:
-    command = [sys.executable, "-m", "hspace_exp.tables", "/nowhere"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    first, *rest = done.stderr.splitlines()
-    assert first.startswith("python -m hspace_exp.tables is now python -m hspace_exp tables")
-    assert rest[-1].startswith("error: ")
-
-
-@pytest.mark.usefixtures("_fresh")
-@pytest.mark.parametrize("old", ["tables", "report"])
-def test_an_old_name_is_found_before_an_empty_folder_that_an_update_left(
-    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / old / "__pycache__").mkdir(parents=True)
-    monkeypatch.setattr(hspace_exp, "__path__", [str(tmp_path), *hspace_exp.__path__])
-    monkeypatch.setattr(sys, "argv", [old, "--help"])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_module(f"hspace_exp.{old}", run_name="__main__")
-    assert not stop.value.code
-    assert f"is now python -m hspace_exp {old};" in capsys.readouterr().err
-
-
-def test_other_names_are_not_there() -> None:
-    assert importlib.util.find_spec("hspace_exp.tabels") is None
-    assert importlib.util.find_spec("hspace_exp.evaluate") is not None

@@ -12,8 +12,6 @@ SSIM_RADIUS = 5
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
     """Grow (B, 1, H, W) bool masks by ``radius`` pixels in the maximum norm (a square of side 2·radius + 1)."""
-    if radius == 0:
-        return mask
     side = 2 * radius + 1  # a square's maximum is that of its columns' maxima
     columns = F.max_pool2d(mask.float(), (side, 1), stride=1, padding=(radius, 0))
     return F.max_pool2d(columns, (1, side), stride=1, padding=(0, radius)) > 0

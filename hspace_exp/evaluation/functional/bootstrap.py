@@ -16,13 +16,8 @@ BLOCK = 2**22
 def resample_blocks(strata: Tensor, repeats: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw images with replacement, as many from each stratum as it has. Blocks of any size hold the same draws.
 
-    Args:
-        strata: (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything.
-        repeats: number of resamples.
-        generator: CPU generator.
-
-    Yields:
-        (R, N) int64 indices, one resample a row.
+    Of the (N,) stratum of each image, in non-decreasing order; all zeros resamples over everything. The generator is
+    the CPU's. Yields (R, N) int64 indices, one resample a row.
     """
     _, position, sizes = torch.unique_consecutive(strata, return_inverse=True, return_counts=True)
     size, first = sizes[position], (sizes.cumsum(0) - sizes)[position]

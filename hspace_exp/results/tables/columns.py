@@ -72,13 +72,9 @@ def blocks_for(
 ) -> dict[str, tuple[Column, ...]]:
     """Blocks of columns to show, none empty and none wider than ``WIDEST`` columns.
 
-    Args:
-        present: metrics that some record holds, and one value of each.
-        wanted: metrics to show in this order; ``["all"]`` for all there are; None for the standard ones and for those
-            that records bring a heading for.
-
-    Raises:
-        UserError: a wanted metric is in no record.
+    ``present`` are metrics that some record holds, and one value of each, ``wanted`` those to show in this order;
+    ``["all"]`` for all there are; None for the standard ones and for those that records bring a heading for. Raises
+    UserError: a wanted metric is in no record.
     """
     if wanted is None:
         parts = (column(name) for name in _successes_of_parts(present))

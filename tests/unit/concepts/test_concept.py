@@ -1,14 +1,19 @@
 """The concept file: nothing lost, nothing foreign let in."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hspace_exp.concepts.concept import Concept, load_concept, load_concepts
+from hspace_exp.avatars import CONCEPTS
+from hspace_exp.concepts.concept import BASES, Concept, load_concept, load_concepts
+from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 
@@ -35,9 +40,11 @@ def test_round_trip(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     concept = make(torch.randn(shape))
     read = load_concept(concept.save(tmp_path / "concepts" / "female.safetensors"))
     assert torch.equal(read.vector, concept.vector)
-    assert {k: v for k, v in vars(read).items() if k != "vector"} == {
-        k: v for k, v in vars(concept).items() if k != "vector"
+    own = ("vector", "folder")
+    assert {k: v for k, v in vars(read).items() if k not in own} == {
+        k: v for k, v in vars(concept).items() if k not in own
     }
+    assert (concept.folder, read.folder) == (None, tmp_path / "concepts")
     assert read.kind == ("channel" if shape[1:] == (1, 1) else "spatial")
     assert sorted(p.name for p in (tmp_path / "concepts").iterdir()) == ["female.md", "female.safetensors"]
 
@@ -51,6 +58,50 @@ def test_file_is_plain_safetensors_with_text_metadata(tmp_path: Path) -> None:
     assert metadata["site"] == "mid_block"
     assert metadata["h_shape"] == "[16, 4, 4]"
     assert (metadata["format"], metadata["format_version"]) == ("hspace_exp.concept", "1")
+
+
+def test_user_interfaces_find_what_they_show(tmp_path: Path) -> None:
+    path = make(model="sdxl", hyperparameters={"strength": 2.5, "branch": "both"}).save(tmp_path / "x.safetensors")
+    with safe_open(path, framework="pt") as file:
+        shown = {key: text for key, text in file.metadata().items() if key.startswith("modelspec.")}
+    assert shown == {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/h-space",
+        "modelspec.implementation": "hspace_exp",
+        "modelspec.title": "female",
+        "modelspec.description": "Shifts gender to female: a spatial vector for h-space, sdid.",
+        "modelspec.license": "MIT",
+        "modelspec.usage_hint": "strength 2.5, branch both",
+    }
+    assert make(model="CompVis/stable-diffusion-v1-4").base[1] == "stable-diffusion-v1"
+    assert make(model="my/own").base == ("my/own", "my/own")
+
+
+def test_bases_are_those_of_the_configuration() -> None:
+    for name, (base, _) in BASES.items():
+        assert OmegaConf.load(CONF / "model" / f"{name}.yaml").source == base
+
+
+def test_equal_concepts_are_equal_bytes_in_any_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from hspace_exp import Concept; "
+        "some = torch.ones(2, 1, 1), 'é', 'a', 'm', 'r', (2, 1, 1), 'sdid'; "
+        "Concept(*some, presence=torch.zeros(2, 1, 1)).save(sys.argv[1])"
+    )
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", code, tmp_path / f"{name}.safetensors"], check=True)
+    found = (tmp_path / "a.safetensors").read_bytes()
+    assert found == (tmp_path / "b.safetensors").read_bytes()
+    assert int.from_bytes(found[:8], "little") % 8 == 0
+    assert load_concept(tmp_path / "a.safetensors").name == "é"
+
+
+def test_files_without_what_was_added_since_are_read(tmp_path: Path) -> None:
+    old = {key: text for key, text in make().metadata().items() if not key.startswith("modelspec.")}
+    save_file({"vector": torch.zeros(16, 1, 1)}, tmp_path / "x.safetensors", old)
+    assert load_concept(tmp_path / "x.safetensors").seed == 7
+    for path in CONCEPTS.glob("*.safetensors"):
+        assert load_concept(path).card() == path.with_suffix(".md").read_text("utf-8")
 
 
 def test_card_tells_the_essentials() -> None:

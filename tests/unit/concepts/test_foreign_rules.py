@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp import steer
 from hspace_exp.commands import start
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.concepts.formats import import_concepts
 from hspace_exp.generation.request import read, scale_of, strengths
-from hspace_exp.models.hspace import edit_hspace, record_hspace
+from hspace_exp.models.hspace import edit_hspace
 
 H = (16, 4, 4)
 MATRIX = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))

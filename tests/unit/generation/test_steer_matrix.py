@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.recording import record_hspace
 from hspace_exp import Concept, steer
 from hspace_exp.errors import UserError
-from hspace_exp.models.hspace import record_hspace
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp import Concept, steer
 from hspace_exp.errors import UserError
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.steering import Window
 from hspace_exp.models.backbone import load_backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.sampling import Sampling
 
 # Of diffusers' Euler scheduler, with this NumPy.

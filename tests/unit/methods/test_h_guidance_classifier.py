@@ -114,10 +114,6 @@ def test_files_alone_give_the_classifier_back(tiny_backbone: Backbone, tmp_path:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(UserError, match="ridge"):
-        HClassifier(ridge=0)
-    with pytest.raises(UserError, match="states"):
-        HClassifier(states=1)
     bare = Concept(torch.ones(2, 1, 1), "man", "gender", "m", "r", (2, 4, 4), "sdid")
     with pytest.raises(UserError, match="method=h_guidance"):
         LinearClassifier.of([bare], torch.device("cpu"))

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import denoising_loss
 from hspace_exp.methods.lwim import L_w, W, m
 
@@ -29,9 +28,6 @@ def test_an_empty_map_leaves_the_plain_loss() -> None:
 def test_weight_is_one_plus_beta_times_the_map() -> None:
     torch.testing.assert_close(W(torch.tensor([0.0, 0.5, 1.0]), 0.4), torch.tensor([1.0, 1.2, 1.4]))
     torch.testing.assert_close(W(torch.tensor([0.0, 0.5, 1.0]), 2.0, alpha=0.25), torch.tensor([0.25, 1.25, 2.25]))
-    for wrong in ({"beta": -0.1}, {"beta": 0.4, "alpha": -0.1}):
-        with pytest.raises(UserError, match="alpha and beta of at least 0"):
-            W(torch.zeros(1), **wrong)
 
 
 def test_with_alpha_zero_errors_count_where_the_attribute_shows_and_nowhere_else() -> None:
@@ -59,8 +55,6 @@ def test_attenuation_follows_its_formula() -> None:
 
     expected = 1 - (logistic(10 * (0.3 - 0.5)) - logistic(-5)) / (logistic(5) - logistic(-5))
     assert m(torch.tensor([0.3], dtype=torch.float64), 10.0).item() == pytest.approx(expected)
-    with pytest.raises(UserError, match="sharpness"):
-        m(torch.zeros(1), 0)
 
 
 def test_the_floor_is_what_is_left_of_h_where_the_map_is_one() -> None:

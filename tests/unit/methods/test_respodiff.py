@@ -89,5 +89,3 @@ def test_the_rate_slows_the_second_vector_under_adam(tiny_backbone: Backbone, ex
 def test_it_needs_states_on_policy() -> None:
     with pytest.raises(UserError, match="on_policy"):
         Training(ConceptAndNeutral(), partial(torch.optim.Adam, lr=0.01))
-    with pytest.raises(UserError, match="rate"):
-        ConceptAndNeutral(rate=-1.0)

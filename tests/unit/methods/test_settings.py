@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.h_guidance import HClassifier, HGuidance
 from hspace_exp.methods.learning import OnPolicy, Training
-from hspace_exp.methods.lwim import Localised, W, m
+from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.pca import PrincipalComponents
 from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.methods.score_matching import ScoreMatching
@@ -24,7 +26,6 @@ from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.steering import Window
 from hspace_exp.methods.task import Task, Trajectories, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
@@ -36,25 +37,12 @@ learn = partial(Training, ScoreMatching(), ADAM)
 @pytest.mark.parametrize(
     ("make", "taken", "refused"),
     [
-        (lambda count: PrincipalComponents(components=count), 1, 0),
-        (lambda count: PrincipalComponents(states=count), 2, 1),
-        (lambda ridge: HClassifier(ridge=ridge), 1e-9, 0.0),
-        (lambda count: HClassifier(states=count), 2, 1),
-        (lambda count: HClassifier(iterations=count), 1, 0),
-        (HGuidance, 0.5, 0.0),
-        (lambda keep: Focus(keep=keep), 0.0, -0.1),
         (lambda foresight: Focus(release=True, foresight=foresight), True, False),
-        (lambda rows: train(batch_size=rows), 1, 0),
-        (lambda times: train(steps_multiplier=times), 1, 0),
         (lambda times: train(timesteps=times), (0, 1), (-1, 1)),
         (lambda times: train(timesteps=times), [5, 6], [5, 5]),
-        (lambda times: train(timesteps=times), (0, 1000), (0, 500, 1000)),
         (lambda runs: learn(on_policy=OnPolicy(runs), presence=True), ("positive",), ("neutral",)),
-        (lambda runs: OnPolicy(runs), ("neutral", "positive"), ()),
         (lambda policy: Training(ConceptAndNeutral(), ADAM, on_policy=policy), OnPolicy(), None),
         (lambda policy: Training(Localised(), ADAM, on_policy=policy), None, OnPolicy()),
-        (lambda kind: train(vector=kind), "channel", "channels"),
-        (lambda decay: train(decay=decay), "cosine", "linear"),
         (lambda stop: Window(0.25, stop), 1.0, 1.1),
         (lambda start: Window(start, 0.5), 0.0, -0.1),
         (lambda start: Window(start, 0.5), 0.4, 0.5),
@@ -66,16 +54,6 @@ learn = partial(Training, ScoreMatching(), ADAM)
         (lambda levels: haar_lowpass(PLANE, levels), 2, 0),
         (lambda cutoff: fft_lowpass(PLANE, cutoff), 2**0.5, 1.5),
         (lambda cutoff: fft_lowpass(PLANE, cutoff), 1e-3, 0.0),
-        (lambda beta: W(PLANE, beta), 0.0, -1e-3),
-        (lambda alpha: W(PLANE, 0.4, alpha), 0.0, -1e-3),
-        (lambda sharpness: m(PLANE, sharpness), 1e-3, 0.0),
-        (lambda floor: Localised(floor=floor), 0.0, -1e-3),
-        (lambda floor: Localised(floor=floor), 1.0, 1.1),
-        (lambda pool: Localised(pool=pool), "area", "mean"),
-        (lambda source: Localised(source=source), "margin", "margins"),
-        (lambda target: Localised(target=target), "model", "models"),
-        (lambda weight: ConceptAndNeutral(weight=weight), 0.0, -1e-3),
-        (lambda rate: ConceptAndNeutral(rate=rate), 0.0, -1e-3),
     ],
 )
 def test_a_setting_at_its_bound_is_taken_and_beyond_refused(
@@ -84,6 +62,49 @@ def test_a_setting_at_its_bound_is_taken_and_beyond_refused(
     make(taken)
     with pytest.raises(UserError):
         make(refused)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "taken", "refused"),
+    [
+        (PrincipalComponents, "components", 1, 0),
+        (PrincipalComponents, "states", 2, 1),
+        (HClassifier, "ridge", 1e-9, 0.0),
+        (HClassifier, "states", 2, 1),
+        (HClassifier, "iterations", 1, 0),
+        (HGuidance, "temperature", 0.5, 0.0),
+        (Focus, "keep", 0.0, -0.1),
+        (Focus, "gate", None, 0.0),
+        (Focus, "gate", 1.0, 1.1),
+        (Focus, "hold", 0.0, -0.1),
+        (Focus, "hold", None, 1.1),
+        (Training, "batch_size", 1, 0),
+        (Training, "steps_multiplier", 1, 0),
+        (Training, "timesteps", [0, 1000], [0, 500, 1000]),
+        (Training, "vector", "channel", "channels"),
+        (Training, "decay", "cosine", "linear"),
+        (OnPolicy, "runs", ["positive"], []),
+        (OnPolicy, "runs", ["neutral", "positive"], ["neutral", "negative"]),
+        (Localised, "beta", 0, -1e-3),
+        (Localised, "alpha", 0.0, -1e-3),
+        (Localised, "sharpness", 1e-3, 0.0),
+        (Localised, "floor", 0.0, -1e-3),
+        (Localised, "floor", 1.0, 1.1),
+        (Localised, "threshold", 1, 1.1),
+        (Localised, "pool", "area", "mean"),
+        (Localised, "source", "margin", "margins"),
+        (Localised, "scope", "all", "finale"),
+        (ConceptAndNeutral, "weight", 0.0, -1e-3),
+        (ConceptAndNeutral, "rate", 0.0, -1e-3),
+    ],
+)
+def test_a_configuration_with_a_setting_beyond_its_bound_is_refused_by_name(
+    target: type, name: str, taken: object, refused: object
+) -> None:
+    node = {"_target_": f"{target.__module__}.{target.__name__}"}
+    check_targets({**node, name: taken}, "method")
+    with pytest.raises(UserError, match=rf"^method\.{name}=.*: expected "):
+        check_targets({**node, name: refused}, "method")
 
 
 def test_defaults_are_the_published_values() -> None:

@@ -37,8 +37,6 @@ def test_scopes(tiny_backbone: Backbone, deep_unet: UNet2DConditionModel) -> Non
     assert [n.split(".")[1] for n, _ in encoder] == ["0", "1"]
     assert len(everything) == 2 + 1 + 4
     assert {n.split(".")[0] for n, _ in cross_attention_modules(deep_unet, "before_h")} == {"down_blocks", "mid_block"}
-    with pytest.raises(UserError, match="Choices: final, encoder, before_h, all"):
-        cross_attention_modules(unet, "last")
 
 
 def test_token_grid() -> None:
@@ -197,8 +195,6 @@ def test_margin_threshold_switches_attention(tiny_backbone: Backbone) -> None:
     with suppress_cross_attention(tiny_backbone.unet, torch.zeros(2, 1, 4, 4), "all"):
         assert torch.equal(suppressed_all := forward(tiny_backbone), suppressed(1.0))
     assert not torch.equal(suppressed_all, vanilla)
-    with pytest.raises(UserError, match="tau in"):
-        suppressed(1.5)
     with pytest.raises(UserError, match="one is empty"):
         AttentionMargin(torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1, 4, 16), torch.ones(1, 4, dtype=torch.bool))
 

@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone, PromptEmbeds, load_backbone
 
@@ -170,8 +171,11 @@ def test_half_precision_predicts_in_float32(
 
 
 def test_bad_settings_name_the_choices(tiny_folder: Path) -> None:
-    with pytest.raises(UserError, match="float32"):
-        load_backbone(tiny_folder, dtype="float23")
+    node = {"_target_": "hspace_exp.models.backbone.load_backbone", "source": "x"}
+    for name, wrong, words in (("dtype", "float23", "'float16'"), ("micro_batch_size", 0, "greater than 0")):
+        with pytest.raises(UserError, match=rf"^model\.{name}={wrong}: expected .*{words}"):
+            check_targets({**node, name: wrong}, "model")
+    check_targets({**node, "dtype": "bfloat16", "micro_batch_size": None}, "model")
     with pytest.raises(UserError, match="expected a device"):
         load_backbone(tiny_folder, device="gpu")
 

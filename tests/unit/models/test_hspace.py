@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
 from hspace_exp.methods.frequency import haar_lowpass
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
 
 
 @pytest.fixture
@@ -158,8 +159,6 @@ def test_h_can_be_recorded_and_put_in_the_place_of_another(tiny_backbone: Backbo
 
 
 def test_wrong_sizes_say_what_was_expected(h: Tensor, v: Tensor) -> None:
-    with pytest.raises(UserError, match="Choices: both, conditional"):
-        HEdit(v, branch="cond")
     with pytest.raises(UserError, match="strength with 4 rows"):
         HEdit(v, torch.ones(3))(h)
     with pytest.raises(UserError, match="even size, got 3"):
@@ -205,5 +204,3 @@ def test_a_gate_and_hold_follow_the_formula() -> None:
 def test_holding_needs_something_to_hold_to() -> None:
     with pytest.raises(UserError, match="say its h, original"):
         HEdit(hold=0.5)
-    with pytest.raises(UserError, match="in \\[0, 1\\]"):
-        HEdit(hold=1.5, original=torch.zeros(1, 1, 1, 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.schedulers import Swapped, make_scheduler
@@ -38,20 +41,16 @@ def test_other_samplers_keep_the_models_schedule(tiny_backbone: Backbone, kind: 
     assert (scheduler is tiny_backbone.scheduler) == (kind == "native")
 
 
-def test_unknown_kinds_are_refused(tiny_backbone: Backbone) -> None:
-    with pytest.raises(UserError, match="Did you mean 'ddim'"):
-        make_scheduler(tiny_backbone.scheduler, "ddin")
+@pytest.mark.parametrize("target", [make_scheduler, Swapped])
+def test_unknown_kinds_are_refused(target: Callable[..., object]) -> None:
+    node = {"_target_": f"{target.__module__}.{target.__name__}", "_partial_": True}
+    check_targets({**node, "kind": "ddim"}, "scheduler")
+    with pytest.raises(UserError, match=r"^scheduler\.kind=ddin: expected 'native', 'ddim' or 'dpm'"):
+        check_targets({**node, "kind": "ddin"}, "scheduler")
 
 
-def test_measured_images_and_learning_have_schedulers_of_their_own(tiny_backbone: Backbone) -> None:
+def test_measured_images_may_have_a_scheduler_of_their_own(tiny_backbone: Backbone) -> None:
     swapped = Swapped("dpm")
-    measured, learnt = swapped(tiny_backbone.scheduler), swapped.learning(tiny_backbone.scheduler)
+    measured = swapped(tiny_backbone.scheduler)
     assert type(measured).__name__ == "DPMSolverMultistepScheduler"
-    assert learnt is tiny_backbone.scheduler
     assert measured.config.prediction_type == tiny_backbone.scheduler.config.prediction_type
-
-
-@pytest.mark.parametrize("kinds", [("dmp",), ("ddim", "dmp")])
-def test_unknown_kinds_of_a_swap_are_refused(kinds: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="Did you mean 'dpm'"):
-        Swapped(*kinds)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from benchmarks.recording import record_hspace
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace, record_hspace
+from hspace_exp.models.hspace import HEdit, edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.split import Encoded, decode, encode
 

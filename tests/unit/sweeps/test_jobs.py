@@ -151,6 +151,7 @@ def test_a_callback_knows_its_sweep_in_another_process(tmp_path: Path, monkeypat
     config = OmegaConf.create(
         {"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": ["seed=0,1"]}, "sweeper": {"params": None}}}
     )
+    config.hydra.job_logging = {}
     begun = SweepCallback()
     begun.on_multirun_start(config)
     sweep = SweepCallback.current

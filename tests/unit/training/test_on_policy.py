@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.methods.learning import OnPolicy
@@ -13,7 +14,6 @@ from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import free_bytes
-from hspace_exp.models.hspace import record_hspace
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts

@@ -1,0 +1,1 @@
+"""A page to feel concepts with: ``python -m hspace_exp studio``."""
