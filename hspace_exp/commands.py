@@ -16,12 +16,8 @@ HAD_PAIRS = ("generate", "evaluate", "compare")  # their words were key=value un
 
 EXAMPLES = """\b
   hspace-exp run experiment=gender_fairness    embedded model, minutes on 2 CPU cores
-  hspace-exp generate "a photo of a doctor" --concepts RUN --ask gender
-  hspace-exp tables outputs/gender_fairness
-"""
-GENERATE = """\b
-  hspace-exp generate "a photo of a doctor" --concepts female.safetensors --strength 2
   hspace-exp generate "a photo of a doctor" "a photo of a nurse" --concepts RUN --ask gender
+  hspace-exp tables outputs/gender_fairness
 """
 EVALUATE = """\b
   evaluate RUN                                            a run again, by its own evaluator
@@ -67,7 +63,7 @@ def run(words: Annotated[list[str] | None, Argument()] = None) -> None:
     """The main job: learn, apply, measure. Hydra's grammar, key=value; `run --help` shows all choices."""
 
 
-@app.starts("hspace_exp.generation.request:answer", epilog=GENERATE)
+@app.starts("hspace_exp.generation.request:answer")
 def generate(
     prompt: Annotated[list[str], Argument(metavar="PROMPT...", help="what images show, one or several")],
     concepts: Annotated[list[str], Option(help="file, or folder such as a run's concepts; again or a,b for several")],

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Optimized = float | list[float | None] | None
 
 FAILED_JOBS = 1
-HEADLINE = "deviation_ratio"
+HEADLINE = "deviation_ratio"  # which only concepts of one value lack
 
 register()
 
@@ -49,20 +49,18 @@ def _job(cfg: DictConfig) -> Optimized:
         sys.exit(WRONG)
 
 
-def optimized(record: RunRecord | None, names: str | Sequence[str] | None) -> Optimized:
-    """What sweepers minimise or maximise: the deviation ratio where a record has one, or the metrics that are named.
+def optimized(record: RunRecord | None, names: str | Sequence[str]) -> Optimized:
+    """What sweepers get: a metric of the record, None where it has none, or a list of them.
 
-    Raises UserError: a metric that is named is not in the record.
+    Raises UserError: a metric has no such name.
     """
-    wanted = HEADLINE if names is None else names
-    if record is None or (names is None and HEADLINE not in record.metrics):
-        return None
-    several = [wanted] if isinstance(wanted, str) else [*wanted]
+    metrics = {} if record is None else {name: metric.value for name, metric in record.metrics.items()}
+    several = [names] if isinstance(names, str) else [*names]
     for name in several:
-        if name not in record.metrics:
-            raise unknown("optimized_metric", name, record.metrics)
-    values = [record.metrics[name].value for name in several]
-    return values[0] if isinstance(wanted, str) else values
+        if metrics and name not in (*metrics, HEADLINE):
+            raise unknown("optimized_metric", name, metrics)
+    values = [metrics.get(name) for name in several]
+    return values[0] if isinstance(names, str) else values
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -227,11 +227,10 @@ def concept_files(places: Sequence[Path | str]) -> list[Path]:
         raise UserError("name concept files or a folder of them")
     found: list[Path] = []
     for place in map(Path, places):
-        folders = (place, place / "concepts") if place.is_dir() else ()
-        files = next(filter(None, (sorted(folder.glob("*.safetensors")) for folder in folders)), [])
-        if folders and not files:
+        inside = [file for folder in (place, place / "concepts") for file in sorted(folder.glob("*.safetensors"))]
+        if place.is_dir() and not inside:
             raise UserError(f"{place} holds no concept files (*.safetensors): name a run's folder, or its concepts")
-        found += files or [place]
+        found += inside or [place]
     return found
 
 

@@ -97,7 +97,7 @@ class Config:
     device: str = MISSING
     chunk_size: int | None = None
     respect_prompt: bool = True
-    optimized_metric: Any = None
+    optimized_metric: Any = MISSING
     trust: list[str] = field(default_factory=list)
     paths: Paths = field(default_factory=Paths)
     attribute: Attribute = field(default_factory=Attribute)

@@ -94,35 +94,28 @@ def answer(**given: Any) -> None:
     log.info("%d images and their twins: %s", len(items), out / "grid.png")
 
 
-def read(
-    prompt: Sequence[str],
-    concepts: Sequence[str],
-    *,
-    ask: Sequence[str] | None = None,
-    strength: Sequence[str] | None = None,
-    seeds: str = "4",
-    device: str = "auto",
-    more: Sequence[str] | None = None,
-    **given: Any,
-) -> tuple[SimpleNamespace, dict[str, Concept]]:
-    """The request and the concepts of its files, whose own method is taken where none is named."""
-    found = load_concepts(places := [path for text in concepts for path in split_paths(text)])
-    named = {group: given.pop(group) for group in GROUPS if group in given}
-    for group, name in named.items():
-        if name and name not in choices(group):
-            raise unknown(group, name, choices(group))
-    overrides = [f"{group}={name}" for group, name in named.items() if name] + [quoted(one) for one in more or ()]
+def read(prompt: Sequence[str], concepts: Sequence[str], **given: Any) -> tuple[SimpleNamespace, dict[str, Concept]]:
+    """The request in plain values, and the concepts of its files, whose own method is taken where none is named."""
+    places = [path for text in concepts for path in split_paths(text)]
+    found = load_concepts(places)
+    overrides = [quoted(one) for one in given.pop("more", None) or ()]
+    for group in GROUPS:
+        if name := given.pop(group, ""):
+            if name not in choices(group):
+                raise unknown(group, name, choices(group))
+            overrides.append(f"{group}={name}")
     if not any(one.startswith("method=") for one in overrides):
         branches = {str(one.hyperparameters.get("branch")) for one in found.values()}
         own = [f"method.branch={branch}" for branch in branches & set(BRANCHES) if len(branches) == 1]
         overrides = [f"method={method_of(found)}", *own, *overrides]
-    given |= {"prompt": prompt, "concepts": places, "ask": ask or [], "device": str(resolve_device(device))}
-    cfg = composed([f"device={given['device']}", *overrides], "generate")
+    device = str(resolve_device(given.pop("device", "auto")))
+    cfg = composed([f"device={device}", *overrides], "generate")
     del cfg.evaluator
     parts: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    plain = {**parts, **given, "strength": amounts(strength or ()), "seeds": numbers(seeds)}
-    check_targets(plain)
-    return SimpleNamespace(**plain), found
+    check_targets(parts)
+    read = {"prompt": prompt, "concepts": places, "ask": given.pop("ask", None) or []}
+    read |= {"strength": amounts(given.pop("strength", None) or ()), "seeds": numbers(given.pop("seeds", "4"))}
+    return SimpleNamespace(**{**parts, **given, **read}), found
 
 
 def numbers(text: str) -> list[int]:

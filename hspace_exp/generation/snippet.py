@@ -17,15 +17,12 @@ def show(files: Sequence[Path], prompt: str) -> None:
     give are only compared. Raises UserError: a file cannot be read, or they are for several models.
     """
     found = {str(file): load_concept(file) for file in concept_files(files)}
-    models = {concept.model for concept in found.values()}
-    if len(models) > 1:
-        raise UserError(f"the concept files are for several models ({', '.join(sorted(models))}): name those of one")
-    (model,) = models
-    source, scale = "FOLDER OF THE MODEL", ""
-    for name in choices("model"):
-        node = composed([f"model={name}"], "generate").model
-        if model in (name, node.source):
-            source, scale = node.source, f", guidance_scale={node.guidance_scale}"
+    model, *others = {concept.model for concept in found.values()}
+    if others:
+        raise UserError(f"the concept files are for several models ({', '.join([model, *others])}): name those of one")
+    known = [composed([f"model={name}"], "generate").model for name in choices("model")]
+    node = next((node for node in known if model in (node.name, node.source)), None)
+    source, scale = (node.source, f", guidance_scale={node.guidance_scale}") if node else ("FOLDER OF THE MODEL", "")
     used = {file: one.hyperparameters.get("strength") for file, one in found.items()}
     strengths = {file: float(given) if isinstance(given, int | float) else 1.0 for file, given in used.items()}
     fair = len({concept.attribute for concept in found.values()}) < len(found)
@@ -35,5 +32,5 @@ def show(files: Sequence[Path], prompt: str) -> None:
         f"pipe = diffusers.DiffusionPipeline.from_pretrained({source!r})\n"
         f"with steer(pipe, {strengths!r}{asked}):\n"
         f"    images = pipe([{prompt!r}]{count}{scale}).images\n"
-        'images[0].save("image.png")\n'
+        'images[0].save("image.png")'
     )

@@ -40,7 +40,7 @@ from hspace_exp.prompts.plan import plan
 
 log = logging.getLogger(__name__)
 
-FILE, PICTURE = "calibration.json", "calibration.png"
+FILE = "calibration.json"
 BATCH = 32  # images looked at together
 
 
@@ -98,7 +98,7 @@ def calibrate(
 
     The evaluator's first judge is asked; it finds persons, where it can. ``concepts`` are the vectors, none where the
     method learns none, ``settings`` the node ``calibration`` of the configuration. The run's folder gets
-    ``calibration.json`` and ``calibration.png``, and its concept files their strengths. The file and the record tell
+    ``calibration.json``, ``.png`` and ``.pdf``, and its concept files their strengths. The file and the record tell
     the settings, ``guidance_scale`` at which strengths hold, and of each concept its ``strength`` with its ``success``,
     whether that was ``reached``, and the ``curve``. Gives the parts with these strengths. Raises UserError: the
     evaluator has no judge.
@@ -147,7 +147,9 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
             own = replace(concept, hyperparameters={**concept.hyperparameters, **used}, metrics=metrics)
             own.save(run_dir / "concepts" / f"{name}.safetensors")
     write_json(run_dir / FILE, told)
-    write_bytes(run_dir / PICTURE, calibration_chart(told["concepts"], success).encoded("png"))
+    chart = calibration_chart(told["concepts"], success)
+    for form in ("png", "pdf"):
+        write_bytes(run_dir / f"calibration.{form}", chart.encoded(form))
 
 
 def _recipe(parts: Parts, group: Group, evaluator: Any, settings: Calibration) -> Recipe:  # noqa: ANN401

@@ -110,7 +110,7 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
         record = record_of(config, evaluation, seconds, device, overrides, experiment=config["name"], **names)
         write_judged(run_dir, evaluation.rows)
         table = write_results(record, read_manifest(run_dir / "manifest.csv"), run_dir)
-        log_results(loggers, {name: m.value for name, m in record.metrics.items()}, run_dir / "grid.png")
+        log_results(loggers, {name: m.value for name, m in record.metrics.items()}, run_dir)
     finally:
         close(loggers)
     log.info("%s\n%s", run_dir, table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 Mode = Literal["auto", "online", "offline"]
+
+KEPT = ("concepts/*", "*.md", "*.png", "*.pdf", "record.json")  # in a run's folder, by artifacts
 
 
 def wandb_logger(
@@ -63,13 +66,28 @@ def has_key() -> bool:
         return False
 
 
-def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float | None], grid: Path) -> None:
-    """Log final numbers, and the image grid where a logger takes images."""
+def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float | None], folder: Path) -> None:
+    """Log final numbers, and where a logger takes them the image grid and what else the run's folder is kept for."""
     for logger in loggers:
         logger.log_metrics({f"metrics/{name}": value for name, value in metrics.items() if value is not None})
         if isinstance(logger, WandbLogger):
-            logger.log_image("grid", [str(grid)])
+            logger.log_image("grid", [str(folder / "grid.png")])
+            log_files(logger.experiment, {"": folder})
         logger.save()
+
+
+def log_files(run: Any, folders: Mapping[str, Path]) -> None:
+    """Log concepts, tables, records and pictures of folders as one artifact of a run of Weights & Biases.
+
+    Names of files begin with the key of their folder. Nothing is copied here.
+    """
+    import wandb
+
+    kept = wandb.Artifact(re.sub(r"[^\w.-]+", "-", run.name)[-128:].lstrip("-"), type="results")
+    for under, folder in folders.items():
+        for path in (path for what in KEPT for path in sorted(folder.glob(what))):
+            kept.add_file(str(path), name=f"{under}{path.relative_to(folder)}", policy="immutable", skip_cache=True)
+    run.log_artifact(kept)
 
 
 def close(loggers: Sequence[Logger]) -> None:

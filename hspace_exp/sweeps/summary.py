@@ -82,7 +82,7 @@ def _log_to_wandb(sweep: Sweep, experiment: str, notes: Sequence[Note]) -> None:
         return
     import wandb
 
-    from hspace_exp.results.loggers import wandb_run
+    from hspace_exp.results.loggers import log_files, wandb_run
 
     settings = logged[0][1]
     group, folder = settings.get("group") or sweep.group(experiment), sweep.results / experiment
@@ -98,6 +98,7 @@ def _log_to_wandb(sweep: Sweep, experiment: str, notes: Sequence[Note]) -> None:
         run = wandb_run(folder, f"{group}/{JOB_TYPE}", settings.mode, **about)
         images = [wandb.Image(str(path), caption=name) for path, name in grids if path.is_file()]
         run.log({"summary": wandb.Table(columns=["run", "method", "seed", *metrics], data=rows), "grids": images})
+        log_files(run, {"": folder, **{f"{note.name}/": Path(note.folder) for note, _ in logged}})
         run.finish()
     except (wandb.Error, OSError) as error:
         print(f"no summary of {experiment} at Weights & Biases: {' '.join(str(error).split())}", file=sys.stderr)

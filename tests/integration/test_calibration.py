@@ -39,6 +39,7 @@ def test_a_run_finds_its_strengths_and_tells_them_everywhere(
     assert record.config["method"]["strength"] == "auto"
     assert set(told["concepts"]) == {"female", "male"}
     assert (run_dir / "calibration.png").stat().st_size > 1000
+    assert (run_dir / "calibration.pdf").read_bytes().startswith(b"%PDF")
     strengths = {name: one["strength"] for name, one in told["concepts"].items()}
     for name, one in told["concepts"].items():
         assert one["strength"] in {0.25, 2.0, 16.0}  # the grid

@@ -6,7 +6,7 @@ import json
 import signal
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,13 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
+def artifact(records: Iterable[Any]) -> set[str]:
+    """Names of files in the one artifact with results; tables are artifacts, too."""
+    every = [r.request.log_artifact.artifact if r.HasField("request") else r.artifact for r in records]
+    [kept] = [one for one in every if one.type == "results"]
+    return {entry.path for entry in kept.manifest.contents}
+
+
 @pytest.mark.usefixtures("offline")
 def test_what_offline_wandb_runs_of_a_sweep_hold(cli: Cli, sweep: list[str], tmp_path: Path) -> None:
     outcome = cli(*sweep, "logger=wandb", "trainer.log_every_n_steps=1")
@@ -168,6 +175,8 @@ def test_what_offline_wandb_runs_of_a_sweep_hold(cli: Cli, sweep: list[str], tmp
         [name] = next(row["grid/filenames"] for row in history if "grid/filenames" in row)
         assert (file.parent / "files" / name).read_bytes() == (run_dir / "grid.png").read_bytes()
         assert [r.exit.exit_code for r in records if r.HasField("exit")] == [0]
+        names = {"concepts/female.safetensors", "concepts/female.md"} if method == "sdid" else set()
+        assert artifact(records) >= {"grid.png", "table.md", "record.json", *names}
     [group] = groups
     assert group.startswith("gender_fairness-")
 
@@ -184,6 +193,8 @@ def test_what_offline_wandb_runs_of_a_sweep_hold(cli: Cli, sweep: list[str], tmp
     value = dict(zip(table["columns"], table["data"][1], strict=True))["clip_alignment"]
     sdid = tmp_path / "outputs" / "gender_fairness" / "sdid" / "0"
     assert value == read_record(sdid).metrics["clip_alignment"].value
+    of_sdid = {f"gender_fairness/sdid/0/{name}" for name in ("concepts/male.safetensors", "table.md", "grid.png")}
+    assert artifact(records) >= {"summary.md", "gender_fairness/original/0/grid.png", *of_sdid}
     assert row["grids/captions"] == ["gender_fairness/original/0", "gender_fairness/sdid/0"]
     assert (file.parent / "files" / row["grids/filenames"][1]).read_bytes() == (sdid / "grid.png").read_bytes()
 

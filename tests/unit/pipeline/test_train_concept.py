@@ -45,13 +45,18 @@ def test_a_vector_from_two_prompts_steers_its_pipeline(
 
 
 def test_a_strength_that_nobody_knows_is_not_stated_and_is_asked_for(
-    pipe: diffusers.StableDiffusionPipeline, tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+    pipe: diffusers.StableDiffusionPipeline,
+    tmp_path: Path,
+    tiny_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unknown = train_concept(pipe, **PROMPTS, **SMALL)
     assert not {"strength", "guidance_scale"} & set(unknown.hyperparameters)
     assert "auto" not in unknown.card()
     file = unknown.save(tmp_path / "smiling.safetensors")
     asked = ["a photo of a nurse", "--concepts", str(file), "--set", f"model.source={tiny_folder}", "--device", "cpu"]
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
     assert start(["generate", *asked]) == 2
     said = "error: the file of 'smiling' states no strength: give one, e.g. --strength 2\n"
     assert capsys.readouterr().err.endswith(said)

@@ -180,8 +180,9 @@ def test_sweepers_get_the_deviation_ratio_or_the_metrics_that_are_named() -> Non
     ratio = {"deviation_ratio": MetricValue(0.125, None, None, 8, False)}
     plain = RunRecord("e", "m", "avatars", "smile", 0, measured, [], {}, {}, None, "CPU", {})
     fair = replace(plain, metrics=measured | ratio)
-    assert [optimized(one, None) for one in (None, plain, fair)] == [None, None, 0.125]
+    assert [optimized(one, "deviation_ratio") for one in (None, plain, fair)] == [None, None, 0.125]
     assert optimized(fair, "a") == 0.5
+    assert optimized(None, ["a", "b"]) == [None, None]
     assert optimized(fair, ["deviation_ratio", "a", "b"]) == [0.125, 0.5, None]
     with pytest.raises(UserError, match="unknown optimized_metric 'success'"):
         optimized(fair, "success")
