@@ -37,8 +37,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return started(folder, python, "-m", "hspace_exp", *arguments)
+
+
+def started(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [python, "-m", "hspace_exp", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -46,8 +49,7 @@ def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
 @pytest.mark.timeout(1800)
 def test_a_wheel_in_a_bare_environment_runs_the_gender_experiment(python: Path, tmp_path: Path) -> None:
     code = "import hspace_exp, importlib.metadata as m; print(hspace_exp.__file__, m.version('hspace-exp'), sep='\\n')"
-    where = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    file, version = where.stdout.splitlines()
+    file, version = started(tmp_path, python, "-c", code).stdout.splitlines()
     assert Path(file).is_relative_to(python.parents[1])
     assert Path(file).with_name("py.typed").exists()
     assert run(python, tmp_path, "--version").stdout == f"hspace-exp {version}\n"
