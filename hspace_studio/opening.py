@@ -12,7 +12,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from hspace_exp.avatars import CONCEPTS, EMBEDDED
-from hspace_exp.concepts.concept import load_concept, load_concepts
+from hspace_exp.concepts.concept import concept_files, load_concepts
 from hspace_exp.config.command_line import composed
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judges import Judge
@@ -63,10 +63,9 @@ def opened(overrides: Sequence[str], places: Sequence[str | Path] = ()) -> Opene
     source = str(Path(cfg.model.get("path") or cfg.model.source).expanduser())
     of_model = [CONCEPTS] if Path(source).resolve() == EMBEDDED else []
     named = [Path(place).expanduser().resolve() for place in (*places, *of_model)]
-    files = [file for place in named for file in (sorted(place.glob("*.safetensors")) if place.is_dir() else [place])]
+    files = concept_files(named) if named else []
     concepts = load_concepts(files) if files else {}
-    by_name = {load_concept(file).name: file for file in files}
-    return Opened(Session(backbone, concepts, _judge(cfg.evaluator)), source, by_name)
+    return Opened(Session(backbone, concepts, _judge(cfg.evaluator)), source, dict(zip(concepts, files, strict=True)))
 
 
 def _judge(node: Any) -> Judge | None:

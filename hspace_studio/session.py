@@ -66,9 +66,8 @@ class Shown:
     targets: tuple[str, ...]  # what each was asked for, "" where it was left alone
     named: tuple[str, ...] = ()  # words by which the prompt names the attribute itself
     gate: np.ndarray | None = None  # (N, h, w) float in [0, 1], where the edit could act; None: no gate
-    seen: Mapping[str, list[tuple[str, str]]] = field(
-        default_factory=dict
-    )  # attribute → value of each before and after
+    # attribute → value of each before and after
+    seen: Mapping[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     @property
     def changed(self) -> list[bool]:
@@ -185,22 +184,18 @@ class Session:
         """A concept and all those of its making, as ``steer`` finds them beside its file."""
         if name not in self.concepts:
             raise unknown("concept", name, self.concepts)
-        making = _making(self.concepts[name])
-        return {
-            other: self.concepts[other] for other in sorted(self.concepts) if _making(self.concepts[other]) == making
-        }
+        making = self.concepts[name].making
+        return {other: one for other, one in sorted(self.concepts.items()) if one.making == making}
 
     def _kind(self, asked: Asked) -> tuple[Any, ...]:
         """What decides how an edit reads an unedited run."""
-        return *_making(self.concepts[asked.concept]), self.concepts[asked.concept].attribute
+        concept = self.concepts[asked.concept]
+        return *concept.making, concept.attribute
 
     def _edit(self, asked: Asked, strengths: Mapping[str, float], scale: float, runs: UneditedRuns) -> Edit:
         """How concepts enter h, as with ``steer`` at a guidance scale."""
-        concept, alike, groups = (
-            self.concepts[asked.concept],
-            self._made_alike(asked.concept),
-            self._groups(asked.concept),
-        )
+        concept, alike = self.concepts[asked.concept], self._made_alike(asked.concept)
+        groups = self._groups(asked.concept)
         method, low = configured(method_of({concept.name: concept}))
         branch, stated = (concept.hyperparameters.get(key) for key in ("branch", "guidance_scale"))
         factor = 1.0 if stated is None else guidance_factor(float(stated), scale)
@@ -288,11 +283,6 @@ class Session:
 def _noises(asked: Asked, seeds: Sequence[int]) -> tuple[Any, ...]:
     """What decides unedited runs."""
     return asked.prompt, tuple(seeds), asked.steps, asked.guidance, asked.scheduler
-
-
-def _making(concept: Concept) -> tuple[Any, ...]:
-    """What concepts that act together share."""
-    return concept.model, concept.revision, concept.method, concept.h_shape
 
 
 def _read(foresight: Foresight | None, runs: UneditedRuns) -> tuple[Tensor | None, np.ndarray | None]:

@@ -92,6 +92,11 @@ class Concept:
         """``channel`` or ``spatial``."""
         return "channel" if self.vector.shape[1:] == (1, 1) else "spatial"
 
+    @property
+    def making(self) -> tuple[str, str, str, tuple[int, int, int]]:
+        """What concepts that act together share: weights, method and the form of h."""
+        return self.model, self.revision, self.method, self.h_shape
+
     def metadata(self) -> dict[str, str]:
         """The string metadata of the file."""
         texts = {key: str(getattr(self, key)) for key in _TEXT_FIELDS}
@@ -236,12 +241,12 @@ def concept_files(places: Sequence[Path | str]) -> list[Path]:
 
 def beside(asked: Mapping[str, Concept], folders: Sequence[Path]) -> dict[str, Concept]:
     """These, and all concepts of their making in their folders, by name."""
-    makings, found = {(one.model, one.revision, one.method, one.h_shape) for one in asked.values()}, dict(asked)
+    makings, found = {one.making for one in asked.values()}, dict(asked)
     for file in sorted(file for folder in folders for file in folder.glob("*.safetensors")):
         try:
             one = load_concept(file)
         except UserError:  # other things may lie there, too
             continue
-        if (one.model, one.revision, one.method, one.h_shape) in makings:
+        if one.making in makings:
             found.setdefault(one.name, one)
     return {name: found[name] for name in sorted(found)}

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
-from hspace_exp.config.trust import resolve
+from hspace_exp.config.trust import resolve, with_target
 from hspace_exp.errors import UserError, unknown
 
 STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
@@ -87,14 +87,8 @@ def check_targets(node: Any, where: str = "", trust: tuple[str, ...] = ()) -> No
     a number. A value passes where its parameter has no annotation, or one that pydantic does not know. Raises
     UserError: a target cannot be imported, has no such parameter, or another type of it; names the key.
     """
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            _check(node, where, trust)
-        for name, inner in node.items():
-            check_targets(inner, _below(where, name), trust)
-    elif isinstance(node, list):
-        for inner in node:
-            check_targets(inner, where, trust)
+    for place, one in with_target(node, where):
+        _check(one, place, trust)
 
 
 def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:

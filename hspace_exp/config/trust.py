@@ -28,11 +28,24 @@ def check_trust(node: Any, trust: Sequence[str], where: str = "") -> None:
 
     Raises UserError: it names the key, and what to say where the module is the user's own.
     """
-    for key, target in _targets(node, where):
+    for place, one in with_target(node, where):
+        key, target = f"{place}._target_".lstrip("."), str(one["_target_"])
         if not _inside(target, (*OURS, *LIBRARIES, *trust)):
             module = target.rpartition(".")[0] or target
             how = f"if {module:.80} is a module of your own, say trust=[{module:.80}]"
             raise UserError(f"{key} names {target:.120}, which is not ours: {how}")
+
+
+def with_target(node: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Dotted key and node of all that has a ``_target_`` inside plain data, outer ones first."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield where, node
+        for name, inner in node.items():
+            yield from with_target(inner, f"{where}.{name}".lstrip("."))
+    elif isinstance(node, list | tuple):
+        for inner in node:
+            yield from with_target(inner, where)
 
 
 def resolve(target: str, trust: Sequence[str]) -> Any:
@@ -64,14 +77,3 @@ def check_logging(node: Any) -> None:
 
 def _inside(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
-
-
-def _targets(node: Any, where: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield f"{where}._target_".lstrip("."), str(node["_target_"])
-        for name, inner in node.items():
-            yield from _targets(inner, f"{where}.{name}".lstrip("."))
-    elif isinstance(node, list | tuple):
-        for inner in node:
-            yield from _targets(inner, where)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import huggingface_hub
 import torch
 
+from hspace_exp.config.trust import with_target
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import AUTO
 from hspace_exp.models import hub
@@ -105,13 +106,11 @@ def needs_of(config: Node) -> list[Need]:
 
 
 def _walk(node: Any) -> Iterator[Need]:
-    if isinstance(node, Mapping):
-        make = KINDS.get(str(node.get("_target_", "")).rsplit(".", 1)[-1])
-        need = make(node) if make is not None else None
+    for _, one in with_target(node):
+        make = KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1])
+        need = make(one) if make is not None else None
         if need is not None:
             yield need
-        for inner in node.values():
-            yield from _walk(inner)
 
 
 def pipeline(node: Node) -> Need:

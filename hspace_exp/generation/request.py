@@ -180,10 +180,16 @@ def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[G
 
 def _explicit(attribute: str, concepts: Concepts) -> Explicit:
     """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
+    words = [prompts.words or name for name, prompts in concepts.items()]
+    return Explicit(**{"words": words, **_listed(attribute)})
+
+
+@cache
+def _listed(attribute: str) -> Mapping[str, Any]:
+    """The lists of an attribute's file, if it has any; read once, as a slider of the studio asks at every move."""
     is_known = attribute in choices("attribute")
     known: Any = OmegaConf.to_container(OmegaConf.load(CONF / "attribute" / f"{attribute}.yaml")) if is_known else {}
-    words = [prompts.words or name for name, prompts in concepts.items()]
-    return Explicit(**{"words": words, **known.get("explicit", {})})
+    return known.get("explicit", {})
 
 
 def strengths(

@@ -20,7 +20,7 @@ def show(files: Sequence[Path], prompt: str) -> None:
     model, *others = {concept.model for concept in found.values()}
     if others:
         raise UserError(f"the concept files are for several models ({', '.join([model, *others])}): name those of one")
-    known = [composed([f"model={name}"], "generate").model for name in choices("model")]
+    known = (composed([f"model={name}"], "generate").model for name in choices("model"))
     node = next((node for node in known if model in (node.name, node.source)), None)
     source, scale = (node.source, f", guidance_scale={node.guidance_scale}") if node else ("FOLDER OF THE MODEL", "")
     used = {file: one.hyperparameters.get("strength") for file, one in found.items()}

@@ -52,11 +52,12 @@ class Sampling:
         guided = scale > 1.0
         if guided:
             embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
+        schedule = scheduler.timesteps.cpu()  # so that no step waits for the device to tell which it is
         for i, t in enumerate(scheduler.timesteps):
             model_input = scheduler.scale_model_input(latents, t)
             if on_step is not None:
                 on_step(i, t, model_input)
-            with hooks(share_of(scheduler.timesteps, t)) if hooks is not None else nullcontext():
+            with hooks(share_of(schedule, schedule[i])) if hooks is not None else nullcontext():
                 output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
             if guided:
                 unconditional, conditional = output.chunk(2)
