@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention import attention_probabilities, token_mean, visited_cross_attention
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
 
 
 def soft_gate(heat: Tensor, threshold: float) -> Tensor:
