@@ -63,12 +63,16 @@ def attention_probabilities(module: Attention, queries: Tensor, context: Tensor,
     Of (B, N, D) inputs of the queries and (B, L, D') text features, of whose tokens the softmax leaves out those that
     are False in ``keep`` (B, L), where it is given.
     """
-    projected = module.to_q(queries), module.to_k(context)
-    query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
-    logits = (query.float() @ key.float().transpose(-1, -2)) * module.scale
+    query, key = by_head(module, module.to_q(queries)), by_head(module, module.to_k(context))
+    logits = (query @ key.transpose(-1, -2)) * module.scale
     if keep is not None:
         logits = logits.masked_fill(~keep[:, None, None, :], float("-inf"))
     return logits.softmax(dim=-1)
+
+
+def by_head(module: Attention, projected: Tensor) -> Tensor:
+    """(B, N, heads * d) projections of one attention module as (B, heads, N, d) in float32."""
+    return projected.unflatten(-1, (module.heads, -1)).transpose(1, 2).float()
 
 
 def token_mean(probabilities: Tensor, mask: Tensor) -> Tensor:
