@@ -14,21 +14,8 @@ from hspace_exp.config.cli import Cli
 PROGRAM = "hspace-exp"
 HAD_PAIRS = ("generate", "evaluate", "compare")  # their words were key=value until version 0.1
 
-EXAMPLES = """\b
-  hspace-exp run experiment=gender_fairness    embedded model, minutes on 2 CPU cores
-  hspace-exp generate "a photo of a doctor" "a photo of a nurse" --concepts RUN --ask gender
-  hspace-exp tables outputs/gender_fairness
-"""
-EVALUATE = """\b
-  evaluate RUN                                            a run again, by its own evaluator
-  evaluate FOLDER --evaluator photos                      one subfolder a profession
-  evaluate FOLDER --evaluator photos --reference FOLDER   the same file names: pairs; others: two sets
-  evaluate TABLE.csv --evaluator photos                   a column image, more where known: profession, prompt,
-                                                          target, truth, original
-"""
-REPRODUCE = """Runs that are done are skipped: the same command goes on where it was stopped. Exit codes: 1 where a run
-failed, 2 for wrong input, 75 where time was up before all was done.
-"""
+# What stands below the help of all, of ``evaluate`` and of ``reproduce``.
+EXAMPLES, EVALUATE, REPRODUCE = Path(__file__).with_name("help.txt").read_text("utf-8").split("\f")
 
 app = Cli(epilog=EXAMPLES)
 exchange = Cli(help="Look at concept files, and exchange them with other projects.")

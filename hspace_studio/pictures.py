@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hspace_exp.generation.snippet import python
 from hspace_studio.session import Asked, Shown
 
 TINT = np.array([255, 96, 0])  # over what the gate opens
@@ -66,24 +67,16 @@ def snippet(
         dtype: of its U-Net.
         side: of the picture in pixels, where that is not the model's own.
     """
-    at = "" if device == "cpu" else f'.to("{device}")'
+    then = "" if device == "cpu" else f'.to("{device}")'
     kind = "" if dtype == "float32" else f", torch_dtype=torch.{dtype}"
-    options = f"generator=torch.Generator().manual_seed({asked.seed}), num_inference_steps={asked.steps}"
-    options += "" if side is None else f", height={side}, width={side}"
-    made = f"pipe({asked.prompt!r}, {options}, guidance_scale={asked.guidance:g}).images[0]"
+    call = f"{asked.prompt!r}, generator=torch.Generator().manual_seed({asked.seed})"
+    call += f", num_inference_steps={asked.steps}, guidance_scale={asked.guidance:g}"
+    call += "" if side is None else f", height={side}, width={side}"
     names = [name for name in ("CONCEPTS", "EMBEDDED") if name in (model, file.split(" / ")[0] if target else "")]
-    lines: list[str] = ["import diffusers", "import torch", ""]
-    if target:
-        lines.append("from hspace_exp import steer")
+    imports = ["import torch"]
     if names:
-        lines.append(f"from hspace_exp.avatars import {', '.join(names)}")
+        imports.append(f"from hspace_exp.avatars import {', '.join(names)}")
     if asked.scheduler != "native":
-        lines.append("from hspace_exp.models.schedulers import make_scheduler")
-    lines += ["", f"pipe = diffusers.DiffusionPipeline.from_pretrained({model}{kind}){at}"]
-    if asked.scheduler != "native":
-        lines.append(f'pipe.scheduler = make_scheduler(pipe.scheduler, "{asked.scheduler}")')
-    if target:
-        lines += [f"with steer(pipe, {{{file}: {asked.strength:g}}}):", f'    {made}.save("picture.png")']
-    else:
-        lines.append(f'{made}.save("picture.png")')
-    return "\n".join(lines) + "\n"
+        imports.append("from hspace_exp.models.schedulers import make_scheduler")
+        then += f'\npipe.scheduler = make_scheduler(pipe.scheduler, "{asked.scheduler}")'
+    return python(f"{model}{kind}", call, {file: asked.strength} if target else {}, imports=imports, then=then)

@@ -18,16 +18,17 @@ from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.functional.fairness import deviation_ratio, deviation_ratio_floor
 from hspace_exp.evaluation.judges import Judge
-from hspace_exp.generation.request import asked_groups, configured, method_of
+from hspace_exp.generation.request import asked_groups, edit_of, scale_of, way_of
+from hspace_exp.generation.request import strengths as strengths_of
 from hspace_exp.io.images import as_float, to_uint8
 from hspace_exp.io.progress import LISTENER
-from hspace_exp.methods.steering import Edit, Foresight, UneditedRuns, guidance_factor
+from hspace_exp.methods.steering import Edit, Foresight, UneditedRuns
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Hooks, Sampling
 from hspace_exp.models.schedulers import KINDS, make_scheduler
 from hspace_exp.pipeline.train_concept import train_concept
-from hspace_exp.prompts.attributes import Group, judged_by, kept_by, prompts_of, targets
+from hspace_exp.prompts.attributes import Group, judged_by, targets
 from hspace_exp.prompts.explicit import names_attribute
 from hspace_exp.prompts.plan import Item
 
@@ -108,8 +109,7 @@ class Session:
 
     def strength_of(self, name: str) -> float:
         """The strength that a concept's file states, or the usual one."""
-        stated = self.concepts[name].hyperparameters.get("strength")
-        return float(stated) if isinstance(stated, int | float) else USUAL_STRENGTH
+        return strengths_of(self.concepts, [name], None, USUAL_STRENGTH)[name]
 
     def named(self, asked: Asked) -> tuple[str, ...]:
         """Words by which the prompt names the concept's attribute itself."""
@@ -148,8 +148,7 @@ class Session:
             raise UserError("a fair batch needs a concept: choose one, or train one")
         groups, (attribute,) = self._groups(asked.concept), {self.concepts[asked.concept].attribute}
         every = targets(groups)
-        stated = {name: self.concepts[name].hyperparameters.get("strength") for name in every}
-        strengths = {name: asked.strength if one is None else float(one) for name, one in stated.items()}
+        strengths = strengths_of(self.concepts, every, None, asked.strength)
         parts = []
         with self._lock:
             for start in range(0, count, CHUNK):
@@ -194,15 +193,9 @@ class Session:
 
     def _edit(self, asked: Asked, strengths: Mapping[str, float], scale: float, runs: UneditedRuns) -> Edit:
         """How concepts enter h, as with ``steer`` at a guidance scale."""
-        concept, alike = self.concepts[asked.concept], self._made_alike(asked.concept)
-        groups = self._groups(asked.concept)
-        method, low = configured(method_of({concept.name: concept}))
-        branch, stated = (concept.hyperparameters.get(key) for key in ("branch", "guidance_scale"))
-        factor = 1.0 if stated is None else guidance_factor(float(stated), scale)
-        prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
-        amounts = dict.fromkeys(prompts, 0.0) | dict(strengths)
-        method = replace(method, strength=amounts, branch=str(branch or method.branch), factor=1.0)
-        return method.apply(prompts, alike, keep, low, factor, runs)
+        concept = self.concepts[asked.concept]
+        alike, groups = self._made_alike(asked.concept), self._groups(asked.concept)
+        return edit_of(way_of([concept]), alike, groups, strengths, scale_of([concept], scale), runs=runs)
 
     @torch.no_grad()
     def _show(self, asked: Asked, seeds: Sequence[int], wanted: Sequence[str], strengths: Mapping[str, float]) -> Shown:

@@ -9,16 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from hspace_exp.avatars.world import AGES, GENDERS, SCENES, SKIN_TONES, SUBJECTS
+from hspace_exp.avatars.world import ATTRIBUTES as KNOWN
 from hspace_exp.errors import getting
 
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "gender": tuple(GENDERS),
-    "age": tuple(AGES),
-    "skin_tone": tuple(SKIN_TONES),
-    "profession": tuple(SUBJECTS),
-    "scene": tuple(SCENES),
-}
+ATTRIBUTES = {name: KNOWN[name] for name in ("gender", "age", "skin_tone")}
+ATTRIBUTES |= {"profession": KNOWN["subject"], "scene": KNOWN["scene"]}
 
 
 class AttributeProbe(nn.Module):

@@ -18,25 +18,21 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 GENDERS = ("female", "male")
 AGES = ("young", "old")
 SKIN_TONES = ("light", "tan", "dark")
 # fmt: off
-PROFESSIONS = (
-    "attendant", "cashier", "teacher", "nurse", "assistant", "secretary", "cleaner", "receptionist", "clerk",
-    "counselor", "designer", "hairdresser", "writer", "housekeeper", "baker", "librarian", "tailor", "driver",
-    "supervisor", "janitor", "cook", "laborer", "construction worker", "developer", "carpenter", "manager", "lawyer",
-    "farmer", "salesperson", "physician", "guard", "analyst", "mechanic", "sheriff", "CEO", "doctor",
-)
 SCENES = (
     "hospital", "kitchen", "office", "forest", "beach", "city", "library", "farm", "classroom", "street", "garage",
     "stage",
 )
 # fmt: on
-SUBJECTS = ("person", *PROFESSIONS)
+_TRUTH = [*csv.DictReader(Path(__file__).with_name("truth.csv").read_text("utf-8").splitlines())]
+SUBJECTS = tuple(row["subject"] for row in _TRUTH)
+PROFESSIONS = SUBJECTS[1:]  # but for "person"
 # Attributes whose probabilities depend on the subject.
 SKEWED = ("gender", "age", "skin_tone")
 _NOUNS = dict(zip(GENDERS, ("woman", "man"), strict=True))
@@ -50,9 +46,8 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @functools.cache
 def load_truth() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """Subject, in the order of ``SUBJECTS`` → attribute of ``SKEWED`` → value → its probability; these sum to one."""
-    text = resources.files("hspace_exp.avatars").joinpath("truth.csv").read_text(encoding="utf-8")
     table = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in _TRUTH:
         female, old, *tones = (float(row[f"p_{value}"]) for value in ("female", "old", *SKIN_TONES))
         table[row["subject"]] = {
             "gender": {"female": female, "male": 1.0 - female},

@@ -52,8 +52,8 @@ def combined(name: str, add: Some, subtract: Some = (), orthogonal_to: Some = ()
     spatial, whole = any(one.kind == "spatial" for one in every), vector.reshape(first.h_shape)
     signed = [f"{sign} {one.name}" for sign, some in (("+", add), ("-", subtract)) for one in some]
     made = f"{scale:g} * ({' '.join(signed)})" + "".join(f", orthogonal to {one.name}" for one in orthogonal_to)
-    used = {key: first.hyperparameters.get(key) for key in ("strength", "branch", "guidance_scale")}
-    alike = {key: v for key, v in used.items() if v and all(one.hyperparameters.get(key) == v for one in terms)}
+    used = {key: getattr(first.used, key) for key in ("strength", "branch", "guidance_scale")}
+    alike = {key: v for key, v in used.items() if v and all(getattr(one.used, key) == v for one in terms)}
     return replace(
         first,
         vector=whole if spatial else whole[:, :1, :1],

@@ -4,36 +4,74 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-import torch
 from jinja2 import Template
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hspace_exp.concepts import hub
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.io.atomic import save_safetensors, write_text
+from hspace_exp.io.rows import markdown
+from hspace_exp.prompts.attributes import named
 
 if TYPE_CHECKING:
     from hspace_exp.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-_CARD, _README = (Template((_HERE / f"{name}.md.j2").read_text("utf-8") + "\n") for name in ("card", "readme"))
+_MARKDOWN, _README, _SPEC = (
+    Template((_HERE / f"{name}.j2").read_text("utf-8") + "\n") for name in ("card.md", "readme.md", "modelspec.json")
+)
 
 FORMAT = "hspace_exp.concept"
 FORMAT_VERSION = "1"
 SITE = "mid_block"
 _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
 _TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
+_MOST = 2**20  # characters of a file's metadata
+LARGEST, LARGEST_STRENGTH = 1e6, 1e4  # number of a vector, and of what it is applied with
 # Models of conf/model → their id on the hub and their architecture, as ModelSpec names it.
 BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").read_text("utf-8")).items()}
+
+_Number = Annotated[float, Field(ge=-LARGEST_STRENGTH, le=LARGEST_STRENGTH)]
+_Name = Annotated[str, AfterValidator(named)]
+_Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Text = Annotated[str, Field(max_length=4000)]
+_Side = Annotated[int, Field(ge=1, le=2**16)]
+_Setting = bool | int | _Number | _Name | None
+# Settings of conf/; those of a class or function have its name without its module as ``_target_``.
+_Part = dict[Annotated[str, Field(pattern="^(_target_|[a-z][a-z_]{0,39})$")], _Setting]
+_Key = Annotated[str, Field(pattern=r"^(method\.(window|edit)|frequency\.(weight|source|branch|transform))$")]
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Levels(_Plain):
+    """Of a linear classifier whose weights the vector is: the scale of h and the bias at each noise level."""
+
+    scale: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=1000)]
+    bias: Annotated[list[_Number], Field(max_length=1000)]
+
+
+class Used(_Plain):
+    """What of ``hyperparameters`` is acted upon; None where they do not state it."""
+
+    strength: _Number | None = None
+    branch: Literal["both", "conditional"] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=1000)] | None = None  # at which the strength was found
+    made_by: _Line | None = None  # digest of what decides the vector
+    classifier: Levels | None = None
+    # key of conf/ → value with which the run that made the concept applied it, beside strength and branch
+    applied: dict[_Key, _Setting | list[_Number] | _Part] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,37 +92,49 @@ class Concept:
         presence: (C, H, W) mean h of images that show the concept, under the neutral prompt, where the method measures
             it: with the vector it tells how much of the concept an h holds already.
         folder: of the file that it was read from, where others of its making may lie.
+        used: what of the hyperparameters is acted upon.
+
+    Raises:
+        UserError: a tensor or some metadata is of another form or out of range.
     """
 
     vector: Tensor
-    name: str
-    attribute: str
-    model: str
-    revision: str
-    h_shape: tuple[int, int, int]
-    method: str
-    prompts: Mapping[str, str] = field(default_factory=dict)
+    name: _Name
+    attribute: _Name
+    model: _Line
+    revision: _Line
+    h_shape: tuple[_Side, _Side, _Side]
+    method: _Name
+    prompts: Annotated[Mapping[_Line, _Text], Field(max_length=20)] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    licence: str = "MIT"
+    licence: _Line = "MIT"
     presence: Tensor | None = None
     folder: Path | None = field(default=None, compare=False, repr=False)
+    used: Used = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Normalise the vector and check it against ``h_shape``."""
-        object.__setattr__(self, "h_shape", tuple(int(n) for n in self.h_shape))
+        """Normalise the vector, and check all."""
+        plain = {key: getattr(self, key) for key in (*_TEXT_FIELDS, *_JSON_FIELDS)}
+        with getting(f"the metadata of concept {self.name!r:.110}", "give finite plain values of the usual sizes"):
+            card = _CARD.model_validate_json(json.dumps(plain, default=dict, allow_nan=False))
+        object.__setattr__(self, "used", card.hyperparameters)
+        object.__setattr__(self, "h_shape", card.h_shape)
         shapes = (self.h_shape[0], 1, 1), self.h_shape
         for key, what in (("vector", f"concept {self.name!r}"), ("presence", f"presence of concept {self.name!r}")):
             tensor = getattr(self, key)
             if tensor is None:
                 continue
-            tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+            if not tensor.is_floating_point():
+                raise UserError(f"{what} is of {tensor.dtype}: expected floating-point numbers")
+            tensor = tensor.detach().cpu().float().contiguous()
             if tuple(tensor.shape) not in shapes:
                 given = f"{what} has shape {tuple(tensor.shape)}, but h is {self.h_shape} here"
                 raise UserError(f"{given}: expected {shapes[0]} or {shapes[1]}")
-            if not torch.isfinite(tensor).all():
-                raise UserError(f"{what} holds NaN or infinite values: train it again with a lower learning rate")
+            if not (tensor.abs() <= LARGEST).all():
+                numbers = f"NaN or infinite values, or such above {LARGEST:g}"
+                raise UserError(f"{what} holds {numbers}: train it again with a lower learning rate")
             object.__setattr__(self, key, tensor)
 
     @property
@@ -100,10 +150,7 @@ class Concept:
     def metadata(self) -> dict[str, str]:
         """The string metadata of the file."""
         texts = {key: str(getattr(self, key)) for key in _TEXT_FIELDS}
-        try:
-            plain = {key: json.dumps(getattr(self, key), default=dict, allow_nan=False) for key in _JSON_FIELDS}
-        except (TypeError, ValueError) as error:
-            raise UserError(f"concept {self.name!r}: expected finite plain values in its metadata ({error})") from error
+        plain = {key: json.dumps(getattr(self, key), default=dict, allow_nan=False) for key in _JSON_FIELDS}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain, **self.modelspec()}
 
     @property
@@ -113,16 +160,8 @@ class Concept:
 
     def modelspec(self) -> dict[str, str]:
         """What user interfaces show of a file, by ModelSpec 1.0.0; without a date, so that equal files are equal."""
-        shown = {
-            "sai_model_spec": "1.0.0",
-            "architecture": f"{self.base[1]}/h-space",
-            "implementation": "hspace_exp",
-            "title": self.name,
-            "description": f"Shifts {self.attribute} to {self.name}: a {self.kind} vector for h-space, {self.method}.",
-            "license": self.licence,
-            "usage_hint": ", ".join(f"{k} {v}" for k, v in self.hyperparameters.items() if k in ("strength", "branch")),
-        }
-        return {f"modelspec.{key}": text for key, text in shown.items()}
+        hint = ", ".join(f"{k} {v}" for k, v in self.hyperparameters.items() if k in ("strength", "branch"))
+        return dict(json.loads(_SPEC.render(of=self, hint=hint)))
 
     def save(self, path: Path | str) -> Path:
         """Write the file, and its card beside it (same name, ``.md``); each appears whole or not at all."""
@@ -137,14 +176,12 @@ class Concept:
 
         Those are what its method may need: ``focused`` reads the other concepts of the attribute and keeps others.
         Returns its name there, pinned, as ``steer`` takes it: ``org/repo/female@<commit>``. Raises UserError: there is
-        no access to the repository ``org/repo``, or a concept's name can be no file's.
+        no access to the repository ``org/repo``.
         """
         every = [*beside({self.name: self}, [] if self.folder is None else [self.folder]).values()]
         licences, tags = sorted({one.licence for one in every}), [self.attribute, self.method]
         with tempfile.TemporaryDirectory() as folder:
             for one in every:
-                if not re.fullmatch(hub.PART, one.name):
-                    raise UserError(f"{one.name!r} cannot be the name of a file on the hub: rename the concept")
                 one.save(Path(folder) / f"{one.name}.safetensors")
             text = _README.render(repo=repo, base=self.base[0], concepts=every, licences=licences, tags=tags)
             write_text(Path(folder) / "README.md", text)
@@ -175,7 +212,12 @@ class Concept:
     def card(self) -> str:
         """A Markdown card for people."""
         rms = f"{self.vector.square().mean().sqrt().item():.3g}"
-        return _CARD.render(of=self, site=SITE, shape=tuple(self.vector.shape), rms=rms)
+        return _MARKDOWN.render(of=self, site=SITE, shape=tuple(self.vector.shape), rms=rms, md=markdown)
+
+
+_HINTS = get_type_hints(Concept, include_extras=True) | {"hyperparameters": Used}
+_FORM: dict[str, Any] = {key: (_HINTS[key], ...) for key in (*_TEXT_FIELDS, *_JSON_FIELDS)}
+_CARD: Any = create_model("_CARD", __base__=_Plain, **_FORM)
 
 
 def load_concept(path: Path | str) -> Concept:
@@ -188,26 +230,18 @@ def load_concept(path: Path | str) -> Concept:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in {"vector", "presence"} & set(file.keys())}
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} is not a whole safetensors file ({reason}): make or download it again") from error
-    if "vector" not in tensors or metadata.get("format") != FORMAT:
-        raise UserError(
-            f"{path} is not a concept file of this project (no tensor 'vector' with format {FORMAT!r}): "
-            "see hspace_exp.concepts.formats for other people's formats"
-        )
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has concept format {metadata.get('format_version')}, expected {FORMAT_VERSION}: update the package"
-        )
-    try:
+        if "vector" not in tensors or metadata.get("format") != FORMAT:
+            raise UserError(f"no tensor 'vector' with format {FORMAT!r}; others' are for `hspace-exp concepts import`")
+        if (version := metadata.get("format_version")) != FORMAT_VERSION:
+            raise UserError(f"concept format {version}, expected {FORMAT_VERSION}: update the package")
+        if sum(map(len, metadata.values())) > _MOST:
+            raise UserError(f"more than {_MOST} characters beside its vector")
         texts = {key: metadata[key] for key in _TEXT_FIELDS}
         plain = {key: json.loads(metadata[key]) for key in _JSON_FIELDS}
         return Concept(**tensors, **texts, **plain, folder=path.parent)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} has incomplete metadata ({error!r}): make or download it again") from error
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = " ".join((str(error) if isinstance(error, UserError) else repr(error)).split())[:400]
+        raise UserError(f"{path} is no whole concept file ({reason}): make or download it again") from error
 
 
 def load_concepts(places: Sequence[Path | str]) -> dict[str, Concept]:

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import StrictInt, TypeAdapter
+
 from hspace_exp.concepts.concept import concept_files, load_concept, load_concepts
 from hspace_exp.concepts.formats import export_concepts, import_concepts
-from hspace_exp.errors import UserError
+from hspace_exp.errors import UserError, getting
 from hspace_exp.io.atomic import write_json
+
+_NOT_SAID = ("vector", "presence", "folder", "used")
 
 
 def show(files: Sequence[Path], as_json: bool = False) -> None:
@@ -19,16 +23,11 @@ def show(files: Sequence[Path], as_json: bool = False) -> None:
     if not as_json:
         print("\n".join(concept.card() for concept in found.values()), end="")
         return
-    plain = [
-        {
-            "file": path,
-            **{key: value for key, value in vars(concept).items() if key not in ("vector", "presence", "folder")},
-            "kind": concept.kind,
-            "shape": list(concept.vector.shape),
-            "rms": concept.vector.square().mean().sqrt().item(),
-        }
-        for path, concept in found.items()
-    ]
+    plain = []
+    for path, concept in found.items():
+        said = {key: value for key, value in vars(concept).items() if key not in _NOT_SAID}
+        shape, rms = list(concept.vector.shape), concept.vector.square().mean().sqrt().item()
+        plain.append({"file": path, **said, "kind": concept.kind, "shape": shape, "rms": rms})
     print(json.dumps(plain, indent=1))
 
 
@@ -55,14 +54,6 @@ def export(files: Sequence[Path], target: Path, form: str) -> None:
 
 
 def _names(path: Path) -> Mapping[str, int]:
-    """Name -> row or column, from a JSON file; names become file names, so they hold no path."""
-    try:
-        table = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
-    if not isinstance(table, dict) or not all(type(row) is int for row in table.values()):
-        raise UserError(f'{path} holds no names: expected {{"name": row or column, …}}')
-    for name in table:
-        if not name or Path(name).name != name:
-            raise UserError(f"{path}: {name!r} cannot be the name of a file: rename it")
-    return table
+    """Name -> row or column, from a JSON file."""
+    with getting(f"the names in {path}", 'give a file of {"name": row or column, …}'):
+        return TypeAdapter(dict[str, StrictInt]).validate_json(path.read_bytes())

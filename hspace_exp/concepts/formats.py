@@ -10,27 +10,24 @@ Neither holds names: they come from a dictionary name -> row or column that is p
 from __future__ import annotations
 
 import io
+import json
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.atomic import write_bytes
 
-ATTRIBUTES = {
-    "gender": ("female", "male"),
-    "age": ("young", "old"),
-    "race": ("white-race", "black-race", "whiterace", "blackrace", "asianrace"),
-    "safety": ("anti-sexual", "antisexual"),
-}
 EMB_ROWS = 100
+_MOST = 2**28  # numbers in a matrix; the published ones have 655,360
 
 
 @dataclass(frozen=True)
@@ -46,26 +43,9 @@ class Format:
     used: Mapping[str, float | str]  # strength and branch of guidance with which its authors' code applies them
 
 
-FORMATS = {
-    "concept_emb": Format(
-        key="concept_emb",
-        kind="channel",
-        method="score_matching",
-        model="stabilityai/stable-diffusion-xl-base-1.0",
-        h_shape=(1280, 32, 32),
-        names=("female", "male", "young", "old", "white-race", "black-race", "anti-sexual", "smile", "jump"),
-        used={"strength": 2.0, "branch": "both"},
-    ),
-    "fc1": Format(
-        key="controlnet.fc1.weight",
-        kind="spatial",
-        method="sdid",
-        model="CompVis/stable-diffusion-v1-4",
-        h_shape=(1280, 8, 8),
-        names=("female", "male", "young", "old", "whiterace", "blackrace", "asianrace", "antisexual"),
-        used={"strength": 1.0, "branch": "conditional"},
-    ),
-}
+_DATA = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
+FORMATS: dict[str, Format] = TypeAdapter(dict[str, Format]).validate_python(_DATA["formats"])
+ATTRIBUTES: dict[str, str] = _DATA["attributes"]  # of the names that they use
 
 
 def import_concepts(
@@ -97,7 +77,9 @@ def import_concepts(
     if form is None:
         keys, found = " nor ".join(repr(form.key) for form in FORMATS.values()), ", ".join(sorted(map(str, state)))
         raise UserError(f"{path} holds neither {keys}, but {found[:120]}: not a known concept format")
-    matrix, shape = state[form.key], h_shape or form.h_shape
+    if not _is_plain(state[form.key]):
+        raise UserError(f"{path} holds no dense floating-point tensor {form.key!r}: download it again")
+    matrix, shape = state[form.key].detach().float(), h_shape or form.h_shape
     expected = shape if form.kind == "spatial" else (shape[0], 1, 1)
     if matrix.ndim != 2 or matrix.shape[form.kind == "channel"] != math.prod(expected):
         raise UserError(
@@ -111,17 +93,20 @@ def import_concepts(
     for name, i in table.items():
         if not 0 <= i < len(vectors):
             raise UserError(f"{path} holds {len(vectors)} vectors, so there is no number {i} for {name!r}")
-        concepts[name] = Concept(
-            vectors[i].reshape(expected),
-            name=name,
-            attribute=next((a for a, members in ATTRIBUTES.items() if name in members), name),
-            model=model or form.model,
-            revision=revision,
-            h_shape=shape,
-            method=form.method,
-            hyperparameters={"imported_from": path.name, **form.used},
-            licence=licence,
-        )
+        try:
+            concepts[name] = Concept(
+                vectors[i].reshape(expected),
+                name=name,
+                attribute=ATTRIBUTES.get(name, name),
+                model=model or form.model,
+                revision=revision,
+                h_shape=shape,
+                method=form.method,
+                hyperparameters={"imported_from": path.name, **form.used},
+                licence=licence,
+            )
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     return concepts
 
 
@@ -155,19 +140,26 @@ def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: 
     return table
 
 
-def _load(path: Path, size: int) -> Mapping[str, Tensor]:
-    """Tensors by name; a bare one, of vectors of ``size`` numbers, by that of ``fc1``."""
+def _load(path: Path, size: int) -> Mapping[str, Any]:
+    """What a file holds by name; a bare tensor, of vectors of ``size`` numbers, by that of ``fc1``."""
     if not path.is_file():
         raise UserError(f"no file {path} to import concepts from")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch.load raises dozens of kinds, with advice to load the file unsafely
         raise UserError(
             f"{path} is not a whole PyTorch file of plain tensors ({type(error).__name__}): download it again"
         ) from error
-    if isinstance(state, Tensor):
+    if _is_plain(state):
         rows = (state.ndim != 2 or len(state) != size) and not state.numel() % size
-        state = {FORMATS["fc1"].key: state.detach().reshape(-1, size).t() if rows else state}
+        state = {FORMATS["fc1"].key: state.reshape(-1, size).t() if rows else state}
     if not isinstance(state, Mapping):
-        raise UserError(f"{path} holds a {type(state).__name__}, expected a dictionary of tensors")
-    return {key: value.float() for key, value in state.items() if isinstance(value, Tensor)}
+        raise UserError(f"{path} holds a {type(state).__name__}, expected a dictionary of dense floating-point tensors")
+    return state
+
+
+def _is_plain(some: object) -> bool:
+    """Whether it is a dense tensor of floating-point numbers in memory, and no larger than vectors are."""
+    if not isinstance(some, Tensor) or some.layout != torch.strided or some.is_meta or some.is_quantized:
+        return False
+    return some.is_floating_point() and 0 < some.numel() < _MOST

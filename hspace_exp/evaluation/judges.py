@@ -8,25 +8,19 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from torch import Tensor
 
+from hspace_exp.config.command_line import CONF
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import ImageTextModel
 from hspace_exp.evaluation.functional.fairness import intersect
 from hspace_exp.io.images import resized
 from hspace_exp.prompts.attributes import combinations
 
-# Texts for photographs; "race" as papers on this benchmark word it.
-PHOTO_TEXTS: Mapping[str, Mapping[str, str]] = {
-    "gender": {"female": "a photo of a woman", "male": "a photo of a man"},
-    "age": {"young": "a photo of a young person", "old": "a photo of an old person"},
-    "race": {
-        "white": "a photo of a white-race person",
-        "black": "a photo of a black-race person",
-        "asian": "a photo of an asian-race person",
-    },
-}
-
+# Texts for photographs: the positive prompts of conf/attribute.
+_FILES = {name: OmegaConf.load(CONF / "attribute" / f"{name}.yaml").concepts for name in ("gender", "age", "race")}
+PHOTO_TEXTS = {name: {value: str(one.positive) for value, one in some.items()} for name, some in _FILES.items()}
 
 PLAIN = "a photo of "
 SIDE = 128  # pixels of images as a `ProbeJudge` sees them

@@ -50,13 +50,9 @@ def write_manifest(run_dir: Path, items: Sequence[Item], strength: Mapping[str, 
 
 def write_pairs(folder: Path, pairs: Sequence[Pair]) -> Path:
     """List pairs in ``manifest.csv``, with the images' paths relative to ``folder``."""
-    rows = [
-        (
-            *(getattr(pair, column) for column in COLUMNS[:-2]),
-            *(os.path.relpath(path, folder) for path in (pair.original, pair.edited)),
-        )
-        for pair in pairs
-    ]
+    texts = [[getattr(pair, column) for column in COLUMNS[:-2]] for pair in pairs]
+    paths = [[os.path.relpath(path, folder) for path in (pair.original, pair.edited)] for pair in pairs]
+    rows = [[*text, *path] for text, path in zip(texts, paths, strict=True)]
     return write_rows(folder / "manifest.csv", COLUMNS, rows)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
@@ -62,6 +63,7 @@ class Passes:
         self.pipe, self.guidance_scale = pipe, guidance_scale
         self.unedited: Any = None
         self.made = 0
+        self._schedule: tuple[Any, Any] = (None, None)  # the scheduler's timesteps, and on the CPU
         self._undo: ExitStack | None = None
         self._run: _Run | None = None
         self._now: _Run | None = None
@@ -141,7 +143,7 @@ class Passes:
         """Before a call of the U-Net: set the hooks of its step, and in a second run its rows."""
         _check_plain(unet)
         sample: Tensor = args[0] if args else kwargs["sample"]
-        done = share_of(self.pipe.scheduler.timesteps, args[1] if len(args) > 1 else kwargs["timestep"])
+        done = self._done(args[1] if len(args) > 1 else kwargs["timestep"])
         run = self._now = self._run or _Run()
         self._steer(run, sample)
         given, hooks = (args, kwargs), run.steering.hooks
@@ -155,6 +157,19 @@ class Passes:
             run.open.enter_context(one)
         run.done = done
         return given
+
+    def _done(self, timestep: Any) -> float:
+        """Share of the schedule that is done. What lies in the scheduler's own tensor is known by its place there.
+
+        So a device is waited for once a schedule, not in every step.
+        """
+        own = self.pipe.scheduler.timesteps
+        if own is not self._schedule[0]:
+            self._schedule = own, own.cpu()
+        one = isinstance(timestep, Tensor) and timestep.numel() == 1
+        if one and timestep.untyped_storage().data_ptr() == own.untyped_storage().data_ptr():
+            timestep = self._schedule[1][timestep.storage_offset() - own.storage_offset()]
+        return share_of(self._schedule[1], timestep)
 
     def _after(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """After a call of the U-Net, which may have failed: hooks go, and in a second run all its rows are back."""
@@ -212,13 +227,11 @@ def _check_plain(unet: Any) -> None:
 
 def _rows_of(given: Any, rows: Tensor, count: int) -> Any:
     """Arguments of the same form, with some rows of their tensors of ``count`` rows."""
-    if isinstance(given, Tensor):
-        return given[rows.to(given.device)] if given.ndim and len(given) == count else given
-    if isinstance(given, Mapping):
-        return {key: _rows_of(some, rows, count) for key, some in given.items()}
-    if isinstance(given, tuple | list):
-        return type(given)(_rows_of(some, rows, count) for some in given)
-    return given
+
+    def some(x: Any) -> Any:
+        return x[rows.to(x.device)] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
+
+    return tree_map(some, given)
 
 
 def _with(output: Any, first: Tensor) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from omegaconf import OmegaConf
 from hspace_exp.concepts.concept import Concept, load_concepts
 from hspace_exp.config.checks import check_targets
 from hspace_exp.config.cli import split_paths
-from hspace_exp.config.command_line import CONF, choices, composed, quoted
+from hspace_exp.config.command_line import CONF, KNOWN, choices, composed, one_line, quoted
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.generate import claim, generate
 from hspace_exp.generation.grid import strip
@@ -27,11 +28,12 @@ from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
 from hspace_exp.methods.base import Method
-from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.steering import Strength, guidance_factor, strength_of
+from hspace_exp.methods.focused import Focus
+from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
+from hspace_exp.methods.h_guidance import HGuidance
+from hspace_exp.methods.steering import Edit, Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Concepts, Explicit, Group, kept_by, prompts_of, targets
@@ -43,9 +45,12 @@ log = logging.getLogger(__name__)
 SUM = "sum"
 GROUPS = ("model", "method", "frequency", "scheduler")  # whose choices have flags
 _LONGEST_SLUG = 40
+# What concept files may name.
+_APPLIED: dict[str, tuple[Any, ...]] = {
+    "method.edit": (Focus, HGuidance),
+    "frequency.transform": (haar_lowpass, fft_lowpass),
+}
 _make = partial(instantiate, _convert_="all")
-
-Node = Mapping[str, Any]
 
 
 def answer(**given: Any) -> None:
@@ -66,11 +71,10 @@ def answer(**given: Any) -> None:
     method, frequency, scheduler = map(_make, (asked.method, asked.frequency, asked.scheduler))
     if not method.edits:
         raise UserError(f"method {method.name!r} edits nothing: choose another, e.g. sdid")
-    prompts, keep = prompts_of(groups), kept_by(groups) if method.keeps else {}
-    amounts = strengths(concepts, list(prompts), asked.strength, method.strength)
+    amounts = strengths(concepts, list(prompts_of(groups)), asked.strength, method.strength)
     backbone: Backbone = _make(asked.model)
-    scale = 1.0 if asked.strength is not None else scale_of([concepts[name] for name in prompts], backbone)
-    edit = replace(method, strength=amounts).apply(prompts, concepts, keep, frequency, scale)
+    scale = scale_of([concepts[name] for name in amounts if asked.strength is None], backbone.guidance_scale)
+    edit = edit_of((method, frequency), concepts, groups, amounts, scale)
     check_prompts(backbone.encode_prompts, asked.prompt)
     for concept in concepts.values():
         concept.check(backbone)
@@ -105,9 +109,9 @@ def read(prompt: Sequence[str], concepts: Sequence[str], **given: Any) -> tuple[
                 raise unknown(group, name, choices(group))
             overrides.append(f"{group}={name}")
     if not any(one.startswith("method=") for one in overrides):
-        branches = {str(one.hyperparameters.get("branch")) for one in found.values()}
-        own = [f"method.branch={branch}" for branch in branches & set(BRANCHES) if len(branches) == 1]
-        overrides = [f"method={method_of(found)}", *own, *overrides]
+        own = [f"method={method_of(found.values())}", *applied(found.values())]
+        chosen = any(one.startswith("frequency=") for one in overrides)
+        overrides = [*(one for one in own if not (chosen and one.startswith("++frequency."))), *overrides]
     device = str(resolve_device(given.pop("device", "auto")))
     cfg = composed([f"device={device}", *overrides], "generate")
     del cfg.evaluator
@@ -136,21 +140,84 @@ def amounts(texts: Sequence[str]) -> float | dict[str, float] | None:
     return found.get("", found or None)
 
 
-def method_of(concepts: Mapping[str, Concept]) -> str:
+def method_of(concepts: Collection[Concept]) -> str:
     """The method by which concepts are applied: their own, where they share one that is known; else plain addition."""
-    names = {concept.method for concept in concepts.values()}
-    name = names.pop() if len(names) == 1 else ""
-    return name if name in choices("method") else "sdid"
+    name, *others = {concept.method for concept in concepts}
+    return name if not others and name in choices("method") else "sdid"
+
+
+def applied(concepts: Collection[Concept]) -> tuple[str, ...]:
+    """How concepts were applied by the runs that made them, as far as their files say so: overrides of conf/.
+
+    That is their branch and, where they share a method, its window and edit and the low-frequency term. Names that
+    files give are only compared with those of this package. Raises UserError: files say several things, what has no
+    meaning, or a class of one's own.
+    """
+    branches = {one.used.branch for one in concepts}
+    found = [f"method.branch={branch}" for branch in branches if branch is not None and len(branches) == 1]
+    told = {str(how): (one.name, how) for one in concepts if (how := one.used.applied)}
+    if not told or len({one.method for one in concepts}) > 1:
+        return tuple(found)
+    (name, how), *others = told.values()
+    if others:
+        raise UserError(f"{name!r} and {others[0][0]!r} were applied in different ways: say a method, e.g. sdid")
+    try:
+        for key, value in how.items():
+            found += [f"++{key}=null", f"++{key}={_text(key, value)}"]  # or conf/ fills in what a class is not told
+        configured(method_of(concepts), None, tuple(found))
+    except KNOWN as error:
+        raise UserError(
+            f"how {name!r} was applied cannot be done ({one_line(error)}): say a method, e.g. sdid"
+        ) from error
+    return tuple(found)
+
+
+def _text(key: str, value: object) -> str:
+    """A value in the grammar of overrides; classes and functions are ours. Raises UserError: one is not."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    ours = {one.__name__: f"{one.__module__}.{one.__name__}" for one in _APPLIED.get(key, ())}
+    if (target := value.get("_target_")) not in ours:
+        raise UserError(f"{key} is {target}, which is not of this package")
+    whole = value | {"_target_": ours[target]} | ({"_partial_": True} if key == "frequency.transform" else {})
+    return f"{{{','.join(f'{name}:{json.dumps(one)}' for name, one in whole.items())}}}"
+
+
+def edit_of(
+    way: tuple[Method, LowFrequency],
+    concepts: Mapping[str, Concept],
+    groups: Sequence[Group],
+    strengths: Mapping[str, float],
+    scale: float = 1.0,
+    **more: Any,
+) -> Edit:
+    """The edit of images that are asked for some groups, at strengths of concepts, 0 for those that are not named.
+
+    ``scale`` and ``more`` are those of ``Method.apply``.
+    """
+    (method, low), prompts = way, prompts_of(groups)
+    method = replace(method, strength=dict.fromkeys(prompts, 0.0) | dict(strengths))
+    return method.apply(prompts, concepts, kept_by(groups) if method.keeps else {}, low, scale, **more)
 
 
 @cache
-def configured(method: str, frequency: str | None = None) -> tuple[Method, LowFrequency]:
-    """A method as conf/ has it, with its low-frequency term or another of conf/. Raises UserError: unknown names."""
+def configured(method: str, frequency: str | None = None, more: tuple[str, ...] = ()) -> tuple[Method, LowFrequency]:
+    """A method as conf/ has it, with its low-frequency term or another of conf/, under ``more`` overrides.
+
+    Raises UserError: unknown names, or a value that has no meaning.
+    """
     for group, name in (("method", method), ("frequency", frequency)):
         if name is not None and name not in choices(group):
             raise unknown(group, name, choices(group))
-    cfg = composed([f"method={method}", *([f"frequency={frequency}"] if frequency else [])], "generate")
+    cfg = composed([f"method={method}", *([f"frequency={frequency}"] if frequency else []), *more], "generate")
+    check_targets({key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("method", "frequency")})
     return _make(cfg.method), _make(cfg.frequency)
+
+
+def way_of(concepts: Collection[Concept], frequency: str | None = None) -> tuple[Method, LowFrequency]:
+    """How concepts of one method are applied: as they were made, but for a choice of conf/frequency."""
+    own = (one for one in applied(concepts) if frequency is None or not one.startswith("++frequency."))
+    return configured(method_of(concepts), frequency, tuple(own))
 
 
 def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[Group, ...]:
@@ -180,16 +247,14 @@ def asked_groups(concepts: Mapping[str, Concept], ask: Sequence[str]) -> tuple[G
 
 def _explicit(attribute: str, concepts: Concepts) -> Explicit:
     """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
-    words = [prompts.words or name for name, prompts in concepts.items()]
-    return Explicit(**{"words": words, **_listed(attribute)})
+    known: Any = _attribute(attribute) if attribute in choices("attribute") else {}
+    return Explicit(**{"words": [some.words or name for name, some in concepts.items()], **known.get("explicit", {})})
 
 
 @cache
-def _listed(attribute: str) -> Mapping[str, Any]:
-    """The lists of an attribute's file, if it has any; read once, as a slider of the studio asks at every move."""
-    is_known = attribute in choices("attribute")
-    known: Any = OmegaConf.to_container(OmegaConf.load(CONF / "attribute" / f"{attribute}.yaml")) if is_known else {}
-    return known.get("explicit", {})
+def _attribute(name: str) -> Any:
+    """The file of an attribute, read once, as a slider of the studio asks at every move."""
+    return OmegaConf.to_container(OmegaConf.load(CONF / "attribute" / f"{name}.yaml"))
 
 
 def strengths(
@@ -201,7 +266,7 @@ def strengths(
     """Strength of each concept asked for: as given, or as its file says, or the method's; UserError: there is none."""
     found = {}
     for name in names:
-        asked = concepts[name].hyperparameters.get("strength") if given is None else given
+        asked: Strength | str | None = concepts[name].used.strength if given is None else given
         asked = default if asked is None else asked
         if isinstance(asked, str):
             raise UserError(f"the file of {name!r} states no strength: give one, e.g. --strength 2")
@@ -209,16 +274,16 @@ def strengths(
     return found
 
 
-def scale_of(concepts: Sequence[Concept], backbone: Backbone) -> float:
-    """What brings the strengths of concept files from the guidance scale that they state to a model's own.
+def scale_of(concepts: Iterable[Concept], used: float) -> float:
+    """What brings the strengths of concept files from the guidance scale that they state to the one in use.
 
     Raises UserError: they state several.
     """
-    stated = {float(one.hyperparameters.get("guidance_scale", backbone.guidance_scale)) for one in concepts}
+    stated = {used if one.used.guidance_scale is None else one.used.guidance_scale for one in concepts} or {used}
     if len(stated) > 1:
         told = " and ".join(f"{scale:g}" for scale in sorted(stated))
         raise UserError(f"the concept files state strengths at guidance scales {told}: give a --strength")
-    return guidance_factor(stated.pop(), backbone.guidance_scale)
+    return guidance_factor(stated.pop(), used)
 
 
 def items_of(prompts: Sequence[str], seeds: Sequence[int], groups: Sequence[Group], assignment: str) -> list[Item]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hspace_exp.concepts.concept import concept_files, load_concept
@@ -23,14 +23,22 @@ def show(files: Sequence[Path], prompt: str) -> None:
     known = (composed([f"model={name}"], "generate").model for name in choices("model"))
     node = next((node for node in known if model in (node.name, node.source)), None)
     source, scale = (node.source, f", guidance_scale={node.guidance_scale}") if node else ("FOLDER OF THE MODEL", "")
-    used = {file: one.hyperparameters.get("strength") for file, one in found.items()}
-    strengths = {file: float(given) if isinstance(given, int | float) else 1.0 for file, given in used.items()}
+    strengths = {repr(file): 1.0 if one.used.strength is None else one.used.strength for file, one in found.items()}
     fair = len({concept.attribute for concept in found.values()}) < len(found)
     asked, count = (', assignment="balanced"', f" * {len(found)}") if fair else ("", "")
-    print(
-        "import diffusers\nfrom hspace_exp import steer\n\n"
-        f"pipe = diffusers.DiffusionPipeline.from_pretrained({source!r})\n"
-        f"with steer(pipe, {strengths!r}{asked}):\n"
-        f"    images = pipe([{prompt!r}]{count}{scale}).images\n"
-        'images[0].save("image.png")'
-    )
+    print(python(repr(source), f"[{prompt!r}]{count}{scale}", strengths, asked), end="")
+
+
+def python(
+    pipe: str, call: str, strengths: Mapping[str, float], asked: str = "", imports: Sequence[str] = (), then: str = ""
+) -> str:
+    """Python that saves an image of a pipeline, steered where ``strengths`` name files; all are given as expressions.
+
+    ``pipe`` and ``call`` are arguments of the pipeline's making and of its call, ``asked`` more ones of ``steer``;
+    ``then`` stands behind the making.
+    """
+    held = ", ".join(f"{file}: {strength!r}" for file, strength in strengths.items())
+    steered = f"with steer(pipe, {{{held}}}{asked}):\n    " if strengths else ""
+    lines = ["import diffusers", *imports, *(["from hspace_exp import steer"] if strengths else []), ""]
+    lines += [f"pipe = diffusers.DiffusionPipeline.from_pretrained({pipe}){then}"]
+    return "\n".join([*lines, f"{steered}images = pipe({call}).images", 'images[0].save("image.png")', ""])

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.concepts.concept import Concept, beside, load_concept
+from hspace_exp.concepts.concept import LARGEST_STRENGTH, Concept, beside, load_concept
 from hspace_exp.concepts.hub import local
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.generation.passes import Passes, check
-from hspace_exp.generation.request import SUM, asked_groups, configured
+from hspace_exp.generation.request import SUM, asked_groups, configured, edit_of, scale_of, way_of
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.steering import Steering, guidance_factor
+from hspace_exp.methods.steering import Steering
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.prompts.attributes import JOIN, kept_by, parts_of, prompts_of, targets
+from hspace_exp.prompts.attributes import JOIN, parts_of, prompts_of, targets
 from hspace_exp.prompts.plan import Item
 
 PLAIN, BALANCED = "plain", "balanced"
@@ -74,49 +73,44 @@ class steer(Passes):
         check(pipe)
         super().__init__(pipe, guidance_scale)
         asked, self.strength, folders = _loaded(concepts)
-        self._method, self._low = _method(list(asked.values()), method, frequency)
-        self._method = replace(self._method, window=self._method.window if window is None else window)
-        whole = self._method.edit is not None
-        self._concepts = beside(asked, folders) if whole else asked
-        groups = asked_groups(self._concepts, list({one.attribute: 0 for one in asked.values()} if whole else asked))
-        self._prompts, self._keep = prompts_of(groups), kept_by(groups) if self._method.keeps else {}
+        own, low = _method(list(asked.values()), method, frequency)
+        own = replace(own, window=own.window if window is None else window)
+        whole = own.edit is not None
+        self._way, self._concepts = (own, low), beside(asked, folders) if whole else asked
+        names = list({one.attribute: 0 for one in asked.values()} if whole else asked)
+        self._groups = asked_groups(self._concepts, names)
         if assignment not in (SUM, BALANCED):
             raise unknown("assignment", assignment, (SUM, BALANCED))
         self._targets = [JOIN.join(asked)] if assignment == SUM else targets(asked_groups(asked, list(asked)))
-        if not self._method.composes and any(JOIN in target for target in self._targets):
-            raise UserError(
-                f"{self._method.name!r} asks an image for one concept only: name one, or say method='plain'"
-            )
+        if not own.composes and any(JOIN in target for target in self._targets):
+            raise UserError(f"{own.name!r} asks an image for one concept only: name one, or say method='plain'")
         # Concepts that enter h alike: the same branch, stated at the same guidance scale.
         self._terms: dict[tuple[str, float | None], list[str]] = {}
         for name, one in asked.items():
-            own, stated = (one.hyperparameters.get(key) for key in ("branch", "guidance_scale"))
-            own = replace(self._method, branch=str(branch or own or self._method.branch)).branch  # if it has a meaning
-            stated = None if stated is None else _number(stated, f"guidance scale in the file of {name!r}")
-            self._terms.setdefault((own, stated), []).append(name)
-        if len(self._terms) > 1 and (whole or self._low.weight):
+            half = replace(own, branch=branch or one.used.branch or own.branch).branch  # if it has a meaning
+            self._terms.setdefault((half, one.used.guidance_scale), []).append(name)
+        if len(self._terms) > 1 and (whole or low.weight):
             raise UserError("the files state different branches or guidance scales: say branch=…, or method='plain'")
 
     def make(self, model: Backbone, count: int, guided: bool, scale: float | None) -> Steering:
         """What is done to a batch of ``count`` images."""
+        known, (method, low) = prompts_of(self._groups), self._way
         for name, strength in self.strength.items():
-            if name not in self._prompts:
-                raise unknown("concept with a strength", name, self._prompts)
+            if name not in known:
+                raise unknown("concept with a strength", name, known)
             _number(strength, "strength of a concept")
         for concept in self._concepts.values():
             concept.check_shape(model.h_shape, model.name)
         every = [self._targets[(self.made + row) % len(self._targets)] for row in range(count)]
         made = []
-        for (branch, stated), names in self._terms.items():
-            if scale is None and ("conditional" in (branch, self._low.branch) or len(self._targets) > 1):
+        for (branch, _), names in self._terms.items():
+            if scale is None and ("conditional" in (branch, low.branch) or len(self._targets) > 1):
                 raise UserError("which rows are the conditional half is not known here: say steer(guidance_scale=…)")
-            factor = 1.0 if stated is None or scale is None else guidance_factor(stated, scale)
-            strengths = dict.fromkeys(self._prompts, 0.0) | self.strength
-            method = replace(self._method, strength=strengths, branch=branch, factor=1.0)
-            prompts = {name: some for name, some in self._prompts.items() if method.edit is not None or name in names}
+            factor = 1.0 if scale is None else scale_of([self._concepts[name] for name in names], scale)
+            way = replace(method, branch=branch), low
+            edit = edit_of(way, self._concepts, self._groups, self.strength, factor)
             parts = [JOIN.join(name for name in parts_of(target) if name in names) for target in every]
-            items = [Item("", "", row, part) for row, part in enumerate(parts)]
-            made.append(method.apply(prompts, self._concepts, self._keep, self._low, factor)(model, items, guided))
+            made.append(edit(model, [Item("", "", row, part) for row, part in enumerate(parts)], guided))
 
         @contextmanager
         def together(done: float) -> Iterator[None]:
@@ -141,9 +135,10 @@ def _loaded(concepts: Given) -> tuple[dict[str, Concept], dict[str, float], list
             kind = type(pair).__name__
             raise UserError(f"expected {{file: strength}} or (concept or file, strength) pairs, got a {kind}")
         one = pair[0] if isinstance(pair[0], Concept) else load_concept(local(pair[0]))
-        strength = one.hyperparameters.get("strength", "none in its file") if pair[1] is None else pair[1]
         if one.name in found:
             raise UserError(f"two of the concepts are named {one.name!r}: name each concept once")
+        own = "none in its file" if one.used.strength is None else one.used.strength
+        strength = own if pair[1] is None else pair[1]
         found[one.name], strengths[one.name] = one, _number(strength, f"strength of {one.name!r}")
         if one is not pair[0] and one.folder is not None:
             folders.append(one.folder)
@@ -151,7 +146,7 @@ def _loaded(concepts: Given) -> tuple[dict[str, Concept], dict[str, float], list
 
 
 def _number(value: object, what: str) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or not abs(value) <= LARGEST_STRENGTH:
         raise UserError(f"expected a finite number as the {what}, got {value!r:.80}")
     return float(value)
 
@@ -162,10 +157,12 @@ def _method(
     """How concepts are applied: as the user says, or as they were made, if all of those act alike."""
     low = frequency if isinstance(frequency, str) else None
     names = [method] if method else list(dict.fromkeys(one.method for one in concepts))
-    found = [configured("sdid" if name == PLAIN else name, low) for name in names]
-    if len(found) > 1 and any(one.edit is not None or term.weight for one, term in found):
-        raise UserError(
-            f"the concepts were made by {' and '.join(names)}, which differ: say method=…, e.g. method='plain'"
-        )
+    found = []
+    for name in names:
+        made = [one for one in concepts if one.method == name and one.used.applied and not method]
+        found.append(way_of(made, low) if made else configured("sdid" if name == PLAIN else name, low))
+    if len(found) > 1 and any(one.edit or term.weight or tuple(one.window) != (0, 1) for one, term in found):
+        told = " and ".join(names)
+        raise UserError(f"the concepts were made by {told}, which differ: say method=…, e.g. method='plain'")
     own = Method(PLAIN, 0.0, "both") if method == PLAIN else found[0][0]
     return own, frequency if isinstance(frequency, LowFrequency) else found[0][1]

@@ -20,16 +20,7 @@ from hspace_exp.errors import UserError
 LENGTH = 16
 
 # Left out of a configuration's digest: paths of keys, of which none changes a number. ``*`` stands for any keys.
-_NOT_DIGESTED = (
-    *("hydra", "paths", "logger", "device", "chunk_size", "trust", "optimized_metric"),
-    *("model.device", "model.compile", "model.rows_at_once", "model.micro_batch_size"),
-    *("mask.device", "mask.batch_size"),
-    *("evaluator.device", "evaluator.*.device", "evaluator.batch_size", "evaluator.*.batch_size"),
-    *("evaluator.cache_dir",),
-    *("trainer.devices", "trainer.accelerator", "trainer.strategy", "trainer.num_nodes", "trainer.logger"),
-    *("trainer.callbacks", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
-    *("trainer.log_every_n_steps", "trainer.default_root_dir"),
-)
+_NOT_DIGESTED = Path(__file__).with_name("not_digested.txt").read_text("utf-8").split()
 # Paths of keys in configurations of earlier versions, which records hold → what they are called now.
 _RENAMED = {"method.training.pace": "steps_multiplier"}
 _OWN_MODULES = ("hspace_exp.", "avatars_world.")

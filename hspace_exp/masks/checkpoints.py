@@ -6,6 +6,7 @@ files. The six digits in Meta's file names are the beginning of the MD5, which s
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -24,14 +25,8 @@ class Published:
     sha256: str
 
 
-PUBLISHED = {  # of 0.4, 1.2 and 2.6 GB
-    kind: Published(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{kind}_{md5}.pth", sha256)
-    for kind, md5, sha256 in (
-        ("vit_b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
-        ("vit_l", "0b3195", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
-        ("vit_h", "4b8939", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
-    )
-}
+_DATA = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))  # of 0.4, 1.2 and 2.6 GB
+PUBLISHED = {kind: Published(**one) for kind, one in _DATA.items()}
 
 
 def default_folder() -> Path:

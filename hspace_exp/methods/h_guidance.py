@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from hspace_exp.concepts.concept import Concept
+from hspace_exp.concepts.concept import Concept, Levels
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import AddedVector, Application, HooksOfStep, Steering, low_frequencies, targets_of
 from hspace_exp.methods.task import Task, exclusive, h_of_runs
@@ -39,14 +39,15 @@ class LinearClassifier:
     @classmethod
     def of(cls, concepts: Sequence[Concept], device: torch.device, temperature: float = 1.0) -> LinearClassifier:
         """From concept files."""
-        parts = []
+        parts = list[Levels]()
         for concept in concepts:
-            if "classifier" not in concept.hyperparameters:
-                raise UserError(f"concept {concept.name!r} has no classifier: train it with method=h_guidance")
-            parts.append(concept.hyperparameters["classifier"])
+            levels = concept.used.classifier
+            if levels is None or len(levels.bias) != len((parts or [levels])[0].scale):
+                raise UserError(f"concept {concept.name!r} lacks a classifier as others': say method=h_guidance")
+            parts.append(levels)
         weights = torch.stack([concept.vector for concept in concepts])
-        bias = torch.tensor([part["bias"] for part in parts])
-        return cls(weights.to(device), torch.tensor(parts[0]["scale"], device=device), bias.to(device), temperature)
+        bias = torch.tensor([part.bias for part in parts])
+        return cls(weights.to(device), torch.tensor(parts[0].scale, device=device), bias.to(device), temperature)
 
     def at(self, done: float) -> int:
         """Which of the T noise levels the step after the share ``done`` of the schedule has, or comes closest to."""

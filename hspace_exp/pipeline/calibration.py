@@ -120,7 +120,7 @@ def calibrate(
                 shutil.rmtree(path.parent / "images", ignore_errors=True)
             found |= json.loads(path.read_bytes())
     told = {"settings": asdict(how), "guidance_scale": parts.backbone.guidance_scale, "concepts": found}
-    _leave(told, concepts, run_dir)
+    _leave(told, concepts, run_dir, parts.method.factor)
     return parts.at(told)
 
 
@@ -129,8 +129,8 @@ def recalled(parts: Parts, run_dir: Path) -> Parts:
     return parts.at(json.loads((run_dir / FILE).read_bytes())) if parts.method.strength == AUTO else parts
 
 
-def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Path) -> None:
-    """Say what was found: in the log, in the run's folder, and in its concept files."""
+def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Path, factor: float) -> None:
+    """Say what was found: in the log, in the run's folder, and in its concept files, by the run's ``factor``."""
     from hspace_exp.results.figures import calibration_chart  # imports matplotlib, which other processes do without
 
     success = told["settings"]["success"]
@@ -141,7 +141,7 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
             at = f"success {one['success']:.2f} at strength {one['strength']:g}"
             log.warning("%s never reached success %g: the best is taken, %s", name, success, at)
         if (concept := concepts.get(name)) is not None:
-            used = {"strength": one["strength"], "guidance_scale": told["guidance_scale"]}
+            used = {"strength": factor * one["strength"], "guidance_scale": told["guidance_scale"]}
             points = [point for point in one["curve"] if point["strength"] == one["strength"]]
             metrics = {**concept.metrics, "calibration": points}
             own = replace(concept, hyperparameters={**concept.hyperparameters, **used}, metrics=metrics)

@@ -56,7 +56,7 @@ class Learning:
     steps: int  # the budget, optimiser steps
     seed: int  # of training
     image_seed: int  # of the images and runs
-    settings: Mapping[str, Any]  # plain data of the nodes ``training`` and ``mask``, and ``precision``
+    settings: Mapping[str, Any]  # plain data: the nodes ``training`` and ``mask``, ``precision`` and ``applied``
     picture: str = "masks.png"  # of the attribute maps, a file of the run
 
     @property
@@ -161,7 +161,7 @@ def trained(learning: Learning, cache: Path, run_dir: Path) -> dict[str, Concept
         found = finished(folder, names, recipe.digest)
         if found is not None:
             log.info("vectors of %s are there already: %s", ", ".join(names), folder)
-            return found if folder == own else _leave(learning, found, own)
+            return _leave(learning, found, own)
     return None
 
 
@@ -275,7 +275,9 @@ def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) ->
         strengths = {name: {"strength": strength, "guidance_scale": scale} for name, strength in found.items()}
     for name, concept in concepts.items():
         used = {**concept.hyperparameters, **strengths[name], "branch": method.branch}
+        used["applied"] = learning.settings["applied"]
         attribute = learning.attributes[name]
         own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
-        own[name].save(folder / f"{name}.safetensors")
+        if concept.folder != folder or concept.hyperparameters != used:
+            own[name].save(folder / f"{name}.safetensors")
     return own

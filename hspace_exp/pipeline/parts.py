@@ -170,6 +170,7 @@ def _learnings(
         "training": essential(config["method"]["training"], "method.training"),
         "mask": essential(config["mask"], "mask"),
         "precision": config["trainer"].get("precision"),
+        "applied": _applied(config),
     }
     if isinstance(sampling.make_scheduler, Swapped):
         sampling = replace(sampling, make_scheduler=make_scheduler)
@@ -182,6 +183,19 @@ def _learnings(
         )
         for team in teams
     )
+
+
+def _applied(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How vectors are applied beside their strength and branch, for their files: see ``concepts.concept.Used``."""
+    found = {}
+    for node, keys in (("method", ("window", "edit")), ("frequency", ("weight", "source", "branch", "transform"))):
+        for key in config[node].keys() & set(keys):
+            value: Any = essential(config[node][key], f"{node}.{key}")
+            if isinstance(value, dict):  # of a class of one's own the name alone
+                own = "." in value["_target_"]
+                value = {k: v for k, v in value.items() if k == "_target_" or not (own or k.startswith("_"))}
+            found[f"{node}.{key}"] = value
+    return dict(sorted(found.items()))
 
 
 def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item], dict[str, Any]]:

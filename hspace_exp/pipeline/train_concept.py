@@ -11,7 +11,7 @@ from typing import Any
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check
-from hspace_exp.config.command_line import KNOWN, composed, one_line
+from hspace_exp.config.command_line import composed
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import Seconds
 from hspace_exp.models.backbone import Backbone, backbone_of
@@ -80,10 +80,7 @@ def train_concept(
 
 def _parts(overrides: Sequence[str], prompts: Mapping[str, str], backbone: Backbone) -> Parts:
     """What a configuration of one concept describes."""
-    try:
-        cfg = composed(["attribute=custom", *overrides])
-    except KNOWN as error:
-        raise UserError(one_line(error)) from error
+    cfg = composed(["attribute=custom", *overrides])
     cfg.attribute.update(prompts)  # not as overrides, whose grammar would read into them
     cfg.prompts.professions = cfg.protocol.professions = ["person"]  # no images of professions are made
     cfg.device = str(backbone.device)

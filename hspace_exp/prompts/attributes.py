@@ -26,6 +26,15 @@ NEUTRAL = "neutral"
 # Keys of an attribute's node that make a concept from words alone, as ``own_concept`` takes them.
 OWN_KEYS = ("positive", "neutral", "words", "concept")
 _ARTICLES = ("a", "an", "the")
+_MARKS = r"\x00-\x1f!-,/:-@\[-^`{-\xa0\u2000-\u206f"  # of ASCII but for . - _, and what is not seen
+_NAME = re.compile(rf"(?![ .-])[^{_MARKS}]{{1,100}}")
+
+
+def named(name: str) -> str:
+    """A name of a concept, attribute or method, which files, keys and cells are named by; UserError: it cannot be."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f"expected a name of at most 100 letters, digits, spaces, '.', '-' and '_', got {name!r:.120}")
+    return name
 
 
 @dataclass
@@ -102,13 +111,15 @@ class Attribute:
         for group in groups:
             if not group.concepts:
                 raise UserError(f"concepts of the attribute {group.name} is empty: name at least one")
+            named(group.name)
             for name, one in itertools.chain(*(some.items() for some in (group.concepts, *group.keep.values()))):
+                named(name)
                 if not (one.positive and one.neutral and one.words):
                     raise UserError(f"concept {name!r} of the attribute {group.name} needs positive, neutral and words")
         names = [name for group in groups for name in group.concepts]
         for name in names:
-            if JOIN in name or names.count(name) > 1:
-                raise UserError(f"expected each concept once in an attribute, named without {JOIN!r}, got {name!r}")
+            if names.count(name) > 1:
+                raise UserError(f"expected each concept once in an attribute, got {name!r} again")
         return cls(node["name"], groups, bool(composed))
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from pydantic import TypeAdapter
 
 from hspace_exp.config.command_line import composed, importing
 from hspace_exp.errors import UserError, unknown
@@ -55,61 +56,10 @@ class Planned:
         return self.result is not None
 
 
-_LEARNT = "sdid,sdid_lowfreq,score_matching,respodiff,pca,h_guidance,lwim,focused,focused_no_subjects"
-_TAU = "method.training.objective.threshold"
-
-
-def _fairness(*attributes: str, methods: str = "original,sdid,respodiff,lwim,focused") -> tuple[Sweep, ...]:
-    return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
-
-
-# Methods beside each other, and what a strength or a sampler does; then settings, one value at a time a sweep each.
-_METHODS = (
-    *_fairness("gender", methods=f"original,prompt,sdid_published,{_LEARNT}"),
-    *_fairness("age", "skin_tone", "race"),
-)
-_USE = tuple(map(Sweep, ("strength_sweep", "guidance", "professions", "samplers")))
-_SETTINGS = (
-    Sweep("component_ablation"),
-    Sweep("sensitivity", {_TAU: "0.3,0.5,0.7"}),
-    Sweep("sensitivity", {_TAU: "0.5", "method.training.objective.beta": "0.2,0.6"}),
-    Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.2,0.5"}),
-    Sweep("frequency_cutoff", {"frequency": "none,haar,fft"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.transform.levels": "2,3"}),
-    Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
-    *map(Sweep, ("scene_consistency", "intersectional_fairness", "composition")),
-)
-LISTS: dict[str, tuple[Sweep, ...]] = {
-    # A few runs of every table: does everything work?
-    "smoke": (
-        *_fairness("gender", methods="original,prompt,sdid,score_matching,respodiff,pca,h_guidance,lwim,focused"),
-        *_fairness("age", methods="original,focused"),
-        *_fairness("skin_tone", "race", methods="original,sdid"),
-        Sweep("strength_sweep", {"method": "sdid,focused", "method.factor": "0.5,1.0"}),
-        Sweep("guidance", {"method": "sdid", "protocol.guidance_scale": "2,5"}),
-        Sweep("professions", {"method": "sdid", "prompts.measured": "learnt"}),
-        Sweep("samplers", {"method": "sdid", "scheduler": "native", "protocol.num_inference_steps": "8,20"}),
-        Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
-        Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.35,0.5"}),
-        Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
-        Sweep("scene_consistency", {"method": "original,focused"}),
-        Sweep("intersectional_fairness", {"method": "original,sdid"}),
-        Sweep("composition", {"method": "focused", "method.strength.female": "0,2.5", "method.strength.young": "2"}),
-    ),
-    "demo": _METHODS + _USE + _SETTINGS,
-    # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
-    "full": (
-        *_fairness("gender", methods="original,prompt"),
-        Sweep("gender_fairness", {"method": f"sdid_published,{_LEARNT}", "seed": "0,1,2"}),
-        *_METHODS[1:],
-        *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
-        *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
-    ),
-    # The published set-up measures all professions, whichever group prompts.measured names.
-    "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
-}
+_DATA: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("sweeps.yaml")))
+_PROTOCOLS: dict[str, list[str]] = _DATA.pop("protocols")
+_PARTS = TypeAdapter(dict[str, tuple[Sweep, ...]]).validate_python(_DATA)
+LISTS = {protocol: sum((_PARTS[part] for part in parts), ()) for protocol, parts in _PROTOCOLS.items()}
 
 
 def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:

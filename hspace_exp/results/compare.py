@@ -13,6 +13,7 @@ from scipy.stats import permutation_test
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
+from hspace_exp.io.rows import markdown
 from hspace_exp.io.seeding import seed_of
 from hspace_exp.results.record import RunRecord, read_record
 
@@ -127,7 +128,7 @@ def run(first: Path, second: Path, metrics: str = "", repeats: int = 10_000, see
     print(f"| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- |{' ---: |' * 6}")
     for one, adjusted in zip(found, corrected, strict=True):
         values = f"{one.first:.4f} | {one.second:.4f} | {one.first - one.second:+.4f}"
-        print(f"| {one.metric} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
+        print(f"| {markdown(one.metric)} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
     print(f"\nPaired permutation test, {repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
 
 

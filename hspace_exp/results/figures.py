@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -31,21 +31,8 @@ UNEDITED = "original"
 MOST_ROWS = 24
 MOST_BARS = 9  # a profession
 STRIP, MOST_PIXELS = 900, 500_000  # width and size of a picture of strips
-# Okabe and Ito's palette: told apart without red-green vision.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 10,
-    "font.size": 9,
-    "grid.color": "#d7d7de",
-    "savefig.dpi": 100,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "hspace_exp",  # the same figure, the same file
-}
+_STYLE: Any = mpl.rc_params_from_file(str(Path(__file__).with_name("figures.mplstyle")), use_default_template=False)
+COLOURS = tuple(_STYLE["axes.prop_cycle"].by_key()["color"])
 _UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 Rows = Mapping[str, Sequence[RunRecord]]

@@ -76,15 +76,10 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
     maps = list(_maps(run, budget // 2))  # few and telling, so pairs get what they leave
     pairs = list(_pairs(run, budget - sum(len(one.get("uri", "")) for one in maps)))
     curve = losses(run)
+    cosines = concept_cosines([load_concept(file) for file in run.concepts()])
     asked = "Asked for (rows) against changed (columns): shares of images"
-    matrices = (
-        (
-            "Cosines between the concepts' vectors",
-            "Concept",
-            concept_cosines([load_concept(file) for file in run.concepts()]),
-        ),
-        (asked, "Asked for", details.get("entanglement_matrix")),
-    )
+    matrices = [("Cosines between the concepts' vectors", "Concept", cosines)]
+    matrices.append((asked, "Asked for", details.get("entanglement_matrix") or {}))
     return {
         "label": run.label,
         "edited": run.edited,
@@ -112,14 +107,9 @@ def _chart(chart: Chart) -> dict[str, str]:
 def _metric(name: str, metric: Any) -> list[str]:
     """A row of the table of all metrics."""
     digits = column(name, metric).decimals + 1
-    return [
-        name,
-        _shown(metric.value, digits),
-        interval(metric.ci_low, metric.ci_high, digits),
-        interval(metric.ci_low_professions, metric.ci_high_professions, digits),
-        str(metric.n),
-        metric.note,
-    ]
+    ends = (metric.ci_low, metric.ci_high), (metric.ci_low_professions, metric.ci_high_professions)
+    bounds = [interval(low, high, digits) for low, high in ends]
+    return [name, _shown(metric.value, digits), *bounds, str(metric.n), metric.note]
 
 
 def _professions(run: Run) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hspace_exp.generation.manifest import Pair, read_manifest
 from hspace_exp.io.atomic import save_png, write_bytes, write_text
 from hspace_exp.io.digest import config_digest, essential
 from hspace_exp.io.images import missing
+from hspace_exp.io.rows import markdown
 from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, read_record, shareable, versions
 from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import build, make_table
@@ -129,7 +130,12 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
         for path, data in files.items():
             write_bytes(path, data)
         written += files
-        index += [f"## {table.title}", "", " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS), ""]
+        index += [
+            f"## {markdown(table.title)}",
+            "",
+            " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS),
+            "",
+        ]
         shown = [path for path in files if path.suffix == ".png"]
         index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
     write_text(folder / "README.md", "\n".join(index))

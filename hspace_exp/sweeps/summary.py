@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from hspace_exp.config.command_line import stop_printing
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
+from hspace_exp.io.rows import markdown
 from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.sweeps.jobs import DONE, FAILED, RUNNING, Note, Sweep
 
@@ -58,7 +59,8 @@ def write_summary(results: Path, experiment: str, notes: Sequence[Note]) -> str:
     done, path = _with_records(notes), results / experiment / SUMMARY
     if not done:
         return ""
-    failed = [f"- Missing: {note.name} failed ({note.error})\n" for note in notes if note.state == FAILED]
+    lines = (markdown(f"{note.name} failed ({note.error})") for note in notes if note.state == FAILED)
+    failed = [f"- Missing: {line}\n" for line in lines]
     try:
         table = render(build([Path(note.folder) for note in done]), "markdown") + "".join(failed)
         write_text(path, table)

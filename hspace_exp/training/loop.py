@@ -37,7 +37,7 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
         except UserError as error:
             log.warning("%s; it is trained again", error)
             return None
-        if concept.hyperparameters.get("made_by") != made_by:
+        if concept.used.made_by != made_by:
             log.warning("%s belongs to another configuration: it is trained again", path)
             return None
         found[name] = concept

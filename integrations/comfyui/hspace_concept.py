@@ -28,7 +28,10 @@ def read(path: str) -> tuple[torch.Tensor, dict[str, Any]]:
         about = file.metadata() or {}
         if about.get("format") != "hspace_exp.concept" or "vector" not in file.keys():  # noqa: SIM118 (no mapping)
             raise ValueError(f"{path} is no concept file of hspace_exp")
-        return file.get_tensor("vector").float(), json.loads(about.get("hyperparameters", "{}"))
+        vector, settings = file.get_tensor("vector").float(), json.loads(about.get("hyperparameters", "{}"))
+        if vector.ndim != 3 or not vector.abs().max() < 1e6 or not isinstance(settings, dict):
+            raise ValueError(f"{path} is damaged: expected a finite vector (C, H, W) and settings by name")
+        return vector, settings
 
 
 def added(h: torch.Tensor, vector: torch.Tensor, amounts: list[float]) -> torch.Tensor:

@@ -127,7 +127,7 @@ def test_a_truncated_concept_and_cache_are_made_again(
     (run_dir / "record.json").write_text('{"schema": 1, "metr')
     outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
     assert outcome.code == 0
-    assert "male.safetensors is not a whole safetensors file" in outcome.error
+    assert "male.safetensors is no whole concept file" in outcome.error
     assert "block-000000.safetensors is damaged" in outcome.error
     assert differences(whole, read_record(run_dir)) == []
 

@@ -176,7 +176,7 @@ def test_what_is_downloaded_opens(page: Any, tmp_path: Path, monkeypatch: pytest
     assert card.read_text(encoding="utf-8") == original.card()
     monkeypatch.chdir(tmp_path)
     exec(python.read_text(encoding="utf-8"), {})
-    with Image.open("picture.png") as image:
+    with Image.open("image.png") as image:
         made = np.asarray(image).astype(int)
     np.testing.assert_allclose(made, shown[1], atol=1)  # another process may sum in other threads
     assert (made != shown[1]).mean() < 1e-3

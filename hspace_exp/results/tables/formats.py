@@ -12,18 +12,18 @@ from tabulate import tabulate
 
 from hspace_exp.errors import unknown
 from hspace_exp.io.atomic import write_text
+from hspace_exp.io.rows import markdown
 from hspace_exp.results.tables.build import Cell, Table, build
 
-EMPTY = "-"
+EMPTY, CODE = "-", "`|\\"  # of a cell; what lines below a table may mean
 
 
 def _markdown_table(table: Table) -> str:
-    parts = [f"## {table.title}\n"]
+    parts, named = [f"## {markdown(table.title)}\n"], [*map(markdown, table.rows)]
     for block in table.blocks:
-        rows = [[label, *map(_markdown_cell, cells)] for label, cells in zip(table.rows, block.cells, strict=True)]
-        rows = [[text.replace("|", "\\|") for text in row] for row in rows]
-        parts += [f"**{block.title}**\n", _aligned(rows, block.headings, "pipe") + "\n"]
-    return "\n".join([*parts, *(f"- {line}" for line in table.footers), ""])
+        rows = [[label, *map(_markdown_cell, cells)] for label, cells in zip(named, block.cells, strict=True)]
+        parts += [f"**{block.title}**\n", _aligned(rows, [*map(markdown, block.headings)], "pipe") + "\n"]
+    return "\n".join([*parts, *(f"- {markdown(line, CODE)}" for line in table.footers), ""])
 
 
 def _aligned(rows: Sequence[Sequence[str]], headings: Sequence[str], form: str) -> str:

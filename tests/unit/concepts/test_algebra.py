@@ -47,7 +47,7 @@ def test_nothing_is_compared_with_nothing() -> None:
 
 
 def column(*values: float) -> Tensor:
-    return torch.tensor(values)[:, None, None]
+    return torch.tensor(values, dtype=torch.float32)[:, None, None]
 
 
 def test_sums_differences_and_scales_by_hand() -> None:

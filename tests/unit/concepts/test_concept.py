@@ -146,11 +146,11 @@ def test_bad_files_are_named_with_the_reason(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for size in (0, 5, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="not a whole safetensors file") as caught:
+        with pytest.raises(UserError, match="no whole concept file") as caught:
             load_concept(path)
         assert "\n" not in str(caught.value)
     save_file({"lora.weight": torch.zeros(3)}, path)
-    with pytest.raises(UserError, match="not a concept file of this project"):
+    with pytest.raises(UserError, match="no tensor 'vector' with format"):
         load_concept(path)
     metadata = make().metadata()
     save_file({"vector": torch.zeros(16, 1, 1)}, path, metadata | {"format_version": "9"})
@@ -158,10 +158,10 @@ def test_bad_files_are_named_with_the_reason(tmp_path: Path) -> None:
         load_concept(path)
     del metadata["seed"]
     save_file({"vector": torch.zeros(16, 1, 1)}, path, metadata)
-    with pytest.raises(UserError, match=r"incomplete metadata.*seed"):
+    with pytest.raises(UserError, match=r"KeyError.*seed"):
         load_concept(path)
     save_file({"vector": torch.zeros(16, 3, 3)}, path, make().metadata())
-    with pytest.raises(UserError, match=r"female\.safetensors: concept 'female' has shape"):
+    with pytest.raises(UserError, match=r"female\.safetensors is .*concept 'female' has shape"):
         load_concept(path)
 
 

@@ -92,12 +92,12 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("{", "is not JSON"),
-        ("[1]", "holds no names"),
-        ('{"a": "0"}', "holds no names"),
-        ('{"a": true}', "holds no names"),
-        ('{"../a": 0}', "'../a' cannot be the name of a file"),
-        ('{"": 0}', "'' cannot be the name of a file"),
+        ("{", "Invalid JSON"),
+        ("[1]", "give a file of"),
+        ('{"a": "0"}', "give a file of"),
+        ('{"a": true}', "give a file of"),
+        ('{"../a": 0}', "expected a name of"),
+        ('{"": 0}', "expected a name of"),
         ('{"a": 100}', "no number 100 for 'a'"),
         (None, "No such file"),
     ],

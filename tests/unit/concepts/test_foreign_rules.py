@@ -16,6 +16,7 @@ from hspace_exp import steer
 from hspace_exp.commands import start
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.concepts.formats import import_concepts
+from hspace_exp.errors import UserError
 from hspace_exp.generation.request import read, scale_of, strengths
 from hspace_exp.models.hspace import edit_hspace
 
@@ -92,8 +93,7 @@ def test_generate_takes_the_same_branch_and_strength(tmp_path: Path, state: str,
     assert asked.method["branch"] == branch
     assert asked.method["name"] == ("sdid" if state == "fc1" else "score_matching")
     assert strengths(concepts, ["female"], asked.strength, "auto") == {"female": strength}
-    other: Any = type("Model", (), {"guidance_scale": 7.5})()
-    assert scale_of(list(concepts.values()), other) == 1.0
+    assert scale_of(list(concepts.values()), 7.5) == 1.0
     assert "Setting, strength" in (folder / "female.md").read_text()
 
 
@@ -111,7 +111,8 @@ def test_a_files_own_branch_holds_in_generate_unless_another_is_said(tmp_path: P
     assert read(*given, device="cpu", more=["method=sdid"])[0].method["branch"] == "conditional"
     object.__setattr__(female, "hyperparameters", {"branch": "${oc.env:HOME}"})  # no name that is known
     female.save(file)
-    assert read(*given, device="cpu")[0].method["branch"] == "conditional"
+    with pytest.raises(UserError, match=r"female\.safetensors is .*hyperparameters\.branch: Input should be 'both' or"):
+        read(*given, device="cpu")
 
 
 @pytest.mark.parametrize("shape", [(256,), (1, 256), (256, 1), (16, 4, 4), (1, 16, 4, 4)])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -50,9 +48,9 @@ def test_other_strengths_are_refused(wrong: list[str]) -> None:
 
 
 def test_concepts_are_applied_by_the_known_method_that_they_share() -> None:
-    assert method_of({"a": concept("a", method="focused"), "b": concept("b", method="focused")}) == "focused"
-    assert method_of({"a": concept("a", method="focused"), "b": concept("b", method="lwim")}) == "sdid"
-    assert method_of({"a": concept("a", method="of_my_own")}) == "sdid"
+    assert method_of([concept("a", method="focused"), concept("b", method="focused")]) == "focused"
+    assert method_of([concept("a", method="focused"), concept("b", method="lwim")]) == "sdid"
+    assert method_of([concept("a", method="of_my_own")]) == "sdid"
 
 
 def test_what_is_not_asked_for_is_kept_where_it_can_be_told_apart() -> None:
@@ -96,14 +94,12 @@ def test_a_strength_is_what_is_given_or_the_files_or_the_methods() -> None:
 )
 def test_strengths_of_files_are_brought_to_the_models_guidance(stated: list[float | None], factor: float) -> None:
     files = [concept(str(i)) if w is None else concept(str(i), guidance_scale=w) for i, w in enumerate(stated)]
-    model: Any = SimpleNamespace(guidance_scale=7.5)
-    assert scale_of(files, model) == pytest.approx(factor)
+    assert scale_of(files, 7.5) == pytest.approx(factor)
 
 
 def test_files_of_several_guidance_scales_need_a_strength() -> None:
-    model: Any = SimpleNamespace(guidance_scale=7.5)
     with pytest.raises(UserError, match=r"at guidance scales 3 and 7\.5: give a --strength"):
-        scale_of([concept("a"), concept("b", guidance_scale=3.0)], model)
+        scale_of([concept("a"), concept("b", guidance_scale=3.0)], 7.5)
 
 
 def test_a_fair_batch_asks_for_each_in_turn_whatever_the_seeds() -> None:

@@ -54,7 +54,7 @@ def test_strengths_and_the_model_are_those_of_the_files(tmp_path: Path, capsys: 
 
 
 def test_what_a_file_says_is_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = printed(capsys, concept(tmp_path, "a", "x'); import os; os._exit(1) #", strength="os._exit(1)"))
+    code = printed(capsys, concept(tmp_path, "a", "x'); import os; os._exit(1) #"))
     assert "from_pretrained('FOLDER OF THE MODEL')" in code
     assert "os._exit" not in code
     assert os.fspath(tmp_path) in code

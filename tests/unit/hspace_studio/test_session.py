@@ -188,7 +188,7 @@ def test_the_snippet_makes_the_picture_again(
     assert ("steer" in code) is bool(shown.targets[0])
     monkeypatch.chdir(tmp_path)
     exec(code, {})
-    with Image.open("picture.png") as image:
+    with Image.open("image.png") as image:
         np.testing.assert_array_equal(np.asarray(image), shown.after[0])
 
 
@@ -210,7 +210,7 @@ def test_so_does_that_of_another_size_or_family(
     assert ("height=16, width=16" in code) is (size == 16)
     monkeypatch.chdir(tmp_path)
     exec(code, {})
-    with Image.open("picture.png") as image:
+    with Image.open("image.png") as image:
         np.testing.assert_allclose(np.asarray(image).astype(int), shown.after[0], atol=1)
 
 

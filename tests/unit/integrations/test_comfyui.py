@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hspace_exp import Concept
@@ -200,6 +201,16 @@ def test_what_does_not_fit_is_said(
     )
     with pytest.raises(ValueError, match="no concept file"):
         apply(node, _Patcher(tiny_backbone.unet), "lora", *settings)
+    about = {"format": "hspace_exp.concept", "hyperparameters": "{}"}
+    wrong = (
+        {"vector": torch.full((16, 1, 1), float("nan"))},
+        {"vector": torch.ones(16)},
+        {"vector": torch.ones(16, 1, 1)},
+    )
+    for tensors, settings_text in zip(wrong, ("{}", "{}", "[]"), strict=True):
+        save_file(tensors, tmp_path / node.FOLDER / "lora.safetensors", about | {"hyperparameters": settings_text})
+        with pytest.raises(ValueError, match="is damaged"):
+            apply(node, _Patcher(tiny_backbone.unet), "lora", *settings)
     flux = _Patcher(tiny_backbone.unet)
     flux.model.diffusion_model = SimpleNamespace()
     with pytest.raises(ValueError, match="no U-Net"):

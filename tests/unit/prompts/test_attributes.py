@@ -48,9 +48,12 @@ def test_a_plain_attribute_is_one_group_and_a_composition_several() -> None:
 
 
 def test_names_must_tell_which_concept_is_meant() -> None:
-    for wrong in (node(GENDER, Group("sex", "gender", named("female"))), node(Group("g", "p", named("a+b", "c")))):
-        with pytest.raises(UserError, match="each concept once"):
-            Attribute.of(wrong)
+    with pytest.raises(UserError, match="each concept once"):
+        Attribute.of(node(GENDER, Group("sex", "gender", named("female"))))
+    for wrong in ("a+b", "../a", "a,b", "-a", "", "x" * 101, "a\nb", "\u202ea"):
+        for group in (Group("g", "p", named(wrong, "c")), Group("g", "p", named("c"), keep={"k": named(wrong)})):
+            with pytest.raises(UserError, match="expected a name of"):
+                Attribute.of(node(group))
     with pytest.raises(UserError, match="not both"):
         Attribute.of({**node(GENDER), "concepts": node(GENDER)["groups"]["gender"]["concepts"]})
 

@@ -61,6 +61,16 @@ def test_markdown_is_aligned_as_plain_text() -> None:
     ]
 
 
+def test_markdown_shows_what_records_say_as_text() -> None:
+    hostile = "x|y `z`\n# <img src=x onerror=y> [a](http://b)"
+    said = dataclasses.replace(TABLE, title=hostile, rows=("original", hostile), footers=(f"Device: {hostile}",))
+    text = render([said])
+    assert not re.search(r"(?<!\\)<|\]\(|^# ", text, re.MULTILINE)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {4}
+    assert text.splitlines()[-1].startswith("- Device: x|y `z` #")
+
+
 def test_latex_escapes_and_marks() -> None:
     text = re.sub(" +", " ", render([TABLE], "latex"))
     assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
