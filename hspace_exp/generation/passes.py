@@ -168,7 +168,7 @@ class Passes:
             self._schedule = own, own.cpu()
         one = isinstance(timestep, Tensor) and timestep.numel() == 1
         if one and timestep.untyped_storage().data_ptr() == own.untyped_storage().data_ptr():
-            timestep = self._schedule[1][timestep.storage_offset() - own.storage_offset()]
+            timestep = self._schedule[1][(timestep.storage_offset() - own.storage_offset()) // own.stride(0)]
         return share_of(self._schedule[1], timestep)
 
     def _after(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
