@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 
 def main() -> int:
     """Run the command; returns the exit code. Each imports only what it needs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # no character that a terminal lacks ends a command
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] or ["--help"]
     if words[0].isalpha() or words[0] in ("-h", "--help", "--version"):
         from hspace_exp.commands import start

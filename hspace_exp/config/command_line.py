@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -40,6 +42,9 @@ KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 # Launchers and sweepers of Hydra that other packages bring → the extra of this project that installs them.
 EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "optuna": "optuna"}
 
+_LONGEST = 300  # of what libraries say
+_PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
+_PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)/([^'/]*)'")
@@ -61,7 +66,9 @@ def importing() -> Iterator[None]:
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do a command's work and return its exit code; wrong input (2) and Ctrl-C (130) are one line on stderr."""
     try:
-        return work() or 0
+        code = work() or 0
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         stop_printing()
         return 0
@@ -77,9 +84,36 @@ def quoted(override: str) -> str:
     """``key='value'`` where a plain value holds what Hydra's grammar has a use for, as "=" in "…/seed=0/concepts"."""
     key, _, value = override.partition("=")
     if re.fullmatch(r"[\w.:/+-]*", value, re.ASCII) or value[0] in "'\"[{$":
+        return verbatim(override)
+    return f"{key}={_in_quotes(value)}"
+
+
+def verbatim(override: str, swept: bool = False) -> str:
+    """An override whose value is a text, a prompt or a folder's name, so that Hydra reads it as it is; others are left.
+
+    What is in quotes already is Hydra's to read, so is a list of values where some are ``swept``, and null as a place.
+    """
+    key, _, value = override.partition("=")
+    prompt = _PROMPT.fullmatch(key.lstrip("+"))
+    if not prompt and (value == "null" or not _PLACE.fullmatch(key.lstrip("+"))):
         return override
-    escaped = value.replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    try:
+        read = _grammar().parse_override(override)
+        same = (swept and read.is_sweep_override()) or read.value() == value
+    except HydraException:
+        same = False
+    left = same or value.startswith("${") or re.fullmatch(r"""(['"]).*\1""", value, re.DOTALL)
+    return override if left else f"{key}={_in_quotes(value)}"
+
+
+def _in_quotes(value: str) -> str:
+    """As Hydra reads it back: backslashes count where a quote follows."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + (r"\'" if m[2] else ""), value) + "'"
+
+
+@functools.cache
+def _grammar() -> OverridesParser:
+    return OverridesParser.create()
 
 
 def choices(group: str) -> list[str]:
@@ -94,8 +128,8 @@ def composed(overrides: Sequence[str] = (), config_name: str = "config", **optio
     """
     try:
         return _composed(overrides, config_name, **options)
-    except HydraException as error:
-        raise UserError(one_line(error, config_name, overrides)) from error
+    except Exception as error:  # Hydra lets pass what YAML, codecs and Python say of files and values
+        raise uncomposed(error, overrides, config_name) from error
 
 
 def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> DictConfig:
@@ -103,6 +137,17 @@ def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> Dic
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(config_name, list(overrides), **options)
+
+
+def uncomposed(error: Exception, overrides: Sequence[str], config_name: str = "config") -> UserError:
+    """What was wrong with overrides, or the files that they name, where no configuration could be composed of them."""
+    if isinstance(error, KNOWN):
+        return UserError(one_line(error, config_name, overrides))
+    for key, _, value in (one.lstrip("+").partition("=") for one in overrides):
+        if "." not in key and (CONF / key).is_dir() and value not in choices(key) and "," not in value:
+            return unknown(key, value, choices(key))
+    where = f"{error.__class__.__name__}: {error}" if isinstance(error, UnicodeError | RecursionError) else str(error)
+    return UserError(f"the configuration cannot be composed: {_joined(where)[:_LONGEST]}")
 
 
 def one_line(error: BaseException, config_name: str = "config", overrides: Sequence[str] | None = None) -> str:

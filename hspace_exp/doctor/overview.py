@@ -13,7 +13,8 @@ from tabulate import tabulate
 
 from hspace_exp.config.command_line import choices, composed
 from hspace_exp.config.trust import check_trust
-from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
+from hspace_exp.doctor.needs import Need, needs_of
+from hspace_exp.models.hub import answers, host
 from hspace_exp.results.loggers import has_key
 
 GIB = 2**30
@@ -82,7 +83,7 @@ def overview(overrides: Sequence[str] = ()) -> str:
     lines = [
         "MACHINE",
         f"  {os.cpu_count()} CPU cores; GPUs: {named or ('Apple' if torch.backends.mps.is_available() else 'none')}",
-        f"  {hub_host()} {'answers' if answers(hub_host()) else 'does not answer'}",
+        f"  {host()} {'answers' if answers(host()) else 'does not answer'}",
         f"  Weights & Biases: {key}",
         f"\nMODELS (estimated peak GPU memory in GiB, bfloat16, batch 8 a concept{more})",
         _table(

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.schema import Factor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.learning import Training
@@ -49,7 +50,7 @@ class Method:
     training: Training | Learner | None = None
     edit: Editor | None = None
     window: Sequence[float] = (0.0, 1.0)
-    factor: float = 1.0
+    factor: Factor = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

@@ -126,8 +126,8 @@ class Focus:
     hold: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     adaptive: bool = True
     keep: NonNegativeFloat = 0.5
-    sharpness: float = 2.0
-    keep_sharpness: float = 2.0
+    sharpness: NonNegativeFloat = 2.0
+    keep_sharpness: NonNegativeFloat = 2.0
     foresight: bool = False
     release: bool = False
     composes: ClassVar[bool] = True  # vectors add up, each as its own attribute needs it; the gate opens for all words

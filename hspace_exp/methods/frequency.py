@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hspace_exp.config.schema import Factor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.hspace import BRANCHES
 
@@ -59,7 +60,7 @@ class LowFrequency:
             as the vector.
     """
 
-    weight: float = 0.0
+    weight: Factor = 0.0
     source: str = "current"
     transform: Callable[[Tensor], Tensor] | None = None
     branch: str | None = None

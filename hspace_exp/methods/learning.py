@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+from hspace_exp.config.schema import MOST
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
@@ -132,7 +133,7 @@ class Training:
     objective: Objective
     optimizer: Callable[[list[Any]], Any]
     vector: Literal["spatial", "channel"] = "spatial"
-    init_std: float = 0.0
+    init_std: NonNegativeFloat = 0.0
     batch_size: PositiveInt = 8
     timesteps: tuple[int, int] = (0, 1000)
     decay: Literal["none", "cosine"] = "none"
@@ -150,6 +151,12 @@ class Training:
             raise UserError("an objective of several vectors learns from states on policy: name on_policy")
         if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
+        try:
+            rate = self.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"]
+        except (ValueError, TypeError) as error:
+            raise UserError(f"method.training.optimizer: {error}") from error
+        if not 0 < rate <= MOST:
+            raise UserError(f"expected method.training.optimizer.lr above 0 and at most {MOST:g}, got {rate}")
 
     @property
     def needs(self) -> frozenset[str]:

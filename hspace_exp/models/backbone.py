@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, SchedulerMixin, UNet2DCondit
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from hspace_exp.config.schema import Scale
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
@@ -228,8 +229,8 @@ def load_backbone(
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     name: str | None = None,
-    guidance_scale: float | None = None,
-    image_size: int | None = None,
+    guidance_scale: Scale | None = None,
+    image_size: PositiveInt | None = None,
     checkpointing: bool = False,
     compile: bool = False,
     micro_batch_size: PositiveInt | None = None,

@@ -127,7 +127,7 @@ class Worker:
     def _start(self, overrides: Sequence[str], device: torch.device) -> list[subprocess.Popen[bytes]]:
         own = [one for one in overrides if not one.lstrip("+~").startswith(_OWN)]
         own += [f"device={device.type}", "trainer.devices=1", "logger=none", "hydra.output_subdir=null"]
-        command = [sys.executable, "-m", "hspace_exp", *own, f"hydra.run.dir='{self.run_dir.resolve()}'"]
+        command = [sys.executable, "-m", "hspace_exp", *own, f"hydra.run.dir={self.run_dir.resolve()}"]
         environment = {**os.environ, "WORLD_SIZE": str(self.count)}
         if device.type == "cpu":
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.count)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.stats import permutation_test
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError, getting, unknown
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
 from hspace_exp.io.seeding import seed_of
@@ -153,15 +153,17 @@ def _numbers(pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[np.ndarray, n
     if any(name not in row for row in pairs[0]):
         columns = [n for n in pairs[0][0] if n in pairs[0][1] and n not in IDENTITY and "." not in n]
         raise unknown("metric", name, [RATIO, *columns])
-    both = [(float(a[name]), float(b[name])) for a, b in pairs if a[name] and b[name]]
-    values = np.array(both, np.float64).reshape(-1, 2)
+    with getting(f"the column {name}", "evaluate these runs again"):
+        both = [(float(a[name]), float(b[name])) for a, b in pairs if a[name] and b[name]]
+        values = np.asarray_chkfinite(both, np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1], lambda numbers: numbers.mean(-1)
 
 
 def _ratio(
     pairs: Sequence[tuple[Row, Row]], attribute: str, known: Sequence[str], judge: str
 ) -> tuple[np.ndarray, np.ndarray, Statistic]:
-    column = next((name for name in pairs[0][0] if name.endswith(f"{judge}.{attribute}.after")), None)
+    end = f"{judge}.{attribute}.after"
+    column = next((name for name in pairs[0][0] if name.endswith(end) and name in pairs[0][1]), None)
     if column is None:
         raise UserError(f"no {judge or 'judge'} judged {attribute} in these runs: evaluate them again")
     clear = [(a, b) for a, b in pairs if UNCLEAR not in (a[column], b[column])]

@@ -54,7 +54,7 @@ TRUST = (__name__, "no.such")
     "values",
     [
         {"weight": 1, "pair": [2, 3], "strength": {"female": 1.5}, "share": 1, "lr": 0.5, "names": ["a"], "path": "/x"},
-        {"weight": float("inf"), "strength": -2.5, "tensor": None, "unset": None, "inner": None, "kind": "b"},
+        {"strength": -2.5, "tensor": None, "unset": None, "inner": None, "kind": "b"},
         {"inner": {"_target_": THING, "weight": 0.5}, "names": [{"_target_": THING}]},
         {"bare": "anything", "unseen": "3.5", "_partial_": True, "_convert_": "all"},
         {"tensor": "of no plain value"},  # pydantic cannot say more than that it is no tensor: the class decides
@@ -72,6 +72,8 @@ def test_what_fits_passes_and_stays(values: dict[str, Any]) -> None:
     [
         ({"weight": "abc"}, "method.weight=abc: expected a valid number"),
         ({"weight": "1.5"}, "method.weight=1.5: expected a valid number"),
+        ({"weight": float("inf")}, "method.weight=Infinity: expected a finite number"),
+        ({"weight": float("nan")}, "method.weight=NaN: expected a finite number"),
         ({"weight": True}, "method.weight=true: expected a valid number"),
         ({"weight": None}, "method.weight=null: expected a valid number"),
         ({"kind": "c"}, "method.kind=c: expected 'a' or 'b'"),

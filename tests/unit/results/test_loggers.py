@@ -12,20 +12,25 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.loggers import close, csv_logger, has_key, log_results, no_logger, wandb_logger
 
+KEY = "0123456789" * 4  # of the form of a key, and nobody's
+
 
 def test_a_key_is_found_in_the_environment_or_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert not has_key()
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password made-up\n")
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    assert not has_key()
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     (tmp_path / ".netrc").chmod(0o600)
     assert has_key()
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert not has_key()
     monkeypatch.delenv("WANDB_MODE")
     (tmp_path / ".netrc").unlink()
-    monkeypatch.setenv("WANDB_API_KEY", "made-up")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert has_key()
 
 
