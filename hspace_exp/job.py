@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line, uncomposed, verbatim
+from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line, quoted, uncomposed
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.results.record import RunRecord
@@ -72,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if words is None else words
     swept = not {"-m", "--multirun"}.isdisjoint(given)
-    sys.argv[1:] = [f"+{word}" if word.startswith("experiment=") else verbatim(word, swept) for word in given]
+    sys.argv[1:] = [f"+{word}" if word.startswith("experiment=") else quoted(word, swept) for word in given]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     SweepCallback.current, SweepCallback.began, SweepCallback.missing = None, False, ()
     return exit_code(_jobs)

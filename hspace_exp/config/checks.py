@@ -19,8 +19,15 @@ from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.config.trust import resolve, with_target
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.prompts.attributes import Name
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
+# Keys of nodes with a ``_target_``, and of those that null may stand for.
+_NODES = ("model", "scheduler", "method", "mask", "frequency", "evaluator", "logger", "trainer")
+_PARTS = (
+    *("method.training", "method.training.objective", "method.training.optimizer", "method.edit"),
+    *("frequency.transform", "evaluator.features", "evaluator.person_masks"),
+)
 _LONGEST_VALUE = 60
 _LEAST_BYTES = 1024  # that an image takes on a disk, or a row in memory: the embedded model's take ten times as much
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
@@ -36,6 +43,18 @@ def check(config: Mapping[str, Any]) -> None:
         if key not in known:
             raise unknown("key", key, known)
     _check_value(_schema(), config, "")
+    for key in (*_NODES, *_PARTS):
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        whole = isinstance(node, Mapping) and isinstance(node.get("_target_"), str)
+        if not whole and (key in _NODES or node is not None):
+            raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
+    for key in ("model", "method"):
+        _check_value(_name(), config[key].get("name"), f"{key}.name")
+    devices = config["trainer"].get("devices", 1)
+    if type(devices) is not int or devices < 1:
+        raise UserError(f"expected trainer.devices of at least 1, a number of processes, got {devices}")
     check_targets(config, trust=tuple(config["trust"]))
     professions, known = config["protocol"]["professions"], config["prompts"]["professions"]
     for profession in professions:
@@ -144,6 +163,11 @@ def _inside(value: Any, keys: Sequence[int | str]) -> tuple[str, Any]:
 @functools.cache
 def _schema() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
+
+
+@functools.cache
+def _name() -> TypeAdapter[str | None]:
+    return TypeAdapter(Name | None)
 
 
 @functools.cache

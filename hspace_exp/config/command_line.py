@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,21 +28,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-# Keys of earlier versions → what to do now.
-GONE = {
-    "evaluator.cache_dir": "image features are worked out anew in each evaluation",
-    "trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images",
-    "model.rows_at_once": "its name is model.micro_batch_size now",
-    "method.training.pace": "its name is method.training.steps_multiplier now",
-    "method.calibration": "method.strength takes a number a concept, e.g. 'method.strength={female:2.0,male:2.5}'",
-    "evaluator.perceptual": "ask for the metric by +metric@evaluator.metrics=background_lpips",
-}
 WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
-# Launchers and sweepers of Hydra that other packages bring → the extra of this project that installs them.
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "optuna": "optuna"}
-
+# Keys of earlier versions → what to do now; launchers and sweepers that other packages bring → the extra with them.
+GONE, EXTRAS = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text("utf-8")).values()
 _LONGEST = 300  # of what libraries say
 _PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
 _PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
@@ -80,35 +71,24 @@ def exit_code(work: Callable[[], int | None]) -> int:
         return INTERRUPTED
 
 
-def quoted(override: str) -> str:
-    """``key='value'`` where a plain value holds what Hydra's grammar has a use for, as "=" in "…/seed=0/concepts"."""
-    key, _, value = override.partition("=")
-    if re.fullmatch(r"[\w.:/+-]*", value, re.ASCII) or value[0] in "'\"[{$":
-        return verbatim(override)
-    return f"{key}={_in_quotes(value)}"
+def quoted(override: str, swept: bool = False) -> str:
+    """An override with its value in quotes where Hydra's grammar would read something else, or nothing at all.
 
-
-def verbatim(override: str, swept: bool = False) -> str:
-    """An override whose value is a text, a prompt or a folder's name, so that Hydra reads it as it is; others are left.
-
-    What is in quotes already is Hydra's to read, so is a list of values where some are ``swept``, and null as a place.
+    Prompts and folders are taken as they are; of other values those that are no list or mapping and do not parse, as
+    "…/seed=0/concepts". What is in quotes already is Hydra's to read; so are lists of values where some are ``swept``.
     """
-    key, _, value = override.partition("=")
-    prompt = _PROMPT.fullmatch(key.lstrip("+"))
-    if not prompt and (value == "null" or not _PLACE.fullmatch(key.lstrip("+"))):
-        return override
+    key, equals, value = override.partition("=")
+    prompt, place = (pattern.fullmatch(key.lstrip("+")) for pattern in (_PROMPT, _PLACE))
+    exact = prompt or (place and value != "null")
     try:
         read = _grammar().parse_override(override)
-        same = (swept and read.is_sweep_override()) or read.value() == value
+        left = not exact or (swept and read.is_sweep_override()) or read.value() == value
     except HydraException:
-        same = False
-    left = same or value.startswith("${") or re.fullmatch(r"""(['"]).*\1""", value, re.DOTALL)
-    return override if left else f"{key}={_in_quotes(value)}"
-
-
-def _in_quotes(value: str) -> str:
-    """As Hydra reads it back: backslashes count where a quote follows."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + (r"\'" if m[2] else ""), value) + "'"
+        left = not equals or (not exact and value[:1] in "'\"[{$")
+    if left or value.startswith("${") or re.fullmatch(r"""(['"]).*\1""", value, re.DOTALL):
+        return override
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + (r"\'" if m[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 @functools.cache

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 from pydantic import AfterValidator, Field, GetPydanticSchema
-from typing_extensions import TypedDict
 
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.prompts.attributes import Group, Name
@@ -35,43 +34,6 @@ Seed = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Factor = Annotated[float, Field(ge=-MOST, le=MOST)]
 Scale = Annotated[float, Field(ge=0, le=1000)]
-
-
-class Node(TypedDict):
-    """What any choice of a group with a ``_target_`` holds, and parts of it; the target says more."""
-
-    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 (pydantic reads it)
-    _target_: str
-    _partial_: NotRequired[bool]
-    name: NotRequired[Name | None]
-
-
-class Training(Node):
-    """The node ``method.training``."""
-
-    objective: NotRequired[Node]
-    optimizer: NotRequired[Node]
-
-
-class Method(Node):
-    """The node ``method``."""
-
-    training: NotRequired[Training | None]
-    edit: NotRequired[Node | None]
-
-
-class Evaluator(Node):
-    """The node ``evaluator``."""
-
-    metrics: NotRequired[dict[str, Node]]
-    features: NotRequired[Node | None]
-    person_masks: NotRequired[Node | None]
-
-
-class Trainer(Node):
-    """The node ``trainer``."""
-
-    devices: NotRequired[Count]
 
 
 def _as(kind: Any) -> GetPydanticSchema:  # noqa: ANN401 (a type)
@@ -116,30 +78,18 @@ class Prompts:
 
 @dataclass
 class Protocol:
-    """How much of everything.
+    """How much of everything."""
 
-    Attributes:
-        professions: those measured; empty means all known ones.
-        images_per_profession: images measured of each.
-        training_images: images a concept learns from.
-        training_steps: optimiser steps.
-        num_inference_steps: denoising steps.
-        learning_inference_steps: those of what is learnt from and calibrated with; None: as many.
-        image_seed: of all images.
-        assignment: ``balanced``, ``random`` or the name of the one concept that every image is asked for.
-        calibration_images: images a concept that its strength is found with.
-        guidance_scale: of images measured; None: the model's own, at which vectors are learnt and calibrated.
-    """
-
-    professions: Annotated[list[Name], Field(min_length=1)] = MISSING
-    images_per_profession: Count = MISSING
-    training_images: Count = MISSING
-    training_steps: Count = MISSING
-    num_inference_steps: Count = MISSING
-    learning_inference_steps: Count | None = None
-    image_seed: Seed = 0
-    assignment: str = "balanced"
-    calibration_images: Count = MISSING
+    professions: Annotated[list[Name], Field(min_length=1)] = MISSING  # those measured
+    images_per_profession: Count = MISSING  # measured
+    training_images: Count = MISSING  # that a concept learns from
+    training_steps: Count = MISSING  # of the optimiser
+    num_inference_steps: Count = MISSING  # of denoising
+    learning_inference_steps: Count | None = None  # of what is learnt from and calibrated with; None: as many
+    image_seed: Seed = 0  # of all images
+    assignment: str = "balanced"  # or ``random``, or the name of the one concept that every image is asked for
+    calibration_images: Count = MISSING  # a concept, that its strength is found with
+    # of images measured; None: the model's own, at which vectors are learnt and calibrated
     guidance_scale: Scale | None = None
 
 
@@ -181,14 +131,14 @@ class Config:
     prompts: Prompts = field(default_factory=Prompts)
     protocol: Protocol = field(default_factory=Protocol)
     calibration: Calibration = field(default_factory=Calibration)
-    model: Annotated[Any, _as(Node)] = MISSING
-    scheduler: Annotated[Any, _as(Node)] = MISSING
-    method: Annotated[Any, _as(Method)] = MISSING
-    mask: Annotated[Any, _as(Node)] = MISSING
-    frequency: Annotated[Any, _as(Node)] = MISSING
-    evaluator: Annotated[Any, _as(Evaluator)] = MISSING
-    logger: Annotated[Any, _as(Node)] = MISSING
-    trainer: Annotated[Any, _as(Trainer)] = MISSING
+    model: Any = MISSING
+    scheduler: Any = MISSING
+    method: Any = MISSING
+    mask: Any = MISSING
+    frequency: Any = MISSING
+    evaluator: Any = MISSING
+    logger: Any = MISSING
+    trainer: Any = MISSING
 
 
 def register() -> None:

@@ -162,7 +162,7 @@ def make_settings(cfg: DictConfig, config: Mapping[str, Any]) -> tuple[Any, ...]
 
 def _check_schedule(backbone: Backbone, config: Mapping[str, Any]) -> None:
     """Refuse more steps, or later ones, than the model's schedule has."""
-    most, protocol = backbone.scheduler.config.num_train_timesteps, config["protocol"]
+    most, protocol = backbone.num_train_timesteps, config["protocol"]
     asked = {f"protocol.{key}": protocol[key] for key in ("num_inference_steps", "learning_inference_steps")}
     asked["method.training.timesteps"] = ((config["method"].get("training") or {}).get("timesteps") or [0])[-1]
     for key, steps in asked.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -55,55 +56,17 @@ class Planned:
         return self.result is not None
 
 
-_LEARNT = "sdid,sdid_lowfreq,score_matching,respodiff,pca,h_guidance,lwim,focused,focused_no_subjects"
-_TAU = "method.training.objective.threshold"
-
-
-def _fairness(*attributes: str, methods: str = "original,sdid,respodiff,lwim,focused") -> tuple[Sweep, ...]:
-    return tuple(Sweep(f"{name}_fairness", {"method": methods}) for name in attributes)
-
-
-# Methods beside each other, and what a strength or a sampler does; then settings, one value at a time a sweep each.
-_METHODS = (
-    *_fairness("gender", methods=f"original,prompt,sdid_published,{_LEARNT}"),
-    *_fairness("age", "skin_tone", "race"),
-)
-_USE = tuple(map(Sweep, ("strength_sweep", "guidance", "professions", "samplers")))
-_SETTINGS = (
-    Sweep("component_ablation"),
-    Sweep("sensitivity", {_TAU: "0.3,0.5,0.7"}),
-    Sweep("sensitivity", {_TAU: "0.5", "method.training.objective.beta": "0.2,0.6"}),
-    Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.2,0.5"}),
-    Sweep("frequency_cutoff", {"frequency": "none,haar,fft"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.transform.levels": "2,3"}),
-    Sweep("frequency_cutoff", {"frequency": "fft", "frequency.transform.cutoff": "0.25,0.75"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.weight": "0.2,0.5"}),
-    Sweep("frequency_cutoff", {"frequency": "haar", "frequency.source": "current"}),
-    *map(Sweep, ("scene_consistency", "intersectional_fairness", "composition")),
-)
+_PARTS: dict[str, tuple[Sweep, ...]] = {
+    part: tuple(Sweep(*one) for one in some)
+    for part, some in yaml.safe_load(Path(__file__).with_name("sweeps.yaml").read_text("utf-8")).items()
+}
+_METHODS, _USE, _SETTINGS = (_PARTS[part] for part in ("methods", "use", "settings"))
 LISTS: dict[str, tuple[Sweep, ...]] = {
-    # A few runs of every table: does everything work?
-    "smoke": (
-        *_fairness("gender", methods="original,prompt,sdid,score_matching,respodiff,pca,h_guidance,lwim,focused"),
-        *_fairness("age", methods="original,focused"),
-        *_fairness("skin_tone", "race", methods="original,sdid"),
-        Sweep("strength_sweep", {"method": "sdid,focused", "method.factor": "0.5,1.0"}),
-        Sweep("guidance", {"method": "sdid", "protocol.guidance_scale": "2,5"}),
-        Sweep("professions", {"method": "sdid", "prompts.measured": "learnt"}),
-        Sweep("samplers", {"method": "sdid", "scheduler": "native", "protocol.num_inference_steps": "8,20"}),
-        Sweep("component_ablation", {"method": "focused,focused_no_gate,focused_no_hold,lwim_no_m"}),
-        Sweep("sensitivity", {_TAU: "0.5", "frequency.weight": "0.35,0.5"}),
-        Sweep("frequency_cutoff", {"method": "sdid", "frequency": "none,haar,fft"}),
-        Sweep("scene_consistency", {"method": "original,focused"}),
-        Sweep("intersectional_fairness", {"method": "original,sdid"}),
-        Sweep("composition", {"method": "focused", "method.strength.female": "0,2.5", "method.strength.young": "2"}),
-    ),
+    "smoke": _PARTS["smoke"],
     "demo": _METHODS + _USE + _SETTINGS,
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
-        *_fairness("gender", methods="original,prompt"),
-        Sweep("gender_fairness", {"method": f"sdid_published,{_LEARNT}", "seed": "0,1,2"}),
-        *_METHODS[1:],
+        *(*_PARTS["seeds"], *_METHODS[1:]),
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
     ),

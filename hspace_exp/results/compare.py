@@ -45,27 +45,17 @@ class Difference:
 def compare(
     first: Sequence[Row],
     second: Sequence[Row],
-    attribute: str,
+    attribute: str,  # whose deviation ratio is compared
     metrics: Sequence[str],
     *,
-    values: Sequence[str] = (),
-    repeats: int,
+    values: Sequence[str] = (),  # all values of the attribute, shown or not; those that are shown count anyway
+    repeats: int,  # permutations
     seed: int = 0,
 ) -> list[Difference]:
     """Test every metric on the images that both runs judged, by their rows of ``judged.csv``.
 
-    Args:
-        first: rows of one run.
-        second: rows of the other run.
-        attribute: whose deviation ratio is compared.
-        metrics: names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
-            common image has are left out.
-        values: all values of the attribute, shown or not; those that are shown count anyway.
-        repeats: permutations.
-        seed: varies them.
-
-    Raises:
-        UserError: no image is in both, or a metric is in neither.
+    Metrics are names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
+    common image has are left out. Raises UserError: no image is in both, or a metric is in neither.
     """
     pairs = _common(first, second)
     if repeats < 1:

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -33,19 +33,8 @@ MOST_BARS = 9  # a profession
 STRIP, MOST_PIXELS = 900, 500_000  # width and size of a picture of strips
 # Okabe and Ito's palette: told apart without red-green vision.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 10,
-    "font.size": 9,
-    "grid.color": "#d7d7de",
-    "savefig.dpi": 100,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "hspace_exp",  # the same figure, the same file
-}
+# The palette again, and how all figures look.
+_STYLE = Path(__file__).with_name("figures.mplstyle")
 _UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 Rows = Mapping[str, Sequence[RunRecord]]
@@ -62,7 +51,7 @@ class Chart:
     def encoded(self, form: str) -> bytes:
         """The file: png, pdf or svg."""
         data = io.BytesIO()
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(fname=_STYLE):
             self.figure.savefig(data, format=form, metadata=_UNDATED[form])
         return small_png(Image.open(data).convert("RGB"), 64) if form == "png" else data.getvalue()
 
@@ -146,7 +135,7 @@ def _panels(count: int, size: tuple[float, float], columns: int = 2) -> Iterator
     """A figure of ``count`` panels in rows of ``columns``, each of ``size`` in inches."""
     across = min(columns, count)
     down = -(-count // across)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(fname=_STYLE):
         figure = Figure((size[0] * across, size[1] * down), layout="constrained")
         axes = list(figure.subplots(down, across, squeeze=False).flat)
         for unused in axes[count:]:

@@ -32,7 +32,7 @@ def wandb_logger(
 
     The mode is ``online``, ``offline``, or ``auto``: online where a key is configured and the server answers. Else the
     run stays in ``folder``/wandb and nobody is asked to log in. The variable WANDB_MODE stands for ``auto``, and where
-    it is ``disabled`` the file is all that is written. Within a group runs are told apart by their method, the job type.
+    it is ``disabled`` the file is all that is written. In a group runs are told apart by their method, a job type.
     """
     job_type = config.get("method", {}).get("name")
     run = wandb_run(folder, name, mode, project=project, group=group, job_type=job_type, config=config)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
+
+import yaml
 
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.value import MetricValue
@@ -21,47 +24,15 @@ class Column:
     decimals: int = 3  # digits after the point
     beside_original: bool = False  # whether the unedited model is perfect by definition, as it is compared with itself
     contest: bool = True  # whether the best method is marked
-    bounds: tuple[float, float] = (0.0, 1.0)  # least and greatest possible value
+    bounds: Sequence[float] = (0.0, 1.0)  # least and greatest possible value
 
 
-BLOCKS: dict[str, tuple[Column, ...]] = {
-    "Fairness": (
-        Column("deviation_ratio", "Deviation ratio"),
-        Column("success", "Success"),
-        Column("success_worst", "Worst success"),
-        Column("flipped", "Flipped"),
-        # No contest: far below zero is a reversed bias, not a better one.
-        Column("bias_amplification", "Bias amplification", contest=False, bounds=(-1.0, 1.0)),
-    ),
-    "Fairness, second judge": (
-        Column("deviation_ratio_probe", "Deviation ratio (probe)"),
-        Column("success_probe", "Success (probe)"),
-        Column("success_worst_probe", "Worst success (probe)"),
-        Column("flipped_probe", "Flipped (probe)"),
-        Column("classifier_accuracy", "Judge accuracy", contest=False),
-    ),
-    "Text and image quality": (
-        Column("clip_alignment", "CLIP alignment", 2, bounds=(-100.0, 100.0)),
-        Column("subject_alignment", "Subject alignment", 2, bounds=(-100.0, 100.0)),
-        Column("fid", "FID", 2, beside_original=True, bounds=(0.0, inf)),
-        Column("kid", "KID", 4, beside_original=True, bounds=(-inf, inf)),
-    ),
-    "What was kept": (
-        Column("background_psnr", "Background PSNR", 2, beside_original=True, bounds=(-inf, inf)),
-        Column("background_ssim", "Background SSIM", 3, beside_original=True, bounds=(-1.0, 1.0)),
-        Column("background_lpips", "Background LPIPS", 3, beside_original=True, bounds=(0.0, inf)),
-        Column("scene_kept", "Scene kept", 3, beside_original=True),
-        Column("entanglement", "Entanglement", 3, beside_original=True),
-    ),
-}
-COMPOSITION = (
-    Column("composition_success", "All parts shown"),
-    # No contest: it says what the column before it would be if parts did not get in one another's way.
-    Column("composition_if_independent", "If independent", contest=False),
-)
-ON_DEMAND = (Column("unclear", "Unclear", contest=False),)
+_READ = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text("utf-8"))
 # Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
-REPEATED = {"subject_alignment": "clip_alignment"}
+REPEATED: dict[str, str] = _READ.pop("repeated")
+_ALL = {title: tuple(Column(**column) for column in columns) for title, columns in _READ.items()}
+COMPOSITION, ON_DEMAND = _ALL.pop("composition"), _ALL.pop("on demand")
+BLOCKS = _ALL
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}
 _SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
@@ -17,19 +20,7 @@ _LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
 _JUDGED = ("professions", "images_per_profession", "image_seed", "assignment")
 # The field's own names, in the order in which they are looked at first.
-WORDS = {
-    "method.strength": "strength",
-    "method.factor": "factor",
-    "method.training.objective.threshold": "τ",
-    "method.training.objective.alpha": "α",
-    "method.training.objective.beta": "β",
-    "frequency.weight": "λ",
-    "frequency.transform.levels": "Haar levels",
-    "frequency.transform.cutoff": "FFT radius",
-    "frequency.source": "LL of run",
-    "scheduler.kind": "sampler",
-    "protocol.num_inference_steps": "steps",
-}
+WORDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text("utf-8"))
 ABSENT = "absent"
 _STRENGTHS = "method.strength."
 _WEIGHT = "frequency.weight"
