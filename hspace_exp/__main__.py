@@ -12,13 +12,16 @@ def main() -> int:
         if isinstance(stream, TextIOWrapper):  # no character that a terminal lacks ends a command
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] or ["--help"]
-    if words[0].isalpha() or words[0] in ("-h", "--help", "--version"):
-        from hspace_exp.commands import start
+    try:
+        if words[0].isalpha() or words[0] in ("-h", "--help", "--version"):
+            from hspace_exp.commands import start
 
-        return start(words)
-    from hspace_exp.job import main as job
+            return start(words)
+        from hspace_exp.job import main as job
 
-    return job()
+        return job()
+    except KeyboardInterrupt:  # while modules are imported
+        return 130
 
 
 if __name__ == "__main__":

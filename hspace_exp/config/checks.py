@@ -28,6 +28,7 @@ _PARTS = (
     *("method.training", "method.training.objective", "method.training.optimizer", "method.edit"),
     *("frequency.transform", "evaluator.features", "evaluator.person_masks"),
 )
+_MORE_METRICS = ("classifier_accuracy", "judge_agreement", "mask_iou")  # that evaluators bring themselves
 _LONGEST_VALUE = 60
 _LEAST_BYTES = 1024  # that an image takes on a disk, or a row in memory: the embedded model's take ten times as much
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
@@ -42,7 +43,7 @@ def check(config: Mapping[str, Any]) -> None:
     for key in config:
         if key not in known:
             raise unknown("key", key, known)
-    _check_value(_schema(), config, "")
+    _check_value(_type(Config), config, "")
     for key in (*_NODES, *_PARTS):
         node: Any = config
         for part in key.split("."):
@@ -51,41 +52,38 @@ def check(config: Mapping[str, Any]) -> None:
         if not whole and (key in _NODES or node is not None):
             raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
     for key in ("model", "method"):
-        _check_value(_name(), config[key].get("name"), f"{key}.name")
+        _check_value(_type(Name | None), config[key].get("name"), f"{key}.name")
     devices = config["trainer"].get("devices", 1)
     if type(devices) is not int or devices < 1:
         raise UserError(f"expected trainer.devices of at least 1, a number of processes, got {devices}")
     check_targets(config, trust=tuple(config["trust"]))
-    professions, known = config["protocol"]["professions"], config["prompts"]["professions"]
+    professions, prompts = config["protocol"]["professions"], config["prompts"]
     for profession in professions:
-        if profession not in known:
-            raise unknown("profession", profession, known)
-    groups, measured = config["prompts"]["groups"], config["prompts"]["measured"]
-    if groups and measured not in groups:
-        raise unknown("group of professions (prompts.measured)", measured, groups)
+        if profession not in prompts["professions"]:
+            raise unknown("profession", profession, prompts["professions"])
+    if prompts["groups"] and prompts["measured"] not in prompts["groups"]:
+        raise unknown("group of professions (prompts.measured)", prompts["measured"], prompts["groups"])
     if len(set(professions)) < len(professions):
         raise UserError("protocol.professions names a profession twice: name each once")
+    metrics, names = config["evaluator"].get("metrics"), config["optimized_metric"]
+    for name in [names] if isinstance(names, str) else names:
+        if metrics and not name.startswith((*metrics, *_MORE_METRICS)):
+            raise unknown("optimized_metric", name, metrics)
     _check_sizes(config)
 
 
 def _check_sizes(config: Mapping[str, Any]) -> None:
     """Refuse images that no disk here holds and rows that no memory does, by the least that one takes."""
-    protocol, calibration, method = config["protocol"], config["calibration"], config["method"]
-    cache = Path(config["paths"]["cache"]).absolute()
+    protocol, cache = config["protocol"], Path(config["paths"]["cache"]).absolute()
     there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
-    images = {
-        "protocol.images_per_profession": protocol["images_per_profession"] * len(protocol["professions"]),
-        "protocol.training_images": protocol["training_images"],
-        "calibration.images": calibration["images"],
-    }
+    images = {f"protocol.{key}": protocol[key] for key in ("training_images", "images_per_profession")}
+    images["protocol.images_per_profession"] *= len(protocol["professions"])
+    images["calibration.images"] = config["calibration"]["images"]
     rows = {f"{node}.batch_size": config[node].get("batch_size") for node in ("mask", "evaluator")}
-    rows |= {"method.training.batch_size": (method.get("training") or {}).get("batch_size")}
+    rows["method.training.batch_size"] = (config["method"].get("training") or {}).get("batch_size")
     rows |= {"chunk_size": config["chunk_size"], "evaluator.repeats": config["evaluator"].get("repeats")}
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for asked, free, where in (
-        (images, shutil.disk_usage(there).free, f"free at {there}"),
-        (rows, memory, "memory here"),
-    ):
+    disk, memory = shutil.disk_usage(there).free, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for asked, free, where in ((images, disk, f"free at {there}"), (rows, memory, "memory here")):
         for name, count in asked.items():
             if count and count * _LEAST_BYTES > free:
                 takes = f"{count:.3g} would take at least {count * _LEAST_BYTES / 1e9:.3g} GB"
@@ -161,13 +159,8 @@ def _inside(value: Any, keys: Sequence[int | str]) -> tuple[str, Any]:
 
 
 @functools.cache
-def _schema() -> TypeAdapter[Config]:
-    return TypeAdapter(Config)
-
-
-@functools.cache
-def _name() -> TypeAdapter[str | None]:
-    return TypeAdapter(Name | None)
+def _type(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 @functools.cache

@@ -126,8 +126,8 @@ def uncomposed(error: Exception, overrides: Sequence[str], config_name: str = "c
     for key, _, value in (one.lstrip("+").partition("=") for one in overrides):
         if "." not in key and (CONF / key).is_dir() and value not in choices(key) and "," not in value:
             return unknown(key, value, choices(key))
-    where = f"{error.__class__.__name__}: {error}" if isinstance(error, UnicodeError | RecursionError) else str(error)
-    return UserError(f"the configuration cannot be composed: {_joined(where)[:_LONGEST]}")
+    text = _joined(f"{type(error).__name__}, {error}")[:_LONGEST]
+    return UserError(f"the configuration cannot be composed ({text}): look at the last file or key that was changed")
 
 
 def one_line(error: BaseException, config_name: str = "config", overrides: Sequence[str] | None = None) -> str:

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,20 +76,13 @@ def needs_of(config: Node) -> list[Need]:
         used["evaluator"] = config["evaluator"]
     if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
         used["mask"] = config["mask"]
-    found = [need for node in used.values() for need in _walk(node)]
+    every = [(KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1]), one) for _, one in with_target(list(used.values()))]
+    found = [need for make, one in every if make is not None and (need := make(one)) is not None]
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
         strange = [group.name for group in Attribute.of(config["attribute"]).groups if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     return list(dict.fromkeys(found))
-
-
-def _walk(node: Any) -> Iterator[Need]:
-    for _, one in with_target(node):
-        make = KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1])
-        need = make(one) if make is not None else None
-        if need is not None:
-            yield need
 
 
 def pipeline(node: Node) -> Need:

@@ -26,6 +26,7 @@ from hspace_exp.io.locks import cores, lock
 
 log = logging.getLogger(__name__)
 
+LEADER = "HSPACE_EXP_LEADER"  # the process that started this one, whose end is this one's
 FOLDER, READY, RANK_0 = ".workers", "ready", ".rank0.lock"
 # Where a process reads its rank, its rank on this machine, and how many there are: torchrun's names, and srun's.
 VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
@@ -93,7 +94,7 @@ class Worker:
     def wait_until_ready(self) -> bool:
         """In another rank: wait for all that images need; False where rank 0 has ended, or does not come."""
         seen = time.monotonic()
-        while time.monotonic() - seen < PATIENCE:
+        while time.monotonic() - seen < PATIENCE and os.environ.get(LEADER, own := str(os.getppid())) == own:
             if self.alive():
                 seen = time.monotonic()
                 if (self.folder / READY).exists():
@@ -135,7 +136,7 @@ class Worker:
 
         started = []
         for rank in range(1, self.count):
-            own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank), LEADER: str(os.getpid())}
             with (self.folder / f"{rank}.log").open("wb") as file:
                 started.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment | own_rank))
         return started

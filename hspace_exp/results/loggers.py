@@ -79,13 +79,11 @@ def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
 
 def has_key() -> bool:
     """Whether Weights & Biases could log in to its server without asking, as it says itself."""
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-        return False
     import wandb
 
-    wandb.setup(wandb.Settings(silent=True))
-    with suppress(wandb.Error):  # a key that cannot be one
-        return bool(wandb.login(prompt=False, verify=False))
+    if os.environ.get("WANDB_MODE") not in ("offline", "disabled", "dryrun") and server():
+        with suppress(wandb.Error):  # a key that cannot be one
+            return bool(wandb.login(prompt=False, verify=False))
     return False
 
 

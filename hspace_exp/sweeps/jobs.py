@@ -23,7 +23,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hspace_exp.config.command_line import KNOWN, WRONG, exit_code, importing, one_line
+from hspace_exp.config.command_line import KNOWN, exit_code, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.config.trust import check_logging
 from hspace_exp.errors import UserError
@@ -115,9 +115,9 @@ class SweepCallback(Callback):
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
         def check() -> None:
-            with importing():
+            with importing(), suppress(OmegaConfBaseException):  # what only a job resolves: it says so itself
                 from hspace_exp.pipeline.run import checked  # imports torch, which --help does without
-            with suppress(OmegaConfBaseException):  # what only a job resolves: it says so itself
+
                 checked(cfg)
 
         self._begin(config, config.hydra.run.dir, check)
@@ -142,8 +142,8 @@ class SweepCallback(Callback):
             check()
 
         SweepCallback.began = True
-        if exit_code(code):
-            sys.exit(WRONG)
+        if ended := exit_code(code):
+            sys.exit(ended)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Tell the job's process."""

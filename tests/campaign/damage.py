@@ -91,38 +91,41 @@ class Corruptions:
             how, name = self.random.choice(sorted(DAMAGES)), self.random.choice(self.files)
             ending = Path(name).suffix
             other = self.random.choice([one for one in self.files if one.endswith(ending)])
-            unfinished = self.random.random() < 0.5 and name != "run/record.json"
-            yield Corruption(self.command, name, how, other, unfinished, self.random.randrange(2**32))
+            undone = self.random.choice([one for one in UNDONE if not name.startswith(one) or not one])
+            yield Corruption(self.command, name, how, other, undone, self.random.randrange(2**32))
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One file of a finished run, or of one whose record is gone, is damaged; the same command follows."""
+    """One file of a finished run is damaged, and of all that is in ``undone`` nothing is left; the command follows."""
 
     command: Command
     name: str
     how: str
     other: str
-    unfinished: bool
+    undone: str
     seed: int
 
     def __call__(self, here: Path) -> Result:
         """Try it."""
         folder = here / "in"
         shutil.copytree(self.command.reference, folder)
-        if self.unfinished:
-            (folder / "run" / "record.json").unlink()
         path = folder / self.name
         damaged(path, self.how, folder / self.other, random.Random(self.seed))
+        if self.undone.endswith("/"):
+            shutil.rmtree(folder / self.undone)
+        elif self.undone:
+            (folder / self.undone).unlink(missing_ok=True)
         code, difference = self.command.again(folder, here)
         outcome = judged(code, written(here))
         if outcome == "accepted":
             said = any(words in written(here) for words in _SAID)
             outcome = "silent" if difference else "repaired" if said else "equal"
-        words = f"({code}) {self.how} {self.name} {self.other} {self.unfinished} {self.seed}: {difference}"
+        words = f"({code}) {self.how} {self.name} {self.other} {self.undone!r} {self.seed}: {difference}"
         return Result(f"corruptions: {self.how}", outcome, "\n".join([words, *last_lines(here)]))
 
 
+UNDONE = ("", "run/record.json", "run/images/", "run/concepts/", "run/")
 DAMAGES = {"bit flipped", "cut", "empty", "removed", "swapped", "longer", "a folder", "zeros", "unreadable text"}
 
 
@@ -188,10 +191,8 @@ class Kill:
                 os.kill(pid, self.number)
             code = ended(pid)
             said = judged(code, written(here))
-            interrupted = code == 130 and written(here).splitlines()[-1:] == [
-                "interrupted: the same command goes on from here"
-            ]
-            if code not in (0, -self.number) and not interrupted:
+            interrupted = code == 130 and "Traceback" not in written(here)
+            if code not in (0, -self.number) and not interrupted and said != "refused":
                 return self.result("hung" if said == "hung" else "traceback", here, f"({code})")
             if not gone(pid):
                 return self.result("side effect", here, "helpers stay")

@@ -30,9 +30,8 @@ class Column:
 _READ = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text("utf-8"))
 # Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
 REPEATED: dict[str, str] = _READ.pop("repeated")
-_ALL = {title: tuple(Column(**column) for column in columns) for title, columns in _READ.items()}
-COMPOSITION, ON_DEMAND = _ALL.pop("composition"), _ALL.pop("on demand")
-BLOCKS = _ALL
+BLOCKS = {title: tuple(Column(**column) for column in columns) for title, columns in _READ.items()}
+COMPOSITION, ON_DEMAND = BLOCKS.pop("composition"), BLOCKS.pop("on demand")
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}
 _SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")

@@ -107,6 +107,61 @@ def test_a_replaced_key_names_what_stands_for_it() -> None:
         check_targets(node, trust=TRUST)
 
 
+@pytest.fixture(scope="module")
+def sound() -> Any:
+    """A whole configuration, as it is composed."""
+    return OmegaConf.to_container(composed(["model.device=cpu", "method=sdid"]), resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("method", None, "method=None: expected a choice"),
+        ("trainer", {}, "trainer={}: expected a choice"),
+        ("prompts", None, "prompts=null: expected an object"),
+        ("method.training.objective", 1.5, "method.training.objective=1.5: expected a choice"),
+        ("method.strength", "abc", "method.strength=abc"),
+        ("method.factor", 1e300, "method.factor=1e+300"),
+        ("method.name", "../up", "method.name=../up: expected a name that a file can have"),
+        ("method.training.batch_size", 10**11, "method.training.batch_size: 1e+11 would take at least 1.02e+05 GB"),
+        ("method.training.init_std", -1.0, "method.training.init_std=-1.0"),
+        ("model.guidance_scale", 1e38, "model.guidance_scale=1e+38"),
+        ("model.name", "", "model.name=: expected a name"),
+        ("protocol.guidance_scale", -5.0, "protocol.guidance_scale=-5.0"),
+        ("protocol.guidance_scale", float("nan"), "protocol.guidance_scale=NaN"),
+        ("protocol.images_per_profession", 10**12, "protocol.images_per_profession: 1.2e+13 would take at least"),
+        ("protocol.images_per_profession", 10**23, "protocol.images_per_profession=1000"),
+        ("protocol.training_steps", True, "protocol.training_steps=true: expected a valid integer"),
+        ("trainer.devices", "auto", "trainer.devices of at least 1"),
+        ("trainer.devices", [0], "trainer.devices of at least 1"),
+        ("trainer.precision", "abc", "trainer.precision=abc: expected"),
+        ("trainer.precision", 7, "trainer.precision=7: expected"),
+        ("evaluator.repeats", 1.5, "evaluator.repeats=1.5: expected a valid integer"),
+        ("evaluator.labelled", float("nan"), "evaluator.labelled=NaN: expected"),
+        ("logger.project", " ", "logger.project= : expected some text"),
+        ("paths.cache", "", "paths.cache=: expected some text"),
+        ("prompts.templates", [" "], 'prompts.templates=[" "]: expected some text'),
+        ("prompts.measured", "nobody", "unknown group of professions (prompts.measured) 'nobody'"),
+        ("optimized_metric", 3, "optimized_metric=3: expected"),
+        ("attribute.concepts", {"a/b": {}}, "a name that a file can have"),
+        ("seed", -1, "seed=-1: expected greater than or equal to 0"),
+        ("stages", [], "stages=[]: expected at least 1"),
+    ],
+)
+def test_what_no_key_may_hold_is_refused_in_one_line(sound: Any, key: str, value: object, words: str) -> None:
+    config = copy.deepcopy(sound)
+    check(config)
+    *path, last = key.split(".")
+    node = config
+    for part in path:
+        node = node[part]
+    node[last] = value
+    with pytest.raises(UserError) as caught:
+        check(config)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "wrong",
     ["success=0", "success=1.5", "strengths=[2,1]", "strengths=[0,1]", "points=1", "images=0", "professions=[]"],
