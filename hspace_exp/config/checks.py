@@ -85,7 +85,7 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     disk, memory = shutil.disk_usage(there).free, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for asked, free, where in ((images, disk, f"free at {there}"), (rows, memory, "memory here")):
         for name, count in asked.items():
-            if count and count * _LEAST_BYTES > free:
+            if count and count * _LEAST_BYTES > free > 0:  # none is free where there is no disk, as in /proc
                 takes = f"{count:.3g} would take at least {count * _LEAST_BYTES / 1e9:.3g} GB"
                 raise UserError(f"{name}: {takes}, and {free / 1e9:.3g} GB are {where}: ask for less")
 

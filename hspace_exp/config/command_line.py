@@ -36,6 +36,7 @@ GONE, EXTRAS = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(
 _LONGEST = 300  # of what libraries say
 _PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
 _PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
+_NO_NAME = re.compile(r"null|true|false|nan|inf|[\d.+-].*|[\[{].*", re.IGNORECASE)  # what YAML reads as no text
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)/([^'/]*)'")
@@ -120,11 +121,11 @@ def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> Dic
 
 
 def uncomposed(error: Exception, overrides: Sequence[str], config_name: str = "config") -> UserError:
-    """What was wrong with overrides, or the files that they name, where no configuration could be composed of them."""
+    """What was wrong with overrides, or the files that they name, of which no configuration could be composed."""
     if isinstance(error, KNOWN):
         return UserError(one_line(error, config_name, overrides))
-    for key, _, value in (one.lstrip("+").partition("=") for one in overrides):
-        if "." not in key and (CONF / key).is_dir() and value not in choices(key) and "," not in value:
+    for key, equals, value in (one.lstrip("+").partition("=") for one in overrides):
+        if equals and "." not in key and (CONF / key).is_dir() and _NO_NAME.fullmatch(value):
             return unknown(key, value, choices(key))
     text = _joined(f"{type(error).__name__}, {error}")[:_LONGEST]
     return UserError(f"the configuration cannot be composed ({text}): look at the last file or key that was changed")
