@@ -103,6 +103,8 @@ def check_targets(node: Any, where: str = "", trust: tuple[str, ...] = ()) -> No
 
 def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:
     target = str(node["_target_"])
+    if not isinstance(node.get("_partial_", False), bool):
+        raise UserError(f"{_below(where, '_partial_')}: expected true or false, got {node['_partial_']}")
     try:
         parameters = _parameters(target, trust)
     except UserError:
