@@ -25,7 +25,7 @@ from hspace_exp.results.tables.records import by_table, group_of
 log = logging.getLogger(__name__)
 
 RESULTS = (FILE_NAME, "manifest.csv", "grid.png", "strip.png", "table.md")
-COLOURS = 128  # of a picture of strips
+COLOURS = 64  # of a picture of strips
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 
