@@ -211,8 +211,8 @@ def sweep_twice(process: Callable[..., subprocess.Popen[str]], sweep: list[str],
         assert running.returncode == 1, error
         assert error.splitlines()[-4:] == [
             "2 of 4 jobs failed:",
-            "  gender_fairness/original/-1: expected seeds of at least 0, got -1",
-            "  gender_fairness/sdid/-1: expected seeds of at least 0, got -1",
+            "  gender_fairness/original/-1: seed=-1: expected greater than or equal to 0",
+            "  gender_fairness/sdid/-1: seed=-1: expected greater than or equal to 0",
             "the same command makes only what is missing",
         ]
         assert (outputs / "summary.md").read_text() in written
