@@ -8,11 +8,13 @@ METHODS ?=
 JOBS ?= 1
 WORKERS ?= 2
 MAX_SECONDS ?= 0
+MINUTES ?= 30
+SEED ?= 0
 METHOD ?= focused
 .DEFAULT_GOAL := help
 TORCH ?=
 INSTALL = $(UV) pip install --quiet --python .venv --constraint requirements.lock
-.PHONY: help install dev run test test-slow lint types house lock reproduce-tables
+.PHONY: help install dev run test test-slow campaign lint types house lock reproduce-tables
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -44,6 +46,9 @@ test: dev ## the default tests, in WORKERS=2 processes
 
 test-slow: dev ## the tests that take minutes
 	.venv/bin/python -m pytest -q -m slow $(ARGS)
+
+campaign: dev ## malformed inputs, damaged files and kills for MINUTES=30: a table, and 1 where one went wrong (SEED=0, docs/reliability.md)
+	.venv/bin/python -m tests.campaign --minutes $(MINUTES) --seed $(SEED) --workers $(WORKERS) $(ARGS)
 
 lint: dev ## ruff
 	.venv/bin/ruff check .

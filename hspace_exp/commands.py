@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from typer import Argument, Context, Exit, Option, echo
 
 from hspace_exp import __version__
@@ -14,10 +15,10 @@ from hspace_exp.config.cli import Cli
 PROGRAM = "hspace-exp"
 HAD_PAIRS = ("generate", "evaluate", "compare")  # their words were key=value until version 0.1
 
-# What stands below the help of all, of ``evaluate`` and of ``reproduce``.
-EXAMPLES, EVALUATE, REPRODUCE = Path(__file__).with_name("help.txt").read_text("utf-8").split("\f")
+HELP = yaml.safe_load(Path(__file__).with_name("commands.yaml").read_text("utf-8"))
+AS_IT_IS = "\b\n"  # before a text whose lines are not joined
 
-app = Cli(epilog=EXAMPLES)
+app = Cli(epilog=AS_IT_IS + HELP["examples"])
 exchange = Cli(help="Look at concept files, and exchange them with other projects.")
 
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps")]
@@ -78,7 +79,7 @@ def steer(files: Files, prompt: Annotated[str, Option(help="of the snippet")] = 
     """Print the lines of Python that apply concept files to a pipeline of diffusers."""
 
 
-@app.starts("hspace_exp.results.evaluate:main", epilog=EVALUATE)
+@app.starts("hspace_exp.results.evaluate:main", epilog=AS_IT_IS + HELP["evaluate"])
 def evaluate(
     context: Context,
     images: Annotated[Path, Argument(help="a run's folder, a folder or a table of images")],
@@ -180,7 +181,7 @@ def doctor(
     """What runs need, what of it is here, and how to get the rest; 1 where the experiment lacks something."""
 
 
-@app.starts("hspace_exp.reproduce.reproduce:reproduce", epilog=REPRODUCE)
+@app.starts("hspace_exp.reproduce.reproduce:reproduce", epilog=HELP["reproduce"])
 def reproduce(
     overrides: Overrides = None,
     protocol: Annotated[str, Option(help="smoke, demo, full or paper")] = "demo",

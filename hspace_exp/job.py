@@ -12,11 +12,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line
+from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line, quoted, uncomposed
 from hspace_exp.config.schema import register
 from hspace_exp.errors import unknown
 from hspace_exp.results.record import RunRecord
-from hspace_exp.sweeps.jobs import FAILED, SweepCallback, let_go_of_ray, run_job, stopped, wait_for_arrays
+from hspace_exp.sweeps.jobs import FAILED, SweepCallback, let_go_of_ray, run_job, stopped, take_back, wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def _job(cfg: DictConfig) -> Optimized:
         return work()
     except KNOWN as error:  # here, or Hydra adds a line of its own
         print(f"error: {one_line(error)}", file=sys.stderr)
+        take_back()
         sys.exit(WRONG)
 
 
@@ -70,9 +71,10 @@ def main(words: Sequence[str] | None = None) -> int:
     What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
     """
     given = sys.argv[1:] if words is None else words
-    sys.argv[1:] = [f"+{word}" if word.startswith("experiment=") else word for word in given]
+    swept = not {"-m", "--multirun"}.isdisjoint(given)
+    sys.argv[1:] = [f"+{word}" if word.startswith("experiment=") else quoted(word, swept) for word in given]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
-    SweepCallback.current = None
+    SweepCallback.current, SweepCallback.began, SweepCallback.missing = None, False, ()
     return exit_code(_jobs)
 
 
@@ -82,6 +84,8 @@ def _jobs() -> int:
             _job()
         except Exception as error:
             sweep = SweepCallback.current
+            if not SweepCallback.began and not isinstance(error, KNOWN):
+                raise uncomposed(error, sys.argv[1:]) from error
             if sweep is None or not (stopped(error) or any(note.state == FAILED for note in sweep.notes())):
                 raise
             wait_for_arrays(sweep.notes())
@@ -89,6 +93,8 @@ def _jobs() -> int:
             print(f"error: the sweep stopped: {one_line(error)}", file=sys.stderr)
             return FAILED_JOBS
     except KNOWN:
+        if SweepCallback.current is None or not SweepCallback.current.notes():
+            take_back()
         _conclude()
         raise
     except KeyboardInterrupt:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -16,12 +19,18 @@ from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.config.trust import resolve, with_target
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.prompts.attributes import Name
 
-STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
-COUNTS = ("images_per_profession", "training_images", "training_steps")
-STEPS = ("num_inference_steps", "learning_inference_steps")
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
+# Keys of nodes with a ``_target_``, and of those that null may stand for.
+_NODES = ("model", "scheduler", "method", "mask", "frequency", "evaluator", "logger", "trainer")
+_PARTS = (
+    *("method.training", "method.training.objective", "method.training.optimizer", "method.edit"),
+    *("frequency.transform", "evaluator.features", "evaluator.person_masks"),
+)
+_MORE_METRICS = ("classifier_accuracy", "judge_agreement", "mask_iou")  # that evaluators bring themselves
 _LONGEST_VALUE = 60
+_LEAST_BYTES = 1024  # that an image takes on a disk, or a row in memory: the embedded model's take ten times as much
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
 
 
@@ -34,50 +43,51 @@ def check(config: Mapping[str, Any]) -> None:
     for key in config:
         if key not in known:
             raise unknown("key", key, known)
-    for stage in config["stages"]:
-        if stage not in STAGES:
-            raise unknown("stage", stage, STAGES)
+    _check_value(_type(Config), config, "")
+    for key in (*_NODES, *_PARTS):
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        whole = isinstance(node, Mapping) and isinstance(node.get("_target_"), str)
+        if not whole and (key in _NODES or node is not None):
+            raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
+    for key in ("model", "method"):
+        _check_value(_type(Name | None), config[key].get("name"), f"{key}.name")
+    devices = config["trainer"].get("devices", 1)
+    if type(devices) is not int or devices < 1:
+        raise UserError(f"expected trainer.devices of at least 1, a number of processes, got {devices}")
     check_targets(config, trust=tuple(config["trust"]))
-    _check_counts(config)
-    _check_words(config)
-
-
-def _check_counts(config: Mapping[str, Any]) -> None:
-    protocol, calibration = config["protocol"], config["calibration"]
-    values = {f"protocol.{name}": protocol[name] for name in COUNTS + STEPS} | {"chunk_size": config["chunk_size"]}
-    values |= {"calibration.images": calibration["images"], "trainer.devices": config["trainer"].get("devices")}
-    for name, value in values.items():
-        if value is not None and value < 1:
-            raise UserError(f"expected {name} of at least 1, got {value}")
-    if (least := min(config["seed"], protocol["image_seed"])) < 0:
-        raise UserError(f"expected seeds of at least 0, got {least}")
-    rate = ((config["method"].get("training") or {}).get("optimizer") or {}).get("lr")
-    if isinstance(rate, int | float) and rate <= 0:
-        raise UserError(f"expected method.training.optimizer.lr above 0, got {rate}")
-    if not 0 < calibration["success"] <= 1:
-        raise UserError(f"expected calibration.success, a share, in (0, 1], got {calibration['success']}")
-    strengths, points = calibration["strengths"], calibration["points"]
-    if points < 2 or len(strengths) != 2 or not 0 < strengths[0] < strengths[1]:
-        wanted = "calibration.strengths [least, most], above 0, and at least 2 calibration.points"
-        raise UserError(f"expected {wanted}, got {strengths} and {points}")
-
-
-def _check_words(config: Mapping[str, Any]) -> None:
-    prompts, professions = config["prompts"], config["protocol"]["professions"]
-    said = {"prompts.templates": prompts["templates"], "protocol.professions": professions}
-    for name, values in (said | {"calibration.professions": config["calibration"]["professions"]}).items():
-        if not values:
-            raise UserError(f"{name} is empty: name at least one")
-    for template in prompts["templates"]:
-        try:
-            template.format(a="a", profession="nurse")
-        except (KeyError, IndexError, ValueError) as error:
-            raise UserError(f"prompts.templates may use {{a}} and {{profession}} only, got {template!r}") from error
+    professions, prompts = config["protocol"]["professions"], config["prompts"]
     for profession in professions:
         if profession not in prompts["professions"]:
             raise unknown("profession", profession, prompts["professions"])
+    if prompts["groups"] and prompts["measured"] not in prompts["groups"]:
+        raise unknown("group of professions (prompts.measured)", prompts["measured"], prompts["groups"])
     if len(set(professions)) < len(professions):
         raise UserError("protocol.professions names a profession twice: name each once")
+    metrics, names = config["evaluator"].get("metrics"), config["optimized_metric"]
+    for name in [names] if isinstance(names, str) else names:
+        if metrics and not name.startswith((*metrics, *_MORE_METRICS)):
+            raise unknown("optimized_metric", name, metrics)
+    _check_sizes(config)
+
+
+def _check_sizes(config: Mapping[str, Any]) -> None:
+    """Refuse images that no disk here holds and rows that no memory does, by the least that one takes."""
+    protocol, cache = config["protocol"], Path(config["paths"]["cache"]).absolute()
+    there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    images = {f"protocol.{key}": protocol[key] for key in ("training_images", "images_per_profession")}
+    images["protocol.images_per_profession"] *= len(protocol["professions"])
+    images["calibration.images"] = config["calibration"]["images"]
+    rows = {f"{node}.batch_size": config[node].get("batch_size") for node in ("mask", "evaluator")}
+    rows["method.training.batch_size"] = (config["method"].get("training") or {}).get("batch_size")
+    rows |= {"chunk_size": config["chunk_size"], "evaluator.repeats": config["evaluator"].get("repeats")}
+    disk, memory = shutil.disk_usage(there).free, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for asked, free, where in ((images, disk, f"free at {there}"), (rows, memory, "memory here")):
+        for name, count in asked.items():
+            if count and count * _LEAST_BYTES > free > 0:  # none is free where there is no disk, as in /proc
+                takes = f"{count:.3g} would take at least {count * _LEAST_BYTES / 1e9:.3g} GB"
+                raise UserError(f"{name}: {takes}, and {free / 1e9:.3g} GB are {where}: ask for less")
 
 
 def check_targets(node: Any, where: str = "", trust: tuple[str, ...] = ()) -> None:
@@ -93,14 +103,16 @@ def check_targets(node: Any, where: str = "", trust: tuple[str, ...] = ()) -> No
 
 def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:
     target = str(node["_target_"])
+    if not isinstance(node.get("_partial_", False), bool):
+        raise UserError(f"{_below(where, '_partial_')}: expected true or false, got {node['_partial_']}")
     try:
         parameters = _parameters(target, trust)
     except UserError:
         raise
     except Exception as error:  # Hydra raises whatever the import of the target raises
         raise UserError(f"{where}._target_ names {target!r}, which cannot be imported: {error}") from error
-    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, (p, _) in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p, _ in parameters.values())
     for name, value in node.items():
         if name not in named and name not in _HYDRA_KEYS and not open_ended:
             if instead := gone(_below(where, name)):
@@ -115,31 +127,67 @@ def _below(where: str, name: object) -> str:
 
 
 def _check_value(adapter: TypeAdapter[Any] | None, value: Any, where: str) -> None:
+    """Say what does not fit: the value that is at a place, or, without a place, what is inside of it."""
     try:
         if adapter is not None:
             adapter.validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
-        found = [one["msg"] for one in error.errors(include_url=False) if one["type"] != _NO_JSON]
-        wanted = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in found))
+        wrong = [one for one in error.errors(include_url=False) if one["type"] != _NO_JSON]
+        if wrong and not where:
+            where, value = _inside(value, wrong[0]["loc"])
+            wrong = [one for one in wrong if one["loc"][: where.count(".") + 1] == tuple(where.split("."))]
+        wanted = " or ".join(dict.fromkeys(map(_wanted, wrong)))
         shown = value if isinstance(value, str) else json.dumps(value, default=str)
         if wanted:
             raise UserError(f"{where}={shown[:_LONGEST_VALUE]}: expected {wanted}") from error
 
 
+def _wanted(error: Any) -> str:
+    """What pydantic says of a value, in words that follow "expected"."""
+    ends = {"too_short": "at least {min_length} of them", "too_long": "at most {max_length} of them"}
+    if error["type"] in ends:
+        return ends[error["type"]].format(**error["ctx"])
+    return str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _inside(value: Any, keys: Sequence[int | str]) -> tuple[str, Any]:
+    """Dotted key and value of what pydantic names by its keys, to which it adds names of types."""
+    found: list[str] = []
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            break
+        found, value = [*found, str(key)], value[key]
+    return ".".join(found), value
+
+
 @functools.cache
-def _parameters(target: str, trust: tuple[str, ...]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(resolve(target, trust)).parameters
+def _type(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@functools.cache
+def _parameters(target: str, trust: tuple[str, ...]) -> Mapping[str, tuple[inspect.Parameter, Callable[..., Any]]]:
+    """Parameters of a target by name, and the functions that have them: what a class hands on, its bases have."""
+    function = resolve(target, trust)
+    found = {name: (one, function) for name, one in inspect.signature(function).parameters.items()}
+    bases = inspect.getmro(function)[:-1] if inspect.isclass(function) else ()
+    for call in (inspect.unwrap(vars(base)["__init__"]) for base in bases if "__init__" in vars(base)):
+        own = {name: (one, call) for name, one in [*inspect.signature(call).parameters.items()][1:]}
+        options = [name for name, (one, _) in found.items() if one.kind is one.VAR_KEYWORD]
+        found |= {name: one for name, one in own.items() if found.get(name, one)[1] is function or options}
+        if not any(one.kind is one.VAR_KEYWORD for one, _ in own.values()):
+            return {name: one for name, one in found.items() if name not in options}
+    return found
 
 
 @functools.cache
 def _adapter(target: str, trust: tuple[str, ...], name: str) -> TypeAdapter[Any] | None:
     """What checks the values of a parameter; None where its annotation says nothing to pydantic."""
-    function = resolve(target, trust)
-    call = function.__init__ if inspect.isclass(function) else function
+    call = inspect.unwrap(_parameters(target, trust)[name][1])
     try:
         alone = SimpleNamespace(__annotations__={name: call.__annotations__[name]})
         annotation = get_type_hints(alone, call.__globals__, include_extras=True)[name]
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
     except Exception:  # none at all, names that only a checker of types sees, types that pydantic cannot read
         return None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -69,7 +69,7 @@ def split_paths(text: str) -> list[str]:
     """Paths that commas join; commas inside of names that exist, as of ``seed=0,protocol=full``, are left."""
     pieces, found = text.split(","), []
     while pieces:
-        ends = (n for n in range(len(pieces), 1, -1) if Path(",".join(pieces[:n])).exists())
+        ends = (n for n in range(len(pieces), 1, -1) if os.path.exists(",".join(pieces[:n])))
         end = next(ends, 1)
         found.append(",".join(pieces[:end]))
         pieces = pieces[end:]
@@ -78,7 +78,7 @@ def split_paths(text: str) -> list[str]:
 
 def _as_flags(words: Sequence[str], command: Any) -> list[str]:
     """``key=value`` words as flags and positionals of a command of typer's; [] where some are others."""
-    pairs = [None if Path(word).exists() else _PAIR.fullmatch(word) for word in words]
+    pairs = [None if os.path.exists(word) else _PAIR.fullmatch(word) for word in words]
     if None in pairs:
         return []
     known = {one.name: one for one in command.params}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import re
@@ -11,8 +12,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -25,21 +28,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-# Keys of earlier versions → what to do now.
-GONE = {
-    "evaluator.cache_dir": "image features are worked out anew in each evaluation",
-    "trainer.strategy": "vectors are learnt in one process, and trainer.devices share the making of images",
-    "model.rows_at_once": "its name is model.micro_batch_size now",
-    "method.training.pace": "its name is method.training.steps_multiplier now",
-    "method.calibration": "method.strength takes a number a concept, e.g. 'method.strength={female:2.0,male:2.5}'",
-    "evaluator.perceptual": "ask for the metric by +metric@evaluator.metrics=background_lpips",
-}
 WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
-# Launchers and sweepers of Hydra that other packages bring → the extra of this project that installs them.
-EXTRAS = {"joblib": "sweep", "submitit_local": "sweep", "submitit_slurm": "sweep", "ray": "ray", "optuna": "optuna"}
-
+# Keys of earlier versions → what to do now; launchers and sweepers that other packages bring → the extra with them.
+GONE, EXTRAS = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text("utf-8")).values()
+_LONGEST = 300  # of what libraries say
+_PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
+_PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
+_NO_NAME = re.compile(r"null|true|false|nan|inf|[\d.+-].*|[\[{].*", re.IGNORECASE)  # what YAML reads as no text
 _NOISE = ("full_key:", "object_type=", "reference_type=", "See ", "Value '$VALUE'", "invalid literal", "None")
 _CHOICES = re.compile(r"Available options in '[^']+':\n((?:\t\S+\n)*)")
 _NO_CHOICE = re.compile(r"Could not (?:find|load) '([^']+)/([^'/]*)'")
@@ -61,7 +58,9 @@ def importing() -> Iterator[None]:
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do a command's work and return its exit code; wrong input (2) and Ctrl-C (130) are one line on stderr."""
     try:
-        return work() or 0
+        code = work() or 0
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         stop_printing()
         return 0
@@ -73,13 +72,29 @@ def exit_code(work: Callable[[], int | None]) -> int:
         return INTERRUPTED
 
 
-def quoted(override: str) -> str:
-    """``key='value'`` where a plain value holds what Hydra's grammar has a use for, as "=" in "…/seed=0/concepts"."""
-    key, _, value = override.partition("=")
-    if re.fullmatch(r"[\w.:/+-]*", value, re.ASCII) or value[0] in "'\"[{$":
+def quoted(override: str, swept: bool = False) -> str:
+    """An override with its value in quotes where Hydra's grammar would read something else, or nothing at all.
+
+    Prompts and folders are taken as they are; of other values those that are no list or mapping and do not parse, as
+    "…/seed=0/concepts". What is in quotes already is Hydra's to read; so are lists of values where some are ``swept``.
+    """
+    key, equals, value = override.partition("=")
+    prompt, place = (pattern.fullmatch(key.lstrip("+")) for pattern in (_PROMPT, _PLACE))
+    exact = prompt or (place and value != "null")
+    try:
+        read = _grammar().parse_override(override)
+        left = not exact or (swept and read.is_sweep_override()) or read.value() == value
+    except HydraException:
+        left = not equals or (not exact and value[:1] in "'\"[{$")
+    if left or value.startswith("${") or re.fullmatch(r"""(['"]).*\1""", value, re.DOTALL):
         return override
-    escaped = value.replace("'", "\\'")
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + (r"\'" if m[2] else ""), value)
     return f"{key}='{escaped}'"
+
+
+@functools.cache
+def _grammar() -> OverridesParser:
+    return OverridesParser.create()
 
 
 def choices(group: str) -> list[str]:
@@ -94,8 +109,8 @@ def composed(overrides: Sequence[str] = (), config_name: str = "config", **optio
     """
     try:
         return _composed(overrides, config_name, **options)
-    except HydraException as error:
-        raise UserError(one_line(error, config_name, overrides)) from error
+    except Exception as error:  # Hydra lets pass what YAML, codecs and Python say of files and values
+        raise uncomposed(error, overrides, config_name) from error
 
 
 def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> DictConfig:
@@ -103,6 +118,17 @@ def _composed(overrides: Sequence[str], config_name: str, **options: Any) -> Dic
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(config_name, list(overrides), **options)
+
+
+def uncomposed(error: Exception, overrides: Sequence[str], config_name: str = "config") -> UserError:
+    """What was wrong with overrides, or the files that they name, of which no configuration could be composed."""
+    if isinstance(error, KNOWN):
+        return UserError(one_line(error, config_name, overrides))
+    for key, equals, value in (one.lstrip("+").partition("=") for one in overrides):
+        if equals and "." not in key and (CONF / key).is_dir() and _NO_NAME.fullmatch(value):
+            return unknown(key, value, choices(key))
+    text = _joined(f"{type(error).__name__}, {error}")[:_LONGEST]
+    return UserError(f"the configuration cannot be composed ({text}): look at the last file or key that was changed")
 
 
 def one_line(error: BaseException, config_name: str = "config", overrides: Sequence[str] | None = None) -> str:

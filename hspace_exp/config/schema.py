@@ -1,28 +1,65 @@
 """What a configuration may hold, so that a typo is an error that names the key and the choices.
 
-Nodes of plain data are dataclasses. Nodes with a ``_target_`` are checked against the signature of their target.
+Nodes of plain data are dataclasses. Nodes with a ``_target_`` are checked against the signature of their target. When a
+configuration is composed OmegaConf looks at types alone; pydantic then reads all that annotations say of values.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
+from pydantic import AfterValidator, Field, GetPydanticSchema
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.prompts.attributes import Group
+from hspace_exp.prompts.attributes import Group, Name
 
 _LONGEST_NAME = 120
+STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("some text")
+    return text
+
+
+MOST = 1e6  # of factors: what is larger overflows in the arithmetic of 32 bits that follows, and means nothing
+
+Text = Annotated[str, AfterValidator(_said)]
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Factor = Annotated[float, Field(ge=-MOST, le=MOST)]
+Scale = Annotated[float, Field(ge=0, le=1000)]
+
+
+def _as(kind: Any) -> GetPydanticSchema:  # noqa: ANN401 (a type)
+    """For ``Any``, which OmegaConf asks for: what pydantic reads it as."""
+    return GetPydanticSchema(lambda _, handler: handler(kind))
+
+
+def _template(text: str) -> str:
+    try:
+        text.format(a="a", profession="nurse")
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ValueError(f"{{a}} and {{profession}} only, got {text!r}") from error
+    return text
+
+
+def _increasing(values: list[float]) -> list[float]:
+    if values[0] >= values[1]:
+        raise ValueError("[least, most]")
+    return values
 
 
 @dataclass
 class Attribute(Group):
     """What is asked for: one group, a composition of several, or a concept from words alone."""
 
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[Name, Group] = field(default_factory=dict)
     positive: str = ""
     neutral: str = ""
     words: str = ""
@@ -33,71 +70,61 @@ class Attribute(Group):
 class Prompts:
     """Wordings with ``{a}`` and ``{profession}``, and the professions that are known, and groups of them."""
 
-    templates: list[str] = MISSING
-    professions: list[str] = MISSING
+    templates: Annotated[list[Annotated[Text, AfterValidator(_template)]], Field(min_length=1)] = MISSING
+    professions: list[Name] = MISSING
     groups: dict[str, list[str]] = field(default_factory=dict)
     measured: str = "unseen"  # the group that is measured, where the protocol does not name professions
 
 
 @dataclass
 class Protocol:
-    """How much of everything.
+    """How much of everything."""
 
-    Attributes:
-        professions: those measured; empty means all known ones.
-        images_per_profession: images measured of each.
-        training_images: images a concept learns from.
-        training_steps: optimiser steps.
-        num_inference_steps: denoising steps.
-        learning_inference_steps: those of what is learnt from and calibrated with; None: as many.
-        image_seed: of all images.
-        assignment: ``balanced``, ``random`` or the name of the one concept that every image is asked for.
-        calibration_images: images a concept that its strength is found with.
-        guidance_scale: of images measured; None: the model's own, at which vectors are learnt and calibrated.
-    """
-
-    professions: list[str] = MISSING
-    images_per_profession: int = MISSING
-    training_images: int = MISSING
-    training_steps: int = MISSING
-    num_inference_steps: int = MISSING
-    learning_inference_steps: int | None = None
-    image_seed: int = 0
-    assignment: str = "balanced"
-    calibration_images: int = MISSING
-    guidance_scale: float | None = None
+    professions: Annotated[list[Name], Field(min_length=1)] = MISSING  # those measured
+    images_per_profession: Count = MISSING  # measured
+    training_images: Count = MISSING  # that a concept learns from
+    training_steps: Count = MISSING  # of the optimiser
+    num_inference_steps: Count = MISSING  # of denoising
+    learning_inference_steps: Count | None = None  # of what is learnt from and calibrated with; None: as many
+    image_seed: Seed = 0  # of all images
+    assignment: str = "balanced"  # or ``random``, or the name of the one concept that every image is asked for
+    calibration_images: Count = MISSING  # a concept, that its strength is found with
+    # of images measured; None: the model's own, at which vectors are learnt and calibrated
+    guidance_scale: Scale | None = None
 
 
 @dataclass
 class Calibration:
     """How strengths are found, see ``hspace_exp.pipeline.calibration``."""
 
-    success: float = 0.95
-    professions: list[str] = MISSING
-    images: int = MISSING
-    image_seed: int = 1
-    strengths: list[float] = MISSING
-    points: int = 31
+    success: Annotated[float, Field(gt=0, le=1)] = 0.95
+    professions: Annotated[list[Name], Field(min_length=1)] = MISSING
+    images: Count = MISSING
+    image_seed: Seed = 1
+    strengths: Annotated[
+        list[Annotated[float, Field(gt=0, le=MOST)]], Field(min_length=2, max_length=2), AfterValidator(_increasing)
+    ] = MISSING
+    points: Annotated[int, Field(ge=2, le=1000)] = 31
 
 
 @dataclass
 class Paths:
     """Folders outside the run's own."""
 
-    cache: str = MISSING
+    cache: Text = MISSING
 
 
 @dataclass
 class Config:
     """The root of every configuration."""
 
-    name: str = MISSING
-    seed: int = MISSING
-    stages: list[str] = MISSING
-    device: str = MISSING
-    chunk_size: int | None = None
+    name: Name = MISSING
+    seed: Seed = MISSING
+    stages: Annotated[list[Annotated[str, _as(Literal[STAGES])]], Field(min_length=1)] = MISSING
+    device: Text = MISSING
+    chunk_size: Count | None = None
     respect_prompt: bool = True
-    optimized_metric: Any = MISSING
+    optimized_metric: Annotated[Any, _as(Text | Annotated[list[Text], Field(min_length=1)])] = MISSING
     trust: list[str] = field(default_factory=list)
     paths: Paths = field(default_factory=Paths)
     attribute: Attribute = field(default_factory=Attribute)

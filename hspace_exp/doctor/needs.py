@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import logging
+import os
 import pkgutil
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import huggingface_hub
 import torch
@@ -21,7 +18,9 @@ from hspace_exp.config.trust import with_target
 from hspace_exp.errors import UserError
 from hspace_exp.methods.base import AUTO
 from hspace_exp.models import hub
+from hspace_exp.models.hub import answers
 from hspace_exp.prompts.attributes import Attribute
+from hspace_exp.results.loggers import has_key, server
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ Node = Mapping[str, Any]
 
 # Attributes of conf/attribute that the embedded world does not draw; those of one's own are judged by their words.
 PHOTOGRAPHED = ("race",)
-_TIMEOUT_S = 5
 _FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download"
 _INCEPTION = f"{_FIDELITY}/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 _LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
@@ -54,33 +52,14 @@ def require(needs: Sequence[Need]) -> None:
     """
     missing = [need for need in needs if need.place is None and not (need.host and answers(need.host))]
     if missing:
-        silent = sorted({_site(need.host) for need in missing if need.host})
+        silent = sorted({hub.site(need.host) for need in missing if need.host})
         why = f", and {' and '.join(silent)} {'do' if len(silent) > 1 else 'does'} not answer" if silent else ""
         ways = "; ".join(f"{need.what}: {need.how}" for need in missing)
         other = ". Or use model=avatars, which needs no download" if silent else ""
         raise UserError(f"this run needs what is not here{why}. {ways}{other}")
-    if any(need.host == hub_host() for need in needs) and not answers(hub_host()):
-        log.info("%s does not answer: what was fetched before is used", hub_host())
+    if any(need.host == hub.host() for need in needs) and not answers(hub.host()):
+        log.info("%s does not answer: what was fetched before is used", hub.host())
         huggingface_hub.constants.HF_HUB_OFFLINE = True
-
-
-@functools.cache
-def answers(url: str) -> bool:
-    """Whether a host answers, whatever it says."""
-    if _site(url) == _site(hub_host()) and huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        urllib.request.urlopen(urllib.request.Request(_site(url), method="HEAD"), timeout=_TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return True
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
-    return True
-
-
-def hub_host() -> str:
-    """The Hugging Face hub in use."""
-    return str(huggingface_hub.constants.ENDPOINT)
 
 
 def is_judged(config: Node) -> bool:
@@ -90,27 +69,20 @@ def is_judged(config: Node) -> bool:
 
 
 def needs_of(config: Node) -> list[Need]:
-    """All that a resolved configuration needs, what is here included; no network is used."""
+    """All that a resolved configuration needs, what is here included; nothing is fetched."""
     objective = (config["method"].get("training") or {}).get("objective") or {}
-    used = {"model": config["model"]}
+    used = {"model": config["model"], "logger": config.get("logger")}
     if is_judged(config):
         used["evaluator"] = config["evaluator"]
     if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
         used["mask"] = config["mask"]
-    found = [need for node in used.values() for need in _walk(node)]
+    every = [(KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1]), one) for _, one in with_target(list(used.values()))]
+    found = [need for make, one in every if make is not None and (need := make(one)) is not None]
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
         strange = [group.name for group in Attribute.of(config["attribute"]).groups if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     return list(dict.fromkeys(found))
-
-
-def _walk(node: Any) -> Iterator[Need]:
-    for _, one in with_target(node):
-        make = KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1])
-        need = make(one) if make is not None else None
-        if need is not None:
-            yield need
 
 
 def pipeline(node: Node) -> Need:
@@ -126,7 +98,7 @@ def pipeline(node: Node) -> Need:
     cached = hub.cached(source, revision)
     folder = Path("models") / str(node.get("name") or Path(source).name)
     command = hub.download_command(source, revision, str(folder))
-    return Need(what, None if cached is None else str(cached), f"`{command}`, then model.path={folder}", hub_host())
+    return Need(what, None if cached is None else str(cached), f"`{command}`, then model.path={folder}", hub.host())
 
 
 def _open_clip(node: Node) -> Need:
@@ -145,18 +117,32 @@ def _open_clip(node: Node) -> Need:
     cached = (huggingface_hub.try_to_load_from_cache(repo, file) for file in files)
     there = next((path for path in cached if isinstance(path, str)), None)
     how = f"`hf download {repo} {files[0]} --local-dir models/clip`{then}models/clip/{files[0]}"
-    return Need(what, there, how, hub_host())
+    return Need(what, there, how, hub.host())
 
 
 def _segment_anything(node: Node) -> Need | None:
     """A published one; the small one comes with the package."""
     from hspace_exp.masks.checkpoints import PUBLISHED, default_folder
 
-    kind = str(node.get("model_type", "small"))
+    kind, given = str(node.get("model_type", "small")), node.get("checkpoint")
     if kind not in PUBLISHED:
-        return None
+        if given is None:
+            return None
+        own = Path(given).expanduser() / "config.json"
+        how = "mask.checkpoint names no folder of the small one; null takes the embedded one"
+        return Need(f"Segment Anything {given}", str(own) if own.is_file() else None, how)
     what, then = f"Segment Anything {kind}", ", then mask.checkpoint=<file>"
-    return _download(what, PUBLISHED[kind].url, then, default_folder(), node.get("checkpoint"))
+    return _download(what, PUBLISHED[kind].url, then, default_folder(), given)
+
+
+def _weights_and_biases(node: Node) -> Need | None:
+    """An account, where runs must be online; else they do without."""
+    if node.get("mode") != "online" or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    there = server() if has_key() and answers(server()) else None
+    return Need(
+        "a key of Weights & Biases and its server", there, "`wandb login`, or logger.mode=auto for offline runs"
+    )
 
 
 def _inception(node: Node) -> Need:
@@ -185,11 +171,8 @@ KINDS: dict[str, Callable[[Node], Need | None]] = {
     "load_backbone": pipeline,
     "PhotoEvaluator": _open_clip,
     "SamMasks": _segment_anything,
+    "wandb_logger": _weights_and_biases,
     "InceptionFeatures": _inception,
     "BackgroundLpips": lambda node: _torchvision("LPIPS", _LPIPS.get(str(node.get("backbone", "alex")), "alexnet")),
     "PersonSegmenter": lambda node: _torchvision("person masks", str(node["network"]), node.get("weights")),
 }
-
-
-def _site(url: str) -> str:
-    return "{0.scheme}://{0.netloc}".format(urlsplit(url))

@@ -5,37 +5,24 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from jinja2 import Template
 from omegaconf import OmegaConf
 from tabulate import tabulate
 
 from hspace_exp.config.command_line import choices, composed
 from hspace_exp.config.trust import check_trust
-from hspace_exp.doctor.needs import Need, answers, hub_host, needs_of
+from hspace_exp.doctor.needs import Need, needs_of
+from hspace_exp.models.hub import answers, host
 from hspace_exp.results.loggers import has_key
 
 GIB = 2**30
-# Estimated peaks of published models on a GPU in GiB: training, with focused, generation, with focused. They follow
-# from the models' shapes alone, by benchmarks/memory.py; a test holds them against each other. ``focused`` has an
-# unedited run beside the edited one. What it keeps where there is room (``method.training.on_policy.kept_bytes``) is
-# not counted. 16 rows are trained at once. Protocols differ in time alone.
-MEMORY_GIB = {
-    "sd14": (5.9, 5.9, 4.6, 5.2),
-    "sd15": (5.9, 5.9, 4.6, 5.2),
-    "sd21": (8.8, 8.8, 5.8, 8.1),
-    "sdxl": (13.6, 13.6, 10.6, 12.6),
-}
-# What configurations may ask for: overrides of the default run whose needs are listed.
-CHECKPOINTS = (
-    "evaluator=photos",
-    "evaluator=photos_inception",
-    "evaluator=photos_backgrounds",
-    "mask=sam_vit_b",
-    "mask=sam_vit_b mask.model_type=vit_l",
-    "mask=sam_vit_b mask.model_type=vit_h",
-)
+_PAGE = Template(Path(__file__).with_name("overview.txt.j2").read_text("utf-8"), trim_blocks=True)
+MEMORY_GIB, CHECKPOINTS = yaml.safe_load(Path(__file__).with_name("overview.yaml").read_text("utf-8")).values()
 
 
 def tell(overrides: Sequence[str] | None = None, experiment: str = "") -> int:
@@ -79,25 +66,16 @@ def overview(overrides: Sequence[str] = ()) -> str:
                 users.setdefault(need, []).append(choice)
     wanted = {name: needs([f"+experiment={name}", *overrides]) for name in choices("experiment")}
     lacks = {name: ", ".join(need.what for need in some if need.place is None) for name, some in wanted.items()}
-    lines = [
-        "MACHINE",
-        f"  {os.cpu_count()} CPU cores; GPUs: {named or ('Apple' if torch.backends.mps.is_available() else 'none')}",
-        f"  {hub_host()} {'answers' if answers(hub_host()) else 'does not answer'}",
-        f"  Weights & Biases: {key}",
-        f"\nMODELS (estimated peak GPU memory in GiB, bfloat16, batch 8 a concept{more})",
-        _table(
-            ["model", "here", "training", "focused", "generation", "focused"],
-            [[name, _yes(need.place), *memory(name, largest)] for name, need in models.items()],
-        ),
-        "\nCHECKPOINTS",
-        _table(["checkpoint", "here", "used by"], [[n.what, _yes(n.place), ", ".join(u)] for n, u in users.items()]),
-        "\nEXPERIMENTS (as they are; add model=… after --experiment for another model)",
-        _table(["experiment", "ready", "lacks"], [[name, _yes(not some), some] for name, some in lacks.items()]),
-    ]
-    missing = [f"  {need.what}: {need.how}" for need in [*models.values(), *users] if need.place is None]
-    if missing:
-        lines += ["\nHOW TO GET WHAT IS MISSING (fetched on first use where there is a network)", *missing]
-    return "\n".join(lines)
+    missing = [need for need in [*models.values(), *users] if need.place is None]
+    shown = {
+        "cores": os.cpu_count(),
+        "gpus": named or ("Apple" if torch.backends.mps.is_available() else "none"),
+        "hub": f"{host()} {'answers' if answers(host()) else 'does not answer'}",
+        "models": [[name, _yes(need.place), *memory(name, largest)] for name, need in models.items()],
+        "checkpoints": [[need.what, _yes(need.place), ", ".join(some)] for need, some in users.items()],
+        "experiments": [[name, _yes(not some), some] for name, some in lacks.items()],
+    }
+    return _PAGE.render(shown, key=key, more=more, missing=missing, table=_table)
 
 
 def memory(name: str, available: float | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.schema import Factor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.learning import Training
@@ -30,26 +31,16 @@ AUTO = "auto"  # a strength that is still to be found
 
 @dataclass(frozen=True)
 class Method:
-    """A method; with neither ``training`` nor ``edit`` it is the unedited model.
-
-    Attributes:
-        name: of the method.
-        strength: s; vectors are added as s * v. One number, or one a concept, or ``auto``: found by the stage
-            ``calibration``.
-        factor: of all strengths, found or given.
-        branch: ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly.
-        training: how vectors are found.
-        edit: how they are applied; None: h + s * v + lambda * LL(h).
-        window: the part of the schedule in which vectors act, [start, stop) as shares of the steps.
-    """
+    """A method; with neither ``training`` nor ``edit`` it is the unedited model."""
 
     name: str
+    # s; vectors are added as s * v. One number, or one a concept, or ``auto``: found by the stage ``calibration``
     strength: Strength | Literal["auto"]
-    branch: str
-    training: Training | Learner | None = None
-    edit: Editor | None = None
-    window: Sequence[float] = (0.0, 1.0)
-    factor: float = 1.0
+    branch: str  # ``both`` halves of guidance or the ``conditional`` one; then v acts guidance_scale times as strongly
+    training: Training | Learner | None = None  # how vectors are found
+    edit: Editor | None = None  # how they are applied; None: h + s * v + lambda * LL(h)
+    window: Sequence[float] = (0.0, 1.0)  # of the schedule, in which vectors act: [start, stop) as shares of the steps
+    factor: Factor = 1.0  # of all strengths, found or given
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

@@ -109,27 +109,19 @@ class Focus:
     What an image will present is decided late, so an edit that goes along with the unedited run guesses in its first
     steps whether it is needed. With ``foresight`` the unedited run ends first. Its last h tells what is there, its
     attention where, and images that show their target already are left alone to the bit.
-
-    Attributes:
-        gate: share of the peak of attention at which the gate is open; None: G = 1 everywhere.
-        hold: how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere.
-        adaptive: strength by need, see ``adaptive_strength``; else a = 1, as for a concept alone in its attribute.
-        keep: strength at which the other attributes of the person are asked to stay as h_0 shows them, where an edit is
-            needed at all; 0: not at all. Of a composition the largest adaptive strength counts.
-        sharpness: of the probability of the target, see ``Presence``: a low one edits where h is not sure.
-        keep_sharpness: of the probabilities of what is kept: a high one holds what h shows, a low one mixes.
-        foresight: the unedited run comes first; else it goes along, and every step's h says anew what is needed.
-        release: with foresight, h is free inside the gate after the method's window.
     """
 
-    gate: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    gate: Annotated[float, Field(gt=0, le=1)] | None = 0.3  # share of attention's peak at which it is open; None: G = 1
+    # how far h is pulled back to h_0 inside the gate (outside it is h_0); None: h is left alone everywhere
     hold: Annotated[float, Field(ge=0, le=1)] | None = 0.5
-    adaptive: bool = True
+    adaptive: bool = True  # strength by need, see ``adaptive_strength``; else a = 1, as for a concept alone
+    # strength at which the person's other attributes are asked to stay as h_0 shows them, where an edit is needed (of a
+    # composition the largest adaptive strength counts); 0: not at all
     keep: NonNegativeFloat = 0.5
-    sharpness: float = 2.0
-    keep_sharpness: float = 2.0
-    foresight: bool = False
-    release: bool = False
+    sharpness: NonNegativeFloat = 2.0  # of the target, see ``Presence``: a low one edits where h is not sure
+    keep_sharpness: NonNegativeFloat = 2.0  # of what is kept: a high one holds what h shows, a low one mixes
+    foresight: bool = False  # the unedited run comes first; else it goes along, and every step's h says what is needed
+    release: bool = False  # with foresight, h is free inside the gate after the method's window
     composes: ClassVar[bool] = True  # vectors add up, each as its own attribute needs it; the gate opens for all words
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hspace_exp.config.schema import Factor
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models.hspace import BRANCHES
 
@@ -49,19 +50,12 @@ def fft_lowpass(h: Tensor, cutoff: float = 0.5) -> Tensor:
 
 @dataclass(frozen=True)
 class LowFrequency:
-    """lambda * LL(h) at inference, Shokrolahi et al. (2026).
+    """lambda * LL(h) at inference, Shokrolahi et al. (2026)."""
 
-    Attributes:
-        weight: lambda; 0 switches the term off.
-        source: ``original`` takes LL of the unedited run of the same seed, which is then run along; ``current`` of h.
-        transform: LL, a function of (B, C, H, W).
-        branch: ``both`` halves of guidance, or the ``conditional`` one alone, where guidance multiplies the term; None:
-            as the vector.
-    """
-
-    weight: float = 0.0
-    source: str = "current"
-    transform: Callable[[Tensor], Tensor] | None = None
+    weight: Factor = 0.0  # lambda; 0 switches the term off
+    source: str = "current"  # of LL: h, or the ``original``, the unedited run of the same seed, which is run along
+    transform: Callable[[Tensor], Tensor] | None = None  # LL, a function of (B, C, H, W)
+    # ``both`` halves of guidance, or the ``conditional`` one, where guidance multiplies the term; None: as the vector
     branch: str | None = None
 
     def __post_init__(self) -> None:

@@ -158,12 +158,9 @@ class HGuidance:
     has its target, so it is the form by sample. Our reading: the gradient is that of log p, which fades as the class is
     reached (for samples the released code follows the logit, for batches tempered probabilities, as here), and r_t,
     with which s means the same at all steps and for all models.
-
-    Attributes:
-        temperature: of the probabilities; 8 as released. A classifier of thousands of dimensions is soon sure of
-            itself, and the gradient gone.
     """
 
+    # of the probabilities; 8 as released: a classifier of thousands of dimensions is soon sure, and the gradient gone
     temperature: PositiveFloat = 8.0
     keeps: ClassVar[bool] = False
     composes: ClassVar[bool] = False  # the classes of one classifier exclude each other

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+from hspace_exp.config.schema import MOST
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
@@ -94,51 +95,31 @@ def denoising_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = N
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """Settings: which runs states come from.
+    """Settings: which runs states come from."""
 
-    Attributes:
-        runs: prompts whose sampling runs are visited: ``neutral``, ``positive`` or both, in equal numbers.
-        subjects: of these prompts, in turn, see ``wordings``: what else than a person is to show the concept, e.g. some
-            professions. Empty: the concept's own prompts.
-        kept_bytes: the first half of the U-Net is kept for all states of all concepts where that takes at most this,
-            and at most a third of what a GPU has free.
-        teacher_guidance: scale of guidance of the prediction under the positive prompt that is learnt from; 1: none.
-    """
-
+    # whose states are visited: sampling runs of the prompts ``neutral``, ``positive`` or both, in equal numbers
     runs: Annotated[Sequence[Run], Field(min_length=1)] = RUNS
+    # of these prompts, in turn, see ``wordings``: what else than a person shows the concept; none: the concept's own
     subjects: Sequence[str] = ()
+    # up to which the U-Net's first half is kept for all states of all concepts, and a third of what a GPU has free
     kept_bytes: int = 4 * 2**30
-    teacher_guidance: float = 1.0
+    teacher_guidance: float = 1.0  # scale of the prediction under the positive prompt that is learnt from; 1: none
 
 
 @dataclass(frozen=True)
 class Training:
-    """How vectors are trained.
+    """How vectors are trained."""
 
-    Attributes:
-        objective: the loss.
-        optimizer: makes an optimiser for a list of parameters.
-        vector: ``spatial`` (C, H, W) or ``channel`` (C, 1, 1).
-        init_std: standard deviation of the initial values; 0 starts at zero.
-        batch_size: rows a concept and step.
-        timesteps: drawn uniformly from [first, last).
-        decay: of the learning rate over the steps: ``none`` or ``cosine`` (to zero).
-        steps_multiplier: optimiser steps for each step of the budget: more where a batch is smaller than others'.
-        on_policy: learn from states of the model's own sampling runs instead of from noised images of the attribute.
-        presence: also measure the mean h of images that show the concept, which ``focused`` reads; needs ``on_policy``
-            with the positive run.
-    """
-
-    objective: Objective
-    optimizer: Callable[[list[Any]], Any]
-    vector: Literal["spatial", "channel"] = "spatial"
-    init_std: float = 0.0
-    batch_size: PositiveInt = 8
-    timesteps: tuple[int, int] = (0, 1000)
-    decay: Literal["none", "cosine"] = "none"
-    on_policy: OnPolicy | None = None
-    presence: bool = False
-    steps_multiplier: PositiveInt = 1
+    objective: Objective  # the loss
+    optimizer: Callable[[list[Any]], Any]  # makes one for a list of parameters
+    vector: Literal["spatial", "channel"] = "spatial"  # (C, H, W) or (C, 1, 1)
+    init_std: NonNegativeFloat = 0.0  # standard deviation of the initial values; 0 starts at zero
+    batch_size: PositiveInt = 8  # rows a concept and step
+    timesteps: tuple[int, int] = (0, 1000)  # drawn uniformly from [first, last)
+    decay: Literal["none", "cosine"] = "none"  # of the learning rate over the steps; cosine: to zero
+    on_policy: OnPolicy | None = None  # learn from states of the model's own runs, not noised images of the attribute
+    presence: bool = False  # also measure the mean h of images that show the concept; needs positive runs on policy
+    steps_multiplier: PositiveInt = 1  # steps for each of the budget: more where a batch is smaller than others'
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -150,6 +131,12 @@ class Training:
             raise UserError("an objective of several vectors learns from states on policy: name on_policy")
         if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
+        try:
+            rate = self.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"]
+        except (ValueError, TypeError) as error:
+            raise UserError(f"method.training.optimizer: {error}") from error
+        if not 0 < rate <= MOST:
+            raise UserError(f"expected method.training.optimizer.lr above 0 and at most {MOST:g}, got {rate}")
 
     @property
     def needs(self) -> frozenset[str]:

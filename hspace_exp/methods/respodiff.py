@@ -27,14 +27,11 @@ class ConceptAndNeutral(Objective):
     matters: s = -c makes the second loss zero, so with equal rates the two would end by cancelling. Our reading: the
     optimisers of c and s step together (there c first), and z_t are states of whole guided runs of the neutral prompt
     without any vector, sampled as the images are (the released code samples them anew at guidance 3, vectors added).
-
-    Attributes:
-        weight: lambda. Adam does not notice it, as each of the losses trains a vector of its own.
-        rate: learning rate of s as a share of that of c. s is trained as s / rate, which Adam, whose steps do not
-            depend on the size of gradients, turns into that share.
     """
 
-    weight: NonNegativeFloat = 0.5
+    weight: NonNegativeFloat = 0.5  # lambda; Adam does not notice it, as each loss trains a vector of its own
+    # of learning s, as a share of that of c: s is trained as s / rate, which Adam turns into that share, as its steps
+    # do not depend on the size of gradients
     rate: NonNegativeFloat = 0.1
     targets_from_model: ClassVar[bool] = True  # of c
     parts: ClassVar[int] = 2

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.schema import MOST
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.models.backbone import Backbone
@@ -141,12 +142,13 @@ class Editor(Protocol):
 
 
 def strength_of(strength: Strength, name: str) -> float:
-    """The strength of one concept."""
-    if not isinstance(strength, Mapping):
-        return float(strength)
-    if name not in strength:
+    """The strength of one concept. Raises UserError: there is none for it, or it is beyond ``MOST``."""
+    if isinstance(strength, Mapping) and name not in strength:
         raise unknown("concept with a strength", name, strength)
-    return float(strength[name])
+    given = float(strength[name] if isinstance(strength, Mapping) else strength)
+    if not abs(given) <= MOST:
+        raise UserError(f"expected a strength of {name} between -{MOST:g} and {MOST:g}, got {given}")
+    return given
 
 
 def check_targets(items: Sequence[Item], names: Collection[str]) -> None:

@@ -52,8 +52,6 @@ def max_pool_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Where the target is larger, values are repeated. Max-pooling commutes with monotone functions of the map.
     """
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
     return F.adaptive_max_pool2d(maps, size)
 
 

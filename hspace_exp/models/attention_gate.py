@@ -54,8 +54,8 @@ class AttentionGate:
         """Add the heat of one module with queries (rows, N, D') on a grid of N places."""
         if module not in self._read:
             keys = by_head(module, module.to_k(self.states.to(queries))).transpose(-1, -2)
-            places = [words.nonzero()[:, 0].to(queries.device) for words in self.words.cpu()]
-            self._read[module] = list(zip(keys, places, strict=True))
+            words = [of.nonzero()[:, 0].to(queries.device) for of in self.words.cpu()]
+            self._read[module] = list(zip(keys, words, strict=True))
         query, heats = by_head(module, module.to_q(queries[self.rows.to(queries.device)])), []
         for key, places in self._read[module]:
             logits = query @ key * module.scale

@@ -14,6 +14,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from hspace_exp.config.schema import Scale
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
@@ -226,36 +227,24 @@ class Backbone:
 def load_backbone(
     source: Path | str,
     *,
-    path: Path | str | None = None,
-    revision: str | None = None,
-    variant: str | None = None,
-    device: str = "auto",
+    path: Path | str | None = None,  # a folder that holds what ``source`` names, for machines without a network
+    revision: str | None = None,  # the hub's branch, tag or commit
+    variant: str | None = None,  # of weights such as ``fp16``, where there are such files
+    device: str = "auto",  # CUDA, then MPS, then CPU; or any torch device
+    # of the U-Net; ``auto`` is float32, but bfloat16 above 100 M parameters on CUDA
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-    name: str | None = None,
-    guidance_scale: float | None = None,
-    image_size: int | None = None,
-    checkpointing: bool = False,
-    compile: bool = False,
+    name: str | None = None,  # what to call the model; the folder's or the hub's name by default
+    guidance_scale: Scale | None = None,  # the model's usual one; its family's by default
+    image_size: PositiveInt | None = None,  # side of the images in pixels; the U-Net's native one by default
+    checkpointing: bool = False,  # whether training computes activations behind h twice instead of keeping them
+    compile: bool = False,  # whether the U-Net's blocks are compiled, see ``compile_blocks``
+    # of a training batch, whose memory they bound, see ``losses_of``; None: all
     micro_batch_size: PositiveInt | None = None,
 ) -> Backbone:
-    """Load a Stable Diffusion 1.x/2.x or SDXL pipeline from a diffusers folder or a hub id, and freeze it.
+    """Load a Stable Diffusion 1.x/2.x or SDXL pipeline and freeze it.
 
-    Args:
-        source: a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``.
-        path: a folder that holds what ``source`` names, for machines without a network; None: as ``source`` says.
-        revision: the hub's branch, tag or commit.
-        variant: weight variant such as ``fp16``, where there are such files.
-        device: ``auto`` (CUDA, then MPS, then CPU) or any torch device.
-        dtype: of the U-Net; ``auto`` is float32, but bfloat16 above 100 M parameters on CUDA.
-        name: what to call the model; the folder's or the hub's name by default.
-        guidance_scale: the model's usual scale; its family's by default.
-        image_size: side of the images in pixels; the U-Net's native one by default.
-        checkpointing: whether training computes activations behind h twice instead of keeping them.
-        compile: whether the U-Net's blocks are compiled, see ``compile_blocks``.
-        micro_batch_size: of a training batch, whose memory they bound, see ``losses_of``; None: all.
-
-    Raises:
-        UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
+    The ``source`` is a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``. Raises
+    UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
     """
     where = resolve_device(device)
     folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)

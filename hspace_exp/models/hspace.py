@@ -23,33 +23,21 @@ class HEdit:
     rule of Shokrolahi et al. (2026) and, with ``attenuation``, their training rule. o is the source of a sample: its h
     in the unedited run, or else its own before any edit. B is the number of samples; a guided batch holds 2 B rows,
     laid out [unconditional; conditional]. Nothing leaves the device.
-
-    Attributes:
-        vector: concept vector v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it.
-        strength: s, a number or (B,).
-        gate: G in [0, 1], (B, 1, H, W) at h's own size; None is 1.
-        hold: in [0, 1], pulls h back to the source before v is added: outside the gate all the way, inside by this
-            share. None leaves h where it is.
-        attenuation: m in [0, 1], (B, 1, H, W) at h's own size; training only.
-        lowpass: LL, a function of (B, C, H, W) such as ``haar_lowpass``.
-        lowpass_weight: lambda, a number or (B,).
-        original: (B or 2 B, C, H, W) the source o as an unedited run had it; None: h as it is.
-        guided: whether batches are laid out [unconditional; conditional].
-        branch: ``both`` halves of guidance are edited, or the ``conditional`` one alone. v then acts about
-            guidance_scale times as strongly. Without guidance there is only the conditional half.
-        lowpass_branch: the same for the low-frequency term, which guidance would multiply, too; None: as ``branch``.
     """
 
-    vector: Tensor | None = None
-    strength: Tensor | float = 1.0
-    attenuation: Tensor | None = None
-    lowpass: Field | None = None
-    lowpass_weight: Tensor | float = 0.0
-    original: Tensor | None = None
-    guided: bool = False
+    vector: Tensor | None = None  # v, (C, 1, 1) or (C, H, W), or one a sample with a leading B; gradients flow to it
+    strength: Tensor | float = 1.0  # s, a number or (B,)
+    attenuation: Tensor | None = None  # m in [0, 1], (B, 1, H, W) at h's own size; training only
+    lowpass: Field | None = None  # LL, a function of (B, C, H, W) such as ``haar_lowpass``
+    lowpass_weight: Tensor | float = 0.0  # lambda, a number or (B,)
+    original: Tensor | None = None  # (B or 2 B, C, H, W) the source o as an unedited run had it; None: h as it is
+    guided: bool = False  # whether batches are laid out [unconditional; conditional]
+    # ``both`` halves of guidance are edited, or the ``conditional`` one alone, where v acts about guidance_scale times
+    # as strongly; without guidance there is only that half
     branch: str = "both"
-    lowpass_branch: str | None = None
-    gate: Tensor | None = None
+    lowpass_branch: str | None = None  # the same for the low-frequency term, which guidance would multiply, too
+    gate: Tensor | None = None  # G in [0, 1], (B, 1, H, W) at h's own size; None is 1
+    # in [0, 1], pulls h back to the source before v is added: outside the gate all the way, inside by this share
     hold: float | None = None
 
     def __post_init__(self) -> None:

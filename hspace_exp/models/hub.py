@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import huggingface_hub
 from huggingface_hub.errors import OfflineModeIsEnabled
@@ -18,10 +22,34 @@ log = logging.getLogger(__name__)
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
-TIMEOUT_S = 10
+TIMEOUT_S, ANSWER_S = 10, 5
 UNREACHED = httpx.HTTPError, OfflineModeIsEnabled  # what is raised for it besides the usual
 # Files of weights: "fp16" of "model.fp16.safetensors" and of its shards, no variant of "model.safetensors".
 _WEIGHTS = re.compile(r"[^.]+(?:\.([^.-]+))?[^.]*\.safetensors")
+
+
+@functools.cache
+def answers(url: str) -> bool:
+    """Whether a host answers, whatever it says."""
+    if site(url) == site(host()) and huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urllib.request.urlopen(urllib.request.Request(site(url), method="HEAD"), timeout=ANSWER_S).close()
+    except urllib.error.HTTPError:
+        return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+    return True
+
+
+def host() -> str:
+    """The Hugging Face hub in use."""
+    return str(huggingface_hub.constants.ENDPOINT)
+
+
+def site(url: str) -> str:
+    """The host of an address."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
 
 
 def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:

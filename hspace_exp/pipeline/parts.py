@@ -36,9 +36,10 @@ from hspace_exp.prompts.attributes import (
     with_own_concept,
 )
 from hspace_exp.prompts.explicit import explicit_prompts
-from hspace_exp.prompts.plan import Item, plan
+from hspace_exp.prompts.plan import Item, check_assignment, plan
 from hspace_exp.prompts.wording import warn_of_unsaid
 
+_make = partial(instantiate, _convert_="all")
 # Images sampled at once: of a large U-Net, and of a small one on a CPU (an eighth less time than with 8) and a GPU.
 CHUNK, SMALL_CHUNK_CPU, SMALL_CHUNK_GPU = 8, 32, 192
 
@@ -116,17 +117,10 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
     Of a configuration on this process's device and its ``plain_config``; a ``backbone`` that is there stands for the
     model that the configuration names.
     """
-    make = partial(instantiate, _convert_="all")
-    method, frequency, masks, scheduler = map(make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
-    protocol, attribute = config["protocol"], Attribute.of(config["attribute"])
-    asked = attribute.groups if method.edits else ()
-    if len(asked) > 1 and not method.composes:
-        names = " or ".join(group.name for group in asked)
-        raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
-    if method.strength != AUTO:
-        method.strengths(prompts_of(asked))  # each must have one
-    items, placing = _items(config, asked)
-    backbone = make(cfg.model) if backbone is None else backbone
+    method, frequency, masks, scheduler, attribute, items, placing = make_settings(cfg, config)
+    protocol, asked = config["protocol"], attribute.groups if method.edits else ()
+    backbone = _make(cfg.model) if backbone is None else backbone
+    _check_schedule(backbone, config)
     small = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
     chunk_size = config["chunk_size"] or (small if backbone.small else CHUNK)
     sampling = Sampling(protocol["num_inference_steps"], scheduler, chunk_size, protocol["guidance_scale"])
@@ -148,8 +142,32 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
         unedited=Recipe("unedited", {**sampled, "templates": config["prompts"]["templates"]}),
         applied={"method": applied, "frequency": essential(config["frequency"], "frequency")},
         placing=placing,
-        make_trainer=make(cfg.trainer),
+        make_trainer=_make(cfg.trainer),
     )
+
+
+def make_settings(cfg: DictConfig, config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Method, frequency, masks, scheduler, attribute, ``_items``: wrong input is found before anything is loaded."""
+    method, frequency, masks, scheduler = map(_make, (cfg.method, cfg.frequency, cfg.mask, cfg.scheduler))
+    attribute = Attribute.of(config["attribute"])
+    asked = attribute.groups if method.edits else ()
+    check_assignment(config["protocol"]["assignment"], targets(attribute.groups))
+    if len(asked) > 1 and not method.composes:
+        names = " or ".join(group.name for group in asked)
+        raise UserError(f"method {method.name!r} asks for one concept at a time: use attribute={names} with it")
+    if method.strength != AUTO:
+        method.strengths(prompts_of(asked))  # each must have one
+    return method, frequency, masks, scheduler, attribute, *_items(config, asked)
+
+
+def _check_schedule(backbone: Backbone, config: Mapping[str, Any]) -> None:
+    """Refuse more steps, or later ones, than the model's schedule has."""
+    most, protocol = backbone.num_train_timesteps, config["protocol"]
+    asked = {f"protocol.{key}": protocol[key] for key in ("num_inference_steps", "learning_inference_steps")}
+    asked["method.training.timesteps"] = ((config["method"].get("training") or {}).get("timesteps") or [0])[-1]
+    for key, steps in asked.items():
+        if steps is not None and steps > most:
+            raise UserError(f"{key}: {steps} is more than the {most} steps of this model's schedule")
 
 
 def _learnings(

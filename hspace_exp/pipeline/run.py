@@ -31,10 +31,9 @@ from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import calibrate, recalled
 from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of
-from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
+from hspace_exp.pipeline.parts import Parts, make_parts, make_settings, plain_config
 from hspace_exp.pipeline.workers import Worker
-from hspace_exp.prompts.attributes import Attribute, judged_by, targets
-from hspace_exp.prompts.plan import check_assignment
+from hspace_exp.prompts.attributes import judged_by
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.record import RunRecord, describe_device, shareable
 from hspace_exp.results.write import finished, record_of, write_results
@@ -49,9 +48,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
     Gives the record, or None where the stage ``evaluation`` is not asked for, or this process only helps. Raises
     UserError: the configuration or a file is wrong; nothing half-written is left.
     """
-    config = plain_config(cfg)
-    check(config)
-    check_assignment(config["protocol"]["assignment"], targets(Attribute.of(config["attribute"]).groups))
+    config = checked(cfg)
     devices = config["trainer"].get("devices", 1)
     worker = Worker.here(run_dir, devices)
     done = finished(run_dir, config) if worker.rank == 0 else None
@@ -68,6 +65,15 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> RunRec
         return None
     with worker.leading(overrides, device):
         return _lead(cfg, config, worker, overrides)
+
+
+def checked(cfg: DictConfig) -> dict[str, Any]:
+    """The ``plain_config``, once all was found right that can be told without a model; nothing is made. See ``run``."""
+    config = plain_config(cfg)
+    check(config)
+    resolve_device(config["device"])
+    make_settings(cfg, config)
+    return config
 
 
 def _help(parts: Parts, cache: Path, worker: Worker) -> None:

@@ -26,6 +26,7 @@ from hspace_exp.io.locks import cores, lock
 
 log = logging.getLogger(__name__)
 
+LEADER = "HSPACE_EXP_LEADER"  # the process that started this one, whose end is this one's
 FOLDER, READY, RANK_0 = ".workers", "ready", ".rank0.lock"
 # Where a process reads its rank, its rank on this machine, and how many there are: torchrun's names, and srun's.
 VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
@@ -93,7 +94,7 @@ class Worker:
     def wait_until_ready(self) -> bool:
         """In another rank: wait for all that images need; False where rank 0 has ended, or does not come."""
         seen = time.monotonic()
-        while time.monotonic() - seen < PATIENCE:
+        while time.monotonic() - seen < PATIENCE and os.environ.get(LEADER, own := str(os.getppid())) == own:
             if self.alive():
                 seen = time.monotonic()
                 if (self.folder / READY).exists():
@@ -127,7 +128,7 @@ class Worker:
     def _start(self, overrides: Sequence[str], device: torch.device) -> list[subprocess.Popen[bytes]]:
         own = [one for one in overrides if not one.lstrip("+~").startswith(_OWN)]
         own += [f"device={device.type}", "trainer.devices=1", "logger=none", "hydra.output_subdir=null"]
-        command = [sys.executable, "-m", "hspace_exp", *own, f"hydra.run.dir='{self.run_dir.resolve()}'"]
+        command = [sys.executable, "-m", "hspace_exp", *own, f"hydra.run.dir={self.run_dir.resolve()}"]
         environment = {**os.environ, "WORLD_SIZE": str(self.count)}
         if device.type == "cpu":
             environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.count)))
@@ -135,7 +136,7 @@ class Worker:
 
         started = []
         for rank in range(1, self.count):
-            own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            own_rank = {"RANK": str(rank), "LOCAL_RANK": str(rank), LEADER: str(os.getpid())}
             with (self.folder / f"{rank}.log").open("wb") as file:
                 started.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment | own_rank))
         return started

@@ -10,12 +10,23 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import MISSING
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from hspace_exp.errors import UserError
+
+
+def _named(text: str) -> str:
+    if not text.strip(" .") or len(text) > _LONGEST_NAME or any(c in "/\\" or not c.isprintable() for c in text):
+        raise ValueError("a name that a file can have")
+    return text
+
+
+_LONGEST_NAME = 120
+# What names files or folders, too.
+Name = Annotated[str, AfterValidator(_named)]
 
 # Between the concepts of a composition, as in "female+dark".
 JOIN = "+"
@@ -81,11 +92,11 @@ class Explicit:
 class Group:
     """Concepts that exclude each other."""
 
-    name: str = MISSING  # of the group, e.g. ``gender``
+    name: Name = MISSING  # of the group, e.g. ``gender``
     part: str = MISSING  # mask of rendered images that shows it
-    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)  # by name
+    concepts: dict[Name, ConceptPrompts] = field(default_factory=dict)  # by name
     # other group → its concepts, which a method may hold fast
-    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
+    keep: dict[Name, dict[Name, ConceptPrompts]] = field(default_factory=dict)
     explicit: Explicit = field(default_factory=Explicit)  # how a prompt names the attribute itself
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from hspace_exp.errors import UserError
 from hspace_exp.prompts.attributes import Explicit, Group
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,10 @@ def _pattern(phrase: str, inflected: bool = True) -> re.Pattern[str]:
     text = re.escape(_plain(phrase)).replace(r"\#", r"\d{1,3}")
     text = text.replace(r"\(", "(?:").replace(r"\|", "|").replace(r"\)", ")").replace(r"\ ", r"\s+")
     ending = r"(?:s|es|'s|s')?" if inflected else ""
-    return re.compile(rf"(?<!\w){text}{ending}(?!\w)")
+    try:
+        return re.compile(rf"(?<!\w){text}{ending}(?!\w)")
+    except re.error as error:
+        raise UserError(f"attribute.explicit: expected words and (one|another), got {phrase!r}") from error
 
 
 def _is_of_a_person(before: str, after: str) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from pydantic import TypeAdapter
 
 from hspace_exp.config.command_line import composed, importing
 from hspace_exp.errors import UserError, unknown
@@ -56,10 +56,23 @@ class Planned:
         return self.result is not None
 
 
-_DATA: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("sweeps.yaml")))
-_PROTOCOLS: dict[str, list[str]] = _DATA.pop("protocols")
-_PARTS = TypeAdapter(dict[str, tuple[Sweep, ...]]).validate_python(_DATA)
-LISTS = {protocol: sum((_PARTS[part] for part in parts), ()) for protocol, parts in _PROTOCOLS.items()}
+_PARTS: dict[str, tuple[Sweep, ...]] = {
+    part: tuple(Sweep(*one) for one in some)
+    for part, some in yaml.safe_load(Path(__file__).with_name("sweeps.yaml").read_text("utf-8")).items()
+}
+_METHODS, _USE, _SETTINGS = (_PARTS[part] for part in ("methods", "use", "settings"))
+LISTS: dict[str, tuple[Sweep, ...]] = {
+    "smoke": _PARTS["smoke"],
+    "demo": _METHODS + _USE + _SETTINGS,
+    # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
+    "full": (
+        *(*_PARTS["seeds"], *_METHODS[1:]),
+        *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
+        *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
+    ),
+    # The published set-up measures all professions, whichever group prompts.measured names.
+    "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
+}
 
 
 def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.stats import permutation_test
 
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError, getting, unknown
 from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
 from hspace_exp.io.rows import markdown
@@ -46,27 +46,17 @@ class Difference:
 def compare(
     first: Sequence[Row],
     second: Sequence[Row],
-    attribute: str,
+    attribute: str,  # whose deviation ratio is compared
     metrics: Sequence[str],
     *,
-    values: Sequence[str] = (),
-    repeats: int,
+    values: Sequence[str] = (),  # all values of the attribute, shown or not; those that are shown count anyway
+    repeats: int,  # permutations
     seed: int = 0,
 ) -> list[Difference]:
     """Test every metric on the images that both runs judged, by their rows of ``judged.csv``.
 
-    Args:
-        first: rows of one run.
-        second: rows of the other run.
-        attribute: whose deviation ratio is compared.
-        metrics: names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
-            common image has are left out.
-        values: all values of the attribute, shown or not; those that are shown count anyway.
-        repeats: permutations.
-        seed: varies them.
-
-    Raises:
-        UserError: no image is in both, or a metric is in neither.
+    Metrics are names of columns, "deviation_ratio" by the first judge, or "deviation_ratio_<judge>"; those that no
+    common image has are left out. Raises UserError: no image is in both, or a metric is in neither.
     """
     pairs = _common(first, second)
     if repeats < 1:
@@ -154,15 +144,17 @@ def _numbers(pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[np.ndarray, n
     if any(name not in row for row in pairs[0]):
         columns = [n for n in pairs[0][0] if n in pairs[0][1] and n not in IDENTITY and "." not in n]
         raise unknown("metric", name, [RATIO, *columns])
-    both = [(float(a[name]), float(b[name])) for a, b in pairs if a[name] and b[name]]
-    values = np.array(both, np.float64).reshape(-1, 2)
+    with getting(f"the column {name}", "evaluate these runs again"):
+        both = [(float(a[name]), float(b[name])) for a, b in pairs if a[name] and b[name]]
+        values = np.asarray_chkfinite(both, np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1], lambda numbers: numbers.mean(-1)
 
 
 def _ratio(
     pairs: Sequence[tuple[Row, Row]], attribute: str, known: Sequence[str], judge: str
 ) -> tuple[np.ndarray, np.ndarray, Statistic]:
-    column = next((name for name in pairs[0][0] if name.endswith(f"{judge}.{attribute}.after")), None)
+    end = f"{judge}.{attribute}.after"
+    column = next((name for name in pairs[0][0] if name.endswith(end) and name in pairs[0][1]), None)
     if column is None:
         raise UserError(f"no {judge or 'judge'} judged {attribute} in these runs: evaluate them again")
     clear = [(a, b) for a, b in pairs if UNCLEAR not in (a[column], b[column])]

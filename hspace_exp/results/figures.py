@@ -31,8 +31,10 @@ UNEDITED = "original"
 MOST_ROWS = 24
 MOST_BARS = 9  # a profession
 STRIP, MOST_PIXELS = 900, 500_000  # width and size of a picture of strips
-_STYLE: Any = mpl.rc_params_from_file(str(Path(__file__).with_name("figures.mplstyle")), use_default_template=False)
-COLOURS = tuple(_STYLE["axes.prop_cycle"].by_key()["color"])
+# Okabe and Ito's palette: told apart without red-green vision.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
+# The palette again, and how all figures look.
+_STYLE = Path(__file__).with_name("figures.mplstyle")
 _UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 Rows = Mapping[str, Sequence[RunRecord]]
@@ -49,7 +51,7 @@ class Chart:
     def encoded(self, form: str) -> bytes:
         """The file: png, pdf or svg."""
         data = io.BytesIO()
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(fname=_STYLE):
             self.figure.savefig(data, format=form, metadata=_UNDATED[form])
         return small_png(Image.open(data).convert("RGB"), 64) if form == "png" else data.getvalue()
 
@@ -133,7 +135,7 @@ def _panels(count: int, size: tuple[float, float], columns: int = 2) -> Iterator
     """A figure of ``count`` panels in rows of ``columns``, each of ``size`` in inches."""
     across = min(columns, count)
     down = -(-count // across)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(fname=_STYLE):
         figure = Figure((size[0] * across, size[1] * down), layout="constrained")
         axes = list(figure.subplots(down, across, squeeze=False).flat)
         for unused in axes[count:]:

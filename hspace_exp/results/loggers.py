@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import netrc
+import logging
 import os
 import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from hspace_exp.config.schema import Text
+from hspace_exp.errors import UserError
+from hspace_exp.models.hub import answers
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "online", "offline"]
 
@@ -19,25 +26,41 @@ KEPT = ("concepts/*", "*.md", "*.png", "*.pdf", "record.json")  # in a run's fol
 
 
 def wandb_logger(
-    folder: Path, name: str, config: dict[str, Any], *, project: str, mode: Mode = "auto", group: str | None = None
+    folder: Path, name: str, config: dict[str, Any], *, project: Text, mode: Mode = "auto", group: str | None = None
 ) -> list[Logger]:
     """Log a run to Weights & Biases, and to ``folder``/metrics.csv, from which reports draw the loss.
 
-    The mode is ``online``, ``offline``, or ``auto``: online where a key is configured. Without a key the run stays in
-    ``folder``/wandb and nobody is asked to log in. Within a group runs are told apart by their method, the job type.
+    The mode is ``online``, ``offline``, or ``auto``: online where a key is configured and the server answers. Else the
+    run stays in ``folder``/wandb and nobody is asked to log in. The variable WANDB_MODE stands for ``auto``, and where
+    it is ``disabled`` the file is all that is written. In a group runs are told apart by their method, a job type.
     """
     job_type = config.get("method", {}).get("name")
     run = wandb_run(folder, name, mode, project=project, group=group, job_type=job_type, config=config)
-    return [WandbLogger(experiment=run), *csv_logger(folder, name, config)]
+    return [*([] if run is None else [WandbLogger(experiment=run)]), *csv_logger(folder, name, config)]
 
 
 def wandb_run(folder: Path, name: str, mode: Mode, **options: Any) -> Any:
-    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``options`` are those of ``wandb.init``."""
+    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``options`` are those of ``wandb.init``.
+
+    None where it is disabled. Raises UserError: it cannot begin.
+    """
+    asked = os.environ.get("WANDB_MODE", "")
+    if asked == "disabled":
+        return None
     import wandb
 
-    chosen: Any = ("online" if has_key() else "offline") if mode == "auto" else mode
+    chosen: Any = {"dryrun": "offline"}.get(asked, asked) if mode == "auto" and asked else mode
+    if chosen == "auto" and (chosen := "online" if has_key() else "offline") == "online" and not answers(server()):
+        log.warning("%s does not answer: this run stays offline, `wandb sync` uploads it later", server())
+        chosen = "offline"
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    return wandb.init(dir=folder, name=name, mode=chosen, settings=settings, reinit="finish_previous", **options)
+    try:
+        return wandb.init(dir=folder, name=name, mode=chosen, settings=settings, reinit="finish_previous", **options)
+    except wandb.Error as error:
+        text = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"Weights & Biases cannot begin a run ({text}): say logger.mode=offline, or logger=csv"
+        ) from error
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
@@ -55,15 +78,20 @@ def no_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
 
 
 def has_key() -> bool:
-    """Whether Weights & Biases could log in without asking."""
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    """Whether Weights & Biases could log in to its server without asking, as it says itself."""
+    import wandb
+
+    if os.environ.get("WANDB_MODE") not in ("offline", "disabled", "dryrun") and server():
+        with suppress(wandb.Error):  # a key that cannot be one
+            return bool(wandb.login(prompt=False, verify=False))
+    return False
+
+
+def server() -> str:
+    """The address of Weights & Biases, or of one's own server in its place."""
+    import wandb
+
+    return str(wandb.setup(wandb.Settings(silent=True)).settings.base_url)
 
 
 def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float | None], folder: Path) -> None:

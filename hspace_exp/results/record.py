@@ -16,9 +16,9 @@ from dataclasses import field, fields
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hspace_exp import __version__
@@ -49,43 +49,28 @@ _MAY_DIFFER = frozenset({"seconds", "device", "git", "config", "command"})
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(strict=True))
 class RunRecord:
-    """One run, as written to ``record.json``; ``docs/record.schema.json`` is the JSON Schema of it.
+    """One run, as written to ``record.json``; ``docs/record.schema.json`` is the JSON Schema of it."""
 
-    Attributes:
-        experiment: name of the experiment file.
-        method: "original" is the unedited model.
-        model: name of the backbone.
-        attribute: what was steered, e.g. "gender".
-        seed: the run's seed.
-        metrics: numbers by name.
-        per_profession: plain rows, one a profession.
-        config: the resolved configuration.
-        versions: version of each package that matters.
-        git: commit and whether the tree was clean, or None outside a checkout.
-        device: what computed it, in words.
-        seconds: wall time by stage.
-        command: how to run it again; "" where unknown.
-        config_digest: computed from ``config`` where not given.
-        details: what else the evaluation found, e.g. the judge's confusion matrix; plain data.
-        schema: version of this layout.
-    """
-
-    experiment: str
-    method: str
-    model: str
-    attribute: str
-    seed: int
-    metrics: dict[str, MetricValue]
-    per_profession: list[dict[str, Any]]
-    config: dict[str, Any]
-    versions: dict[str, str]
-    git: dict[str, Any] | None
-    device: str
-    seconds: dict[str, float]
-    command: str = ""
-    config_digest: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
-    schema: Literal[1] = SCHEMA
+    experiment: Annotated[str, Field(description="name of the experiment file.")]
+    method: Annotated[str, Field(description='"original" is the unedited model.')]
+    model: Annotated[str, Field(description="name of the backbone.")]
+    attribute: Annotated[str, Field(description='what was steered, e.g. "gender".')]
+    seed: Annotated[int, Field(description="the run's seed.")]
+    metrics: Annotated[dict[str, MetricValue], Field(description="numbers by name.")]
+    per_profession: Annotated[list[dict[str, Any]], Field(description="plain rows, one a profession.")]
+    config: Annotated[dict[str, Any], Field(description="the resolved configuration.")]
+    versions: Annotated[dict[str, str], Field(description="version of each package that matters.")]
+    git: Annotated[
+        dict[str, Any] | None, Field(description="commit, whether the tree was clean; None outside a checkout.")
+    ]
+    device: Annotated[str, Field(description="what computed it, in words.")]
+    seconds: Annotated[dict[str, float], Field(description="wall time by stage.")]
+    command: Annotated[str, Field(description='how to run it again; "" where unknown.')] = ""
+    config_digest: Annotated[str, Field(description="computed from ``config`` where not given.")] = ""
+    details: Annotated[dict[str, Any], Field(description="what else was found, e.g. the judge's confusion matrix.")] = (
+        field(default_factory=dict)
+    )
+    schema: Annotated[Literal[1], Field(description="version of this layout.")] = SCHEMA
 
     def __post_init__(self) -> None:
         """Compute the digest."""

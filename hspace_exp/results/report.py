@@ -91,9 +91,10 @@ def _run(run: Run, budget: int) -> dict[str, Any]:
         "losses": None if curve is None else _chart(curve),
         "matrices": [_matrix(title, corner, rows) for title, corner, rows in matrices if rows],
         "confusion": details.get("confusion"),
-        "metrics": [_metric(name, metric) for name, metric in record.metrics.items()],
+        "metrics": [(name, column(name, m).decimals + 1, m) for name, m in record.metrics.items()],
         "config": json.dumps(record.config, indent=1, sort_keys=True, ensure_ascii=False),
-        "provenance": _provenance(run),
+        "folder": run.folder,
+        "record": record,
     }
 
 
@@ -102,14 +103,6 @@ def _chart(chart: Chart) -> dict[str, str]:
     if len(data) > SMALL:
         kind, data = "png", chart.encoded("png")
     return {"uri": _data(kind, data), "words": chart.words}
-
-
-def _metric(name: str, metric: Any) -> list[str]:
-    """A row of the table of all metrics."""
-    digits = column(name, metric).decimals + 1
-    ends = (metric.ci_low, metric.ci_high), (metric.ci_low_professions, metric.ci_high_professions)
-    bounds = [interval(low, high, digits) for low, high in ends]
-    return [name, _shown(metric.value, digits), *bounds, str(metric.n), metric.note]
 
 
 def _professions(run: Run) -> dict[str, Any]:
@@ -190,12 +183,3 @@ def _image(path: Path, words: str, side: int = SIDE) -> dict[str, Any]:
 def _data(kind: str, data: bytes) -> str:
     """An image as an address."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _provenance(run: Run) -> list[tuple[str, str]]:
-    record = run.record
-    facts = {"Folder": str(run.folder), "Command": record.command, "Configuration digest": record.config_digest}
-    facts |= {"Commit": record.commit(), "Device": record.device}
-    facts |= {f"Seconds of {stage}": f"{seconds:g}" for stage, seconds in record.seconds.items()}
-    facts |= {f"Version of {name}": version for name, version in record.versions.items()}
-    return list(facts.items())

@@ -109,7 +109,7 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     tables = by_table(runs)
     kinds = [(group[0].record.experiment, group[0].record.attribute) for group in tables.values()]
     written: list[Path] = []
-    index = ["# Tables and figures", "", "Made by `python -m hspace_exp reproduce`; see docs/reproduce.md.", ""]
+    index = ["# Tables and figures\n\nMade by `python -m hspace_exp reproduce`; see docs/reproduce.md.\n"]
     taken: set[str] = set()
     for title, group in tables.items():
         first = group[0].record

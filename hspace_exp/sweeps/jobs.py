@@ -21,10 +21,12 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hspace_exp.config.command_line import KNOWN, WRONG, exit_code, one_line
+from hspace_exp.config.command_line import KNOWN, exit_code, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.config.trust import check_logging
+from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import digest
 from hspace_exp.io.locks import lock
@@ -99,6 +101,8 @@ class SweepCallback(Callback):
     """Hydra's hook: knows the sweep; launchers send it to the processes of their jobs."""
 
     current: Sweep | None = None  # of the class: what this process belongs to
+    began: bool = False  # of the class: whether the command's configuration was composed
+    missing: Sequence[Path] = ()  # of the class: places of results that were not there, outer folders last
     sweep: Sweep | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -107,21 +111,52 @@ class SweepCallback(Callback):
         self.__dict__.update(state)
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """End where the log's handlers are code, before Hydra makes them; of what else is raised here it only warns."""
-        if exit_code(lambda: check_logging(OmegaConf.to_container(config.hydra.job_logging, resolve=False))):
-            sys.exit(WRONG)
+        """End where something is wrong, before Hydra makes anything; of what else is raised here it only warns."""
+        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+        def check() -> None:
+            with importing(), suppress(OmegaConfBaseException):  # what only a job resolves: it says so itself
+                from hspace_exp.pipeline.run import checked  # imports torch, which --help does without
+
+                checked(cfg)
+
+        self._begin(config, config.hydra.run.dir, check)
+        places = Path(config.hydra.run.dir).absolute(), Path(cfg.paths.cache).absolute()
+        SweepCallback.missing = [path for place in places for path in (place, *place.parents) if not path.exists()]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin, without the notes of an earlier attempt."""
-        self.on_run_start(config)
+        self._begin(config, config.hydra.sweep.dir)
+        notice = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
+        SweepCallback.missing = [path for path in (notice, *notice.parents) if not path.exists()]
         overrides = [str(text) for text in config.hydra.overrides.task]
         params: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-        SweepCallback.current = self.sweep = sweep_of(Path(config.hydra.sweep.dir), overrides, params.get("params"))
+        SweepCallback.current = self.sweep = sweep_of(notice.parent, overrides, params.get("params"))
         self.sweep.clear()
+
+    def _begin(self, config: DictConfig, results: object, check: Callable[[], None] = lambda: None) -> None:
+        def code() -> None:
+            check_logging(OmegaConf.to_container(config.hydra.job_logging, resolve=False))
+            if not str(results or "").strip():
+                raise UserError("hydra.run.dir, or hydra.sweep.dir of a sweep, is empty: name a folder")
+            check()
+
+        SweepCallback.began = True
+        if ended := exit_code(code):
+            sys.exit(ended)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Tell the job's process."""
         SweepCallback.current = self.sweep
+
+
+def take_back() -> None:
+    """After a command was refused: remove what Hydra made for it, which is all that is in a folder of its own."""
+    for path in SweepCallback.missing:
+        if path.name == "multirun.yaml":
+            path.unlink(missing_ok=True)
+        elif path.is_dir() and {one.name for one in path.iterdir()} <= {".hydra", "run.log"}:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Callable[[], Any]) -> Any:

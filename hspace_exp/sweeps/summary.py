@@ -98,9 +98,11 @@ def _log_to_wandb(sweep: Sweep, experiment: str, notes: Sequence[Note]) -> None:
     try:
         about = {"project": settings.project, "group": group, "job_type": JOB_TYPE}
         run = wandb_run(folder, f"{group}/{JOB_TYPE}", settings.mode, **about)
+        if run is None:
+            return
         images = [wandb.Image(str(path), caption=name) for path, name in grids if path.is_file()]
         run.log({"summary": wandb.Table(columns=["run", "method", "seed", *metrics], data=rows), "grids": images})
         log_files(run, {"": folder, **{f"{note.name}/": Path(note.folder) for note, _ in logged}})
         run.finish()
-    except (wandb.Error, OSError) as error:
+    except (wandb.Error, UserError, OSError) as error:
         print(f"no summary of {experiment} at Weights & Biases: {' '.join(str(error).split())}", file=sys.stderr)

@@ -25,6 +25,7 @@ from hspace_exp.__main__ import main
 from hspace_exp.avatars.probe import AttributeProbe
 from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.masks.sam import build_small_sam
+from tests.conftest import build_tiny_pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,9 +51,14 @@ def _composed_once_a_run() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, make_tiny_pipeline: Callable[..., Path]) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out as the embedded weights: pipeline, clip, sam and probe; images of 32 px."""
-    folder = make_tiny_pipeline(tmp_path_factory.mktemp("world") / "tiny")
+    return build_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+def build_world(place: Path) -> Path:
+    """Make the folder of ``world``."""
+    folder = build_tiny_pipeline(place)
     tokens = len(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
     torch.manual_seed(0)
     text = {"context_length": 16, "vocab_size": tokens, "width": 16, "heads": 2, "layers": 1}
@@ -76,6 +82,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, make_tiny_pipeline: Callable
 @pytest.fixture
 def arguments(world: Path, tmp_path: Path) -> list[str]:
     """Overrides for a run of a second on the tiny world; results and cache lie in ``tmp_path``."""
+    return [*tiny_run(world), f"paths.cache={tmp_path / 'cache'}"]
+
+
+def tiny_run(world: Path) -> list[str]:
+    """Overrides for a run of a second."""
     return [
         "+experiment=gender_fairness",
         "protocol=smoke",
@@ -92,7 +103,6 @@ def arguments(world: Path, tmp_path: Path) -> list[str]:
         f"evaluator.weights={world}",
         "evaluator.labelled=0",
         "evaluator.repeats=20",
-        f"paths.cache={tmp_path / 'cache'}",
     ]
 
 
@@ -201,8 +211,8 @@ def sweep_twice(process: Callable[..., subprocess.Popen[str]], sweep: list[str],
         assert running.returncode == 1, error
         assert error.splitlines()[-4:] == [
             "2 of 4 jobs failed:",
-            "  gender_fairness/original/-1: expected seeds of at least 0, got -1",
-            "  gender_fairness/sdid/-1: expected seeds of at least 0, got -1",
+            "  gender_fairness/original/-1: seed=-1: expected greater than or equal to 0",
+            "  gender_fairness/sdid/-1: seed=-1: expected greater than or equal to 0",
             "the same command makes only what is missing",
         ]
         assert (outputs / "summary.md").read_text() in written

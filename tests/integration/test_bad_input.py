@@ -34,7 +34,7 @@ def refused(outcome: Any, *words: str) -> None:
         ("protocol.training_steps=many", ["protocol.training_steps", "many"]),
         ("protocol.images_per_profession=-4", ["protocol.images_per_profession", "-4"]),
         ("protocol.professions=[nurze]", ["unknown profession 'nurze'", "Did you mean 'nurse'"]),
-        ("protocol.professions=[]", ["empty"]),
+        ("protocol.professions=[]", ["protocol.professions=[]: expected at least 1"]),
         ("protocol.assignment=queen", ["unknown assignment", "balanced, random, female, male"]),
         ("device=gpu", ["auto, cpu, cuda"]),
         ("trainer.devices=0", ["trainer.devices", "at least 1"]),
@@ -43,6 +43,11 @@ def refused(outcome: Any, *words: str) -> None:
         ("method.branch=all", ["method.branch", "conditional"]),
         ("method.strength=abc", ["method.strength=abc: expected a valid number"]),
         ("hydra.run.dir=/proc/nothing/here", ["/proc/nothing", "hydra.run.dir"]),
+        ("hydra.run.dir=", ["hydra.run.dir", "is empty"]),
+        ("method=null", ["unknown method 'null'", "sdid"]),
+        ("protocol.num_inference_steps=1001", ["1001 is more than the 1000 steps of this model's schedule"]),
+        ("optimized_metric=nosuch", ["unknown optimized_metric 'nosuch'", "deviation_ratio"]),
+        ("method.strength=1e300", ["expected a strength of female between"]),
         ("paths.cache=/proc/nothing/here", ["/proc/nothing", "paths.cache"]),
         ("evaluator.weights=/nowhere", ["/nowhere"]),
         ("prompts.templates=['a photo of {a} {profession} " + "and a nurse " * 12 + "']", ["tokens", "shorten"]),
@@ -51,8 +56,7 @@ def refused(outcome: Any, *words: str) -> None:
 def test_bad_input_is_one_line(cli: Cli, arguments: list[str], tmp_path: Path, bad: str, words: list[str]) -> None:
     here = [] if bad.startswith("hydra.run.dir") else [f"hydra.run.dir={tmp_path / 'run'}"]
     refused(cli(*arguments, *here, bad), *words)
-    assert not (tmp_path / "run" / "record.json").exists()
-    assert not (tmp_path / "cache").exists() or not any((tmp_path / "cache").iterdir())
+    assert list(tmp_path.iterdir()) == []  # a refused command leaves nothing behind
 
 
 def test_typos_in_experiment_files_name_the_key(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
@@ -67,6 +71,46 @@ def test_typos_in_experiment_files_name_the_key(cli: Cli, arguments: list[str], 
     ):
         (folder / "typo.yaml").write_text(f"# @package _global_\n{body}\n")
         refused(cli("--config-dir", str(tmp_path / "mine"), "+experiment=typo", *arguments[1:], run_dir), *words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"a: [", "expected the node content"),
+        (b"a: \xe9", "UnicodeDecodeError"),
+        (b"a: \0", "unacceptable character"),
+        (b"# @package _global_\ndefaults: [mine]\n", "RecursionError"),
+        (b"# @package _global_\nseed: ${seed}\n", "Recursive interpolation"),
+        (b"# @package _global_\nname: ${nosuch:1}\n", "Unsupported interpolation type nosuch"),
+    ],
+)
+def test_files_of_conf_that_are_none_are_one_line(cli: Cli, tmp_path: Path, body: bytes, words: str) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "mine.yaml").write_bytes(body)
+    run_dir = f"hydra.run.dir={tmp_path / 'run'}"
+    refused(cli("--config-dir", str(tmp_path / "mine"), "+experiment=mine", run_dir), words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_of_nothing_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    refused(cli("-m", "+experiment=gender_fairness", "method=sdidd", f"hydra.sweep.dir={tmp_path / 'o'}"), "sdidd")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_that_are_not_there_are_found_before_images_are_made(
+    cli: Cli, arguments: list[str], tmp_path: Path
+) -> None:
+    here = f"hydra.run.dir={tmp_path / 'run'}"
+    refused(cli(*arguments, "method=lwim", here, "mask.checkpoint=/no/such"), "mask.checkpoint names no folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prompts_and_folders_are_taken_as_they_are(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    words = ["attribute=custom", "attribute.positive=a smiling, person", "attribute.neutral=a person"]
+    run = tmp_path / "it's, 1"
+    outcome = cli(*arguments, *words, "method=sdid", f"hydra.run.dir={run}", "stages=[concepts]")
+    assert outcome.code == 0, outcome.error
+    assert "a smiling, person" in (run / ".hydra" / "config.yaml").read_text()
 
 
 def test_stages_out_of_order_say_what_to_run_first(cli: Cli, arguments: list[str], tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_optuna_gets_the_deviation_ratio_or_the_metrics_that_are_named(
 def test_wrong_input_of_one_job_is_one_line(cli: Cli, sweep: list[str], tmp_path: Path) -> None:
     outcome = cli(*sweep, "method=original", "seed=-1,0")
     assert outcome.code == 1
-    assert "  gender_fairness/original/-1: expected seeds of at least 0, got -1" in outcome.error.splitlines()
+    assert "  gender_fairness/original/-1: seed=-1: expected greater than or equal to 0" in outcome.error.splitlines()
     assert "Traceback" not in outcome.error
     assert (tmp_path / "outputs" / "gender_fairness" / "original" / "0" / "record.json").exists()
 

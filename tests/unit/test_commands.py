@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import pkgutil
 import subprocess
 import sys
@@ -117,3 +118,25 @@ def test_an_interruption_has_its_own_exit_code_and_a_closed_pipe_none(monkeypatc
     for error, code in ((KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space"), 2), (UserError("no"), 2)):
         monkeypatch.setattr("hspace_exp.results.tables.formats.build", fail(error))
         assert start(["tables", "x"]) == code
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_that_lacks_characters_loses_no_command(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert shown(monkeypatch, "--version") == 0
+    print("Background PSNR ↑ é漢", flush=True)
+    assert b"\\u2191" in written.getvalue()
+
+
+def test_an_interruption_while_modules_load_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hspace_exp.commands.start", interrupted)
+    assert shown(monkeypatch, "tables") == 130
+
+
+def test_names_that_are_too_long_for_a_file_are_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert start(["compare", "x" * 300, "y"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

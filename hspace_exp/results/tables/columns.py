@@ -6,10 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from pydantic import TypeAdapter
+import yaml
 
 from hspace_exp.errors import unknown
 from hspace_exp.evaluation.value import MetricValue
@@ -26,14 +24,14 @@ class Column:
     decimals: int = 3  # digits after the point
     beside_original: bool = False  # whether the unedited model is perfect by definition, as it is compared with itself
     contest: bool = True  # whether the best method is marked
-    bounds: tuple[float, float] = (0.0, 1.0)  # least and greatest possible value
+    bounds: Sequence[float] = (0.0, 1.0)  # least and greatest possible value
 
 
-_DATA: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("columns.yaml")))
-BLOCKS = TypeAdapter(dict[str, tuple[Column, ...]]).validate_python(_DATA)
-COMPOSITION, ON_DEMAND = BLOCKS.pop("Composition"), BLOCKS.pop("On demand")
+_READ = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text("utf-8"))
 # Shown by default only where it differs: the prompt without the attribute's words is often the prompt.
-REPEATED = {"subject_alignment": "clip_alignment"}
+REPEATED: dict[str, str] = _READ.pop("repeated")
+BLOCKS = {title: tuple(Column(**column) for column in columns) for title, columns in _READ.items()}
+COMPOSITION, ON_DEMAND = BLOCKS.pop("composition"), BLOCKS.pop("on demand")
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}
 _SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")

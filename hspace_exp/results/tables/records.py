@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
@@ -19,8 +19,8 @@ from hspace_exp.results.runs import Run
 _LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
 _JUDGED = ("professions", "images_per_profession", "image_seed", "assignment")
-# Keys → the field's own names, in the order in which they are looked at first.
-WORDS: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("words.yaml")))
+# The field's own names, in the order in which they are looked at first.
+WORDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text("utf-8"))
 ABSENT = "absent"
 _STRENGTHS = "method.strength."
 _WEIGHT = "frequency.weight"

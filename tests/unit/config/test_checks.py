@@ -54,7 +54,7 @@ TRUST = (__name__, "no.such")
     "values",
     [
         {"weight": 1, "pair": [2, 3], "strength": {"female": 1.5}, "share": 1, "lr": 0.5, "names": ["a"], "path": "/x"},
-        {"weight": float("inf"), "strength": -2.5, "tensor": None, "unset": None, "inner": None, "kind": "b"},
+        {"strength": -2.5, "tensor": None, "unset": None, "inner": None, "kind": "b"},
         {"inner": {"_target_": THING, "weight": 0.5}, "names": [{"_target_": THING}]},
         {"bare": "anything", "unseen": "3.5", "_partial_": True, "_convert_": "all"},
         {"tensor": "of no plain value"},  # pydantic cannot say more than that it is no tensor: the class decides
@@ -72,6 +72,8 @@ def test_what_fits_passes_and_stays(values: dict[str, Any]) -> None:
     [
         ({"weight": "abc"}, "method.weight=abc: expected a valid number"),
         ({"weight": "1.5"}, "method.weight=1.5: expected a valid number"),
+        ({"weight": float("inf")}, "method.weight=Infinity: expected a finite number"),
+        ({"weight": float("nan")}, "method.weight=NaN: expected a finite number"),
         ({"weight": True}, "method.weight=true: expected a valid number"),
         ({"weight": None}, "method.weight=null: expected a valid number"),
         ({"kind": "c"}, "method.kind=c: expected 'a' or 'b'"),
@@ -103,6 +105,61 @@ def test_a_replaced_key_names_what_stands_for_it() -> None:
     node = {"evaluator": {"_target_": THING, "perceptual": {}}}
     with pytest.raises(UserError, match=r"evaluator\.perceptual is gone: ask for the metric by .*=background_lpips"):
         check_targets(node, trust=TRUST)
+
+
+@pytest.fixture(scope="module")
+def sound() -> Any:
+    """A whole configuration, as it is composed."""
+    return OmegaConf.to_container(composed(["model.device=cpu", "method=sdid"]), resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("method", None, "method=None: expected a choice"),
+        ("trainer", {}, "trainer={}: expected a choice"),
+        ("prompts", None, "prompts=null: expected an object"),
+        ("method.training.objective", 1.5, "method.training.objective=1.5: expected a choice"),
+        ("method.strength", "abc", "method.strength=abc"),
+        ("method.factor", 1e300, "method.factor=1e+300"),
+        ("method.name", "../up", "method.name=../up: expected a name that a file can have"),
+        ("method.training.batch_size", 10**11, "method.training.batch_size: 1e+11 would take at least 1.02e+05 GB"),
+        ("method.training.init_std", -1.0, "method.training.init_std=-1.0"),
+        ("model.guidance_scale", 1e38, "model.guidance_scale=1e+38"),
+        ("model.name", "", "model.name=: expected a name"),
+        ("protocol.guidance_scale", -5.0, "protocol.guidance_scale=-5.0"),
+        ("protocol.guidance_scale", float("nan"), "protocol.guidance_scale=NaN"),
+        ("protocol.images_per_profession", 10**12, "protocol.images_per_profession: 1.2e+13 would take at least"),
+        ("protocol.images_per_profession", 10**23, "protocol.images_per_profession=1000"),
+        ("protocol.training_steps", True, "protocol.training_steps=true: expected a valid integer"),
+        ("trainer.devices", "auto", "trainer.devices of at least 1"),
+        ("trainer.devices", [0], "trainer.devices of at least 1"),
+        ("trainer.precision", "abc", "trainer.precision=abc: expected"),
+        ("trainer.precision", 7, "trainer.precision=7: expected"),
+        ("evaluator.repeats", 1.5, "evaluator.repeats=1.5: expected a valid integer"),
+        ("evaluator.labelled", float("nan"), "evaluator.labelled=NaN: expected"),
+        ("logger.project", " ", "logger.project= : expected some text"),
+        ("paths.cache", "", "paths.cache=: expected some text"),
+        ("prompts.templates", [" "], 'prompts.templates=[" "]: expected some text'),
+        ("prompts.measured", "nobody", "unknown group of professions (prompts.measured) 'nobody'"),
+        ("optimized_metric", 3, "optimized_metric=3: expected"),
+        ("attribute.concepts", {"a/b": {}}, "a name that a file can have"),
+        ("seed", -1, "seed=-1: expected greater than or equal to 0"),
+        ("stages", [], "stages=[]: expected at least 1"),
+    ],
+)
+def test_what_no_key_may_hold_is_refused_in_one_line(sound: Any, key: str, value: object, words: str) -> None:
+    config = copy.deepcopy(sound)
+    check(config)
+    *path, last = key.split(".")
+    node = config
+    for part in path:
+        node = node[part]
+    node[last] = value
+    with pytest.raises(UserError) as caught:
+        check(config)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

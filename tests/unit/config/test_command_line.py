@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 
 from avatars_world.evaluate.__main__ import main as evaluate
 from avatars_world.train.__main__ import main as train
-from hspace_exp.config.command_line import EXTRAS, composed, importing, one_line, quoted, unknown_key
+from hspace_exp.config import command_line
+from hspace_exp.config.command_line import EXTRAS, composed, importing, one_line, quoted, uncomposed, unknown_key
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError
 
@@ -122,3 +125,84 @@ def test_a_wrong_override_is_compared_with_what_the_others_choose() -> None:
 def test_the_extras_exist() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
+
+
+VERBATIM = [
+    *(
+        "a photo, of a person",
+        "it's a person",
+        "a person [smiling]",
+        "a person (happy)",
+        "a person #1",
+        "a; b",
+        "一张微笑",
+    ),
+    *(
+        "a {person}",
+        'a "person"',
+        "a $person",
+        "null",
+        "3",
+        "true",
+        "a\\person",
+        "a\\'",
+        "\\",
+        "a = b",
+        "émile",
+        "1e5",
+        "'",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "key", ["attribute.positive", "++attribute.concepts.female.neutral", "paths.cache", "hydra.run.dir"]
+)
+@pytest.mark.parametrize("text", VERBATIM)
+def test_prompts_and_names_of_folders_are_taken_as_they_are(key: str, text: str) -> None:
+    if key == "paths.cache" and text == "null":
+        return  # as of mask.checkpoint=null: no folder
+    read = OverridesParser.create().parse_override(quoted(f"{key}={text}")).value()
+    assert str(read) == text or (text == "null" and read is None and key == "hydra.run.dir")
+
+
+def test_values_that_are_swept_stay_a_list() -> None:
+    assert quoted("attribute.positive=a,b", swept=True) == "attribute.positive=a,b"
+    assert quoted("attribute.positive=a,b") == "attribute.positive='a,b'"
+
+
+@pytest.mark.parametrize("value", ["null", "3", "true", "1.5"])
+def test_a_group_that_is_no_name_is_compared_with_its_choices(value: str) -> None:
+    with pytest.raises(UserError, match=f"unknown method '{value}'.* Choices: .*sdid"):
+        composed([f"method={value}"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Expected header format\n  KEY VALUE"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        RecursionError(),
+    ],
+)
+def test_whatever_composing_raises_is_one_line(error: Exception) -> None:
+    told = str(uncomposed(error, ["seed=1"]))
+    assert told.startswith(f"the configuration cannot be composed ({type(error).__name__}")
+    assert "\n" not in told
+
+
+def test_a_reader_that_left_ends_a_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(command_line, "stop_printing", lambda: ended.append(True))
+    monkeypatch.setattr(sys, "stdout", Left())
+    assert command_line.exit_code(lambda: None) == 0
+    assert ended == [True]
+
+
+class Left(io.StringIO):
+    """A pipe that nobody reads any more, which shows when it is flushed."""
+
+    def flush(self) -> None:
+        """As a file does."""
+        raise BrokenPipeError

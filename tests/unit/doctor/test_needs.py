@@ -93,3 +93,21 @@ def test_a_silent_hub_is_not_asked_again_where_all_is_here(monkeypatch: pytest.M
     from huggingface_hub import constants
 
     assert constants.HF_HUB_OFFLINE
+
+
+def test_online_runs_need_a_key_and_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requiring, "has_key", lambda: False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    found = needs(["logger.mode=online", "model.device=cpu"])
+    lacking = [need for need in found if need.place is None]
+    with pytest.raises(UserError, match="a key of Weights & Biases and its server: `wandb login`"):
+        require(lacking)
+    assert all(need.place for need in needs(["logger.mode=auto", "model.device=cpu"]))
+
+
+def test_a_mask_needs_its_own_checkpoint(tmp_path: Path) -> None:
+    asked = ["method=lwim", f"mask.checkpoint={tmp_path}"]
+    [lacking] = [need for need in needs(asked) if need.place is None]
+    assert "mask.checkpoint names no folder" in lacking.how
+    (tmp_path / "config.json").write_text("{}")
+    assert all(need.place for need in needs(asked))

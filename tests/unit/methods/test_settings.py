@@ -23,7 +23,7 @@ from hspace_exp.methods.pca import PrincipalComponents
 from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
-from hspace_exp.methods.steering import Window
+from hspace_exp.methods.steering import Window, strength_of
 from hspace_exp.methods.task import Task, Trajectories, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
@@ -38,6 +38,12 @@ learn = partial(Training, ScoreMatching(), ADAM)
     ("make", "taken", "refused"),
     [
         (lambda foresight: Focus(release=True, foresight=foresight), True, False),
+        (lambda rate: Training(Denoising(), partial(torch.optim.Adam, lr=rate)), 1e-9, 0.0),
+        (lambda rate: Training(Denoising(), partial(torch.optim.Adam, lr=rate)), 1e6, 1e300),
+        (lambda rate: Training(Denoising(), partial(torch.optim.Adam, lr=rate)), 0.1, -1.0),
+        (lambda eps: Training(Denoising(), partial(torch.optim.Adam, lr=0.1, eps=eps)), 1e-8, -1.0),
+        (lambda strength: strength_of(strength, "female"), 1e6, 1e300),
+        (lambda strength: strength_of({"female": strength}, "female"), -1e6, float("nan")),
         (lambda times: train(timesteps=times), (0, 1), (-1, 1)),
         (lambda times: train(timesteps=times), [5, 6], [5, 5]),
         (lambda runs: learn(on_policy=OnPolicy(runs), presence=True), ("positive",), ("neutral",)),

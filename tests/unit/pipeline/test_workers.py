@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_another_rank_waits_for_rank_0_and_gives_up_when_it_is_gone(
         assert release is not None
         release()
     assert not second.wait_until_ready()  # what an earlier run left says nothing
+
+
+def test_a_helper_ends_with_the_process_that_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(workers.LEADER, str(os.getppid() + 1))  # which is gone, so that another one is the parent
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    assert not Worker(tmp_path, rank=1, count=2).wait_until_ready()
 
 
 def test_a_single_process_leaves_nothing_of_this(tmp_path: Path) -> None:

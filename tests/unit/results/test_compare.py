@@ -150,3 +150,19 @@ def test_holm_corrects_step_by_step() -> None:
     assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
     assert holm([0.5, 0.6]) == [1, 1]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("cell", ["abc", "é", "nan", "inf"])
+def test_a_cell_that_is_no_number_is_named_in_one_line(cell: str) -> None:
+    a, b = rows(0, 0.9, 0.5), rows(1, 0.6, 0.5)
+    a[3]["success"] = cell
+    with pytest.raises(UserError, match=r"the column success cannot be had .*: evaluate these runs again"):
+        compare(a, b, "gender", ["success"], repeats=10)
+
+
+def test_a_judge_that_one_run_lacks_is_named(tmp_path: Path) -> None:
+    a, b = rows(0, 0.9, 0.5), rows(1, 0.6, 0.5)
+    for row in b:
+        del row["clip.gender.after"]
+    with pytest.raises(UserError, match="no judge judged gender in these runs"):
+        compare(a, b, "gender", ["deviation_ratio"], repeats=10)

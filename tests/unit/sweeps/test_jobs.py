@@ -27,6 +27,7 @@ from hspace_exp.sweeps.jobs import (
     run_job,
     stopped,
     sweep_of,
+    take_back,
     wait_for_arrays,
 )
 
@@ -186,3 +187,19 @@ def test_sweepers_get_the_deviation_ratio_or_the_metrics_that_are_named() -> Non
     assert optimized(fair, ["deviation_ratio", "a", "b"]) == [0.125, 0.5, None]
     with pytest.raises(UserError, match="unknown optimized_metric 'success'"):
         optimized(fair, "success")
+
+
+def test_what_a_refused_command_was_given_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, notice = tmp_path / "outputs" / "run", tmp_path / "sweep" / "multirun.yaml"
+    kept = tmp_path / "outputs" / "other"
+    for path in (run / ".hydra" / "config.yaml", run / "run.log", notice):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    missing = [run, run.parent, notice, notice.parent]
+    monkeypatch.setattr(SweepCallback, "missing", missing)
+    kept.mkdir()
+    take_back()
+    assert [path for path in missing if path.exists()] == [kept.parent]
+    (run / "images").mkdir(parents=True)
+    take_back()
+    assert run.exists()  # there is work in it

@@ -1,0 +1,1 @@
+"""Tests; a package, as some installed package calls itself so, too."""
