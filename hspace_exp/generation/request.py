@@ -81,10 +81,9 @@ def answer(**given: Any) -> None:
     edited_by = [*made_by, [(item.seed_index, item.target) for item in items], vectors, amounts, scale, how_edited]
     out = Path(asked.out)
     for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
-        folder = out / "images" / kind
-        claim(folder, digest(by))
-        about = f"{kind} images"
-        generate(backbone, sampling, items, folder, image_seed=asked.image_seed, edit=how, description=about)
+        folder, about = out / "images" / kind, {"made_by": digest(by), "description": f"{kind} images"}
+        claim(folder, about["made_by"])
+        generate(backbone, sampling, items, folder, image_seed=asked.image_seed, edit=how, **about)
     manifest = write_manifest(out, items, amounts, edited=True)
     rows: dict[str, list[Pair]] = {}
     for pair in read_manifest(manifest):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -22,8 +23,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         with temporary.open("xb") as file:
             file.write(data)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path.parent)  # a full disk names nothing, a read-only one what nobody knows
         raise
 
 
@@ -48,8 +51,13 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     write_bytes(path, len(header).to_bytes(8, "little") + header + data[end:])
 
 
-def save_png(path: str | Path, image: np.ndarray, compression: int = 6) -> None:
-    """Write a uint8 (H, W, 3) or (H, W) array as PNG; ``compression`` is zlib's level, 1 (fast) to 9 (small)."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", compress_level=compression)
+def save_png(path: str | Path, image: np.ndarray, compression: int = 6, **texts: str) -> None:
+    """Write a uint8 (H, W, 3) or (H, W) array as PNG, with text chunks.
+
+    ``compression`` is zlib's level, 1 (fast) to 9 (small).
+    """
+    buffer, chunks = io.BytesIO(), PngInfo()
+    for name, text in texts.items():
+        chunks.add_itxt(name, text)
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=compression, pnginfo=chunks)
     write_bytes(path, buffer.getvalue())
