@@ -6,6 +6,7 @@ import io
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             file.write(data)
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not path.is_dir():
             error.filename = str(path.parent)  # a full disk names nothing, a read-only one what nobody knows
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 

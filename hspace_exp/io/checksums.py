@@ -1,8 +1,4 @@
-"""Checksums beside files: what changed by itself, or is another's, is noticed, made again, and said.
-
-They lie in ``checksums.json`` of a folder. A checksum is of a file's place and contents, so that neither a swapped file
-nor a swapped folder passes.
-"""
+"""Checksums of files, in ``checksums.json`` of their folder: what is damaged or another's is made again, and said."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,52 +18,36 @@ log = logging.getLogger(__name__)
 FILE = "checksums.json"
 
 
-def note(*paths: Path) -> None:
-    """Write down what files of one folder hold, under the folder's name: of two folders neither passes for the other.
-
-    What is written down of other files stays. Who calls it is alone with the folder.
-    """
-    folder = paths[0].parent
-    write_json(folder / FILE, _noted(folder) | {path.name: _sum(path, folder.name) for path in paths})
+def note(root: Path, *paths: Path) -> None:
+    """Write down in a folder what files in and below it hold; who calls it is alone with the folder."""
+    write_json(root / FILE, _noted(root) | {path.relative_to(root).as_posix(): _sum(path) for path in paths})
 
 
-def seal(root: Path, paths: Iterable[Path]) -> None:
-    """Write down what files in and below ``root`` hold, and nothing else, wherever ``root`` lies."""
-    names = [path.relative_to(root).as_posix() for path in paths]
-    write_json(root / FILE, {name: _sum(root / name) for name in names})
+def is_noted(path: Path) -> bool | None:
+    """Whether a file is as its folder's ``note`` says; None where that says nothing of it."""
+    told = _noted(path.parent).get(path.name)
+    return None if told is None else path.is_file() and told == _sum(path)
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file is as ``note`` wrote it down; where one is there that is not, this is said."""
-    if not path.exists():
-        return False
-    noted = _noted(path.parent).get(path.name)
-    if path.is_file() and noted == _sum(path, path.parent.name):
-        return True
-    log.warning("%s %s: it is made again", path, "has no checksum" if noted is None else "is damaged or another's")
-    clear(path)
-    return False
+    """The same, False where nothing is said; of a file that is there but not sound, it is said that it is made anew."""
+    sound = is_noted(path)
+    if not sound and path.exists():
+        log.warning("%s %s: it is made again", path, "has no checksum" if sound is None else "is damaged or another's")
+        clear(path)
+    return bool(sound)
 
 
-def is_sealed(path: Path) -> bool | None:
-    """Whether a file is as ``seal`` of its own folder wrote it down; None where it did not."""
-    noted = _noted(path.parent).get(path.name)
-    return None if noted is None else path.is_file() and noted == _sum(path)
-
-
-def is_whole(root: Path) -> bool | None:
-    """Whether all is as ``seal`` wrote it down, None where it wrote nothing; what is not is removed, and said."""
-    noted, whole = _noted(root), True
-    for name, told in noted.items():
-        path = root / name
-        if path.is_file() and told == _sum(path):
-            continue
-        whole = False
+def is_whole(root: Path) -> bool:
+    """Whether a folder's ``note`` says anything, and all is as it says; a file that is not is removed, and said."""
+    noted = _noted(root)
+    bad = [path for name, told in noted.items() if not ((path := root / name).is_file() and told == _sum(path))]
+    for path in bad:
         log.warning("%s is %s: it is made again", path, "damaged" if path.exists() else "gone")
-        if path.resolve().is_relative_to(root.resolve()):  # a stranger's list removes nothing elsewhere
-            clear(path)
-            path.unlink(missing_ok=True)
-    return whole if noted else None
+        # nothing elsewhere, whatever a stranger's file says
+        if path.is_file() and path.parent.resolve().is_relative_to(root.resolve()):
+            path.unlink()
+    return bool(noted) and not bad
 
 
 def clear(path: Path) -> None:
@@ -82,7 +62,7 @@ def kept_json(path: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401 (plai
     with alone(path.parent):
         if not is_sound(path):
             write_json(path, make())
-            note(path)
+            note(path.parent, path)
         return json.loads(path.read_bytes())
 
 
@@ -94,7 +74,5 @@ def _noted(folder: Path) -> dict[str, str]:
     return {name: told for name, told in found.items() if name.isprintable()} if isinstance(found, dict) else {}
 
 
-def _sum(path: Path, folder: str = "") -> str:
-    found = hashlib.blake2b(f"{folder}/{path.name}\n".encode("utf-8", "surrogatepass"), digest_size=16)
-    found.update(path.read_bytes())
-    return found.hexdigest()
+def _sum(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

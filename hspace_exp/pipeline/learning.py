@@ -285,4 +285,4 @@ def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) ->
 def save_all(concepts: Mapping[str, Concept], folder: Path) -> None:
     """Write concept files into a folder, and their checksums."""
     if concepts:
-        note(*(concept.save(folder / f"{name}.safetensors") for name, concept in concepts.items()))
+        note(folder, *(concept.save(folder / f"{name}.safetensors") for name, concept in concepts.items()))

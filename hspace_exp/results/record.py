@@ -25,7 +25,7 @@ from hspace_exp import __version__
 from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.checksums import is_sealed
+from hspace_exp.io.checksums import is_noted
 from hspace_exp.io.digest import config_digest as config_digest
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def read_record(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
-    if is_sealed(path) is False:
+    if is_noted(path) is False:
         raise UserError(f"the record {path} is not what its run wrote: run the command again that made it")
     with getting(f"the record {path}", "run the command that makes it"):
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -13,10 +13,10 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
 from hspace_exp.generation.grid import pair_grid, strip
-from hspace_exp.generation.manifest import Pair, read_manifest
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png, write_bytes, write_text
 from hspace_exp.io.checksums import FILE as CHECKSUMS
-from hspace_exp.io.checksums import clear, is_whole, seal
+from hspace_exp.io.checksums import clear, is_whole, note
 from hspace_exp.io.digest import config_digest, essential
 from hspace_exp.io.images import missing
 from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, read_record, shareable, versions
@@ -41,33 +41,28 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """
     for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
         clear(path)
-    if not (run_dir / FILE_NAME).exists():
-        return None
-    try:
-        record = read_record(run_dir)
-    except UserError as error:
-        log.warning("%s; it is made again", error)
-    else:
-        if config_digest(record.config) != config_digest(config):
-            log.warning("%s holds the results of another configuration: they are replaced", run_dir)
-        elif lacking := _lacking(record.config, config):
-            log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
-        elif is_whole(run_dir) or (not (run_dir / CHECKSUMS).exists() and _is_whole_without_checksums(run_dir)):
-            return record
-    for name in (*RESULTS, CHECKSUMS):
-        (run_dir / name).unlink(missing_ok=True)
+    whole = is_whole(run_dir) if (run_dir / CHECKSUMS).exists() else _was_whole(run_dir)
+    if (run_dir / FILE_NAME).exists():
+        try:
+            record = read_record(run_dir)
+        except UserError as error:
+            log.warning("%s; it is made again", error)
+        else:
+            if config_digest(record.config) != config_digest(config):
+                log.warning("%s holds the results of another configuration: they are replaced", run_dir)
+            elif lacking := _lacking(record.config, config):
+                log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
+            elif whole:
+                return record
+        for name in RESULTS:
+            (run_dir / name).unlink(missing_ok=True)
+    (run_dir / CHECKSUMS).unlink(missing_ok=True)
     return None
 
 
-def _is_whole_without_checksums(run_dir: Path) -> bool:
-    """Whether a run of version 0.1 left all that it promised, as far as files tell by themselves."""
-    try:
-        pairs = read_manifest(run_dir / "manifest.csv")
-    except UserError as error:
-        log.warning("%s; it is made again", error)
-        return False
-    images = dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))
-    return all((run_dir / name).exists() for name in RESULTS) and not missing(images)
+def _was_whole(run_dir: Path) -> bool:
+    """Whether a run of a version without checksums left all that it promised."""
+    return all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
 
 
 def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
@@ -116,7 +111,7 @@ def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> st
     write_text(run_dir / "table.md", table)
     own = [path for what in (*RESULTS, *KEPT) for path in run_dir.glob(what)]
     images = dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))
-    seal(run_dir, [*own, *(path for path in images if path.is_relative_to(run_dir))])
+    note(run_dir, *own, *(path for path in images if path.is_relative_to(run_dir)))
     return table
 
 

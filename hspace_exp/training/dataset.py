@@ -127,7 +127,7 @@ def cached(
         for i, path in enumerate(paths):
             block = found[path] = {name: some[i].clone() for name, some in parts.items()}
             save_safetensors(path, block)
-            note(path)
+            note(path.parent, path)
     joined: dict[Path, Block] = {}
     for folder in wanted:
         own = [(found[path], len(some)) for path, some in rows.items() if path.parent == folder]
@@ -162,7 +162,7 @@ def attribute_maps(
         maps.append((some * 255).round().byte().cpu())
     joined = torch.cat(maps)
     save_safetensors(path, {"maps": joined})
-    note(path)
+    note(path.parent, path)
     return joined
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
-from hspace_exp.io.checksums import clear, is_sound
+from hspace_exp.io.checksums import clear, is_noted
 from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.task import Task
@@ -35,15 +35,13 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
         if not path.exists():
             return None
         try:
-            found[name] = concept = load_concept(path)
+            found[name] = load_concept(path)
         except UserError as error:
             log.warning("%s; it is trained again", error)
             clear(path)
             return None
-        if (concept.name, concept.hyperparameters.get("made_by")) != (name, made_by):
-            log.warning("%s is another vector, or of another configuration: it is trained again", path)
-            return None
-        if not is_sound(path):
+        if not is_noted(path) or found[name].hyperparameters.get("made_by") != made_by:
+            log.warning("%s is damaged, or another's than of this configuration: it is trained again", path)
             return None
     return found
 
@@ -122,6 +120,9 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
         log.info("training goes on from step %d of %d", done, steps)
     try:
         trainer.fit(module, track(range(steps - done), "train vectors"), ckpt_path=checkpoint)  # steps draw batches
+    except OSError as error:
+        error.filename = str(folder)  # in the place of a temporary file
+        raise
     except SystemExit as error:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from error
     module.to(device)
