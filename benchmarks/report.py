@@ -21,6 +21,7 @@ TITLES = {
     "sdid_training": "Training, against SDID's step",
     "concepts_at_once": "Several concepts at once",
     "generation": "Edited images",
+    "fair_batch": "Fair batches",
     "utilisation": "Share of the matrix units' speed",
     "main_job": "The whole main job, embedded model, demo protocol",
     "several_devices_images": "Several GPUs: large images",

@@ -32,6 +32,7 @@ SECTIONS = {
     "sdid_training": 40.0,
     "main_job": 60.0,
     "generation": 50.0,
+    "fair_batch": 40.0,
     "growth": 50.0,
     "released_training": 100.0,
     "utilisation": 60.0,

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
 CALIBRATION = ("calibration.json", "calibration.png", "calibration.pdf")
 KEPT = (*CALIBRATION, "masks*.png", "concepts/*.safetensors")  # what else a run promises, beside its images
-COLOURS = 128  # of a picture of strips
+COLOURS = 64  # of a picture of strips
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 

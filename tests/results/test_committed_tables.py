@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.replication import ranking
 from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
@@ -35,6 +36,13 @@ def test_full_tables_follow_from_their_records(path: Path, ending: str, form: st
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parts[-3])
 def test_tables_beside_records_follow_from_them(path: Path) -> None:
     assert path.read_text().strip() == render(build([path.parent])).strip()
+
+
+def test_the_ranking_on_three_models_follows_from_its_records() -> None:
+    of = ranking.found()
+    assert {len(of[model]) for model in ranking.MODELS} == {len(ranking.METHODS)}
+    assert (ROOT / "experiments" / "replication" / "results" / "ranking.md").read_text() == ranking.text()
+    assert [ranking.ranks(of, model, "background_psnr")["focused"] for model in ranking.MODELS] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: "-".join(path.parts[-6:-1]))

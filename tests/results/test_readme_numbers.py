@@ -10,6 +10,7 @@ from statistics import fmean
 
 import pytest
 
+from experiments.replication import ranking
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import find_runs
@@ -160,8 +161,9 @@ def bound(experiment: str, corner: str, row: str, heads: list[str], c: int) -> t
         return [f"{method.strip('`')}, guidance scale {head}"], METRICS[rest]
     if rest in METRICS and experiment == "professions":
         return [f"{method.strip('`')}, measured {head}"], METRICS[rest]
-    if rest in METRICS and method.startswith("`"):  # samplers
-        return [f"{method.strip('`')}, sampler {head.strip('`').removesuffix('_swapped')}"], METRICS[rest]
+    if swapped := re.fullmatch(r"(DDIM|DPM-Solver\+\+), (\d+) steps", row):
+        sampler = {"DDIM": "native", "DPM-Solver++": "dpm"}[swapped[1]]
+        return [f"{head.strip('`')}, sampler {sampler}, steps {swapped[2]}"], METRICS[corner]
     if corner in METRICS:  # strength_sweep
         return [f"{row.strip('`')}, factor {float(head):g}"], METRICS[corner]
     if row in METRICS:
@@ -233,6 +235,7 @@ def test_numbers_in_a_readme_follow_from_its_records(experiment: str) -> None:
         ("strength_sweep", ".56 (43.1)", ".75 (40.8)"),  # two strengths
         ("sensitivity", ".042 / .010", ".010 / .042"),  # two values of λ
         ("frequency_cutoff", "| .964 | 19.6 |", "| .979 | 19.5 |"),  # two methods in one row
+        ("samplers", ".963 / 38.0", ".971 / 37.7"),  # two samplers
     ],
 )
 def test_a_swapped_number_is_caught(experiment: str, one: str, other: str) -> None:
@@ -241,6 +244,18 @@ def test_a_swapped_number_is_caught(experiment: str, one: str, other: str) -> No
     swapped = text.replace(one, "\0").replace(other, one).replace("\0", other)
     assert swapped != text
     assert wrong_cells(experiment, swapped)[1]
+
+
+def test_the_readme_of_three_models_says_what_their_records_do() -> None:
+    of, (first, *_) = ranking.found(), tables(readme("replication"))
+    (_, *heads), *rows = first
+    models = {name: model for model, name in ranking.MODELS.items()}
+    assert {row[0].strip("`") for row in rows} == set(ranking.METHODS)
+    for method, *cells in rows:
+        for head, cell in zip(heads, cells, strict=True):
+            found = of[models[head]][method.strip("`")]
+            for metric, text in zip(("background_psnr", "entanglement"), cell.split(" / "), strict=True):
+                assert rounds_to(ranking.number(found[metric]), text), (method, head, metric)
 
 
 def test_the_readme_repeats_the_full_table() -> None:

@@ -31,9 +31,10 @@ def footers(
         if own:
             lines.append(f"original is compared with itself in {', '.join(own)}, and takes no part there.")
     lines += [_interval_text(max(map(len, rows.values()))), _n_text(merged, columns)]
-    protocols = {label: _protocol_text(group[0]) for label, group in rows.items()}
+    protocols = {label: _protocol_text(group[:1]) for label, group in rows.items()}
     if all(protocols.values()):
-        lines.append(f"Protocol: {_per_row(protocols)}.")
+        together = _protocol_text([group[0] for group in rows.values()])  # rows say themselves which is theirs
+        lines.append(f"Protocol: {_per_row(protocols) if len(rows) <= MOST_NOTES else together}.")
     lines += _strength_lines(rows)
     notes: dict[str, list[str]] = {}
     for c in columns:
@@ -81,7 +82,8 @@ def _strength_lines(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
 
 
 def _numbers(some: set[float]) -> str:
-    return " or ".join(f"{number:g}" for number in sorted(some))
+    *others, last = [f"{number:g}" for number in sorted(some)]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def joined(commands: Sequence[str]) -> list[str]:
@@ -130,20 +132,24 @@ def _n_text(merged: Mapping[str, Mapping[str, MetricValue]], columns: Sequence[C
     text = f"N = {_per_row({label: str(n) for label, n in usual.items()})} images a method and seed"
     for heading, ns in counts.items():
         odd = {label: str(n) for label, n in ns.items() if n != usual[label]}
-        if odd:
+        if len(odd) > MOST_NOTES:
+            text += f"; {heading}: {_numbers({float(n) for n in odd.values()})}"
+        elif odd:
             text += f"; {heading}: {_per_row(odd) if len(odd) == len(ns) else _listed(odd)}"
     return text + "."
 
 
-def _protocol_text(record: RunRecord) -> str:
-    """How much of everything, or "" where a record does not say."""
-    protocol = record.config.get("protocol")
-    if not isinstance(protocol, Mapping) or any(name not in protocol for name in _AMOUNTS):
+def _protocol_text(records: Sequence[RunRecord]) -> str:
+    """How much of everything, all values that there are, or "" where a record does not say."""
+    protocols = [record.config.get("protocol") for record in records]
+    found = [one for one in protocols if isinstance(one, Mapping) and all(name in one for name in _AMOUNTS)]
+    if len(found) < len(protocols):
         return ""
+    of = {name: _numbers({float(one[name]) for one in found}) for name in _AMOUNTS[1:]}
     return (
-        f"{len(protocol['professions'])} professions × {protocol['images_per_profession']} images, a concept learns "
-        f"from {protocol['training_images']} images in {protocol['training_steps']} steps, "
-        f"{protocol['num_inference_steps']} denoising steps, image seed {protocol['image_seed']}"
+        f"{_numbers({float(len(one['professions'])) for one in found})} professions × {of['images_per_profession']} "
+        f"images, a concept learns from {of['training_images']} images in {of['training_steps']} steps, "
+        f"{of['num_inference_steps']} denoising steps, image seed {of['image_seed']}"
     )
 
 

@@ -1,0 +1,90 @@
+"""The ranking of methods on three U-Nets, from the records here and of ../gender_fairness: ``results/ranking.md``.
+
+    python experiments/replication/ranking.py
+
+Of the shipped model seed 0 counts alone, as the others have no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scipy.stats import spearmanr
+from tabulate import tabulate
+
+from hspace_exp.evaluation.value import MetricValue
+from hspace_exp.io.atomic import write_text
+from hspace_exp.results.runs import Run, find_runs
+
+HERE = Path(__file__).resolve().parent
+MODELS = {"avatars": "shipped", "avatars_seed1": "`seed1`", "avatars_h4": "`h4`"}
+METHODS = ["sdid", "sdid_lowfreq", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"]
+METRICS = {
+    "background_psnr": ("Background PSNR, dB ↑", 1),
+    "scene_kept": ("Scene kept ↑", 3),
+    "entanglement": ("Entanglement ↓", 3),
+    "deviation_ratio": ("Deviation ratio ↓", 3),
+    "success": ("Success ↑", 3),
+    "clip_alignment": ("CLIP alignment ↑", 1),
+}
+
+# Model → method → metrics of its run.
+Found = Mapping[str, Mapping[str, Mapping[str, MetricValue]]]
+
+
+def found() -> Found:
+    """Metrics of seed 0 of all methods on all models."""
+    runs: Sequence[Run] = find_runs([HERE / "results", HERE.parent / "gender_fairness" / "results"])
+    own: dict[str, dict[str, Mapping[str, MetricValue]]] = {model: {} for model in MODELS}
+    for run in runs:
+        if run.record.seed == 0 and run.record.method in METHODS:
+            own[run.record.model][run.record.method] = run.record.metrics
+    return own
+
+
+def ranks(of: Found, model: str, metric: str) -> dict[str, int]:
+    """Method → its rank, 1 is best."""
+    values = {method: of[model][method][metric] for method in METHODS}
+    sign = -1 if values[METHODS[0]].higher_is_better else 1
+    order = sorted(METHODS, key=lambda method: sign * number(values[method]))
+    return {method: 1 + order.index(method) for method in METHODS}
+
+
+def number(metric: MetricValue) -> float:
+    """Its value, which these metrics always have."""
+    assert metric.value is not None
+    return metric.value
+
+
+def table(of: Found, metric: str) -> str:
+    """One metric: rank, value and interval of each method on each model, and how alike the rankings are."""
+    heading, digits = METRICS[metric]
+    rows = []
+    for method in METHODS:
+        cells = []
+        for model in MODELS:
+            m = of[model][method][metric]
+            value, low, high = (f"{number:.{digits}f}" for number in (m.value, m.ci_low, m.ci_high))
+            cells.append(f"{ranks(of, model, metric)[method]}: {value} [{low}, {high}]")
+        rows.append([f"`{method}`", *cells])
+    first, *others = ([*ranks(of, model, metric).values()] for model in MODELS)
+    names = [*MODELS.values()][1:]
+    alike = [f"{name} {spearmanr(first, other).statistic:.2f}" for name, other in zip(names, others, strict=True)]
+    body = tabulate(rows, [heading, *MODELS.values()], tablefmt="pipe", disable_numparse=True)
+    return f"{body}\n\nSpearman's rank correlation with the shipped model's order: {', '.join(alike)}.\n"
+
+
+def text() -> str:
+    """All of it, as Markdown."""
+    of = found()
+    intro = (
+        "# Ranking of methods on three U-Nets\n\nRank: value [95 % bootstrap interval over images]; seed 0, 12 unseen "
+        "professions × 60 images, each method at the strength\nthat calibration finds on that model. Made by "
+        "`python experiments/replication/ranking.py`.\n"
+    )
+    return "\n".join([intro, *(table(of, metric) for metric in METRICS)])
+
+
+if __name__ == "__main__":
+    write_text(HERE / "results" / "ranking.md", text())
