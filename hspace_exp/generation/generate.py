@@ -57,7 +57,7 @@ def generate(
         image_seed: of the noises.
         domain: what the images are for, see ``initial_noise``.
         edit: what is done to h; None for unedited images.
-        made_by: digest of what decides the images, which they say; those of another making are made again.
+        made_by: digest of what decides the images, which they say.
         description: for the progress bar.
         lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
         wait: for the chunks that others make, and make what they leave undone.
@@ -75,22 +75,20 @@ def generate(
     made, left, held = 0, [], []
     with saver(made_by) as save:
         for chunk in track(chunks, description=description):
-            release = lock(_name(chunk), False)
-            if release is None:
-                left.append(chunk)
-            else:
+            if release := lock(_name(chunk), False):
                 made += make(save, chunk)
                 held.append(release)
+            else:
+                left.append(chunk)
             if len(held) > 1:  # the images of the last chunk are still being written
                 held.pop(0)()
     for release in held:
         release()
     for chunk in left if wait else ():
-        release = lock(_name(chunk), True)
+        release = lock(_name(chunk), True) or (lambda: None)
         with saver(made_by) as save:
             made += make(save, chunk)
-        if release is not None:
-            release()
+        release()
     return made
 
 

@@ -53,13 +53,18 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     write_bytes(path, len(header).to_bytes(8, "little") + header + data[end:])
 
 
-def save_png(path: str | Path, image: np.ndarray, compression: int = 6, **texts: str) -> None:
-    """Write a uint8 (H, W, 3) or (H, W) array as PNG, with text chunks.
+def label(path: Path, made_by: str) -> str:
+    """What an image says of itself: what it is ``made_by``, and its place."""
+    return f"{made_by}/{path.parent.name}/{path.name}"
+
+
+def save_png(path: str | Path, image: np.ndarray, compression: int = 6, made_by: str = "") -> None:
+    """Write a uint8 (H, W, 3) or (H, W) array as PNG with its ``label``, if it says what it is ``made_by``.
 
     ``compression`` is zlib's level, 1 (fast) to 9 (small).
     """
     buffer, chunks = io.BytesIO(), PngInfo()
-    for name, text in texts.items():
-        chunks.add_itxt(name, text)
+    if made_by:
+        chunks.add_itxt("hspace_exp", label(Path(path), made_by))
     Image.fromarray(image).save(buffer, format="PNG", compress_level=compression, pnginfo=chunks)
     write_bytes(path, buffer.getvalue())

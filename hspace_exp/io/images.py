@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hspace_exp.errors import UserError, getting
-from hspace_exp.io.atomic import save_png
+from hspace_exp.io.atomic import label, save_png
 from hspace_exp.io.checksums import clear
 from hspace_exp.io.locks import cores
 
@@ -29,19 +29,11 @@ _LAST_CHUNK = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def _label(path: Path, made_by: str) -> str:
-    """What the text chunk ``hspace_exp`` of an image says: what made it, and its place."""
-    return f"{made_by}/{path.parent.name}/{path.name}"
-
-
 def is_whole(path: Path, made_by: str = "") -> bool:
-    """Whether ``path`` is a complete PNG (every chunk's checksum is read); False where there is no file.
-
-    Where it is known what it must be ``made_by``, a digest, its text chunk must say so, and name its own place.
-    """
+    """Whether ``path`` is a complete PNG (every chunk's checksum is read), and says that it is ``made_by`` a digest."""
     try:
         with Image.open(path) as image:
-            own = not made_by or image.info.get("hspace_exp") == _label(path, made_by)
+            own = not made_by or image.info.get("hspace_exp") == label(path, made_by)
             image.verify()
         return own and path.read_bytes().endswith(_LAST_CHUNK)
     except _DAMAGED:
@@ -72,13 +64,8 @@ def writers() -> ThreadPoolExecutor:
 def saver(made_by: str = "") -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
     """Writes (B, 3, H, W) images in [0, 1], one a path, in the background; one call waits for the last one's.
 
-    They say what they are ``made_by``, see ``is_whole``. At the end all images are there; what went wrong is raised by
-    the next call, or there.
+    At the end all images are there; what went wrong is raised by the next call, or there.
     """
-
-    def write(path: Path, pixels: np.ndarray) -> None:
-        save_png(path, pixels, FAST, **({"hspace_exp": _label(path, made_by)} if made_by else {}))
-
     with writers() as threads:
         last: list[Future[None]] = []
 
@@ -89,7 +76,7 @@ def saver(made_by: str = "") -> Iterator[Callable[[Sequence[Path], Tensor], None
         def save(paths: Sequence[Path], images: Tensor) -> None:
             wait()
             pixels = to_uint8(images)
-            last.extend(threads.submit(write, *one) for one in zip(paths, pixels, strict=True))
+            last.extend(threads.submit(save_png, *one, FAST, made_by) for one in zip(paths, pixels, strict=True))
 
         yield save
         wait()
