@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import diffusers
 import torch
 from torch import Tensor, nn
 
@@ -195,6 +194,8 @@ class Passes:
 
 def check(pipe: Any) -> None:
     """Refuse a pipeline that cannot be steered: of a class that was not tried, with a compiled U-Net, or without h."""
+    import diffusers  # seconds, which importing this need not take
+
     kind = next(some for some in type(pipe).__mro__ if _STEERED not in vars(some))
     if kind.__name__ not in TRIED or getattr(diffusers, kind.__name__, None) is not kind:
         raise UserError(f"{kind.__name__} is no pipeline that steer was tried with; these are: {', '.join(TRIED)}")

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
 
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
+
 # (module, its queries' input, the text features, its output, (height, width) of its grid) -> new output or None
-Visit = Callable[[Attention, Tensor, Tensor, Tensor, tuple[int, int]], Tensor | None]
+Visit = Callable[["Attention", Tensor, Tensor, Tensor, tuple[int, int]], Tensor | None]
 
 
 def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[str, Attention]]:
@@ -24,6 +26,8 @@ def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[s
     Of ``all`` of them ``encoder`` are the first ones, ``final`` is the encoder's last, and ``before_h`` are those of
     the encoder and the middle block.
     """
+    from diffusers.models.attention_processor import Attention  # seconds, which importing this need not take
+
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
     if scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
@@ -59,12 +63,16 @@ def attention_probabilities(module: Attention, queries: Tensor, context: Tensor,
     Of (B, N, D) inputs of the queries and (B, L, D') text features, of whose tokens the softmax leaves out those that
     are False in ``keep`` (B, L), where it is given.
     """
-    projected = module.to_q(queries), module.to_k(context)
-    query, key = (x.unflatten(-1, (module.heads, -1)).transpose(1, 2) for x in projected)
-    logits = (query.float() @ key.float().transpose(-1, -2)) * module.scale
+    query, key = by_head(module, module.to_q(queries)), by_head(module, module.to_k(context))
+    logits = (query @ key.transpose(-1, -2)) * module.scale
     if keep is not None:
         logits = logits.masked_fill(~keep[:, None, None, :], float("-inf"))
     return logits.softmax(dim=-1)
+
+
+def by_head(module: Attention, projected: Tensor) -> Tensor:
+    """(B, N, heads * d) projections of one attention module as (B, heads, N, d) in float32."""
+    return projected.unflatten(-1, (module.heads, -1)).transpose(1, 2).float()
 
 
 def token_mean(probabilities: Tensor, mask: Tensor) -> Tensor:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.attention import attention_probabilities, token_mean, visited_cross_attention
+from hspace_exp.models.attention import by_head, visited_cross_attention
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
 
 
 def soft_gate(heat: Tensor, threshold: float) -> Tensor:
@@ -39,6 +42,8 @@ class AttentionGate:
     size: tuple[int, int]  # (H, W) of h
     threshold: float = 0.3  # of the gate, in (0, 1]
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
+    # Module → of each concept the keys (heads, d, L) of its prompt and the places of its words, which no step changes.
+    _read: dict[Attention, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Check what can be checked."""
@@ -47,11 +52,15 @@ class AttentionGate:
 
     def add(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
         """Add the heat of one module with queries (rows, N, D') on a grid of N places."""
-        unedited, heats = queries[self.rows.to(queries.device)], []
-        for states, words in zip(self.states.to(queries), self.words.to(queries.device), strict=True):
-            probabilities = attention_probabilities(module, unedited, states.expand(len(unedited), -1, -1))
-            heat = token_mean(probabilities, words.expand(len(unedited), -1)).unflatten(1, grid)
-            heats.append(F.adaptive_avg_pool2d(heat, self.size))
+        if module not in self._read:
+            keys = by_head(module, module.to_k(self.states.to(queries))).transpose(-1, -2)
+            places = [words.nonzero()[:, 0].to(queries.device) for words in self.words.cpu()]
+            self._read[module] = list(zip(keys, places, strict=True))
+        query, heats = by_head(module, module.to_q(queries[self.rows.to(queries.device)])), []
+        for key, places in self._read[module]:
+            logits = query @ key * module.scale
+            shares = (logits.index_select(-1, places) - logits.logsumexp(-1, keepdim=True)).exp()
+            heats.append(F.adaptive_avg_pool2d(shares.mean((1, 3)).unflatten(1, grid), self.size))
         heat = torch.stack(heats, dim=1)
         self.heat = heat if self.heat is None else self.heat + heat
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, SchedulerMixin, UNet2DConditionModel
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -20,6 +19,9 @@ from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
 __all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
 
@@ -77,6 +79,8 @@ class Backbone:
         frozen: bool = True,
     ) -> None:
         """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
+        from diffusers import DDPMScheduler  # seconds, which importing this need not take
+
         if getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         if not hasattr(scheduler, "alphas_cumprod"):

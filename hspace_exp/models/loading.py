@@ -6,10 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
-from diffusers.utils import is_accelerate_available
 from safetensors import SafetensorError
 
 from hspace_exp.avatars import EMBEDDED
@@ -52,6 +49,8 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
 
 def count_parameters(folder: Path) -> int:
     """Parameters of the U-Net in ``folder``, from its config alone."""
+    import diffusers  # seconds, which importing this need not take
+
     with torch.device("meta"):
         try:
             config = diffusers.UNet2DConditionModel.load_config(folder, subfolder="unet")
@@ -68,6 +67,10 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
     the plain ones, and conversely. The VAE is in float32, U-Net and text encoders are in ``dtype``. Raises UserError:
     weights are missing, damaged or of another kind.
     """
+    import diffusers  # seconds, which importing this need not take
+    import transformers
+    from diffusers.utils import is_accelerate_available
+
     place = str(folder)
     try:
         index = diffusers.DiffusionPipeline.load_config(place)

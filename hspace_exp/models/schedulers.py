@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import diffusers
-
 Kind = Literal["native", "ddim", "dpm"]
 KINDS: dict[Kind, str | None] = {"native": None, "ddim": "DDIMScheduler", "dpm": "DPMSolverMultistepScheduler"}
 
@@ -16,6 +14,8 @@ def make_scheduler(native: Any, kind: Kind = "native") -> Any:
 
     The kinds are ``native``, ``ddim`` (Song et al., 2021) and ``dpm`` (DPM-Solver++ 2M; Lu et al., 2022).
     """
+    import diffusers  # seconds, which importing this need not take
+
     name = KINDS[kind]
     return native if name is None else getattr(diffusers, name).from_config(native.config)
 
