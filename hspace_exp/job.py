@@ -97,6 +97,10 @@ def _jobs() -> int:
             take_back()
         _conclude()
         raise
+    except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # run.log cannot be written
+            raise OSError(*error.__cause__.args, error.__cause__.filename) from error
+        raise
     except KeyboardInterrupt:
         _conclude(interrupted=True)
         raise

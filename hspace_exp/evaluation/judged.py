@@ -25,6 +25,7 @@ Classes = Mapping[str, Tensor]
 T = TypeVar("T")
 
 NO_TARGET = -1
+EVERYTHING = "all"  # the profession of images of which none is known
 
 # What metrics may need that not every evaluation knows.
 OPTIONAL = {
@@ -72,8 +73,9 @@ class JudgedBatch:
     after: Classes  # the same of the edited images
     background: Tensor | None = None  # (B, 1, H, W) bool outside the persons of both, or None
     image: Tensor | None = None  # (B, D) image-text features of the edited images, or None
-    prompt: Tensor | None = None  # (B, D) features of their prompts, or None
-    subject: Tensor | None = None  # (B, D) features of the plain prompts of their professions, or None
+    prompt: Tensor | None = None  # (B, D) features of their prompts, NaN where one has none, or None
+    # (B, D) features of the plain prompts of their professions, NaN where one has none, or None
+    subject: Tensor | None = None
     features_original: Tensor | None = None  # (B, F) features for Fréchet and kernel distances, or None
     features_edited: Tensor | None = None  # the same of the edited images
 
@@ -89,9 +91,9 @@ class JudgedBatch:
 
 
 def subject_prompt(profession: str) -> str:
-    """The plain prompt of a profession, e.g. "a photo of an attendant"."""
+    """The plain prompt of a profession, e.g. "a photo of an attendant"; "" where none is known."""
     name = profession.lower()
-    return f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return "" if profession == EVERYTHING else f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,11 @@ class BatchJudge:
         edited, after, found["features_edited"] = (original, before, features) if unedited else self._look(pixels_after)
         if "texts" in self.needed:
             found["image"] = clip.encode_images(edited).cpu()
-            found["prompt"] = clip.encode_texts([pair.prompt for pair in batch]).cpu()
-            found["subject"] = clip.encode_texts([subject_prompt(pair.profession) for pair in batch]).cpu()
+            texts = {"prompt": [pair.prompt for pair in batch]}
+            texts["subject"] = [subject_prompt(pair.profession) for pair in batch]
+            for name, some in texts.items():
+                there = torch.tensor([bool(text) for text in some])[:, None]
+                found[name] = torch.where(there, clip.encode_texts(some).cpu(), torch.nan)
         if "background" in self.needed:
             found["background"] = self._background(pixels_before, pixels_after, unedited)
         first = JudgedBatch(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from hspace_exp.errors import getting
 from hspace_exp.io.images import resized
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class OpenClip:
@@ -27,6 +30,7 @@ class OpenClip:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    told: list[str] = field(default_factory=list)  # the text of which it was said that it is too long
 
     @property
     def device(self) -> torch.device:
@@ -45,9 +49,15 @@ class OpenClip:
             return F.normalize(self.model.encode_image((images - mean) / std).float(), dim=-1)  # type: ignore[operator]
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts; returns unit vectors (len(texts), D), float32."""
+        """Embed texts; returns unit vectors (len(texts), D), float32. It is said, once, when one is too long."""
+        tokens, longer = (self.tokenize([f"{text}{more}" for text in texts]) for more in ("", " and"))
+        cut = [text for text, same in zip(texts, (tokens == longer).all(1).tolist(), strict=True) if same]
+        if cut and not self.told:
+            told = "the judge reads %d tokens of a text, and of longer ones no more than their beginning, e.g. of %r"
+            log.warning(told, tokens.shape[1], cut[0][:80])
+            self.told.append(cut[0])
         with torch.no_grad():
-            features = self.model.encode_text(self.tokenize(list(texts)).to(self.device))  # type: ignore[operator]
+            features = self.model.encode_text(tokens.to(self.device))  # type: ignore[operator]
             return F.normalize(features.float(), dim=-1)
 
 

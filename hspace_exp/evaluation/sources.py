@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from hspace_exp.errors import UserError, getting
-from hspace_exp.evaluation.judged import subject_prompt
+from hspace_exp.evaluation.judged import EVERYTHING, subject_prompt
 from hspace_exp.generation.manifest import COLUMNS, Pair, read_manifest
 from hspace_exp.io.rows import read_rows
 
+log = logging.getLogger(__name__)
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-EVERYTHING = "all"
 MANIFEST = "manifest.csv"
+TABLE = ("image", "profession", "prompt", "target", "truth", "original")  # columns of a table of images
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def find_source(images: Path, reference: Path | None) -> Source:
         raise UserError(f"no such file or folder: {images}")
     if images.is_dir() and (images / MANIFEST).exists():
         images = images / MANIFEST
-    source = _from_folder(images) if images.is_dir() else _from_table(images)
+    source = _from_folder(images, reference) if images.is_dir() else _from_table(images)
     if reference is not None:
         source = _with_reference(source, images if images.is_dir() else images.parent, reference)
     for files in ([f for p in source.pairs for f in (p.edited, p.original)], source.reference):
@@ -51,42 +56,62 @@ def find_source(images: Path, reference: Path | None) -> Source:
     return source
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Image files in and below a folder, sorted. Raises UserError: there is no folder, or no image in it."""
+def image_files(folder: Path, aside: Path | None = None) -> list[Path]:
+    """Image files in and below a folder, sorted; hidden ones and those of a folder ``aside`` are left out, and said.
+
+    Raises UserError: there is no folder, or no image in it.
+    """
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    every = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    out = {f for f in every if any(part.startswith(".") for part in f.relative_to(folder).parts)}
+    if aside is not None and folder.resolve() in aside.resolve().parents:
+        out |= {f for f in every if f.resolve().is_relative_to(aside.resolve())}
+    files = [f for f in every if f not in out]
+    if out:
+        log.warning("left out are %d images that are hidden or of the other set, e.g. %s", len(out), min(out))
     if not files:
         raise UserError(f"no images in {folder}: expected files named {', '.join(sorted(SUFFIXES))}")
     return files
 
 
-def _from_folder(folder: Path) -> Source:
-    pairs, prompted = [], False
-    for i, file in enumerate(image_files(folder)):
+def _from_folder(folder: Path, reference: Path | None) -> Source:
+    pairs = []
+    for i, file in enumerate(image_files(folder, reference)):
         inner = file.relative_to(folder).parts
         profession = inner[0].replace("_", " ") if len(inner) > 1 else EVERYTHING
-        prompted = prompted or len(inner) > 1
         pairs.append(Pair(subject_prompt(profession), profession, i, "", 0.0, file, file))
-    return Source(tuple(pairs), False, prompted, {})
+    return _source(pairs, {})
 
 
 def _from_table(path: Path) -> Source:
     rows = read_rows(path, (), "give a table of images")
     if all(rows[0].get(column) is not None for column in COLUMNS):
-        found = read_manifest(path)
-        return Source(tuple(found), any(p.original != p.edited for p in found), True, _truth(found, rows))
-    if rows[0].get("image") is None:
+        pairs = read_manifest(path)
+        return _source(pairs, _truth(pairs, rows))
+    rows = [{name.strip().lower(): (cell or "").strip() for name, cell in row.items()} for row in rows]
+    if "image" not in rows[0]:
         raise UserError(f"{path} lists no images: expected the column 'image', got {', '.join(rows[0])}")
+    if others := [name for name in rows[0] if name not in TABLE]:
+        log.warning("columns of %s that are not used: %s; known are %s", path, ", ".join(others), ", ".join(TABLE))
     pairs = []
     for i, row in enumerate(rows):
-        profession = row.get("profession") or EVERYTHING
-        image = path.parent / row["image"]
-        original = path.parent / row["original"] if row.get("original") else image
-        prompt = row.get("prompt") or subject_prompt(profession)
-        pairs.append(Pair(prompt, profession, i, row.get("target") or "", 0.0, original, image))
-    prompted = any(row.get("prompt") or row.get("profession") for row in rows)
-    return Source(tuple(pairs), any(p.original != p.edited for p in pairs), prompted, _truth(pairs, rows))
+        cell = {name: row.get(name, "") for name in TABLE}
+        if not cell["image"]:
+            raise UserError(f"row {i + 1} of {path} names no image: fill it in, or take it out")
+        profession, image = cell["profession"] or EVERYTHING, path.parent / cell["image"]
+        original = path.parent / (cell["original"] or cell["image"])
+        prompt = cell["prompt"] or subject_prompt(profession)
+        pairs.append(Pair(prompt, profession, i, cell["target"], 0.0, original, image))
+    return _source(pairs, _truth(pairs, rows))
+
+
+def _source(pairs: Sequence[Pair], truth: Mapping[str, str]) -> Source:
+    without = sum(not pair.prompt for pair in pairs)
+    if 0 < without < len(pairs):
+        log.warning("%d of %d images have no prompt: they do not count in alignments", without, len(pairs))
+    paired = any(pair.original != pair.edited for pair in pairs)
+    return Source(tuple(pairs), paired, without < len(pairs), truth)
 
 
 def _truth(pairs: Sequence[Pair], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -96,7 +121,7 @@ def _truth(pairs: Sequence[Pair], rows: Sequence[Mapping[str, str]]) -> dict[str
 def _with_reference(source: Source, root: Path, reference: Path) -> Source:
     if source.paired:
         raise UserError("these images have unedited partners already: leave reference out")
-    partners = {file.relative_to(reference).with_suffix(""): file for file in image_files(reference)}
+    partners = {file.relative_to(reference).with_suffix(""): file for file in image_files(reference, root)}
     names = [Path(os.path.relpath(pair.edited, root)).with_suffix("") for pair in source.pairs]
     absent = [name for name in names if name not in partners]
     if len(absent) == len(names):
@@ -111,8 +136,16 @@ def _with_reference(source: Source, root: Path, reference: Path) -> Source:
 def _check_sizes(files: Sequence[Path]) -> None:
     sizes: dict[str, Path] = {}
     for file in files:
-        with getting(str(file), "leave out what is no image"), Image.open(file) as image:
-            sizes.setdefault("{} x {}".format(*image.size), file)
+        sizes.setdefault("{} x {}".format(*_size(file)), file)
     if len(sizes) > 1:
         told = ", ".join(f"{file} is {size}" for size, file in sizes.items())
         raise UserError(f"images are of several sizes ({told} pixels): make them one size first")
+
+
+def _size(file: Path) -> tuple[int, int]:
+    """Width and height as an image is seen. Raises UserError: it is none, or larger than PIL holds for safe."""
+    with warnings.catch_warnings(), getting(str(file), "leave out what is no image, or too large", Exception):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            turned = "exif" in image.info and image.getexif().get(Base.Orientation, 1) > 4
+            return image.size[::-1] if turned else image.size

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from hspace_exp.io.atomic import write_bytes, write_text
+from hspace_exp.io.checksums import clear
 from hspace_exp.io.digest import digest
-from hspace_exp.io.images import is_whole, missing, saver, writers
+from hspace_exp.io.images import missing, saver, writers
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import REPORT, initial_noise
 from hspace_exp.methods.steering import Edit, Steering
@@ -38,6 +39,7 @@ def generate(
     image_seed: int = 0,
     domain: str = REPORT,
     edit: Edit | None = None,
+    made_by: str = "",
     description: str = "generate images",
     lock: Lock | None = None,
     wait: bool = True,
@@ -55,6 +57,7 @@ def generate(
         image_seed: of the noises.
         domain: what the images are for, see ``initial_noise``.
         edit: what is done to h; None for unedited images.
+        made_by: digest of what decides the images, which they say.
         description: for the progress bar.
         lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
         wait: for the chunks that others make, and make what they leave undone.
@@ -63,31 +66,29 @@ def generate(
     chunks = [items[start : start + sampling.chunk_size] for start in range(0, len(items), sampling.chunk_size)]
 
     def make(save: Save, chunk: Sequence[Item]) -> int:
-        if absent := set(missing([folder / item.file for item in chunk])):
+        if absent := set(missing([folder / item.file for item in chunk], made_by)):
             images = sample_chunk(backbone, sampling, chunk, image_seed, edit, domain)
             rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
             save([folder / chunk[row].file for row in rows], images[rows])
         return len(absent)
 
     made, left, held = 0, [], []
-    with saver() as save:
+    with saver(made_by) as save:
         for chunk in track(chunks, description=description):
-            release = lock(_name(chunk), False)
-            if release is None:
-                left.append(chunk)
-            else:
+            if release := lock(_name(chunk), False):
                 made += make(save, chunk)
                 held.append(release)
+            else:
+                left.append(chunk)
             if len(held) > 1:  # the images of the last chunk are still being written
                 held.pop(0)()
     for release in held:
         release()
     for chunk in left if wait else ():
-        release = lock(_name(chunk), True)
-        with saver() as save:
+        release = lock(_name(chunk), True) or (lambda: None)
+        with saver(made_by) as save:
             made += make(save, chunk)
-        if release is not None:
-            release()
+        release()
     return made
 
 
@@ -122,11 +123,11 @@ def sample_chunk(
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 
-def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
+def take_originals(items: Sequence[Item], cache: Path, folder: Path, made_by: str = "") -> None:
     """Copy the unedited images from the cache into a run's folder, where they are not whole already."""
 
     def take(item: Item) -> None:
-        if not is_whole(folder / item.file):
+        if missing([folder / item.file], made_by):
             write_bytes(folder / item.file, (cache / item.file).read_bytes())
 
     with writers() as threads:
@@ -136,7 +137,8 @@ def take_originals(items: Sequence[Item], cache: Path, folder: Path) -> None:
 def claim(folder: Path, made_by: str) -> None:
     """Make ``folder`` hold images of one making only: those of another are removed, and that is said."""
     stamp = folder / STAMP
-    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else None
+    clear(stamp)
+    before = stamp.read_text(encoding="utf-8", errors="replace").strip() if stamp.exists() else None
     if before != made_by and folder.exists():
         if before is not None:
             log.warning("%s holds images of another configuration: they are made again", folder)

@@ -83,12 +83,11 @@ def answer(**given: Any) -> None:
     vectors = {name: digest(concept.vector.flatten().tolist()) for name, concept in concepts.items()}
     how_edited = essential({"method": asked.method, "frequency": asked.frequency})
     edited_by = [*made_by, [(item.seed_index, item.target) for item in items], vectors, amounts, scale, how_edited]
-    out = Path(asked.out)
+    out, make = Path(asked.out), partial(generate, image_seed=asked.image_seed)
     for kind, by, how in (("original", made_by, None), ("edited", edited_by, edit)):
-        folder = out / "images" / kind
-        claim(folder, digest(by))
-        about = f"{kind} images"
-        generate(backbone, sampling, items, folder, image_seed=asked.image_seed, edit=how, description=about)
+        folder, about = out / "images" / kind, f"{kind} images"
+        claim(folder, own := digest(by))
+        make(backbone, sampling, items, folder, edit=how, made_by=own, description=about)
     manifest = write_manifest(out, items, amounts, edited=True)
     rows: dict[str, list[Pair]] = {}
     for pair in read_manifest(manifest):

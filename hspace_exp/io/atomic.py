@@ -6,11 +6,13 @@ import io
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -22,8 +24,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         with temporary.open("xb") as file:
             file.write(data)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError) and not path.is_dir():
+            error.filename = str(path.parent)  # a full disk names nothing, a read-only one what nobody knows
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -48,8 +53,18 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     write_bytes(path, len(header).to_bytes(8, "little") + header + data[end:])
 
 
-def save_png(path: str | Path, image: np.ndarray, compression: int = 6) -> None:
-    """Write a uint8 (H, W, 3) or (H, W) array as PNG; ``compression`` is zlib's level, 1 (fast) to 9 (small)."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", compress_level=compression)
+def label(path: Path, made_by: str) -> str:
+    """What an image says of itself: what it is ``made_by``, and its place."""
+    return f"{made_by}/{path.parent.name}/{path.name}"
+
+
+def save_png(path: str | Path, image: np.ndarray, compression: int = 6, made_by: str = "") -> None:
+    """Write a uint8 (H, W, 3) or (H, W) array as PNG with its ``label``, if it says what it is ``made_by``.
+
+    ``compression`` is zlib's level, 1 (fast) to 9 (small).
+    """
+    buffer, chunks = io.BytesIO(), PngInfo()
+    if made_by:
+        chunks.add_itxt("hspace_exp", label(Path(path), made_by))
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=compression, pnginfo=chunks)
     write_bytes(path, buffer.getvalue())

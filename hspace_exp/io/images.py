@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hspace_exp.errors import UserError, getting
-from hspace_exp.io.atomic import save_png
+from hspace_exp.io.atomic import label, save_png
+from hspace_exp.io.checksums import clear
 from hspace_exp.io.locks import cores
 
 log = logging.getLogger(__name__)
@@ -25,25 +26,27 @@ WRITERS, READERS = 8, 4
 # Thousands of images are written beside the sampling: a seventh more bytes, a quarter of the time.
 FAST = 1
 _LAST_CHUNK = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError)
+_DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether ``path`` is a complete PNG (every chunk's checksum is read); False where there is no file."""
+def is_whole(path: Path, made_by: str = "") -> bool:
+    """Whether ``path`` is a complete PNG (every chunk's checksum is read), and says that it is ``made_by`` a digest."""
     try:
         with Image.open(path) as image:
+            own = not made_by or image.info.get("hspace_exp") == label(path, made_by)
             image.verify()
-        return path.read_bytes().endswith(_LAST_CHUNK)
+        return own and path.read_bytes().endswith(_LAST_CHUNK)
     except _DAMAGED:
         return False
 
 
-def missing(paths: Iterable[Path]) -> list[Path]:
-    """Those paths that hold no whole image; damaged files are named in the log."""
-    absent = [path for path in paths if not is_whole(path)]
+def missing(paths: Iterable[Path], made_by: str = "") -> list[Path]:
+    """Those paths that hold no whole image, see ``is_whole``; damaged files and others' are named in the log."""
+    absent = [path for path in paths if not is_whole(path, made_by)]
     for path in absent:
         if path.exists():
-            log.warning("%s is damaged: it is made again", path)
+            log.warning("%s is damaged or another's: it is made again", path)
+            clear(path)
     return absent
 
 
@@ -58,7 +61,7 @@ def writers() -> ThreadPoolExecutor:
 
 
 @contextmanager
-def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
+def saver(made_by: str = "") -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
     """Writes (B, 3, H, W) images in [0, 1], one a path, in the background; one call waits for the last one's.
 
     At the end all images are there; what went wrong is raised by the next call, or there.
@@ -73,15 +76,15 @@ def saver() -> Iterator[Callable[[Sequence[Path], Tensor], None]]:
         def save(paths: Sequence[Path], images: Tensor) -> None:
             wait()
             pixels = to_uint8(images)
-            last.extend(threads.submit(save_png, *one, FAST) for one in zip(paths, pixels, strict=True))
+            last.extend(threads.submit(save_png, *one, FAST, made_by) for one in zip(paths, pixels, strict=True))
 
         yield save
         wait()
 
 
-def save_all(paths: Sequence[Path], images: Tensor) -> None:
-    """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all."""
-    with saver() as save:
+def save_all(paths: Sequence[Path], images: Tensor, made_by: str = "") -> None:
+    """Write (B, 3, H, W) images in [0, 1], one a path, each whole or not at all, see ``saver``."""
+    with saver(made_by) as save:
         save(paths, images)
 
 
@@ -100,12 +103,19 @@ def load_images(paths: Sequence[Path]) -> Tensor:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image; (H, W, 3) uint8. Raises UserError: the file is missing or no whole image."""
-    with (
-        getting(f"the image {path}", "delete it, if it is there, and run the command again"),
-        Image.open(path) as image,
-    ):
-        return np.array(image.convert("RGB"))
+    """Read an image as it is seen; (H, W, 3) uint8. Raises UserError: the file is missing or no whole image.
+
+    It is turned upright, 16-bit grey is scaled, and what is transparent lies on white.
+    """
+    advice = "delete it, if it is there, and run the command again"
+    with getting(f"the image {path}", advice, Exception), Image.open(path) as image:  # decoders raise anything
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I"):
+            return np.repeat((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+        if not image.has_transparency_data:
+            return np.array(image.convert("RGB"))
+        white = Image.new("RGBA", image.size, "white")
+        return np.array(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
 
 
 def resized(images: Tensor, side: int) -> Tensor:

@@ -35,10 +35,13 @@ def read_rows(path: Path, columns: Sequence[str], advice: str) -> list[dict[str,
 
     Raises UserError: it is not there, is no table, is empty or lacks a column.
     """
-    with getting(f"the table {path}", advice), path.open(encoding="utf-8", newline="") as file:
-        rows = [{_own(key): _own(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
+    with getting(f"the table {path}", advice), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
     if not rows:
         raise UserError(f"{path} lists no images: {advice}")
+    if wide := next((number for number, row in enumerate(rows, start=1) if None in row), None):
+        raise UserError(f"row {wide} of {path} has more cells than the heading: put texts with commas into quotes")
+    rows = [{_own(key): _own(cell) for key, cell in row.items()} for row in rows]
     missing = [column for column in columns if rows[0].get(column) is None]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: {advice}")

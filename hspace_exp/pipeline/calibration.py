@@ -28,12 +28,13 @@ from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.generation.generate import generate
 from hspace_exp.io.atomic import write_bytes, write_json
+from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe, digest
 from hspace_exp.io.images import as_float, load_images
-from hspace_exp.io.locks import alone
 from hspace_exp.io.seeding import VALIDATION
 from hspace_exp.methods.base import AUTO
 from hspace_exp.methods.steering import UneditedRuns
+from hspace_exp.pipeline.learning import save_all
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
 from hspace_exp.prompts.plan import plan
@@ -114,11 +115,8 @@ def calibrate(
     for group in parts.asked:
         recipe = _recipe(own, group, evaluator, how)
         path = recipe.folder(cache) / FILE
-        with alone(path.parent):
-            if not path.exists():
-                write_json(path, _calibrated(own, group, concepts, evaluator, how, path.parent / "images"))
-                shutil.rmtree(path.parent / "images", ignore_errors=True)
-            found |= json.loads(path.read_bytes())
+        found |= kept_json(path, partial(_calibrated, own, group, concepts, evaluator, how, path.parent / "images"))
+        shutil.rmtree(path.parent / "images", ignore_errors=True)
     told = {"settings": asdict(how), "guidance_scale": parts.backbone.guidance_scale, "concepts": found}
     _leave(told, concepts, run_dir, parts.method.factor)
     return parts.at(told)
@@ -134,6 +132,7 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
     from hspace_exp.results.figures import calibration_chart  # imports matplotlib, which other processes do without
 
     success = told["settings"]["success"]
+    changed = {}
     for name, one in told["concepts"].items():
         if not one["curve"]:
             log.warning("all unedited images show %s: it gets the strength of the others, %g", name, one["strength"])
@@ -144,8 +143,9 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
             used = {"strength": factor * one["strength"], "guidance_scale": told["guidance_scale"]}
             points = [point for point in one["curve"] if point["strength"] == one["strength"]]
             metrics = {**concept.metrics, "calibration": points}
-            own = replace(concept, hyperparameters={**concept.hyperparameters, **used}, metrics=metrics)
-            own.save(run_dir / "concepts" / f"{name}.safetensors")
+            hyperparameters = {**concept.hyperparameters, **used}
+            changed[name] = replace(concept, hyperparameters=hyperparameters, metrics=metrics)
+    save_all(changed, run_dir / "concepts")
     write_json(run_dir / FILE, told)
     chart = calibration_chart(told["concepts"], success)
     for form in ("png", "pdf"):
@@ -175,7 +175,8 @@ def _calibrated(
     count = settings.images * len(group.concepts)
     items = plan(settings.professions, parts.templates, -(-count // len(settings.professions)))
     items = sorted(items, key=lambda item: item.seed_index)[:count]  # shared evenly among the professions
-    make(items, folder, description="images to calibrate with")
+    by = folder.parent.name
+    make(items, folder, made_by=by, description="images to calibrate with")
     before, runs = look([folder / item.file for item in items]), UneditedRuns()
     shown = before.classes[group.name].tolist()
     items = [replace(one, target=another(values, now, one.seed_index)) for one, now in zip(items, shown, strict=True)]
@@ -185,7 +186,8 @@ def _calibrated(
         method = replace(parts.method, strength={name: strengths.get(name, 0.0) for name in group.concepts}, factor=1.0)
         edit = replace(parts, asked=(group,), method=method).edit(concepts, runs)
         asked = [items[k] for k in rows]
-        make(asked, edited, edit=edit, description=f"calibrate {', '.join(strengths)}")
+        about = f"calibrate {', '.join(strengths)}"
+        make(asked, edited, edit=edit, made_by=f"{by}/{edited.name}", description=about)
         after, start = look([edited / one.file for one in asked]), before.rows(rows)
         found = {}
         for name, strength in strengths.items():

@@ -28,13 +28,14 @@ def make_images(parts: Parts, concepts: Mapping[str, Concept], cache: Path, work
     if parts.edited is not None and worker.rank == 0:
         claim(images / "edited", parts.edited.digest)
     worker.ready()
-    made = make(cached, lock=worker.locks(cached.parent / FOLDER), description="unedited images")
+    unedited = {"made_by": parts.unedited.digest, "description": "unedited images"}
+    made = make(cached, lock=worker.locks(cached.parent / FOLDER), **unedited)
     if made < len(parts.items):
         log.info("%d of %d unedited images are not made here: %s", len(parts.items) - made, len(parts.items), cached)
     if parts.edited is not None:
         own = worker.locks(worker.folder / "edited") if worker.count > 1 else None
-        make(images / "edited", edit=edit, lock=own, description="edited images")
+        make(images / "edited", edit=edit, lock=own, made_by=parts.edited.digest, description="edited images")
     if worker.rank == 0:
-        take_originals(parts.items, cached, images / "original")
+        take_originals(parts.items, cached, images / "original", parts.unedited.digest)
         strengths = parts.method.strengths(prompts_of(parts.asked))
         write_manifest(worker.run_dir, parts.items, strengths, parts.edited is not None)

@@ -17,6 +17,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png, write_json
+from hspace_exp.io.checksums import clear, note
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.images import load_images
 from hspace_exp.io.locks import alone
@@ -202,6 +203,7 @@ def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajecto
             locks.enter_context(alone(folder))
         made = dataset.trajectories(folders, count, make, learning.sampling.chunk_size)
         for some, folder in folders.items():
+            clear(folder / "manifest.json")
             write_json(folder / "manifest.json", {**recipes[some].plain(), "runs": count})
     return {key: made[some] for key, some in prompts.items()}
 
@@ -259,8 +261,7 @@ def make_concepts(
         hyperparameters={"images": learning.images, "training": learning.settings["training"]},
     )
     concepts = train(task, method.training) if isinstance(method.training, Training) else method.training.learn(task)
-    for name, concept in concepts.items():
-        concept.save(recipe.folder(cache) / f"{name}.safetensors")
+    save_all(concepts, recipe.folder(cache))
     shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
     return _leave(learning, concepts, folder)
 
@@ -278,6 +279,11 @@ def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) ->
         used["applied"] = learning.settings["applied"]
         attribute = learning.attributes[name]
         own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
-        if concept.folder != folder or concept.hyperparameters != used:
-            own[name].save(folder / f"{name}.safetensors")
+    save_all(own, folder)
     return own
+
+
+def save_all(concepts: Mapping[str, Concept], folder: Path) -> None:
+    """Write concept files into a folder, and their checksums."""
+    if concepts:
+        note(folder, *(concept.save(folder / f"{name}.safetensors") for name, concept in concepts.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -22,9 +21,8 @@ from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
-from hspace_exp.io.atomic import write_json
+from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe
-from hspace_exp.io.locks import alone
 from hspace_exp.io.progress import Seconds, quieten
 from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
@@ -151,9 +149,10 @@ def _mask_metrics(evaluator: Any, parts: Parts, cache: Path) -> dict[str, Metric
     learning, backbone = parts.learnings[0], parts.backbone
     inputs = {"evaluator": type(evaluator).__name__, "groups": plain, "mask": learning.settings["mask"]}
     recipe = Recipe("mask_metrics", {**inputs, "model": backbone.name, "revision": backbone.revision})
-    path = recipe.folder(cache) / "mask_metrics.json"
-    with alone(path.parent):
-        if not path.exists():
-            found = evaluator.mask_metrics(learning.masks, backbone, parts.asked)
-            write_json(path, {name: value.to_json() for name, value in found.items()})
-        return {name: MetricValue(**value) for name, value in json.loads(path.read_bytes()).items()}
+
+    def make() -> dict[str, Any]:
+        found = evaluator.mask_metrics(learning.masks, backbone, parts.asked)
+        return {name: value.to_json() for name, value in found.items()}
+
+    kept = kept_json(recipe.folder(cache) / "mask_metrics.json", make)
+    return {name: MetricValue(**value) for name, value in kept.items()}

@@ -25,6 +25,7 @@ from hspace_exp import __version__
 from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
+from hspace_exp.io.checksums import is_noted
 from hspace_exp.io.digest import config_digest as config_digest
 
 if TYPE_CHECKING:
@@ -131,10 +132,12 @@ def json_schema() -> dict[str, Any]:
 def read_record(path: str | Path) -> RunRecord:
     """Read a ``record.json``, or the one in a run's folder.
 
-    Raises UserError: there is none, it is cut short, or it is something else.
+    Raises UserError: there is none, it is cut short, it is something else, or it changed since it was written.
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
+    if is_noted(path) is False:
+        raise UserError(f"the record {path} is not what its run wrote: run the command again that made it")
     with getting(f"the record {path}", "run the command that makes it"):
         data = json.loads(path.read_text(encoding="utf-8"))
         # As JSON again: read from Python objects, strict means instances.

@@ -11,9 +11,12 @@ from typing import Any
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
+from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
 from hspace_exp.generation.grid import pair_grid, strip
-from hspace_exp.generation.manifest import Pair, read_manifest
+from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png, write_bytes, write_text
+from hspace_exp.io.checksums import FILE as CHECKSUMS
+from hspace_exp.io.checksums import clear, is_whole, note
 from hspace_exp.io.digest import config_digest, essential
 from hspace_exp.io.images import missing
 from hspace_exp.io.rows import markdown
@@ -25,31 +28,42 @@ from hspace_exp.results.tables.records import by_table, group_of
 
 log = logging.getLogger(__name__)
 
-RESULTS = (FILE_NAME, "manifest.csv", "grid.png", "strip.png", "table.md")
+RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
+CALIBRATION = ("calibration.json", "calibration.png", "calibration.pdf")
+KEPT = (*CALIBRATION, "masks*.png", "concepts/*.safetensors")  # what else a run promises, beside its images
 COLOURS = 64  # of a picture of strips
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 
 def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
-    """The record of this very configuration; results of another one are removed, and that is said."""
-    if not (run_dir / FILE_NAME).exists():
-        return None
-    try:
-        record = read_record(run_dir)
-    except UserError as error:
-        log.warning("%s; it is made again", error)
-    else:
-        if config_digest(record.config) != config_digest(config):
-            log.warning("%s holds the results of another configuration: they are replaced", run_dir)
-        elif lacking := _lacking(record.config, config):
-            log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
-        elif all((run_dir / name).exists() for name in RESULTS):
-            pairs = read_manifest(run_dir / "manifest.csv")
-            if not missing(dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))):
+    """The record of this very configuration, where all that was left with it is as it was left.
+
+    Results of another one, and what is damaged, are removed, and that is said: the run makes again what it lacks.
+    """
+    for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
+        clear(path)
+    whole = is_whole(run_dir) if (run_dir / CHECKSUMS).exists() else _was_whole(run_dir)
+    if (run_dir / FILE_NAME).exists():
+        try:
+            record = read_record(run_dir)
+        except UserError as error:
+            log.warning("%s; it is made again", error)
+        else:
+            if config_digest(record.config) != config_digest(config):
+                log.warning("%s holds the results of another configuration: they are replaced", run_dir)
+            elif lacking := _lacking(record.config, config):
+                log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
+            elif whole:
                 return record
-    for name in RESULTS:
-        (run_dir / name).unlink(missing_ok=True)
+        for name in RESULTS:
+            (run_dir / name).unlink(missing_ok=True)
+    (run_dir / CHECKSUMS).unlink(missing_ok=True)
     return None
+
+
+def _was_whole(run_dir: Path) -> bool:
+    """Whether a run of a version without checksums left all that it promised."""
+    return all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
 
 
 def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
@@ -89,12 +103,16 @@ def record_of(
 
 
 def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> str:
-    """Leave the pictures, the record, and, made from the record alone, the table."""
+    """Leave the pictures, the record, and, made from the record alone, the table; checksums of all come last."""
+    (run_dir / CHECKSUMS).unlink(missing_ok=True)  # those of an earlier record
     save_png(run_dir / "grid.png", pair_grid(pairs))
     save_png(run_dir / "strip.png", strip({record.method: pairs}))
     record.write(run_dir)
     table = render(build([run_dir]), "markdown")
     write_text(run_dir / "table.md", table)
+    own = [path for what in (*RESULTS, *KEPT) for path in run_dir.glob(what)]
+    images = dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))
+    note(run_dir, *own, *(path for path in images if path.is_relative_to(run_dir)))
     return table
 
 

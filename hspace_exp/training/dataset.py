@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hspace_exp.io.atomic import save_safetensors, write_json
+from hspace_exp.io.checksums import clear, is_sound, note
 from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import LEARNING, initial_noise
@@ -23,8 +22,6 @@ from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.training.on_policy import in_turn
-
-log = logging.getLogger(__name__)
 
 # Written at once, so at most this many images are lost when a run is stopped.
 BLOCK = 32
@@ -78,13 +75,14 @@ def positives(
     """
     made = cached({folder: range(count)}, make_block, description)[folder]
     files = [folder / "images" / f"{i:06d}.png" for i in range(count)]
-    absent = set(missing(files))
+    absent = set(missing(files, folder.name))
     for first in range(0, count, _DECODED):  # whole chunks, so that a repaired image is the very same
         chunk = files[first : first + _DECODED]
         rows = [row for row, file in enumerate(chunk) if file in absent]
         if rows:
             images = backbone.decode_latents(made["latents"][first : first + _DECODED])
-            save_all([chunk[row] for row in rows], images[rows])
+            save_all([chunk[row] for row in rows], images[rows], folder.name)
+    clear(folder / "manifest.json")
     write_json(folder / "manifest.json", {**about, "images": count})
     return Positives(made["latents"], tuple(files), made.get("heatmaps"), made.get("exact"))
 
@@ -129,6 +127,7 @@ def cached(
         for i, path in enumerate(paths):
             block = found[path] = {name: some[i].clone() for name, some in parts.items()}
             save_safetensors(path, block)
+            note(path.parent, path)
     joined: dict[Path, Block] = {}
     for folder in wanted:
         own = [(found[path], len(some)) for path, some in rows.items() if path.parent == folder]
@@ -163,16 +162,11 @@ def attribute_maps(
         maps.append((some * 255).round().byte().cpu())
     joined = torch.cat(maps)
     save_safetensors(path, {"maps": joined})
+    note(path.parent, path)
     return joined
 
 
 def _read(path: Path, rows: int) -> Block | None:
     """Tensors of a cached file with at least ``rows`` rows; None where it must be made."""
-    if not path.exists():
-        return None
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError):
-        log.warning("%s is damaged: it is made again", path)
-        return None
+    tensors = load_file(path) if is_sound(path) else {}
     return tensors if tensors and min(len(t) for t in tensors.values()) >= rows else None

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
+from hspace_exp.io.checksums import clear, is_noted
 from hspace_exp.io.progress import track
 from hspace_exp.methods.learning import Training
 from hspace_exp.methods.task import Task
@@ -33,14 +35,14 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
         if not path.exists():
             return None
         try:
-            concept = load_concept(path)
+            found[name] = load_concept(path)
         except UserError as error:
             log.warning("%s; it is trained again", error)
+            clear(path)
             return None
-        if concept.used.made_by != made_by:
-            log.warning("%s belongs to another configuration: it is trained again", path)
+        if not is_noted(path) or found[name].used.made_by != made_by:
+            log.warning("%s is damaged, or another's than of this configuration: it is trained again", path)
             return None
-        found[name] = concept
     return found
 
 
@@ -118,6 +120,9 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
         log.info("training goes on from step %d of %d", done, steps)
     try:
         trainer.fit(module, track(range(steps - done), "train vectors"), ckpt_path=checkpoint)  # steps draw batches
+    except OSError as error:
+        error.filename = str(folder)  # in the place of a temporary file
+        raise
     except SystemExit as error:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from error
     module.to(device)
@@ -128,9 +133,13 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
 
 def _last(path: Path) -> tuple[Path | None, int]:
     """The checkpoint to go on from and the steps it has done; (None, 0) to start afresh."""
+    clear(path)
     if not path.exists():
         return None, 0
     try:
+        with ZipFile(path) as file:  # torch.load reads no checksum
+            if damaged := file.testzip():
+                raise UserError(damaged)
         state = torch.load(path, map_location="cpu", weights_only=True)
         return path, int(state["global_step"])
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file

@@ -142,3 +142,11 @@ def test_a_job_with_code_in_its_log_ends_before_it(cli: Callable[..., Any], tmp_
     assert outcome.code == 2
     assert "hydra.job_logging.handlers.evil names code" in outcome.error
     assert not mark.exists()
+
+
+def test_a_log_that_cannot_be_written_is_one_line(cli: Cli, arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "run" / "run.log").mkdir(parents=True)
+    outcome = cli(*arguments, "method=sdid", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 2
+    assert outcome.error.count("\n") == 1
+    assert f"cannot use {tmp_path / 'run' / 'run.log'}: Is a directory" in outcome.error

@@ -18,10 +18,12 @@ import torch
 from PIL import Image
 
 from hspace_exp.concepts.concept import load_concept
+from hspace_exp.errors import UserError
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
 from hspace_exp.methods.lwim import Localised
 from hspace_exp.results.record import differences, read_record
+from hspace_exp.results.write import finished as whole_run
 
 Cli = Callable[..., Any]
 SAM = "mask.checkpoint={world}/sam"
@@ -101,35 +103,110 @@ def test_the_same_seed_gives_the_same_record_from_scratch(
     assert torch.equal(*vectors)
 
 
-def test_damage_is_repaired_and_said(cli: Cli, lwim: list[str], finished: Path) -> None:
-    run_dir = finished
-    whole = read_record(run_dir)
-    images = {p: p.read_bytes() for p in run_dir.rglob("*.png")}
-    damaged = run_dir / "images" / "edited" / "nurse" / "0001.png"
-    damaged.write_bytes(damaged.read_bytes()[:-20])
-    original = run_dir / "images" / "original" / "carpenter" / "0000.png"
-    original.write_bytes(b"not an image")
-    outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
-    assert outcome.code == 0
-    assert str(damaged) in outcome.error
-    assert "made again" in outcome.error
-    assert differences(whole, read_record(run_dir)) == []
-    assert {p: p.read_bytes() for p in run_dir.rglob("*.png")} == images
+def flip(path: Path) -> None:
+    """Change one bit of a file's data."""
+    data = bytearray(path.read_bytes())
+    data[int(0.7 * len(data))] ^= 1
+    path.write_bytes(data)
 
 
-def test_a_truncated_concept_and_cache_are_made_again(
+def swap(one: Path, other: Path) -> None:
+    """Put two files in each other's place."""
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+
+
+def harm(path: Path, how: str) -> None:
+    """Damage a file in one of five ways."""
+    held = path.read_bytes()
+    path.unlink()
+    if how == "a folder":
+        path.mkdir()
+        (path / "inside").write_text("something")
+    elif how != "gone":
+        path.write_bytes({"empty": b"", "cut": held[: len(held) // 2], "not UTF-8": b"\xff\xfe" + held}[how])
+
+
+def unlike(before: dict[Path, bytes]) -> list[Path]:
+    """Which files hold something else now."""
+    return [path for path, held in before.items() if path.read_bytes() != held]
+
+
+def test_a_flipped_bit_anywhere_is_noticed_and_all_is_made_again(
     cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
 ) -> None:
-    run_dir = finished
-    whole = read_record(run_dir)
-    for path in [*(tmp_path / "cache").rglob("*.safetensors"), run_dir / "concepts" / "male.safetensors"]:
-        path.write_bytes(path.read_bytes()[:100])
-    (run_dir / "record.json").write_text('{"schema": 1, "metr')
-    outcome = cli(*lwim, f"hydra.run.dir={run_dir}")
-    assert outcome.code == 0
-    assert "male.safetensors is no whole concept file" in outcome.error
-    assert "block-000000.safetensors is damaged" in outcome.error
-    assert differences(whole, read_record(run_dir)) == []
+    kinds = ("*.safetensors", "*.png", "mask_metrics.json", "manifest.csv", "judged.csv")
+    before, record = {p: p.read_bytes() for kind in kinds for p in tmp_path.rglob(kind)}, read_record(finished)
+    assert len(before) > 30
+    for path in before:
+        flip(path)
+    outcome = cli(*lwim, f"hydra.run.dir={finished}")
+    assert outcome.code == 0, outcome.error
+    assert unlike(before) == []
+    assert [path for path in before if str(path.parent) not in outcome.error] == []
+    assert differences(record, read_record(finished)) == []
+    assert "nothing to do" in cli(*lwim, f"hydra.run.dir={finished}").error
+
+
+def test_swapped_files_are_noticed_by_what_they_say_of_themselves(
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
+) -> None:
+    before = {p: p.read_bytes() for kind in ("*.safetensors", "*.png") for p in tmp_path.rglob(kind)}
+    record = read_record(finished)
+    for folder in (finished, *(path.parent for path in (tmp_path / "cache").glob("*/female.safetensors"))):
+        swap(*sorted(folder.rglob("*male.safetensors")))
+    for name in ("original", "edited"):
+        swap(*sorted((finished / "images" / name / "nurse").glob("*.png")))
+    swap(*sorted((tmp_path / "cache").glob("*/block-000000.safetensors")))
+    for name in ("record.json", "checksums.json"):  # as of a run that stopped before it was done
+        (finished / name).unlink()
+    outcome = cli(*lwim, f"hydra.run.dir={finished}")
+    assert outcome.code == 0, outcome.error
+    assert "female.safetensors is damaged, or another's" in outcome.error
+    assert "nurse/0000.png is damaged or another's" in outcome.error
+    assert unlike(before) == []
+    assert differences(record, read_record(finished)) == []
+
+
+def test_what_a_run_promises_is_made_again(cli: Cli, lwim: list[str], finished: Path, tmp_path: Path) -> None:
+    ways, record = ("gone", "empty", "cut", "not UTF-8"), read_record(finished)
+    originals = [f"{profession}/000{i}.png" for profession in ("nurse", "carpenter") for i in (0, 1)]
+    images, concepts = finished / "images", finished / "concepts"
+    (shared,) = (tmp_path / "cache").glob("*/mask_metrics.json")
+    harmed = {
+        **{images / "original" / name: way for name, way in zip(originals, ways, strict=True)},
+        **{finished / name: way for name, way in zip(("judged.csv", "grid.png", "strip.png"), ways[1:], strict=True)},
+        **{images / "edited/nurse/0001.png": "a folder", concepts / "male.safetensors": "a folder"},
+        **{concepts / "female.safetensors": "cut", shared: "cut", finished / "masks.png": "a folder"},
+        **{finished / "manifest.csv": "not UTF-8", images / "edited/made_by.txt": "not UTF-8"},
+    }  # fmt: skip
+    before = {path: path.read_bytes() for path in harmed}
+    for path, how in harmed.items():
+        harm(path, how)
+    outcome = cli(*lwim, f"hydra.run.dir={finished}")
+    assert outcome.code == 0, outcome.error
+    assert "Traceback" not in outcome.error
+    assert unlike(before) == []
+    assert differences(record, read_record(finished)) == []
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "not UTF-8", "a folder"])
+def test_a_harmed_record_is_noticed(lwim: list[str], finished: Path, how: str) -> None:
+    config = read_record(finished).config
+    assert whole_run(finished, config) is not None
+    harm(finished / "record.json", how)
+    with pytest.raises(UserError, match="record"):
+        read_record(finished)
+    assert whole_run(finished, config) is None
+    assert not (finished / "record.json").exists()
+
+
+def test_a_number_changed_in_a_record_is_noticed(lwim: list[str], finished: Path) -> None:
+    path = finished / "record.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(UserError, match="is not what its run wrote"):
+        read_record(finished)
 
 
 def test_killed_in_training_and_run_again_gives_the_same_record(

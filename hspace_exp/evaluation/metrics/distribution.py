@@ -70,21 +70,24 @@ class KernelDistance(FeatureDistance):
 
     def statistic(self, rows: Tensor, groups: Tensor) -> Tensor:
         """The distance."""
-        used = rows[:KERNEL_IMAGES]
-        return self._distance(used)(used.new_ones(1, len(used)))[0]
+        return self._distance(rows)(rows.new_ones(1, len(rows)))[0]
 
     def replicates(self, rows: Tensor, groups: Tensor, strata: Tensor, random: torch.Generator) -> Tensor:
         """Kernels are computed once and reweighted."""
-        used = rows[:KERNEL_IMAGES]
-        distance, blocks = self._distance(used), resample_blocks(strata[: len(used)], self.setting.repeats, random)
+        distance, blocks = self._distance(rows), resample_blocks(strata, self.setting.repeats, random)
         found = torch.cat([distance(resample_counts(indices)) for indices in blocks])
         # A resample of one single image has no pair; with two images that happens half of the time.
-        return torch.where(found.isfinite(), found, distance(used.new_ones(1, len(used))))
+        return torch.where(found.isfinite(), found, distance(rows.new_ones(1, len(rows))))
 
     def note(self, rows: Tensor, groups: Tensor) -> str:
         """Say when not all images were used."""
-        caution = f", on {KERNEL_IMAGES} random pairs" if len(rows) > KERNEL_IMAGES else ""
+        caution = f", on {KERNEL_IMAGES} random pairs" if sum(map(len, self.keys)) > KERNEL_IMAGES else ""
         return super().note(rows, groups) + caution
+
+    def _table(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """At most ``KERNEL_IMAGES`` of the images."""
+        rows, groups, strata, keys = (found[:KERNEL_IMAGES] for found in super()._table())
+        return rows, groups, strata, keys
 
     def _distance(self, rows: Tensor) -> Callable[[Tensor], Tensor]:
         """(R, N) weights of the images to (R,) distances, worked out on a GPU, if there is one, as it knows float64."""

@@ -129,6 +129,20 @@ def test_a_composition_is_judged_by_part_and_together(tmp_path: Path, evaluator:
         score(source, evaluator, "gendr+scene")
 
 
+def test_only_images_with_a_prompt_count_in_alignment(tmp_path: Path, evaluator: TinyEvaluator) -> None:
+    make(tmp_path, [0, 255, 20, 40], "")
+    for name, rows in (("half", "0.png,x\n1.png,\n2.png,x\n3.png,\n"), ("known", "0.png,x\n2.png,x\n")):
+        (tmp_path / f"{name}.csv").write_text("image,prompt\n" + rows)
+    half, known = (score(find_source(tmp_path / f"{n}.csv", None), evaluator, "gender") for n in ("half", "known"))
+    assert (half.metrics["clip_alignment"].value, half.metrics["clip_alignment"].n) == (
+        known.metrics["clip_alignment"].value,
+        2,
+    )
+    assert half.metrics["deviation_ratio"].n == 4
+    assert "subject_alignment" not in half.metrics  # no profession is known
+    assert [row["clip_alignment"] == "" for row in half.rows] == [row["prompt"] == "" for row in half.rows]
+
+
 def _pictures(folder: Path) -> np.ndarray:
     images = [np.asarray(Image.open(folder / f"{i}.png").convert("RGB")) for i in range(2)]
     return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,18 @@ def test_failed_move_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypat
         atomic.write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_folder_that_takes_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        atomic.write_text(tmp_path / "deep" / "file.txt", "text")
+    assert caught.value.filename == str(tmp_path / "deep")
+    assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_json_has_no_nan_and_a_bad_value_keeps_the_old_file(tmp_path: Path) -> None:

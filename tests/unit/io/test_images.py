@@ -9,7 +9,7 @@ from PIL import Image
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_png
-from hspace_exp.io.images import as_float, is_whole, load_images, missing, save_all, saver, to_uint8
+from hspace_exp.io.images import as_float, is_whole, load_images, missing, read_image, save_all, saver, to_uint8
 
 
 def test_written_images_round_trip(tmp_path: Path) -> None:
@@ -91,3 +91,59 @@ def test_bad_images_are_named(tmp_path: Path) -> None:
             load_images([tmp_path / name])
     with pytest.raises(UserError, match=r"missing\.png cannot be had"):
         load_images([tmp_path / "missing.png"])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photo_is_read_upright(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((8, 16, 3), np.uint8)
+    upright[:4, :8], upright[4:, 8:] = 255, 90
+    # how a camera stores it that was held so: what ``exif_transpose`` does, undone by hand
+    undone = [np.array, np.fliplr, lambda x: np.rot90(x, 2), np.flipud, lambda x: x.swapaxes(0, 1)]
+    undone += [np.rot90, lambda x: np.rot90(x, 2).swapaxes(0, 1), lambda x: np.rot90(x, -1)]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undone[orientation - 1](upright)))
+    stored.save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), upright)
+
+
+def test_every_mode_is_read_as_it_is_seen(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (4, 6), dtype=np.uint8)
+    rgb = np.stack([grey, grey.T.reshape(4, 6), 255 - grey], axis=-1)
+    alpha = np.zeros((4, 6), np.uint8)
+    alpha[:2] = 255
+    on_white = np.where(alpha[..., None] > 0, rgb, 255)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(np.dstack([rgb, alpha])).save(tmp_path / "rgba.png")
+    Image.fromarray(np.dstack([grey, alpha])).save(tmp_path / "la.png")
+    Image.fromarray(rgb).quantize(24).save(tmp_path / "palette.png")
+    Image.fromarray(grey).quantize(256).save(tmp_path / "clear.png", transparency=0)
+    Image.new("CMYK", (6, 4), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
+    Image.fromarray(grey > 127).save(tmp_path / "bits.png")
+    read = {path.stem: read_image(path) for path in tmp_path.iterdir()}
+    for name in ("grey16", "grey"):
+        assert np.array_equal(read[name], np.repeat(grey[..., None], 3, -1)), name
+    assert np.array_equal(read["rgba"], on_white)
+    assert np.array_equal(read["la"], np.where(alpha[..., None] > 0, grey[..., None], 255).repeat(3, -1))
+    assert np.array_equal(read["palette"], rgb)
+    assert (read["clear"] == 255).any()
+    assert np.abs(read["cmyk"].astype(int) - (255, 0, 0)).max() < 6
+    assert np.array_equal(read["bits"], np.where(grey > 127, 255, 0)[..., None].repeat(3, -1))
+
+
+def test_an_image_says_what_made_it_and_where_it_belongs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = [tmp_path / name for name in ("nurse/0.png", "nurse/1.png", "cook/0.png")]
+    save_all(files, torch.rand(3, 3, 8, 8), "digest")
+    assert missing(files, "digest") == missing(files) == []
+    assert missing(files, "another") == files
+    for other in files[1:]:
+        files[0].write_bytes(other.read_bytes())
+        assert missing(files, "digest") == files[:1]
+    save_all(files[:1], torch.rand(1, 3, 8, 8))  # of nobody
+    assert missing(files, "digest") == files[:1]
+    assert "0.png is damaged or another's: it is made again" in caplog.text
+    files[1].unlink()
+    files[1].mkdir()
+    assert missing(files[1:2]) == files[1:2]
+    assert not files[1].exists()
