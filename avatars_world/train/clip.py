@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from open_clip import CLIP
 
 from avatars_world.captions import random_text
 from avatars_world.claims import Claim, sample_claim, truth_matrix
@@ -20,7 +21,6 @@ from avatars_world.train.data import Layers, labels_of
 from avatars_world.train.loop import Average, Clock, descend, learning_rate, resume, set_learning_rate, store_half
 from hspace_exp.avatars.world import ATTRIBUTES as WORLD_ATTRIBUTES
 from hspace_exp.avatars.world import SCENES
-from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.io.atomic import write_json
 
 
@@ -176,7 +176,7 @@ def train_clip(
     device = layers.device
     torch.manual_seed(2)
     config = clip_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length)  # type: ignore[arg-type,attr-defined]
-    model = build_open_clip(config["model_cfg"]).to(device)  # type: ignore[arg-type]
+    model = CLIP(**config["model_cfg"]).to(device)  # type: ignore[arg-type]
     folder = out / "clip"
     resume(model, folder / "model.safetensors")
     model.train(not freeze_encoder)
@@ -200,16 +200,16 @@ def train_clip(
         people, backs, tokens, truth = prepared[which]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             image = embed_images(model, layers, people, backs, kept, which)
-            text = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
-        scale = model.logit_scale.exp()  # type: ignore[operator]
+            text = model.encode_text(tokens, normalize=True)
+        scale = model.logit_scale.exp()
         logits = scale * (image.float() @ text.float().T) + model.logit_bias
         labels = {**{name: values[people] for name, values in true.items()}, "scene": backs % len(SCENES)}
         loss = balanced_sigmoid_loss(logits, truth) + alternatives_loss(model, image, scale, table, labels)
         descend(loss, model, optimizer)
         with torch.no_grad():
-            model.logit_scale.clamp_(max=4.0)  # type: ignore[operator]
+            model.logit_scale.clamp_(max=4.0)
         average.update()
-        clock.log(loss=loss.detach(), scale=model.logit_scale.detach().exp())  # type: ignore[operator]
+        clock.log(loss=loss.detach(), scale=model.logit_scale.detach().exp())
     average.store()
     write_json(folder / "open_clip_config.json", config)
     store_half(model, folder / "model.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -11,8 +12,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.evaluation.judged import OPTIONAL, BatchJudge, Observers
-from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, shown_counts, with_numbers
+from hspace_exp.evaluation.judged import OPTIONAL, Observers, judged_batch
+from hspace_exp.evaluation.judged_csv import Row, entanglement_matrix, judged_rows, with_numbers
 from hspace_exp.evaluation.judges import CompositionJudge, Judge
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, share_of
 from hspace_exp.evaluation.metrics.content import SCENE
@@ -89,10 +90,10 @@ def evaluate(
     setting = Setting(values, professions, table, observers.features.name, observers.device, repeats, seed)
     known = _known(observers, attribute, parts, setting, pairs, unknown_fields)
     copies = dict(_prepared(metrics, known, observers.judges, parts, setting))
-    look = BatchJudge(observers, attribute, parts, professions, [need for m in copies.values() for need in m.needs])
+    needed = {need for metric in copies.values() for need in metric.needs}
     for start in track(range(0, len(pairs), batch_size), description="evaluate images"):
         batch = pairs[start : start + batch_size]
-        judged = look(batch)
+        judged = judged_batch(batch, observers, attribute, parts, professions, needed)
         for metric in copies.values():
             seen, part = judged[metric.setting.judge], metric.setting.part
             metric.update(seen.of_part(part) if part else seen)
@@ -104,8 +105,9 @@ def evaluate(
     if labelled is not None:
         accuracy = _of_labelled(labelled, judge, attribute, batch_size, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
-    counts = shown_counts(rows, f"{judge.name}.{attribute}.after", values)
-    return Evaluation(found, _rows(copies, professions, counts, truth), details, with_numbers(rows, pairs, copies))
+    shown = Counter((row["profession"], row[f"{judge.name}.{attribute}.after"]) for row in rows)
+    counts = {name: {value: shown[name, value] for value in values} for name in professions}
+    return Evaluation(found, _rows(copies, counts, truth), details, with_numbers(rows, pairs, copies))
 
 
 def _of_labelled(
@@ -218,15 +220,11 @@ def _result(metric: ImageMetric, first: str) -> MetricValue:
 
 
 def _rows(
-    metrics: Mapping[str, ImageMetric],
-    professions: Sequence[str],
-    counts: Mapping[str, Mapping[str, int]],
-    truth: Truth | None,
+    metrics: Mapping[str, ImageMetric], counts: Mapping[str, Mapping[str, int]], truth: Truth | None
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for profession in professions:
-        shown = counts[profession]
-        row: dict[str, Any] = {"profession": profession, "n": sum(shown.values()), "counts": dict(shown)}
+    for profession, shown in counts.items():
+        row: dict[str, Any] = {"profession": profession, "n": sum(shown.values()), "counts": shown}
         if truth is not None and profession in truth:
             row["truth"] = {value: truth[profession][value] for value in shown}
         rows.append(row)

@@ -14,14 +14,14 @@ from torch import Tensor
 from hspace_exp.avatars.labelled import COUNT
 from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
-from hspace_exp.avatars.world import SKEWED, judge_texts
+from hspace_exp.avatars.world import ATTRIBUTES, SKEWED, judge_texts
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
 from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
 from hspace_exp.evaluation.openclip import load_open_clip, load_published
-from hspace_exp.evaluation.world import is_labelled, labelled_renders, mask_ious, world_truth
+from hspace_exp.evaluation.world import labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.masks.sam import load_small_sam, segment
 
@@ -117,13 +117,9 @@ def sam_person_masks(folder: Path, device: str) -> PersonMasks:
         height, width = images.shape[1:3]
         size = torch.tensor([width, height], dtype=torch.float32)
         box, points = torch.tensor(PORTRAIT_BOX) * size.repeat(2), torch.tensor(PORTRAIT_POINTS) * size
-        some = len(images) if sam.device.type == "cuda" else CACHED
-        return torch.cat(
-            [
-                segment(sam, few, box.expand(len(few), -1), points.expand(len(few), -1, -1)).cpu()
-                for few in images.split(max(1, some))
-            ]
-        )
+        portraits = images.split(max(1, len(images) if sam.device.type == "cuda" else CACHED))
+        found = [segment(sam, some, box.expand(len(some), -1), points.expand(len(some), -1, -1)) for some in portraits]
+        return torch.cat(found).cpu()
 
     return masks
 
@@ -153,8 +149,8 @@ class AvatarEvaluator(Evaluator):
         clip = SharedClip(load_open_clip(folder / "clip", device))
         judge = ZeroShotJudge(clip, judge_texts(), margin=margin)
         self.probe = ProbeJudge(load_probe(folder).to(device), PROBED, device=device)
-        self.labelled, self.person_masks = labelled, sam_person_masks(folder / "sam", device)
-        options |= {"person_masks": self.person_masks, "device": device}
+        self.labelled = labelled
+        options |= {"person_masks": sam_person_masks(folder / "sam", device), "device": device}
         options["batch_size"] = batch_size or (32 if torch.device(device).type == "cpu" else 128)
         super().__init__(judge, metrics, **options)
 
@@ -163,11 +159,12 @@ class AvatarEvaluator(Evaluator):
     def judges(self, names: Sequence[str], texts: Texts) -> tuple[Judge, ...]:
         """The probe is the second judge of attributes that it was trained on."""
         judge = self.judge.knowing(texts)
-        return (judge, self.probe) if is_labelled(names) else (judge,)
+        return (judge, self.probe) if set(names) <= set(ATTRIBUTES) else (judge,)
 
     def knowledge(self, names: Sequence[str]) -> dict[str, Any]:
         """The world's probabilities and labelled renders; of attributes of one's own there are none."""
-        labelled = labelled_renders(names, self.labelled) if self.labelled and is_labelled(names) else None
+        there = self.labelled and set(names) <= set(ATTRIBUTES)
+        labelled = labelled_renders(names, self.labelled) if there else None
         return {"truth": world_truth(*names) if set(names) <= set(SKEWED) else None, "labelled": labelled}
 
 

@@ -109,62 +109,52 @@ class Observers:
     device: str | torch.device = "cpu"  # where images are compared
 
 
-@dataclass(frozen=True)
-class BatchJudge:
-    """Turns batches of pairs into what metrics see, by observers with judges that know the attribute.
+def judged_batch(
+    batch: Sequence[Pair],
+    observers: Observers,
+    attribute: str,
+    parts: Sequence[str],
+    professions: Sequence[str],
+    needed: Collection[str],
+) -> dict[str, JudgedBatch]:
+    """Load the images of a batch and look at them; judge → what it sees. Images of one file are looked at once.
 
-    Of ``OPTIONAL`` only what is ``needed`` by some metric is worked out; ``professions`` are the names of the groups.
+    The judges know the attribute. Of ``OPTIONAL`` only what is ``needed`` by some metric is worked out;
+    ``professions`` are the names of the groups.
     """
-
-    observers: Observers
-    attribute: str
-    parts: Sequence[str]
-    professions: Sequence[str]
-    needed: Collection[str]
-
-    def __call__(self, batch: Sequence[Pair]) -> dict[str, JudgedBatch]:
-        """Load the images of a batch and look at them; judge → what it sees. Images of one file are looked at once."""
-        clip, known_values = self.observers.clip, self.observers.judges[0].attributes
-        values = known_values[self.attribute]
-        unedited = all(pair.original == pair.edited for pair in batch)
-        pixels_before = load_images([pair.original for pair in batch])
-        pixels_after = pixels_before if unedited else load_images([pair.edited for pair in batch])
-        original, before, features = self._look(pixels_before)
-        found: dict[str, Tensor | None] = {"features_original": features}
-        edited, after, found["features_edited"] = (original, before, features) if unedited else self._look(pixels_after)
-        if "texts" in self.needed:
-            found["image"] = clip.encode_images(edited).cpu()
-            texts = {"prompt": [pair.prompt for pair in batch]}
-            texts["subject"] = [subject_prompt(pair.profession) for pair in batch]
-            for name, some in texts.items():
-                there = torch.tensor([bool(text) for text in some])[:, None]
-                found[name] = torch.where(there, clip.encode_texts(some).cpu(), torch.nan)
-        if "background" in self.needed:
-            found["background"] = self._background(pixels_before, pixels_after, unedited)
-        first = JudgedBatch(
-            keys=item_keys([pair.name for pair in batch]),
-            groups=torch.tensor([self.professions.index(pair.profession) for pair in batch]),
-            targets=torch.tensor([values.index(pair.target) if pair.target else NO_TARGET for pair in batch]),
-            original=original,
-            edited=edited,
-            attribute=self.attribute,
-            parts={part: len(known_values[part]) for part in self.parts},
-            others=tuple(name for name in known_values if name not in (self.attribute, *self.parts)),
-            before={},
-            after={},
-            **found,
-        )
-        return {name: replace(first, before=before[name], after=after[name]) for name in before}
-
-    def _look(self, pixels: Tensor) -> tuple[Tensor, dict[str, Classes], Tensor | None]:
-        """Images as floats, each judge's classes, and the images' features."""
-        images = as_float(pixels.to(self.observers.device))
-        classes: dict[str, Classes] = {judge.name: judge.judge(images) for judge in self.observers.judges}
-        return images, classes, self.observers.features(images).cpu() if "features" in self.needed else None
-
-    def _background(self, original: Tensor, edited: Tensor, unedited: bool) -> Tensor:
-        if unedited:  # nothing differs anywhere, so there is no need to know where the persons are
-            return torch.ones(len(original), 1, *original.shape[1:3], dtype=torch.bool, device=self.observers.device)
-        masks = known(self.observers.person_masks)
-        before, after = (masks(images).to(self.observers.device) for images in (original, edited))
-        return background_mask(before, after)
+    clip, device, attributes = observers.clip, observers.device, observers.judges[0].attributes
+    files = [[pair.original for pair in batch], [pair.edited for pair in batch]]
+    pixels = [load_images(some) for some in (files if files[0] != files[1] else files[:1])]
+    images = [as_float(some.to(device)) for some in pixels]  # the unedited and the edited ones, where these are others
+    seen = [{judge.name: judge.judge(some) for judge in observers.judges} for some in images]
+    found: dict[str, Tensor] = {}
+    if "features" in needed:
+        features = [observers.features(some).cpu() for some in images]
+        found |= {"features_original": features[0], "features_edited": features[-1]}
+    if "texts" in needed:
+        found["image"] = clip.encode_images(images[-1]).cpu()
+        texts = {"prompt": [pair.prompt for pair in batch]}
+        texts["subject"] = [subject_prompt(pair.profession) for pair in batch]
+        for name, some in texts.items():
+            there = torch.tensor([bool(text) for text in some])[:, None]
+            found[name] = torch.where(there, clip.encode_texts(some).cpu(), torch.nan)
+    if "background" in needed and len(images) == 1:  # all of it: nothing differs, wherever the persons are
+        found["background"] = torch.ones_like(images[0][:, :1], dtype=torch.bool)
+    elif "background" in needed:
+        masks = known(observers.person_masks)
+        found["background"] = background_mask(masks(pixels[0]).to(device), masks(pixels[1]).to(device))
+    targets = [attributes[attribute].index(pair.target) if pair.target else NO_TARGET for pair in batch]
+    first = JudgedBatch(
+        keys=item_keys([pair.name for pair in batch]),
+        groups=torch.tensor([professions.index(pair.profession) for pair in batch]),
+        targets=torch.tensor(targets),
+        original=images[0],
+        edited=images[-1],
+        attribute=attribute,
+        parts={part: len(attributes[part]) for part in parts},
+        others=tuple(name for name in attributes if name not in (attribute, *parts)),
+        before={},
+        after={},
+        **found,
+    )
+    return {name: replace(first, before=before, after=seen[-1][name]) for name, before in seen[0].items()}

@@ -43,15 +43,6 @@ def with_numbers(rows: Sequence[Row], pairs: Sequence[Pair], metrics: Mapping[st
     return sorted(full, key=lambda row: tuple(row[name] for name in IDENTITY))
 
 
-def shown_counts(rows: Sequence[Row], column: str, values: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Profession → value → number of images that clearly show it, by a judge's column such as ``clip.gender.after``."""
-    counts = {str(row["profession"]): dict.fromkeys(values, 0) for row in rows}
-    for row in rows:
-        if row[column] != UNCLEAR:
-            counts[row["profession"]][row[column]] += 1
-    return counts
-
-
 def write_judged(folder: str | Path, rows: Sequence[Row]) -> Path:
     """Write ``judged.csv`` into ``folder``."""
     return write_rows(Path(folder) / FILE_NAME, list(rows[0]), [list(row.values()) for row in rows])

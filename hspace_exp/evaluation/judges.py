@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Protocol
 
 import torch
@@ -16,7 +18,7 @@ from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import ImageTextModel
 from hspace_exp.evaluation.functional.fairness import intersect
 from hspace_exp.io.images import resized
-from hspace_exp.prompts.attributes import combinations
+from hspace_exp.prompts.attributes import JOIN
 
 # Texts for photographs: the positive prompts of conf/attribute.
 _FILES = {name: OmegaConf.load(CONF / "attribute" / f"{name}.yaml").concepts for name in ("gender", "age", "race")}
@@ -72,10 +74,7 @@ class ZeroShotJudge:
     @cached_property
     def anchors(self) -> dict[str, Tensor]:
         """(C, D) unit vectors of each attribute's values."""
-        return {
-            attribute: torch.stack([self._anchor(wordings) for wordings in values.values()])
-            for attribute, values in self.texts.items()
-        }
+        return {key: torch.stack([*map(self._anchor, values.values())]) for key, values in self.texts.items()}
 
     def knowing(self, texts: Mapping[str, Mapping[str, str | Sequence[str]]]) -> ZeroShotJudge:
         """The judge, which also tells apart the values of attributes that it does not know yet, by their texts."""
@@ -97,24 +96,16 @@ class ZeroShotJudge:
         return found[0] if len(found) == 1 else F.normalize(found.mean(0), dim=0)
 
 
+@dataclass
 class ProbeJudge:
     """A supervised classifier that nothing else is tuned on, e.g. ``hspace_exp.avatars.probe.AttributeProbe``."""
 
+    # (B, 3, ``SIDE``, ``SIDE``) images in [0, 1] → logits (B, C) for each attribute
+    probe: Callable[[Tensor], Mapping[str, Tensor]]
+    attributes: Mapping[str, tuple[str, ...]]  # values in the order of the logits
+    device: str | torch.device = "cpu"  # that the classifier is on
     name = "probe"
     margin = 0.0
-
-    def __init__(
-        self,
-        probe: Callable[[Tensor], Mapping[str, Tensor]],
-        attributes: Mapping[str, Sequence[str]],
-        device: str | torch.device = "cpu",
-    ) -> None:
-        """Take the classifier, its attributes' values in the order of its logits, and the device that it is on.
-
-        It makes logits (B, C) for each attribute of (B, 3, ``SIDE``, ``SIDE``) images in [0, 1].
-        """
-        self.probe, self.device = probe, device
-        self.attributes: Mapping[str, tuple[str, ...]] = {key: tuple(values) for key, values in attributes.items()}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""
@@ -136,8 +127,8 @@ class CompositionJudge:
                 raise unknown(f"attribute of the judge {judge.name!r}", part, judge.attributes)
         self.inner, self.name, self.margin = judge, judge.name, judge.margin
         self.composition, self.parts = name, tuple(parts)
-        values = tuple(combinations({part: judge.attributes[part] for part in parts}))
-        self.attributes: Mapping[str, tuple[str, ...]] = {**judge.attributes, name: values}
+        values = product(*(judge.attributes[part] for part in parts))  # the last part varies fastest
+        self.attributes: Mapping[str, tuple[str, ...]] = {**judge.attributes, name: tuple(map(JOIN.join, values))}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
         """Classify (B, 3, H, W) images in [0, 1]."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.transforms.functional import normalize
 
 from hspace_exp.errors import getting
 from hspace_exp.io.images import resized
@@ -43,10 +44,9 @@ class OpenClip:
         Images of another size are resized with bicubic interpolation and antialiasing.
         """
         images = resized(images.to(self.device, torch.float32), self.image_size)
-        mean = images.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(self.std).view(1, 3, 1, 1)
         with torch.no_grad():
-            return F.normalize(self.model.encode_image((images - mean) / std).float(), dim=-1)  # type: ignore[operator]
+            features = self.model.encode_image(normalize(images, self.mean, self.std))  # type: ignore[operator]
+            return F.normalize(features.float(), dim=-1)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts; returns unit vectors (len(texts), D), float32. It is said, once, when one is too long."""
@@ -61,24 +61,18 @@ class OpenClip:
             return F.normalize(features.float(), dim=-1)
 
 
-def build_open_clip(model_cfg: dict[str, Any]) -> torch.nn.Module:
-    """Build ``open_clip.CLIP`` with random weights from a config in OpenCLIP's own form."""
-    from open_clip.model import CLIP
-
-    return CLIP(**model_cfg)
-
-
 def load_open_clip(folder: str | Path, device: str | torch.device = "cpu") -> OpenClip:
     """Load the embedded world's model: ``open_clip_config.json`` and ``model.safetensors``, the tokenizer beside them.
 
     Raises UserError: a file is missing or the weights do not fit the config.
     """
+    import open_clip
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
     with getting(f"the OpenCLIP model in {folder}", "reinstall the package"):
         config = json.loads((folder / "open_clip_config.json").read_text())
-        network = build_open_clip(config["model_cfg"])
+        network = open_clip.CLIP(**config["model_cfg"])
         network.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
         tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "tokenizer")
     length = config["model_cfg"]["text_cfg"]["context_length"]

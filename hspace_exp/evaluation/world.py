@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.avatars.labelled import load_labelled
-from hspace_exp.avatars.world import ATTRIBUTES, PROFESSIONS, load_truth
+from hspace_exp.avatars.world import PROFESSIONS, load_truth
 from hspace_exp.evaluation.evaluate import Labelled
 from hspace_exp.evaluation.metrics.base import Setting, share_of
 from hspace_exp.evaluation.value import MetricValue
@@ -40,11 +40,6 @@ def world_truth(*attributes: str) -> dict[str, dict[str, float]]:
             for values in product(*parts)
         }
     return truth
-
-
-def is_labelled(attributes: Sequence[str]) -> bool:
-    """Whether the labelled renders tell all these attributes."""
-    return set(attributes) <= set(ATTRIBUTES)
 
 
 def labelled_renders(attributes: Sequence[str], count: int) -> Labelled:

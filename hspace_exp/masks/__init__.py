@@ -20,7 +20,9 @@ Heat = Literal["attention", "difference"]  # see ``masks.heat``
 class MaskProvider(Protocol):
     """Makes attribute maps of images; says beforehand what it needs for that."""
 
-    heat: Heat | None  # None where no heat is needed
+    @property
+    def heat(self) -> Heat | None:
+        """The kind that it needs; None where it needs none."""
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """Attribute maps of a batch, (B, 1, S, S) float32 in [0, 1] on the images' device.

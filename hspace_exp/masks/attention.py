@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -43,16 +44,12 @@ def normalised_heat(images: Tensor, heatmaps: Tensor | None, kind: str | None) -
     return normalise(upsample(heatmaps.to(images.device, torch.float32), (height, width)))
 
 
+@dataclass
 class AttentionMasks:
     """DAAM-style heatmaps as they are, or cut at a threshold."""
 
-    def __init__(self, threshold: Share | None = None, heat: Heat = "attention") -> None:
-        """Keep soft maps, or make them zeros and ones at ``threshold`` in (0, 1) of the normalised heat.
-
-        The heat is ``attention``, or ``difference`` for the map of DiffEdit (Couairon et al., 2022).
-        """
-        self.heat: Heat | None = heat
-        self.threshold = threshold
+    threshold: Share | None = None  # of the normalised heat, for zeros and ones; None keeps maps soft
+    heat: Heat = "attention"  # or ``difference`` for the map of DiffEdit (Couairon et al., 2022)
 
     def maps(self, images: Tensor, heatmaps: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) in [0, 1]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -154,40 +155,29 @@ def segment(
     return torch.sigmoid(found) if soft else (found > sam.mask_threshold).float()
 
 
+@dataclass
 class SamMasks:
-    """Peaks of the heat give points, its hot region a box if wanted, SAM gives the mask.
+    """Peaks of the heat give points, its hot region a box if wanted, SAM, loaded when first needed, gives the mask.
 
     The defaults were chosen on validation renders of the embedded world: see experiments/mask_quality. A box around
     heat takes in the face along with the hair; points at the peaks, of which SAM rates its three readings, do not.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path | str | None = None,
-        *,
-        model_type: Literal["small", "vit_b", "vit_l", "vit_h"] = "small",
-        heat: Heat = "difference",
-        box_threshold: Share | None = None,
-        points: Annotated[int, Field(ge=0)] = 5,
-        point_distance: float = 1 / 16,
-        multimask: bool = True,
-        soft: bool = False,
-        batch_size: Annotated[int, Field(ge=1)] = 8,
-        device: str = "cpu",
-    ) -> None:
-        """Say which SAM and how it is prompted; it is loaded when first needed.
+    checkpoint: Path | str | None = None  # a folder of the small SAM, or a published file; None: embedded or downloaded
+    model_type: Literal["small", "vit_b", "vit_l", "vit_h"] = "small"
+    heat: Heat = "difference"
+    box_threshold: Share | None = None  # a box encloses normalised heat at or above it; None for no box
+    points: Annotated[int, Field(ge=0)] = 5  # how many, in the foreground
+    point_distance: float = 1 / 16  # the least between them, a share of the image's side
+    multimask: bool = True  # whether SAM chooses among its three masks
+    soft: bool = False  # whether maps are SAM's probabilities, else zeros and ones
+    batch_size: Annotated[int, Field(ge=1)] = 8  # images that are encoded at once
+    device: str = "cpu"
 
-        The checkpoint is a folder of the small SAM, or a published file; None: embedded or downloaded. A box encloses
-        normalised heat at or above ``box_threshold``; None for no box. So many foreground ``points``, 0 for none, lie
-        at least ``point_distance`` apart, a share of the image's side. With ``multimask`` SAM chooses among its three
-        masks; ``soft`` maps are its probabilities, else zeros and ones. ``batch_size`` images are encoded at once.
-        """
-        if box_threshold is None and points == 0:
+    def __post_init__(self) -> None:
+        """Check that SAM is asked for something."""
+        if self.box_threshold is None and self.points == 0:
             raise UserError("SAM needs a box or at least one point")
-        self.heat: Heat | None = heat
-        self.checkpoint, self.model_type, self.device = checkpoint, model_type, device
-        self.box_threshold, self.points, self.point_distance = box_threshold, points, point_distance
-        self.multimask, self.soft, self.batch_size = multimask, soft, batch_size
 
     @cached_property
     def sam(self) -> Sam:

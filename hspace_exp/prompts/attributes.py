@@ -34,7 +34,7 @@ JOIN = "+"
 # What an image shows that does not show the only concept of a group.
 NEUTRAL = "neutral"
 
-# Keys of an attribute's node that make a concept from words alone, as ``own_concept`` takes them.
+# Keys of an attribute's node that make a concept from words alone, see ``with_own_concept``.
 OWN_KEYS = ("positive", "neutral", "words", "concept")
 _ARTICLES = ("a", "an", "the")
 _MARKS = r"\x00-\x1f!-,/:-@\[-^`{-\xa0\u2000-\u206f"  # of ASCII but for . - _, and what is not seen
@@ -154,11 +154,6 @@ def targets(groups: Sequence[Group]) -> list[str]:
     return [JOIN.join(name for _, name in sorted(zip(ranks, names, strict=True))) for names in chosen]
 
 
-def combinations(values: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names of all combinations of several attributes' values; the last attribute varies fastest."""
-    return [JOIN.join(chosen) for chosen in itertools.product(*values.values())]
-
-
 def prompts_of(groups: Sequence[Group]) -> dict[str, ConceptPrompts]:
     """Prompts of every concept that can be asked for."""
     return {name: prompts for group in groups for name, prompts in group.concepts.items()}
@@ -203,33 +198,25 @@ def learnt_together(groups: Sequence[Group], keeps: bool) -> list[tuple[Group, .
 def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved node ``attribute``; its ``positive`` and ``neutral``, if there, became one of its ``concepts``.
 
+    It is told by a prompt with the concept, e.g. "a photo of a smiling person", and the same without it. Its ``words``
+    are by default those that ``neutral`` lacks, its name by default its words.
+
     Raises UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
     """
     own = {key: str(attribute.get(key) or "").strip() for key in OWN_KEYS}
     found = {key: value for key, value in attribute.items() if key not in OWN_KEYS}
     if not (found["concepts"] or found.get("groups")):
-        found["concepts"] = {name: asdict(prompts) for name, prompts in own_concept(*own.values()).items()}
+        if lacking := " and ".join(f"attribute.{key}" for key in OWN_KEYS[:2] if not own[key]):
+            example = 'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
+            raise UserError(f"attribute=custom needs {lacking}: for example {example}")
+        words = own["words"] or differing(own["positive"], own["neutral"])
+        name = own["concept"] or re.sub(r"\W+", "_", words.lower()).strip("_")
+        found["concepts"] = {name: asdict(ConceptPrompts(own["positive"], own["neutral"], words))}
     elif any(own.values()):
         raise UserError(f"attribute {found['name']!r} has concepts: positive and neutral are for attribute=custom")
     if not found.get("groups"):
         found.pop("groups", None)  # a plain attribute is described, and digested, without them
     return found
-
-
-def own_concept(positive: str, neutral: str, words: str = "", name: str = "") -> dict[str, ConceptPrompts]:
-    """One concept from words alone, by its name.
-
-    It is told by a prompt with the concept, e.g. "a photo of a smiling person", and the same without it. Its ``words``
-    are by default those that ``neutral`` lacks, its name by default its words.
-    """
-    if not positive or not neutral:
-        given = {"attribute.positive": positive, "attribute.neutral": neutral}
-        lacking = " and ".join(key for key, text in given.items() if not text)
-        example = 'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
-        raise UserError(f"attribute=custom needs {lacking}: for example {example}")
-    words = words or differing(positive, neutral)
-    name = name or re.sub(r"\W+", "_", words.lower()).strip("_")
-    return {name: ConceptPrompts(positive, neutral, words)}
 
 
 def differing(positive: str, neutral: str) -> str:

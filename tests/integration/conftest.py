@@ -23,7 +23,6 @@ from transformers import CLIPTokenizer
 
 from hspace_exp.__main__ import main
 from hspace_exp.avatars.probe import AttributeProbe
-from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.masks.sam import build_small_sam
 from tests.conftest import build_tiny_pipeline
 
@@ -58,6 +57,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build_world(place: Path) -> Path:
     """Make the folder of ``world``."""
+    import open_clip
+
     folder = build_tiny_pipeline(place)
     tokens = len(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
     torch.manual_seed(0)
@@ -72,7 +73,7 @@ def build_world(place: Path) -> Path:
     half = [0.5, 0.5, 0.5]
     config = {"model_cfg": cfg, "preprocess_cfg": {"mean": half, "std": half}}
     (folder / "clip" / "open_clip_config.json").write_text(json.dumps(config))
-    save_file(build_open_clip(cfg).state_dict(), folder / "clip" / "model.safetensors")
+    save_file(open_clip.CLIP(**cfg).state_dict(), folder / "clip" / "model.safetensors")
     (folder / "sam" / "config.json").write_text(json.dumps(SAM))
     save_file(build_small_sam(SAM).state_dict(), folder / "sam" / "model.safetensors")
     save_file(AttributeProbe().state_dict(), folder / "probe.safetensors")

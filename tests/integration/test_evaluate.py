@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.evaluation.openclip import OpenClip, build_open_clip
+from hspace_exp.evaluation.openclip import OpenClip
 from hspace_exp.results.record import RunRecord, read_record
 
 Cli = Callable[..., Any]
@@ -33,7 +33,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         asked.append((model, weights))
         torch.manual_seed(0)
         half = (0.5, 0.5, 0.5)
-        return OpenClip(build_open_clip(CLIP).eval(), open_clip.get_tokenizer("ViT-B-32"), 32, half, half)
+        return OpenClip(open_clip.CLIP(**CLIP).eval(), open_clip.get_tokenizer("ViT-B-32"), 32, half, half)
 
     monkeypatch.setattr("hspace_exp.evaluation.evaluators.load_published", load)
     monkeypatch.setattr("hspace_exp.pipeline.run.require", lambda _: None)

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 
 from hspace_exp.concepts.concept import load_concept
-from hspace_exp.evaluation.openclip import build_open_clip
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
 from hspace_exp.results.record import read_record
@@ -36,7 +35,7 @@ def photo_judge(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that make the evaluator of photographs judge with an OpenCLIP model of random weights."""
     folder = tmp_path_factory.mktemp("open_clip")
     torch.manual_seed(0)
-    save_file(build_open_clip(CLIP).state_dict(), folder / "weights.safetensors")
+    save_file(open_clip.CLIP(**CLIP).state_dict(), folder / "weights.safetensors")
     (folder / "Tiny-8.json").write_text(json.dumps(CLIP))
     open_clip.add_model_config(folder / "Tiny-8.json")
     return ["evaluator=photos", "evaluator.model=Tiny-8", f"evaluator.weights={folder / 'weights.safetensors'}"]

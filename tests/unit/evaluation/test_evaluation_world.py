@@ -11,7 +11,6 @@ from hspace_exp.evaluation.judged import subject_prompt
 from hspace_exp.evaluation.world import (
     MASKED,
     Renders,
-    is_labelled,
     labelled_renders,
     map_iou,
     mask_iou,
@@ -53,8 +52,6 @@ def test_truth_and_labels_of_combinations() -> None:
     assert found.images.shape == (144, 128, 128, 3)
     combinations = ("female+young", "female+old", "male+young", "male+old")
     assert {found.values.count(value) for value in combinations} == {36}
-    assert is_labelled(["gender", "scene"])
-    assert not is_labelled(["gender", "smile"])
 
 
 def test_iou_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.prompts.attributes import OWN_KEYS, ConceptPrompts, differing, own_concept, with_own_concept
+from hspace_exp.prompts.attributes import OWN_KEYS, differing, with_own_concept
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,11 @@ def test_the_words_that_differ_carry_the_concept(positive: str, neutral: str, wo
 
 
 def test_names_come_from_the_words_and_may_be_given() -> None:
-    given = ("a photo of a person wearing glasses", "a photo of a person")
-    assert list(own_concept(*given)) == ["wearing_glasses"]
-    found = own_concept(*given, words="glasses", name="specs")
-    assert found == {"specs": ConceptPrompts(*given, words="glasses")}
+    given = {"positive": "a photo of a person wearing glasses", "neutral": "a photo of a person"}
+    own = {"name": "custom", "concepts": {}, **given}
+    assert list(with_own_concept(own)["concepts"]) == ["wearing_glasses"]
+    found = with_own_concept({**own, "words": "glasses", "concept": "specs"})
+    assert found == {"name": "custom", "concepts": {"specs": {**given, "words": "glasses", "adjective": ""}}}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_names_come_from_the_words_and_may_be_given() -> None:
 )
 def test_what_cannot_be_a_concept_is_said(positive: str, neutral: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        own_concept(positive, neutral)
+        with_own_concept({"name": "custom", "concepts": {}, "positive": positive, "neutral": neutral})
 
 
 def test_attributes_of_files_stay_as_they_are() -> None:

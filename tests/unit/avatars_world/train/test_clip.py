@@ -3,9 +3,9 @@
 import math
 
 import torch
+from open_clip import CLIP
 
 from avatars_world.train.clip import balanced_sigmoid_loss, clip_config, convolutions
-from hspace_exp.evaluation.openclip import build_open_clip
 
 
 def test_balanced_loss_gives_true_and_false_images_equal_weight() -> None:
@@ -18,7 +18,7 @@ def test_balanced_loss_gives_true_and_false_images_equal_weight() -> None:
 
 def test_convolutions_and_pooling_are_the_image_tower() -> None:
     torch.manual_seed(0)
-    model = build_open_clip(clip_config(300, 1, 24)["model_cfg"]).eval()  # type: ignore[arg-type]
+    model = CLIP(**clip_config(300, 1, 24)["model_cfg"]).eval()  # type: ignore[arg-type]
     images = torch.randn(2, 3, 128, 128)
     with torch.no_grad():
         whole = model.encode_image(images)
