@@ -19,7 +19,7 @@ from avatars_world.train.data import HELD_OUT_SEED, Layers, render_layers
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
 from hspace_exp.errors import unknown
-from hspace_exp.evaluation.openclip import OpenClip, load_open_clip
+from hspace_exp.evaluation.features import OpenClip, load_open_clip
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.results.record import git_state

@@ -13,7 +13,7 @@ from avatars_world.claims import Claim
 from avatars_world.evaluate.renders import classify
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, SUBJECTS, load_truth
-from hspace_exp.evaluation.openclip import OpenClip
+from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace

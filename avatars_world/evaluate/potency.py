@@ -13,7 +13,7 @@ from avatars_world.evaluate.generated import EXTREME, STEPS, generate, noise_of
 from avatars_world.evaluate.renders import classify
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import PROFESSIONS
-from hspace_exp.evaluation.openclip import OpenClip
+from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.backbone import Backbone, PromptEmbeds
 from hspace_exp.models.hspace import HEdit, edit_hspace

@@ -12,7 +12,7 @@ from avatars_world.train.data import Layers, labels_of
 from avatars_world.train.sam import boxes_of, iou, part_masks, points_in
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import SCENES, judge_texts
-from hspace_exp.evaluation.openclip import OpenClip
+from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.masks.sam import load_small_sam
 from hspace_exp.models.backbone import Backbone
 

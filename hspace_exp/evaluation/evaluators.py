@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +16,10 @@ from hspace_exp.avatars.probe import ATTRIBUTES as PROBED
 from hspace_exp.avatars.probe import load_probe
 from hspace_exp.avatars.world import ATTRIBUTES, SKEWED, judge_texts
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
-from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip
+from hspace_exp.evaluation.features import ImageFeatures, OpenClipFeatures, SharedClip, load_open_clip, load_published
 from hspace_exp.evaluation.judged import Observers, PersonMasks
 from hspace_exp.evaluation.judges import PHOTO_TEXTS, PLAIN, Judge, ProbeJudge, ZeroShotJudge, with_wordings
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting
-from hspace_exp.evaluation.openclip import load_open_clip, load_published
 from hspace_exp.evaluation.world import labelled_renders, mask_ious, world_truth
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.masks.sam import load_small_sam, segment
@@ -82,16 +81,16 @@ class Evaluator:
         self,
         pairs: Sequence[Pair],
         attribute: str,
-        seed: int = 0,
+        *,
         parts: Sequence[str] = (),
         texts: Texts | None = None,
-        unknown_fields: Collection[str] = (),
+        **options: Any,
     ) -> Evaluation:
         """Measure pairs of images.
 
-        ``attribute`` is what was steered, ``parts`` the attributes that it is a composition of, and ``seed`` varies the
-        resampling. A judge tells attributes that it does not know apart by ``texts``: attribute → value → text. See
-        ``evaluate`` about ``unknown_fields``.
+        ``attribute`` is what was steered, ``parts`` the attributes that it is a composition of. A judge tells
+        attributes that it does not know apart by ``texts``: attribute → value → text. ``options`` are ``seed`` and
+        ``unknown_fields`` of ``evaluate``.
         """
         names = list(parts or [attribute])
         return evaluate(
@@ -100,11 +99,10 @@ class Evaluator:
             replace(self.observers, judges=self.judges(names, texts or {})),
             attribute=attribute,
             parts=parts,
-            unknown_fields=unknown_fields,
             batch_size=self.batch_size,
             repeats=self.repeats,
-            seed=seed,
             **self.knowledge(names),
+            **options,
         )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.features import ImageFeatures, ImageTextModel
-from hspace_exp.evaluation.functional.background import background_mask
+from hspace_exp.evaluation.functional.content import background_mask
 from hspace_exp.evaluation.functional.fairness import part_of
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.generation.manifest import Pair

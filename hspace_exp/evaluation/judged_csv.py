@@ -33,8 +33,7 @@ def judged_rows(batch: Sequence[Pair], judged: Mapping[str, JudgedBatch], judges
 
 def with_numbers(rows: Sequence[Row], pairs: Sequence[Pair], metrics: Mapping[str, ImageMetric]) -> list[Row]:
     """The rows with each metric's number of each image ("" where it has none), in the order of ``IDENTITY``."""
-    every = {name: metric.by_image() for name, metric in metrics.items()}
-    found = {name: numbers for name, numbers in every.items() if numbers is not None}
+    found = {name: some for name, metric in metrics.items() if (some := metric.by_image()) is not None}
     keys = item_keys([pair.name for pair in pairs]).tolist()
     full = [
         row | {name: round(numbers[key], 6) if key in numbers else "" for name, numbers in found.items()}

@@ -38,10 +38,8 @@ class PersonSegmenter:
         Its weights are torchvision's file, which None fetches into torch's hub folder; ``size`` is the images' shorter
         side as the network sees it; its training used 520. Raises UserError: the weights cannot be had.
         """
-        options = {"weights_backbone": None, "num_classes": CLASSES}
-        if not network.startswith("lraspp"):
-            options["aux_loss"] = True
-        model = get_model(network, weights=None, **options)
+        options = {} if network.startswith("lraspp") else {"aux_loss": True}
+        model = get_model(network, weights=None, weights_backbone=None, num_classes=CLASSES, **options)
         file = "name torchvision's file (evaluator.person_masks.weights)"
         published = get_model_weights(network)["DEFAULT"]
         with getting(f"weights of {network}", f"{file}, or leave backgrounds out (evaluator=photos)"):

@@ -81,14 +81,14 @@ def _from_folder(folder: Path, reference: Path | None) -> Source:
         inner = file.relative_to(folder).parts
         profession = inner[0].replace("_", " ") if len(inner) > 1 else EVERYTHING
         pairs.append(Pair(subject_prompt(profession), profession, i, "", 0.0, file, file))
-    return _source(pairs, {})
+    return _source(pairs, [{}] * len(pairs))
 
 
 def _from_table(path: Path) -> Source:
     rows = read_rows(path, (), "give a table of images")
     if all(rows[0].get(column) is not None for column in COLUMNS):
         pairs = read_manifest(path)
-        return _source(pairs, _truth(pairs, rows))
+        return _source(pairs, rows)
     rows = [{name.strip().lower(): (cell or "").strip() for name, cell in row.items()} for row in rows]
     if "image" not in rows[0]:
         raise UserError(f"{path} lists no images: expected the column 'image', got {', '.join(rows[0])}")
@@ -103,19 +103,16 @@ def _from_table(path: Path) -> Source:
         original = path.parent / (cell["original"] or cell["image"])
         prompt = cell["prompt"] or subject_prompt(profession)
         pairs.append(Pair(prompt, profession, i, cell["target"], 0.0, original, image))
-    return _source(pairs, _truth(pairs, rows))
+    return _source(pairs, rows)
 
 
-def _source(pairs: Sequence[Pair], truth: Mapping[str, str]) -> Source:
+def _source(pairs: Sequence[Pair], rows: Sequence[Mapping[str, str]]) -> Source:
     without = sum(not pair.prompt for pair in pairs)
     if 0 < without < len(pairs):
         log.warning("%d of %d images have no prompt: they do not count in alignments", without, len(pairs))
     paired = any(pair.original != pair.edited for pair in pairs)
+    truth = {pair.name: row["truth"] for pair, row in zip(pairs, rows, strict=True) if row.get("truth")}
     return Source(tuple(pairs), paired, without < len(pairs), truth)
-
-
-def _truth(pairs: Sequence[Pair], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    return {pair.name: row["truth"] for pair, row in zip(pairs, rows, strict=True) if row.get("truth")}
 
 
 def _with_reference(source: Source, root: Path, reference: Path) -> Source:

@@ -51,38 +51,31 @@ def heat_points(heat: Tensor, count: int, radius: float) -> Tensor:
 def build_small_sam(config: Mapping[str, Any]) -> Sam:
     """Assemble ``segment_anything.modeling.Sam`` at a small size, with random weights.
 
-    ``config`` is as ``avatars/weights/sam/config.json`` has it; sizes in pixels or channels.
+    ``config`` is as ``avatars/weights/sam/config.json`` has it, sizes in pixels or channels; what is of neither prompts
+    nor decoder goes to the image encoder as it is.
     """
-    grid = config["image_size"] // config["patch_size"]
+    tower = dict(config)
+    size, dim, hidden = (tower.pop(name) for name in ("image_size", "prompt_dim", "mlp_dim"))
+    grid = size // tower["patch_size"]
     return Sam(
         image_encoder=ImageEncoderViT(
-            img_size=config["image_size"],
-            patch_size=config["patch_size"],
-            embed_dim=config["embed_dim"],
-            depth=config["depth"],
-            num_heads=config["num_heads"],
+            img_size=size,
             mlp_ratio=4,
             norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
             qkv_bias=True,
             use_rel_pos=True,
-            global_attn_indexes=tuple(config["global_attn_indexes"]),
-            window_size=config["window_size"],
-            out_chans=config["prompt_dim"],
+            out_chans=dim,
+            **tower,
         ),
         prompt_encoder=PromptEncoder(
-            embed_dim=config["prompt_dim"],
-            image_embedding_size=(grid, grid),
-            input_image_size=(config["image_size"], config["image_size"]),
-            mask_in_chans=16,
+            embed_dim=dim, image_embedding_size=(grid, grid), input_image_size=(size, size), mask_in_chans=16
         ),
         mask_decoder=MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=config["prompt_dim"], mlp_dim=config["mlp_dim"], num_heads=4
-            ),
-            transformer_dim=config["prompt_dim"],
+            transformer=TwoWayTransformer(depth=2, embedding_dim=dim, mlp_dim=hidden, num_heads=4),
+            transformer_dim=dim,
             iou_head_depth=3,
-            iou_head_hidden_dim=config["prompt_dim"],
+            iou_head_hidden_dim=dim,
         ),
         pixel_mean=[127.5, 127.5, 127.5],
         pixel_std=[63.75, 63.75, 63.75],

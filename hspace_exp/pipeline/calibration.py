@@ -23,7 +23,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.schema import Calibration
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.functional.background import background_mask, masked_squared_error, psnr
+from hspace_exp.evaluation.functional.content import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.judges import Judge
 from hspace_exp.generation.generate import generate

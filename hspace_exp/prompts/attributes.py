@@ -166,9 +166,9 @@ def judged_by(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
     """
     texts = {}
     for group in groups:
-        values = {name: prompts.positive for name, prompts in group.concepts.items()}
-        neutral = {NEUTRAL: next(iter(group.concepts.values())).neutral} if len(values) == 1 else {}
-        texts[group.name] = values | neutral
+        texts[group.name] = {name: prompts.positive for name, prompts in group.concepts.items()}
+        if len(group.concepts) == 1:
+            texts[group.name][NEUTRAL] = next(iter(group.concepts.values())).neutral
     return texts
 
 

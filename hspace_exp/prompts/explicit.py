@@ -49,8 +49,7 @@ def explicit_prompts(prompts: Sequence[str], groups: Sequence[Group]) -> dict[st
     """Prompts that name one of the groups that are asked for, and by which words; said in the log."""
     found = {}
     for prompt in prompts:
-        named = [word for group in groups for word in names_attribute(prompt, group.explicit)]
-        if named:
+        if named := [word for group in groups for word in names_attribute(prompt, group.explicit)]:
             found[prompt] = named
     if found:
         prompt, named = next(iter(found.items()))

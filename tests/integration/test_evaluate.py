@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.evaluation.openclip import OpenClip
+from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.results.record import RunRecord, read_record
 
 Cli = Callable[..., Any]

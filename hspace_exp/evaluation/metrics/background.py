@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import getting
-from hspace_exp.evaluation.functional.background import masked_squared_error, pasted_ssim, psnr
+from hspace_exp.evaluation.functional.content import masked_squared_error, pasted_ssim, psnr
 from hspace_exp.evaluation.judged import JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, RowMean
 from hspace_exp.evaluation.value import MetricValue

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hspace_exp.evaluation.openclip import OpenClip
+from hspace_exp.evaluation.features import OpenClip
 
 
 class Texts(torch.nn.Module):

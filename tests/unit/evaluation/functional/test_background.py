@@ -8,7 +8,7 @@ import skimage.metrics
 import skimage.morphology
 import torch
 
-from hspace_exp.evaluation.functional.background import (
+from hspace_exp.evaluation.functional.content import (
     background_mask,
     dilate,
     masked_squared_error,
