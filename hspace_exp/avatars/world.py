@@ -35,7 +35,6 @@ SUBJECTS = tuple(row["subject"] for row in _TRUTH)
 PROFESSIONS = SUBJECTS[1:]  # but for "person"
 # Attributes whose probabilities depend on the subject.
 SKEWED = ("gender", "age", "skin_tone")
-_NOUNS = dict(zip(GENDERS, ("woman", "man"), strict=True))
 _ON = frozenset({"beach", "farm", "street", "stage"})
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -75,7 +74,7 @@ def judge_texts() -> dict[str, dict[str, str]]:
     """
     shown = {
         "profession": {name: name.lower() for name in PROFESSIONS},
-        "gender": _NOUNS,
+        "gender": {"female": "woman", "male": "man"},
         "age": {age: f"{age} person" for age in AGES},
         "skin_tone": {tone: f"{tone}-skinned person" for tone in SKIN_TONES},
         "scene": {scene: f"person {place(scene)}" for scene in SCENES},

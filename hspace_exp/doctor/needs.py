@@ -132,7 +132,7 @@ def _segment_anything(node: Node) -> Need | None:
         how = "mask.checkpoint names no folder of the small one; null takes the embedded one"
         return Need(f"Segment Anything {given}", str(own) if own.is_file() else None, how)
     what, then = f"Segment Anything {kind}", ", then mask.checkpoint=<file>"
-    return _download(what, PUBLISHED[kind].url, then, default_folder(), given)
+    return _download(what, PUBLISHED[kind]["url"], then, default_folder(), given)
 
 
 def _weights_and_biases(node: Node) -> Need | None:

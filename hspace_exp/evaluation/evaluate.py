@@ -106,8 +106,7 @@ def evaluate(
         accuracy = _of_labelled(labelled, judge, attribute, batch_size, setting)
         found["classifier_accuracy"], details["confusion"] = accuracy
     shown = Counter((row["profession"], row[f"{judge.name}.{attribute}.after"]) for row in rows)
-    counts = {name: {value: shown[name, value] for value in values} for name in professions}
-    return Evaluation(found, _rows(copies, counts, truth), details, with_numbers(rows, pairs, copies))
+    return Evaluation(found, _rows(copies, setting, shown, truth), details, with_numbers(rows, pairs, copies))
 
 
 def _of_labelled(
@@ -220,13 +219,14 @@ def _result(metric: ImageMetric, first: str) -> MetricValue:
 
 
 def _rows(
-    metrics: Mapping[str, ImageMetric], counts: Mapping[str, Mapping[str, int]], truth: Truth | None
+    metrics: Mapping[str, ImageMetric], setting: Setting, shown: Mapping[tuple[str, str], int], truth: Truth | None
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for profession, shown in counts.items():
-        row: dict[str, Any] = {"profession": profession, "n": sum(shown.values()), "counts": shown}
+    for profession in setting.professions:
+        counts = {value: shown[profession, value] for value in setting.values}
+        row: dict[str, Any] = {"profession": profession, "n": sum(counts.values()), "counts": counts}
         if truth is not None and profession in truth:
-            row["truth"] = {value: truth[profession][value] for value in shown}
+            row["truth"] = {value: truth[profession][value] for value in counts}
         rows.append(row)
     for name, metric in metrics.items():
         if metric.by_profession:

@@ -161,8 +161,7 @@ class AvatarEvaluator(Evaluator):
 
     def knowledge(self, names: Sequence[str]) -> dict[str, Any]:
         """The world's probabilities and labelled renders; of attributes of one's own there are none."""
-        there = self.labelled and set(names) <= set(ATTRIBUTES)
-        labelled = labelled_renders(names, self.labelled) if there else None
+        labelled = labelled_renders(names, self.labelled) if self.labelled and set(names) <= set(ATTRIBUTES) else None
         return {"truth": world_truth(*names) if set(names) <= set(SKEWED) else None, "labelled": labelled}
 
 

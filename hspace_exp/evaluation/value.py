@@ -8,31 +8,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why.
-
-    Attributes:
-        value: the number.
-        ci_low: lower bound over images of the same professions.
-        ci_high: upper bound.
-        n: images that count.
-        higher_is_better: None where neither more nor less is better.
-        note: what a reader of the value must know.
-        ci_low_professions: lower bound over professions, where known.
-        ci_high_professions: upper bound.
-        heading: above the metric's column in tables; "" where tables know the metric by its name.
-        digits: after the point in tables; None where tables know.
-    """
+    """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why."""
 
     value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    higher_is_better: bool | None
-    note: str = ""
-    ci_low_professions: float | None = None
-    ci_high_professions: float | None = None
-    heading: str = ""
-    digits: int | None = None
+    ci_low: float | None  # lower bound over images of the same professions
+    ci_high: float | None  # upper bound
+    n: int  # images that count
+    higher_is_better: bool | None  # None where neither more nor less is better
+    note: str = ""  # what a reader of the value must know
+    ci_low_professions: float | None = None  # lower bound over professions, where known
+    ci_high_professions: float | None = None  # upper bound
+    heading: str = ""  # above the metric's column in tables; "" where tables know the metric by its name
+    digits: int | None = None  # after the point in tables; None where tables know
 
     def to_json(self) -> dict[str, Any]:
         """The form of ``record.json``; what is optional only where there is something to say."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from hspace_exp.errors import getting
@@ -17,16 +16,8 @@ from hspace_exp.errors import getting
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Published:
-    """A file on the internet and the SHA-256 of what it must hold."""
-
-    url: str
-    sha256: str
-
-
-_DATA = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))  # of 0.4, 1.2 and 2.6 GB
-PUBLISHED = {kind: Published(**one) for kind, one in _DATA.items()}
+# Kind → ``url`` of a file of 0.4, 1.2 or 2.6 GB, and the ``sha256`` of what it must hold.
+PUBLISHED: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))
 
 
 def default_folder() -> Path:
@@ -34,17 +25,17 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hspace_exp" / "sam"
 
 
-def download(published: Published, folder: Path) -> Path:
-    """The file in ``folder``, fetched where it is not there; it has its name only if its hash was right.
+def download(url: str, sha256: str, folder: Path) -> Path:
+    """The file in ``folder``, fetched where it is not there; it has its name only if its SHA-256 was right.
 
     Raises UserError: the address cannot be reached, the folder cannot be written, or the file is not what it must be.
     """
     from torch.hub import download_url_to_file
 
-    path = folder / Path(published.url).name
+    path = folder / Path(url).name
     if not path.is_file():
-        log.info("downloading %s to %s", published.url, folder)
-        with getting(published.url, "try again, or download it elsewhere and set mask.checkpoint to the file"):
+        log.info("downloading %s to %s", url, folder)
+        with getting(url, "try again, or download it elsewhere and set mask.checkpoint to the file"):
             folder.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(published.url, str(path), published.sha256)
+            download_url_to_file(url, str(path), sha256)
     return path

@@ -100,9 +100,10 @@ def load_sam(checkpoint: Path | str | None, model_type: str) -> Sam:
 
     Where no checkpoint is named it is the embedded one, or the published one, downloaded on first use.
     """
+    own = None if checkpoint is None else Path(checkpoint).expanduser()
     if model_type == "small":
-        return load_small_sam(EMBEDDED / "sam" if checkpoint is None else Path(checkpoint).expanduser())
-    path = download(PUBLISHED[model_type], default_folder()) if checkpoint is None else Path(checkpoint).expanduser()
+        return load_small_sam(own or EMBEDDED / "sam")
+    path = own or download(**PUBLISHED[model_type], folder=default_folder())
     with getting(f"the {model_type} of SAM in {path}", "name a whole file, or leave mask.checkpoint empty"):
         sam = sam_model_registry[model_type]()
         sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -73,19 +73,14 @@ Concepts = Mapping[str, ConceptPrompts]
 
 @dataclass
 class Explicit:
-    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``.
+    """Word lists by which a prompt names an attribute, see ``hspace_exp.prompts.explicit``."""
 
-    Attributes:
-        words: that name it wherever they stand, e.g. "woman", "light-skinned". ``#`` stands for a number, ``(a|b)`` for
-            one of several: "# years old", "in (his|her|their) (20s|twenties)".
-        adjectives: that name it only of a person, e.g. "old": "an old doctor" and "the doctor is old", not "an old
-            tower".
-        neutral: phrases that are taken out first, e.g. "his or her".
-    """
-
+    # that name it wherever they stand, e.g. "woman", "light-skinned". ``#`` stands for a number, ``(a|b)`` for one of
+    # several: "# years old", "in (his|her|their) (20s|twenties)"
     words: list[str] = field(default_factory=list)
+    # that name it only of a person, e.g. "old": "an old doctor" and "the doctor is old", not "an old tower"
     adjectives: list[str] = field(default_factory=list)
-    neutral: list[str] = field(default_factory=list)
+    neutral: list[str] = field(default_factory=list)  # phrases that are taken out first, e.g. "his or her"
 
 
 @dataclass
@@ -128,9 +123,8 @@ class Attribute:
                 if not (one.positive and one.neutral and one.words):
                     raise UserError(f"concept {name!r} of the attribute {group.name} needs positive, neutral and words")
         names = [name for group in groups for name in group.concepts]
-        for name in names:
-            if names.count(name) > 1:
-                raise UserError(f"expected each concept once in an attribute, got {name!r} again")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"expected each concept once in an attribute, got {twice[0]!r} again")
         return cls(node["name"], groups, bool(composed))
 
     @property
@@ -204,7 +198,8 @@ def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
     Raises UserError: one of the two prompts is missing, they do not differ, or the attribute has concepts already.
     """
     own = {key: str(attribute.get(key) or "").strip() for key in OWN_KEYS}
-    found = {key: value for key, value in attribute.items() if key not in OWN_KEYS}
+    # a plain attribute is described, and digested, without groups
+    found = {key: value for key, value in attribute.items() if key not in OWN_KEYS and (value or key != "groups")}
     if not (found["concepts"] or found.get("groups")):
         if lacking := " and ".join(f"attribute.{key}" for key in OWN_KEYS[:2] if not own[key]):
             example = 'attribute.positive="a photo of a smiling person" attribute.neutral="a photo of a person"'
@@ -214,8 +209,6 @@ def with_own_concept(attribute: Mapping[str, Any]) -> dict[str, Any]:
         found["concepts"] = {name: asdict(ConceptPrompts(own["positive"], own["neutral"], words))}
     elif any(own.values()):
         raise UserError(f"attribute {found['name']!r} has concepts: positive and neutral are for attribute=custom")
-    if not found.get("groups"):
-        found.pop("groups", None)  # a plain attribute is described, and digested, without them
     return found
 
 

@@ -82,11 +82,8 @@ def _is_of_a_person(before: str, after: str) -> bool:
     told_of_someone = any(_is_person(word) for word in re.findall(r"[\w']+", before))
     if told_of_someone and _PREDICATE.search(before):
         return True  # "the doctor is old and wise"
-    after = _LINK.sub("", after)  # "an old, tired doctor", "an old and tired doctor"
-    noun = _noun_phrase(after)
-    if not noun:
-        return told_of_someone  # "a cook, old and tired"
-    return _is_person(noun[-1])
+    noun = _noun_phrase(_LINK.sub("", after))  # "an old, tired doctor", "an old and tired doctor"
+    return _is_person(noun[-1]) if noun else told_of_someone  # "a cook, old and tired"
 
 
 def _noun_phrase(text: str) -> list[str]:

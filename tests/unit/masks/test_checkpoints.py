@@ -11,7 +11,7 @@ import pytest
 
 from hspace_exp.errors import UserError
 from hspace_exp.masks import checkpoints
-from hspace_exp.masks.checkpoints import PUBLISHED, Published, default_folder, download
+from hspace_exp.masks.checkpoints import PUBLISHED, default_folder, download
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -38,11 +38,11 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_download_once(server: str, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "sam"
-    path = download(Published(f"{server}/sam.pth", SHA256), folder)
+    path = download(f"{server}/sam.pth", SHA256, folder)
     assert path == folder / "sam.pth"
     assert path.read_bytes() == CONTENT
     (tmp_path / "served" / "sam.pth").unlink()
-    assert download(Published(f"{server}/sam.pth", SHA256), folder) == path
+    assert download(f"{server}/sam.pth", SHA256, folder) == path
     assert [p.name for p in folder.iterdir()] == ["sam.pth"]
 
 
@@ -50,7 +50,7 @@ def test_a_wrong_file_leaves_nothing_behind(server: str, tmp_path: Path) -> None
     with pytest.raises(
         UserError, match=rf'invalid hash value \(expected "{"0" * 64}", got "{SHA256}"\)\): try again, or download'
     ) as caught:
-        download(Published(f"{server}/sam.pth", "0" * 64), tmp_path / "cache")
+        download(f"{server}/sam.pth", "0" * 64, tmp_path / "cache")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -58,7 +58,7 @@ def test_a_wrong_file_leaves_nothing_behind(server: str, tmp_path: Path) -> None
 def test_unreachable_addresses_say_what_to_do(server: str, tmp_path: Path) -> None:
     for url in (f"{server}/none.pth", (tmp_path / "none.pth").as_uri()):
         with pytest.raises(UserError, match=r"none\.pth cannot be had .* set mask\.checkpoint to the file") as caught:
-            download(Published(url, SHA256), tmp_path / "cache")
+            download(url, SHA256, tmp_path / "cache")
         assert "\n" not in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -66,11 +66,11 @@ def test_unreachable_addresses_say_what_to_do(server: str, tmp_path: Path) -> No
 def test_published_models_have_whole_hashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert set(PUBLISHED) == {"vit_b", "vit_l", "vit_h"}
     for name, published in PUBLISHED.items():
-        assert len(bytes.fromhex(published.sha256)) == 32
-        assert published.url.startswith(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{name}_")
+        assert len(bytes.fromhex(published["sha256"])) == 32
+        assert published["url"].startswith(f"https://dl.fbaipublicfiles.com/segment_anything/sam_{name}_")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "hspace_exp" / "sam"
     served = tmp_path / "sam_vit_b.pth"
     served.write_bytes(CONTENT)
-    monkeypatch.setitem(checkpoints.PUBLISHED, "vit_b", Published(served.as_uri(), SHA256))
-    assert download(PUBLISHED["vit_b"], default_folder()).read_bytes() == CONTENT
+    monkeypatch.setitem(checkpoints.PUBLISHED, "vit_b", {"url": served.as_uri(), "sha256": SHA256})
+    assert download(**PUBLISHED["vit_b"], folder=default_folder()).read_bytes() == CONTENT

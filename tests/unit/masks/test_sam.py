@@ -159,7 +159,7 @@ def test_a_checkpoint_of_the_published_layout_gives_maps(
     assert torch.equal(provider.sam.mask_decoder.mask_tokens.weight, sam.mask_decoder.mask_tokens.weight)
     assert not provider.sam.training
     assert not any(parameter.requires_grad for parameter in provider.sam.parameters())
-    monkeypatch.setattr("hspace_exp.masks.sam.download", lambda *_: tmp_path / "vit_b.pth")
+    monkeypatch.setattr("hspace_exp.masks.sam.download", lambda **_: tmp_path / "vit_b.pth")
     torch.save(sam.state_dict(), tmp_path / "vit_b.pth")
     assert torch.equal(
         load_sam(None, "vit_b").state_dict()["mask_decoder.mask_tokens.weight"], sam.mask_decoder.mask_tokens.weight
