@@ -97,9 +97,9 @@ def table(*measured: Mapping[str, Any]) -> str:
             lines += [
                 "",
                 f"What h can do, N = 36 x {part['n_per_profession']} images; SDID vectors of {part['sdid_images']} x+ "
-                f"a concept and {part['sdid_steps']} steps of Adam (learning rate 0.1, batch 8). In percent, by the "
+                f"a concept and {part['sdid_steps']} steps of Adam (learning rate 0.1, batch 8).\nIn percent, by the "
                 "zero-shot judge / by the probe. Bars, at strength 2 or less: flipped 70, success on the eleven "
-                "extreme professions 80, profession kept 80.",
+                "extreme professions 80,\nprofession kept 80.",
                 "",
                 "| | flipped | success | extreme professions | profession kept | scene kept | skin tone kept |",
                 "|---|---|---|---|---|---|---|",

@@ -19,7 +19,7 @@ from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.config.trust import resolve, with_target
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.prompts.attributes import Name
+from hspace_exp.prompts.attributes import Attribute, Name
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 # Keys of nodes with a ``_target_``, and of those that null may stand for.
@@ -53,6 +53,7 @@ def check(config: Mapping[str, Any]) -> None:
             raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
     for key in ("model", "method"):
         _check_value(_type(Name | None), config[key].get("name"), f"{key}.name")
+    Attribute.of(config["attribute"])
     devices = config["trainer"].get("devices", 1)
     if type(devices) is not int or devices < 1:
         raise UserError(f"expected trainer.devices of at least 1, a number of processes, got {devices}")

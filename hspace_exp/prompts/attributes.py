@@ -87,11 +87,11 @@ class Explicit:
 class Group:
     """Concepts that exclude each other."""
 
-    name: Name = MISSING  # of the group, e.g. ``gender``
+    name: str = MISSING  # of the group, e.g. ``gender``
     part: str = MISSING  # mask of rendered images that shows it
-    concepts: dict[Name, ConceptPrompts] = field(default_factory=dict)  # by name
+    concepts: dict[str, ConceptPrompts] = field(default_factory=dict)  # by name
     # other group → its concepts, which a method may hold fast
-    keep: dict[Name, dict[Name, ConceptPrompts]] = field(default_factory=dict)
+    keep: dict[str, dict[str, ConceptPrompts]] = field(default_factory=dict)
     explicit: Explicit = field(default_factory=Explicit)  # how a prompt names the attribute itself
 
 

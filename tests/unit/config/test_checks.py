@@ -143,7 +143,7 @@ def sound() -> Any:
         ("prompts.templates", [" "], 'prompts.templates=[" "]: expected some text'),
         ("prompts.measured", "nobody", "unknown group of professions (prompts.measured) 'nobody'"),
         ("optimized_metric", 3, "optimized_metric=3: expected"),
-        ("attribute.concepts", {"a/b": {}}, "a name that a file can have"),
+        ("attribute.concepts", {"a/b": {}}, "expected a name of at most 100 letters"),
         ("seed", -1, "seed=-1: expected greater than or equal to 0"),
         ("stages", [], "stages=[]: expected at least 1"),
     ],
