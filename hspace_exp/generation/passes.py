@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
@@ -227,11 +227,7 @@ def _check_plain(unet: Any) -> None:
 
 def _rows_of(given: Any, rows: Tensor, count: int) -> Any:
     """Arguments of the same form, with some rows of their tensors of ``count`` rows."""
-
-    def some(x: Any) -> Any:
-        return x[rows.to(x.device)] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
-
-    return tree_map(some, given)
+    return tree_map_only(Tensor, lambda x: x[rows.to(x.device)] if x.ndim and len(x) == count else x, given)
 
 
 def _with(output: Any, first: Tensor) -> Any:

@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 SUM = "sum"
 GROUPS = ("model", "method", "frequency", "scheduler")  # whose choices have flags
-_LONGEST_SLUG = 40
 # What concept files may name.
 _APPLIED: dict[str, tuple[Any, ...]] = {
     "method.edit": (Focus, HGuidance),
@@ -300,7 +299,7 @@ def items_of(prompts: Sequence[str], seeds: Sequence[int], groups: Sequence[Grou
     choices, found, slugs = targets(groups), [], set[str]()
     for p, prompt in enumerate(prompts):
         words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-        slug = " ".join(words)[:_LONGEST_SLUG].strip() or "prompt"
+        slug = " ".join(words)[:40].strip() or "prompt"
         slug = next(name for name in (slug, *(f"{slug} {n}" for n in range(2, len(prompts) + 1))) if name not in slugs)
         slugs.add(slug)
         for i, seed in enumerate(seeds):

@@ -29,9 +29,8 @@ from hspace_exp.results.tables.records import by_table, group_of
 log = logging.getLogger(__name__)
 
 RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
-CALIBRATION = ("calibration.json", "calibration.png", "calibration.pdf")
-KEPT = (*CALIBRATION, "masks*.png", "concepts/*.safetensors")  # what else a run promises, beside its images
-COLOURS = 64  # of a picture of strips
+# What else a run promises, beside its images.
+KEPT = ("calibration.json", "calibration.png", "calibration.pdf", "masks*.png", "concepts/*.safetensors")
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 
@@ -144,16 +143,12 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
                 files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
         picture = strips(group)
         if picture is not None:
-            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture, COLOURS)
+            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture)
         for path, data in files.items():
             write_bytes(path, data)
         written += files
-        index += [
-            f"## {markdown(table.title)}",
-            "",
-            " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS),
-            "",
-        ]
+        links = " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS)
+        index.append(f"## {markdown(table.title)}\n\n{links}\n")
         shown = [path for path in files if path.suffix == ".png"]
         index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
     write_text(folder / "README.md", "\n".join(index))

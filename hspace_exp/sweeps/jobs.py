@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 FOLDER = ".sweeps"
-_SHORT = 8
 _ARRAY = "SLURM_ARRAY_JOB_ID"
 _PAUSE_S = 10.0  # Slurm's controller is shared
 
@@ -94,7 +93,7 @@ class Sweep:
 
 def sweep_of(results: Path, overrides: Sequence[str], params: Mapping[str, Any] | None) -> Sweep:
     """The sweep into a folder, of a command line's overrides and an experiment's own ``hydra.sweeper.params``."""
-    return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:_SHORT])
+    return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:8])
 
 
 class SweepCallback(Callback):
