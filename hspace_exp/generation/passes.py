@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -253,7 +254,7 @@ def _noise(given: Sequence[Any]) -> Callable[[], None]:
 @contextmanager
 def _decoded_once(vae: Any, run: _Run) -> Iterator[None]:
     """In the second run, latents that are to the bit those of the unedited one are not decoded again."""
-    before, honest = vars(vae).get("decode"), vae.decode
+    honest = vae.decode
 
     def decode(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
         if run.left is None:
@@ -267,10 +268,5 @@ def _decoded_once(vae: Any, run: _Run) -> Iterator[None]:
             images[changed] = honest(latents[changed], *args, **kwargs)[0]
         return _with(run.decoded[1], images)
 
-    vae.decode = decode
-    try:
+    with patch.object(vae, "decode", decode):
         yield
-    finally:
-        del vae.decode
-        if before is not None:
-            vae.decode = before

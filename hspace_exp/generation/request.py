@@ -43,7 +43,6 @@ from hspace_exp.prompts.plan import Item, target_of
 log = logging.getLogger(__name__)
 
 SUM = "sum"
-GROUPS = ("model", "method", "frequency", "scheduler")  # whose choices have flags
 # What concept files may name.
 _APPLIED: dict[str, tuple[Any, ...]] = {
     "method.edit": (Focus, HGuidance),
@@ -101,7 +100,7 @@ def read(prompt: Sequence[str], concepts: Sequence[str], **given: Any) -> tuple[
     places = [path for text in concepts for path in split_paths(text)]
     found = load_concepts(places)
     overrides = [quoted(one) for one in given.pop("more", None) or ()]
-    for group in GROUPS:
+    for group in ("model", "method", "frequency", "scheduler"):  # whose choices have flags
         if name := given.pop(group, ""):
             if name not in choices(group):
                 raise unknown(group, name, choices(group))
@@ -164,9 +163,8 @@ def applied(concepts: Collection[Concept]) -> tuple[str, ...]:
             found += [f"++{key}=null", f"++{key}={_text(key, value)}"]  # or conf/ fills in what a class is not told
         configured(method_of(concepts), None, tuple(found))
     except KNOWN as error:
-        raise UserError(
-            f"how {name!r} was applied cannot be done ({one_line(error)}): say a method, e.g. sdid"
-        ) from error
+        wrong = one_line(error)
+        raise UserError(f"how {name!r} was applied cannot be done ({wrong}): say a method, e.g. sdid") from error
     return tuple(found)
 
 

@@ -144,7 +144,14 @@ def reproduce(**given: Any) -> int:
     """Make runs and tables, with the options of the command; returns the exit code."""
     options = SimpleNamespace(**given)
     started = time.monotonic()
-    found = _planned(options)
+    methods, experiments = (list(filter(None, one.split(","))) for one in (options.methods, options.experiments))
+    asked = [
+        overrides_of(sweep, options.protocol, options.model, methods, options.overrides or ())
+        for sweep in sweeps(options.protocol, options.model, experiments)
+    ]
+    found = [(overrides, planned(overrides)) for overrides in asked if overrides]
+    if not found:
+        raise UserError(f"no run is left with methods {', '.join(methods)}: name others")
     runs = list({run.folder: run for _, some in found for run in some}.values())
     print(f"{len(runs)} runs, {sum(run.done for run in runs)} of them done", flush=True)
     if options.list_only:
@@ -172,18 +179,6 @@ def reproduce(**given: Any) -> int:
     return FAILED
 
 
-def _planned(options: SimpleNamespace) -> list[tuple[list[str], list[Planned]]]:
-    """Each sweep's overrides and runs."""
-    methods = tuple(filter(None, options.methods.split(",")))
-    experiments = tuple(filter(None, options.experiments.split(",")))
-    chosen = sweeps(options.protocol, options.model, experiments)
-    asked = [overrides_of(sweep, options.protocol, options.model, methods, options.overrides or ()) for sweep in chosen]
-    found = [(overrides, planned(overrides)) for overrides in asked if overrides]
-    if not found:
-        raise UserError(f"no run is left with methods {', '.join(methods)}: name others")
-    return found
-
-
 def _run(found: Sequence[tuple[list[str], list[Planned]]], jobs: int, max_seconds: float) -> bool:
     """Make what is not done, by Hydra's multirun, one sweep after another; whether that ended before time was up."""
     from hspace_exp.job import main as multirun
@@ -196,13 +191,11 @@ def _run(found: Sequence[tuple[list[str], list[Planned]]], jobs: int, max_second
     timer = threading.Timer(max_seconds or threading.TIMEOUT_MAX, _thread.interrupt_main)
     timer.daemon = True
     timer.start()
-    given = sys.argv
+    given = [*sys.argv]
     try:
         for overrides, runs in found:
-            if not all(run.done for run in runs):
-                sys.argv = [given[0], "-m", *overrides, *launcher]
-                if multirun() == INTERRUPTED:
-                    raise KeyboardInterrupt
+            if not all(run.done for run in runs) and multirun(["-m", *overrides, *launcher]) == INTERRUPTED:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         if time.monotonic() < deadline:
             raise

@@ -152,9 +152,8 @@ def _fronts(rows: Rows, merged: Merged) -> Chart | None:
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for metric in KEPT:
         for method, found in by_strength(rows, merged, metric).items():
-            points = [
-                (success[method][s].value or 0.0, m.value or 0.0) for s, m in found.items() if s in success[method]
-            ]
+            at = success[method]
+            points = [(at[s].value or 0.0, m.value or 0.0) for s, m in found.items() if s in at]
             if len(points) > 1:
                 curves.setdefault(metric, {})[method] = points
     if not curves:

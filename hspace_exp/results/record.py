@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 FILE_NAME = "record.json"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-ROOT = _PACKAGE.parent
 
 # Folders whose files decide what a run does: one that git does not know makes a checkout dirty, too.
 CODE = ("hspace_exp", "avatars_world", "conf")
@@ -161,14 +160,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(root: Path = ROOT) -> dict[str, object] | None:
+def git_state(root: Path = _PACKAGE.parent) -> dict[str, object] | None:
     """Commit of a checkout, by default this package's, and whether files differ from it; None outside a checkout.
 
     A checkout is dirty where a known file was changed, or where a folder of ``CODE`` has one that git does not know.
     Where an exported tree runs without its history, the variable ``HSPACE_EXP_COMMIT`` names the commit it is of.
     """
-    exported = os.environ.get("HSPACE_EXP_COMMIT")
-    if exported:
+    if exported := os.environ.get("HSPACE_EXP_COMMIT"):
         return {"commit": exported, "dirty": False}
     if not (root / ".git").exists():
         return None

@@ -82,9 +82,7 @@ class Run:
 
     def judgement(self, pair: Pair) -> tuple[str, str] | None:
         """What the first judge saw before and after, or None where that is not written down."""
-        row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target))
-        if row is None:
-            return None
+        row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target), {})
         ends = [f".{self.record.attribute}.{moment}" for moment in ("before", "after")]
         found = [next((row[name] for name in row if name.endswith(end)), "") for end in ends]
         return (found[0], found[1]) if all(found) else None

@@ -41,7 +41,10 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """
     for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
         clear(path)
-    whole = is_whole(run_dir) if (run_dir / CHECKSUMS).exists() else _was_whole(run_dir)
+    if (run_dir / CHECKSUMS).exists():
+        whole = is_whole(run_dir)
+    else:  # of a version without checksums
+        whole = all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
     if (run_dir / FILE_NAME).exists():
         try:
             record = read_record(run_dir)
@@ -58,11 +61,6 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
             (run_dir / name).unlink(missing_ok=True)
     (run_dir / CHECKSUMS).unlink(missing_ok=True)
     return None
-
-
-def _was_whole(run_dir: Path) -> bool:
-    """Whether a run of a version without checksums left all that it promised."""
-    return all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
 
 
 def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
@@ -149,8 +147,7 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
         written += files
         links = " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS)
         index.append(f"## {markdown(table.title)}\n\n{links}\n")
-        shown = [path for path in files if path.suffix == ".png"]
-        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
+        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in files if path.suffix == ".png"]
     write_text(folder / "README.md", "\n".join(index))
     return [*written, folder / "README.md"]
 
