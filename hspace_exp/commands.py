@@ -74,7 +74,7 @@ def generate(
     """Images of prompts, steered by concept files, each beside its unedited twin; a manifest and a grid."""
 
 
-@app.starts("hspace_exp.generation.snippet:show")
+@app.starts("hspace_exp.generation.steer:show")
 def steer(files: Files, prompt: Annotated[str, Option(help="of the snippet")] = "a photo of a doctor") -> None:
     """Print the lines of Python that apply concept files to a pipeline of diffusers."""
 

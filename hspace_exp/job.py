@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 Optimized = float | list[float | None] | None
 
 FAILED_JOBS = 1
-HEADLINE = "deviation_ratio"  # which only concepts of one value lack
 
 register()
 
@@ -58,7 +57,7 @@ def optimized(record: RunRecord | None, names: str | Sequence[str]) -> Optimized
     metrics = {} if record is None else {name: metric.value for name, metric in record.metrics.items()}
     several = [names] if isinstance(names, str) else [*names]
     for name in several:
-        if metrics and name not in (*metrics, HEADLINE):
+        if metrics and name not in (*metrics, "deviation_ratio"):  # which only concepts of one value lack
             raise unknown("optimized_metric", name, metrics)
     values = [metrics.get(name) for name in several]
     return values[0] if isinstance(names, str) else values

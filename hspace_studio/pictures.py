@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hspace_exp.generation.snippet import python
+from hspace_exp.generation.steer import python
 from hspace_studio.session import Asked, Shown
 
 TINT = np.array([255, 96, 0])  # over what the gate opens

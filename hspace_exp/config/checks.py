@@ -29,6 +29,7 @@ _PARTS = (
     *("frequency.transform", "evaluator.features", "evaluator.person_masks"),
 )
 _MORE_METRICS = ("classifier_accuracy", "judge_agreement", "mask_iou")  # that evaluators bring themselves
+_type = functools.cache(TypeAdapter[Any])
 _LONGEST_VALUE = 60
 _LEAST_BYTES = 1024  # that an image takes on a disk, or a row in memory: the embedded model's take ten times as much
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
@@ -119,7 +120,8 @@ def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:
             if instead := gone(_below(where, name)):
                 raise UserError(instead)
             raise unknown(f"key of {where}" if where else "key", str(name), named)
-        if name in named and not _holds_target(value) and (value, named[name].default) != (None, None):
+        made = any(with_target(value))  # by Hydra, of a node inside
+        if name in named and not made and (value, named[name].default) != (None, None):
             _check_value(_adapter(target, trust, str(name)), value, _below(where, name))
 
 
@@ -162,11 +164,6 @@ def _inside(value: Any, keys: Sequence[int | str]) -> tuple[str, Any]:
 
 
 @functools.cache
-def _type(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-@functools.cache
 def _parameters(target: str, trust: tuple[str, ...]) -> Mapping[str, tuple[inspect.Parameter, Callable[..., Any]]]:
     """Parameters of a target by name, and the functions that have them: what a class hands on, its bases have."""
     function = resolve(target, trust)
@@ -191,9 +188,3 @@ def _adapter(target: str, trust: tuple[str, ...], name: str) -> TypeAdapter[Any]
         return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
     except Exception:  # none at all, names that only a checker of types sees, types that pydantic cannot read
         return None
-
-
-def _holds_target(value: Any) -> bool:
-    """Whether an object that Hydra makes is inside."""
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return (isinstance(value, Mapping) and "_target_" in value) or any(_holds_target(one) for one in inner)

@@ -17,7 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WRONG = 2  # exit code
 _PAIR = re.compile(r"([+~]*[\w.@]+)=(.*)", re.DOTALL)  # a word of version 0.1
-_BRACKETS = ("[]", "{}", "''", '""')
 _WrongWords: Any = typer.BadParameter.__bases__[0]
 
 
@@ -100,4 +99,4 @@ def _as_flags(words: Sequence[str], command: Any) -> list[str]:
 
 def _inside(text: str) -> str:
     """Without the brackets or quotes around it."""
-    return text[1:-1].replace("\\'", "'") if f"{text[:1]}{text[1:][-1:]}" in _BRACKETS else text
+    return text[1:-1].replace("\\'", "'") if f"{text[:1]}{text[1:][-1:]}" in ("[]", "{}", "''", '""') else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import re
@@ -33,7 +32,6 @@ KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
 # Keys of earlier versions → what to do now; launchers and sweepers that other packages bring → the extra with them.
 GONE, EXTRAS = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text("utf-8")).values()
-_LONGEST = 300  # of what libraries say
 _PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
 _PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
 _NO_NAME = re.compile(r"null|true|false|nan|inf|[\d.+-].*|[\[{].*", re.IGNORECASE)  # what YAML reads as no text
@@ -82,7 +80,7 @@ def quoted(override: str, swept: bool = False) -> str:
     prompt, place = (pattern.fullmatch(key.lstrip("+")) for pattern in (_PROMPT, _PLACE))
     exact = prompt or (place and value != "null")
     try:
-        read = _grammar().parse_override(override)
+        read = OverridesParser.create().parse_override(override)
         left = not exact or (swept and read.is_sweep_override()) or read.value() == value
     except HydraException:
         left = not equals or (not exact and value[:1] in "'\"[{$")
@@ -90,11 +88,6 @@ def quoted(override: str, swept: bool = False) -> str:
         return override
     escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + (r"\'" if m[2] else ""), value)
     return f"{key}='{escaped}'"
-
-
-@functools.cache
-def _grammar() -> OverridesParser:
-    return OverridesParser.create()
 
 
 def choices(group: str) -> list[str]:
@@ -127,7 +120,7 @@ def uncomposed(error: Exception, overrides: Sequence[str], config_name: str = "c
     for key, equals, value in (one.lstrip("+").partition("=") for one in overrides):
         if equals and "." not in key and (CONF / key).is_dir() and _NO_NAME.fullmatch(value):
             return unknown(key, value, choices(key))
-    text = _joined(f"{type(error).__name__}, {error}")[:_LONGEST]
+    text = _joined(f"{type(error).__name__}, {error}")[:300]  # libraries say a lot
     return UserError(f"the configuration cannot be composed ({text}): look at the last file or key that was changed")
 
 
@@ -137,7 +130,9 @@ def one_line(error: BaseException, config_name: str = "config", overrides: Seque
     An unknown key is compared with those of the configuration ``config_name`` under the ``overrides``, by default those
     of the command line.
     """
-    links = list(_chain(error))
+    links = [error]
+    while (cause := links[-1].__cause__ or links[-1].__context__) is not None:
+        links.append(cause)
     for link in links:
         if isinstance(link, UserError):
             return _joined(str(link))
@@ -193,12 +188,6 @@ def _defaults(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return _composed(choices, config_name)
     except HydraException:  # a choice of another command's
         return _composed((), config_name)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _joined(text: str) -> str:

@@ -140,9 +140,8 @@ def _weights_and_biases(node: Node) -> Need | None:
     if node.get("mode") != "online" or os.environ.get("WANDB_MODE") == "disabled":
         return None
     there = server() if has_key() and answers(server()) else None
-    return Need(
-        "a key of Weights & Biases and its server", there, "`wandb login`, or logger.mode=auto for offline runs"
-    )
+    how = "`wandb login`, or logger.mode=auto for offline runs"
+    return Need("a key of Weights & Biases and its server", there, how)
 
 
 def _inception(node: Node) -> Need:

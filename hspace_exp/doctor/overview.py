@@ -29,10 +29,12 @@ def tell(overrides: Sequence[str] | None = None, experiment: str = "") -> int:
     """Print what is here, or what an experiment needs; 0, or 1 where that lacks something."""
     logging.disable(logging.WARNING)  # OpenCLIP tells what it reads
     try:
-        overrides = overrides or []
-        found = needs([f"+experiment={experiment}", *overrides]) if experiment else []
-        print(readiness(found) if experiment else overview(overrides), flush=True)
-        return int(any(need.place is None for need in found))
+        found = needs([f"+experiment={experiment}", *(overrides or ())]) if experiment else []
+        missing = sum(need.place is None for need in found)
+        lines = [f"{need.what}: {'here' if need.place else f'missing; {need.how}'}" for need in found]
+        lines.append(f"not ready: {missing} of {len(found)} missing" if missing else "ready")
+        print("\n".join(lines) if experiment else overview(overrides or ()), flush=True)
+        return int(missing > 0)
     finally:
         logging.disable(logging.NOTSET)
 
@@ -42,13 +44,6 @@ def needs(overrides: Sequence[str]) -> list[Need]:
     resolved: Any = OmegaConf.to_container(composed(overrides), resolve=True, throw_on_missing=True)
     check_trust(resolved, resolved["trust"])
     return needs_of(resolved)
-
-
-def readiness(found: Sequence[Need]) -> str:
-    """What one experiment needs, a line each, and whether all is here."""
-    lines = [f"{need.what}: {'here' if need.place else f'missing; {need.how}'}" for need in found]
-    missing = sum(need.place is None for need in found)
-    return "\n".join([*lines, f"not ready: {missing} of {len(found)} missing" if missing else "ready"])
 
 
 def overview(overrides: Sequence[str] = ()) -> str:

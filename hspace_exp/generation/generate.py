@@ -23,8 +23,6 @@ from hspace_exp.prompts.plan import Item
 
 log = logging.getLogger(__name__)
 
-STAMP = "made_by.txt"
-
 # Name of a chunk, whether to wait → what opens its lock again; None where another process makes it.
 Lock = Callable[[str, bool], Callable[[], None] | None]
 Save = Callable[[Sequence[Path], Tensor], None]
@@ -136,7 +134,7 @@ def take_originals(items: Sequence[Item], cache: Path, folder: Path, made_by: st
 
 def claim(folder: Path, made_by: str) -> None:
     """Make ``folder`` hold images of one making only: those of another are removed, and that is said."""
-    stamp = folder / STAMP
+    stamp = folder / "made_by.txt"
     clear(stamp)
     before = stamp.read_text(encoding="utf-8", errors="replace").strip() if stamp.exists() else None
     if before != made_by and folder.exists():

@@ -102,6 +102,5 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: 
 def _spread(pairs: Sequence[Pair], count: int) -> list[str]:
     """At most ``count`` of the professions, evenly spaced, first and last included."""
     names = list(dict.fromkeys(pair.profession for pair in pairs))
-    if len(names) <= count:
-        return names
+    count = min(count, len(names))
     return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]

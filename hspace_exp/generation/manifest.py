@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 from hspace_exp.io.rows import read_rows, write_rows
 from hspace_exp.prompts.plan import Item
 
@@ -59,13 +59,10 @@ def write_pairs(folder: Path, pairs: Sequence[Pair]) -> Path:
 def read_manifest(path: str | Path) -> list[Pair]:
     """Read ``manifest.csv``; image paths are relative to its folder.
 
-    Raises UserError: the file is missing, empty or lacks a column.
+    Raises UserError: the file is missing or empty, lacks a column or holds a broken row.
     """
     path = Path(path)
     rows = read_rows(path, COLUMNS, "run the generation stage first")
-    try:
+    with getting(f"the table {path}", "run the generation stage again"):
         pairs = TypeAdapter(list[Pair]).validate_python([{**row, "strength": row["strength"] or 0} for row in rows])
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise UserError(f"{path} holds a broken row ({reason}): run the generation stage again") from error
     return [replace(pair, original=path.parent / pair.original, edited=path.parent / pair.edited) for pair in pairs]

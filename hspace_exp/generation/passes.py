@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
@@ -227,11 +228,7 @@ def _check_plain(unet: Any) -> None:
 
 def _rows_of(given: Any, rows: Tensor, count: int) -> Any:
     """Arguments of the same form, with some rows of their tensors of ``count`` rows."""
-
-    def some(x: Any) -> Any:
-        return x[rows.to(x.device)] if isinstance(x, Tensor) and x.ndim and len(x) == count else x
-
-    return tree_map(some, given)
+    return tree_map_only(Tensor, lambda x: x[rows.to(x.device)] if x.ndim and len(x) == count else x, given)
 
 
 def _with(output: Any, first: Tensor) -> Any:
@@ -257,7 +254,7 @@ def _noise(given: Sequence[Any]) -> Callable[[], None]:
 @contextmanager
 def _decoded_once(vae: Any, run: _Run) -> Iterator[None]:
     """In the second run, latents that are to the bit those of the unedited one are not decoded again."""
-    before, honest = vars(vae).get("decode"), vae.decode
+    honest = vae.decode
 
     def decode(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
         if run.left is None:
@@ -271,10 +268,5 @@ def _decoded_once(vae: Any, run: _Run) -> Iterator[None]:
             images[changed] = honest(latents[changed], *args, **kwargs)[0]
         return _with(run.decoded[1], images)
 
-    vae.decode = decode
-    try:
+    with patch.object(vae, "decode", decode):
         yield
-    finally:
-        del vae.decode
-        if before is not None:
-            vae.decode = before

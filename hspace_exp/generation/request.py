@@ -43,8 +43,6 @@ from hspace_exp.prompts.plan import Item, target_of
 log = logging.getLogger(__name__)
 
 SUM = "sum"
-GROUPS = ("model", "method", "frequency", "scheduler")  # whose choices have flags
-_LONGEST_SLUG = 40
 # What concept files may name.
 _APPLIED: dict[str, tuple[Any, ...]] = {
     "method.edit": (Focus, HGuidance),
@@ -102,7 +100,7 @@ def read(prompt: Sequence[str], concepts: Sequence[str], **given: Any) -> tuple[
     places = [path for text in concepts for path in split_paths(text)]
     found = load_concepts(places)
     overrides = [quoted(one) for one in given.pop("more", None) or ()]
-    for group in GROUPS:
+    for group in ("model", "method", "frequency", "scheduler"):  # whose choices have flags
         if name := given.pop(group, ""):
             if name not in choices(group):
                 raise unknown(group, name, choices(group))
@@ -165,9 +163,8 @@ def applied(concepts: Collection[Concept]) -> tuple[str, ...]:
             found += [f"++{key}=null", f"++{key}={_text(key, value)}"]  # or conf/ fills in what a class is not told
         configured(method_of(concepts), None, tuple(found))
     except KNOWN as error:
-        raise UserError(
-            f"how {name!r} was applied cannot be done ({one_line(error)}): say a method, e.g. sdid"
-        ) from error
+        wrong = one_line(error)
+        raise UserError(f"how {name!r} was applied cannot be done ({wrong}): say a method, e.g. sdid") from error
     return tuple(found)
 
 
@@ -300,7 +297,7 @@ def items_of(prompts: Sequence[str], seeds: Sequence[int], groups: Sequence[Grou
     choices, found, slugs = targets(groups), [], set[str]()
     for p, prompt in enumerate(prompts):
         words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-        slug = " ".join(words)[:_LONGEST_SLUG].strip() or "prompt"
+        slug = " ".join(words)[:40].strip() or "prompt"
         slug = next(name for name in (slug, *(f"{slug} {n}" for n in range(2, len(prompts) + 1))) if name not in slugs)
         slugs.add(slug)
         for i, seed in enumerate(seeds):

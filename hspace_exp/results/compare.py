@@ -15,17 +15,13 @@ from hspace_exp.evaluation.functional.fairness import deviation_ratio
 from hspace_exp.evaluation.judged_csv import IDENTITY, UNCLEAR, read_judged
 from hspace_exp.io.rows import markdown
 from hspace_exp.io.seeding import seed_of
-from hspace_exp.results.record import RunRecord, read_record
+from hspace_exp.results.record import read_record
 
 RATIO = "deviation_ratio"
-SECOND = "probe"  # the embedded model's second judge
 STANDARD = (
-    *(RATIO, f"{RATIO}_{SECOND}", "success", "clip_alignment", "subject_alignment"),
+    *(RATIO, f"{RATIO}_probe", "success", "clip_alignment", "subject_alignment"),
     *("background_ssim", "scene_kept", "entanglement"),
 )
-
-# Permutations at once: many for speed, few enough for any memory.
-AT_ONCE = 200
 
 Row = Mapping[str, str]
 # (..., N) results of N images to (...) values.
@@ -93,7 +89,8 @@ def _p_value(a: np.ndarray, b: np.ndarray, statistic: Statistic, repeats: int, s
     def difference(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return statistic(np.moveaxis(x, axis, -1)) - statistic(np.moveaxis(y, axis, -1))
 
-    options = {"permutation_type": "samples", "vectorized": True, "n_resamples": repeats, "batch": AT_ONCE}
+    # Batches of permutations: large for speed, small enough for any memory.
+    options = {"permutation_type": "samples", "vectorized": True, "n_resamples": repeats, "batch": 200}
     return float(permutation_test((a, b), difference, **options, rng=np.random.default_rng(seed)).pvalue)
 
 
@@ -104,7 +101,10 @@ def run(first: Path, second: Path, metrics: str = "", repeats: int = 10_000, see
     attributes = [record.attribute for record in records]
     if attributes[0] != attributes[1]:
         raise UserError(f"these runs are about different attributes: {attributes[0]} and {attributes[1]}")
-    _check_protocols(*records)
+    one, other = (record.config.get("protocol", {}) for record in records)  # images from elsewhere have none
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    if one and other and keys:
+        raise UserError(f"these runs are of different protocols ({', '.join(keys)}): compare runs of one protocol")
     rows = [read_judged(folder) for folder in folders]
     there = [
         {n for n in record.metrics if n.startswith(RATIO)} | {*own[0]}
@@ -114,20 +114,12 @@ def run(first: Path, second: Path, metrics: str = "", repeats: int = 10_000, see
     wanted = metrics.split(",") if metrics else standard
     known = [value for record in records for row in record.per_profession for value in row.get("counts", {})]
     found = compare(rows[0], rows[1], attributes[0], wanted, values=known, repeats=repeats, seed=seed)
-    corrected = holm([one.p for one in found])
+    corrected = holm([row.p for row in found])
     print(f"| Metric | First | Second | Difference | p | p (Holm) | N |\n| --- |{' ---: |' * 6}")
-    for one, adjusted in zip(found, corrected, strict=True):
-        values = f"{one.first:.4f} | {one.second:.4f} | {one.first - one.second:+.4f}"
-        print(f"| {markdown(one.metric)} | {values} | {one.p:.4f} | {adjusted:.4f} | {one.n} |")
+    for row, adjusted in zip(found, corrected, strict=True):
+        numbers = f"{row.first:.4f} | {row.second:.4f} | {row.first - row.second:+.4f}"
+        print(f"| {markdown(row.metric)} | {numbers} | {row.p:.4f} | {adjusted:.4f} | {row.n} |")
     print(f"\nPaired permutation test, {repeats} permutations; first: {folders[0]}, second: {folders[1]}.")
-
-
-def _check_protocols(first: RunRecord, second: RunRecord) -> None:
-    """Images evaluated from elsewhere have no protocol."""
-    one, other = (record.config.get("protocol", {}) for record in (first, second))
-    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-    if one and other and keys:
-        raise UserError(f"these runs are of different protocols ({', '.join(keys)}): compare runs of one protocol")
 
 
 def _common(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:

@@ -122,14 +122,14 @@ def _evaluator_in(start: Path) -> Node | None:
     return None
 
 
-def _published(held: Node) -> dict[str, str]:
+def _published(held: Node) -> dict[str, Any]:
     """Model and weights of an evaluator, where OpenCLIP publishes such ones."""
     if "model" not in held:
         return {}
     import open_clip
 
-    pairs = [pair for pair in open_clip.list_pretrained() if pair == (held["model"], held.get("weights"))]
-    return {"model": pairs[0][0], "weights": pairs[0][1]} if pairs else {}
+    found = {name: held.get(name) for name in ("model", "weights")}
+    return found if tuple(found.values()) in open_clip.list_pretrained() else {}
 
 
 def _differing(held: Node, own: Node, aside: Collection[str]) -> list[str]:

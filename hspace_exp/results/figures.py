@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +53,13 @@ class Chart:
         data = io.BytesIO()
         with mpl.rc_context(fname=_STYLE):
             self.figure.savefig(data, format=form, metadata=_UNDATED[form])
-        return small_png(Image.open(data).convert("RGB"), 64) if form == "png" else data.getvalue()
+        return small_png(Image.open(data).convert("RGB")) if form == "png" else data.getvalue()
 
 
-def small_png(picture: Image.Image, colours: int) -> bytes:
-    """A PNG with a palette: a third of the bytes, and no difference that the eye would find."""
+def small_png(picture: Image.Image) -> bytes:
+    """A PNG with a palette of 64 colours: a third of the bytes, and no difference that the eye would find."""
     data = io.BytesIO()
-    picture.quantize(colours).save(data, format="PNG", optimize=True)
+    picture.quantize(64).save(data, format="PNG", optimize=True)
     return data.getvalue()
 
 
@@ -152,9 +152,8 @@ def _fronts(rows: Rows, merged: Merged) -> Chart | None:
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for metric in KEPT:
         for method, found in by_strength(rows, merged, metric).items():
-            points = [
-                (success[method][s].value or 0.0, m.value or 0.0) for s, m in found.items() if s in success[method]
-            ]
+            at = success[method]
+            points = [(at[s].value or 0.0, m.value or 0.0) for s, m in found.items() if s in at]
             if len(points) > 1:
                 curves.setdefault(metric, {})[method] = points
     if not curves:
@@ -172,16 +171,6 @@ def _fronts(rows: Rows, merged: Merged) -> Chart | None:
     return Chart(figure, f"What success costs. {'; '.join(told)}")
 
 
-def _reach(values: Iterable[MetricValue]) -> np.ndarray:
-    """How far intervals reach below and above their values, (2, N); 0 where there is none."""
-    reach = []
-    for m in values:
-        value = m.value or 0.0
-        low, high = (value if end is None else end for end in (m.ci_low, m.ci_high))
-        reach.append((max(value - low, 0.0), max(high - value, 0.0)))
-    return np.array(reach).T
-
-
 def _compared(merged: Merged) -> Chart | None:
     """A panel a metric, a bar a row."""
     found = {metric: {n: v[metric] for n, v in merged.items() if metric in v} for metric in COMPARED}
@@ -194,8 +183,9 @@ def _compared(merged: Merged) -> Chart | None:
         for panel, (metric, bars) in zip(axes, shown.items(), strict=True):
             better = next(iter(bars.values())).higher_is_better
             heading = f"{column(metric).heading}{'' if better is None else ' ↑' if better else ' ↓'}"
-            values = [m.value or 0.0 for m in bars.values()]
-            panel.barh(list(bars), values, xerr=_reach(bars.values()), capsize=2, height=0.7, color=COLOURS[0])
+            values, low, high = np.array([(m.value, m.ci_low, m.ci_high) for m in bars.values()], np.float64).T
+            reach = np.nan_to_num([values - low, high - values]).clip(min=0)  # none where there is no interval
+            panel.barh(list(bars), values, xerr=reach, capsize=2, height=0.7, color=COLOURS[0])
             panel.set(title=heading)
             panel.margins(y=0.02)
             panel.invert_yaxis()
@@ -231,15 +221,12 @@ def _professions(rows: Rows) -> Chart | None:
 
 def _shares(records: Sequence[RunRecord], value: str | None) -> dict[str, float]:
     """Profession → share of the images judged ``value``, all seeds together, or without it the mean deviation ratio."""
-    found: dict[str, float] = {}
-    for name in dict.fromkeys(str(row["profession"]) for record in records for row in record.per_profession):
-        mine = [row for record in records for row in record.per_profession if row["profession"] == name]
-        if value is None:
-            ratios = [row["deviation_ratio"] for row in mine if row.get("deviation_ratio") is not None]
-            if ratios:
-                found[name] = sum(ratios) / len(ratios)
-            continue
-        counts = sum((Counter(row.get("counts", {})) for row in mine), Counter[str]())
-        if counts.total():
-            found[name] = counts[value] / counts.total()
-    return found
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in (row for record in records for row in record.per_profession):
+        rows.setdefault(str(row["profession"]), []).append(row)
+    if value is None:
+        ratios = {name: [row.get("deviation_ratio") for row in mine] for name, mine in rows.items()}
+        known = {name: [ratio for ratio in some if ratio is not None] for name, some in ratios.items()}
+        return {name: sum(some) / len(some) for name, some in known.items() if some}
+    counts = {name: sum((Counter(row.get("counts", {})) for row in mine), Counter()) for name, mine in rows.items()}
+    return {name: some[value] / some.total() for name, some in counts.items() if some.total()}

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from hspace_exp.config.schema import Text
-from hspace_exp.errors import UserError
+from hspace_exp.errors import getting
 from hspace_exp.models.hub import answers
 
 log = logging.getLogger(__name__)
@@ -54,13 +54,8 @@ def wandb_run(folder: Path, name: str, mode: Mode, **options: Any) -> Any:
         log.warning("%s does not answer: this run stays offline, `wandb sync` uploads it later", server())
         chosen = "offline"
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    try:
+    with getting("a run of Weights & Biases", "say logger.mode=offline, or logger=csv", wandb.Error):
         return wandb.init(dir=folder, name=name, mode=chosen, settings=settings, reinit="finish_previous", **options)
-    except wandb.Error as error:
-        text = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"Weights & Biases cannot begin a run ({text}): say logger.mode=offline, or logger=csv"
-        ) from error
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:

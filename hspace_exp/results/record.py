@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field, fields
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,11 +30,9 @@ from hspace_exp.io.digest import config_digest as config_digest
 if TYPE_CHECKING:
     import torch
 
-SCHEMA: Literal[1] = 1
 FILE_NAME = "record.json"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-ROOT = _PACKAGE.parent
 
 # Folders whose files decide what a run does: one that git does not know makes a checkout dirty, too.
 CODE = ("hspace_exp", "avatars_world", "conf")
@@ -71,7 +68,7 @@ class RunRecord:
     details: Annotated[dict[str, Any], Field(description="what else was found, e.g. the judge's confusion matrix.")] = (
         field(default_factory=dict)
     )
-    schema: Annotated[Literal[1], Field(description="version of this layout.")] = SCHEMA
+    schema: Annotated[Literal[1], Field(description="version of this layout.")] = 1
 
     def __post_init__(self) -> None:
         """Compute the digest."""
@@ -85,7 +82,7 @@ class RunRecord:
         """
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         data["metrics"] = {name: value.to_json() for name, value in self.metrics.items()}
-        for where, value in _leaves(data):
+        for where, value in leaves(data):
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"a record holds finite numbers only, got {value} at {where}: use null and a note")
         return data
@@ -119,14 +116,12 @@ class RunRecord:
         return path
 
 
-@cache
-def _adapter() -> TypeAdapter[RunRecord]:
-    return TypeAdapter(RunRecord)
+_READ = TypeAdapter(RunRecord)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of ``record.json``."""
-    return _adapter().json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return _READ.json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
 def read_record(path: str | Path) -> RunRecord:
@@ -141,7 +136,7 @@ def read_record(path: str | Path) -> RunRecord:
     with getting(f"the record {path}", "run the command that makes it"):
         data = json.loads(path.read_text(encoding="utf-8"))
         # As JSON again: read from Python objects, strict means instances.
-        return _adapter().validate_json(json.dumps(data, allow_nan=False))
+        return _READ.validate_json(json.dumps(data, allow_nan=False))
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:
@@ -150,9 +145,8 @@ def differences(a: RunRecord, b: RunRecord) -> list[str]:
     Configurations are compared by digest, so that other folders, devices or batch sizes are no difference. One line a
     difference, e.g. ``metrics.fid.value: 1.2 != 1.3``.
     """
-    left, right = (
-        dict(_leaves({k: v for k, v in record.to_json().items() if k not in _MAY_DIFFER})) for record in (a, b)
-    )
+    told = ({k: v for k, v in record.to_json().items() if k not in _MAY_DIFFER} for record in (a, b))
+    left, right = (dict(leaves(one)) for one in told)
     pairs = {where: (left.get(where, "absent"), right.get(where, "absent")) for where in (left | right)}
     return [f"{where}: {x} != {y}" for where, (x, y) in pairs.items() if x != y]
 
@@ -166,14 +160,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(root: Path = ROOT) -> dict[str, object] | None:
+def git_state(root: Path = _PACKAGE.parent) -> dict[str, object] | None:
     """Commit of a checkout, by default this package's, and whether files differ from it; None outside a checkout.
 
     A checkout is dirty where a known file was changed, or where a folder of ``CODE`` has one that git does not know.
     Where an exported tree runs without its history, the variable ``HSPACE_EXP_COMMIT`` names the commit it is of.
     """
-    exported = os.environ.get("HSPACE_EXP_COMMIT")
-    if exported:
+    if exported := os.environ.get("HSPACE_EXP_COMMIT"):
         return {"commit": exported, "dirty": False}
     if not (root / ".git").exists():
         return None
@@ -217,13 +210,14 @@ def describe_device(device: torch.device) -> str:
     return device.type
 
 
-def _leaves(value: object, where: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: object, where: str = "", lists: bool = True) -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of all that plain data holds, without ``lists`` those as one value each."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _leaves(item, f"{where}.{name}" if where else str(name))
-    elif isinstance(value, list | tuple) and value:
+            yield from leaves(item, f"{where}.{name}" if where else str(name), lists)
+    elif lists and isinstance(value, list | tuple) and value:
         for i, item in enumerate(value):
-            yield from _leaves(item, f"{where}[{i}]")
+            yield from leaves(item, f"{where}[{i}]")
     else:
         yield where, value
 

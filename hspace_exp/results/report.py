@@ -139,9 +139,7 @@ def _matrix(title: str, corner: str, rows: Mapping[str, Mapping[str, float]]) ->
 
 def _maps(run: Run, budget: int) -> Iterator[dict[str, Any]]:
     """The run's pictures of attribute maps, one a group of concepts that was learnt apart."""
-    for path in (run.folder / "masks.png", *sorted(run.folder.glob("masks_*.png"))):
-        if not path.exists():
-            continue
+    for path in sorted(run.folder.glob("masks*.png")):
         group = path.stem.removeprefix("masks").removeprefix("_")
         picture = _image(path, "Attribute maps of training images" + (f": {group}" if group else ""), WIDE)
         if len(picture["uri"]) > budget:

@@ -15,7 +15,6 @@ from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
 if TYPE_CHECKING:  # what imports torch, which tables do without
     from hspace_exp.generation.manifest import Pair
 
-MANIFEST, CURVES = "manifest.csv", "metrics.csv"
 LOSS = "loss/"
 
 
@@ -36,7 +35,7 @@ class Run:
         """Pairs of images; those that are gone are left out."""
         from hspace_exp.generation.manifest import read_manifest
 
-        manifest = self.folder / MANIFEST
+        manifest = self.folder / "manifest.csv"
         found = read_manifest(manifest) if manifest.exists() else []
         return [pair for pair in found if pair.original.exists() and pair.edited.exists()]
 
@@ -68,7 +67,7 @@ class Run:
 
     def losses(self) -> dict[str, dict[int, float]]:
         """Concept → step → training loss, where the run trained vectors and logged them in ``metrics.csv``."""
-        path = self.folder / CURVES
+        path = self.folder / "metrics.csv"
         rows = read_rows(path, (), "run the training again") if path.is_file() else [{}]
         curves = {
             name.removeprefix(LOSS): {int(row["step"]): float(row[name]) for row in rows if row[name] and row["step"]}
@@ -83,9 +82,7 @@ class Run:
 
     def judgement(self, pair: Pair) -> tuple[str, str] | None:
         """What the first judge saw before and after, or None where that is not written down."""
-        row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target))
-        if row is None:
-            return None
+        row = self.judged.get((pair.profession, pair.prompt, str(pair.seed_index), pair.target), {})
         ends = [f".{self.record.attribute}.{moment}" for moment in ("before", "after")]
         found = [next((row[name] for name in row if name.endswith(end)), "") for end in ends]
         return (found[0], found[1]) if all(found) else None

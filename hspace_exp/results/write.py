@@ -29,9 +29,8 @@ from hspace_exp.results.tables.records import by_table, group_of
 log = logging.getLogger(__name__)
 
 RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
-CALIBRATION = ("calibration.json", "calibration.png", "calibration.pdf")
-KEPT = (*CALIBRATION, "masks*.png", "concepts/*.safetensors")  # what else a run promises, beside its images
-COLOURS = 64  # of a picture of strips
+# What else a run promises, beside its images.
+KEPT = ("calibration.json", "calibration.png", "calibration.pdf", "masks*.png", "concepts/*.safetensors")
 FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 
 
@@ -42,7 +41,10 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """
     for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
         clear(path)
-    whole = is_whole(run_dir) if (run_dir / CHECKSUMS).exists() else _was_whole(run_dir)
+    if (run_dir / CHECKSUMS).exists():
+        whole = is_whole(run_dir)
+    else:  # of a version without checksums
+        whole = all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
     if (run_dir / FILE_NAME).exists():
         try:
             record = read_record(run_dir)
@@ -59,11 +61,6 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
             (run_dir / name).unlink(missing_ok=True)
     (run_dir / CHECKSUMS).unlink(missing_ok=True)
     return None
-
-
-def _was_whole(run_dir: Path) -> bool:
-    """Whether a run of a version without checksums left all that it promised."""
-    return all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
 
 
 def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
@@ -144,18 +141,13 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
                 files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
         picture = strips(group)
         if picture is not None:
-            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture, COLOURS)
+            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture)
         for path, data in files.items():
             write_bytes(path, data)
         written += files
-        index += [
-            f"## {markdown(table.title)}",
-            "",
-            " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS),
-            "",
-        ]
-        shown = [path for path in files if path.suffix == ".png"]
-        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in shown]
+        links = " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS)
+        index.append(f"## {markdown(table.title)}\n\n{links}\n")
+        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in files if path.suffix == ".png"]
     write_text(folder / "README.md", "\n".join(index))
     return [*written, folder / "README.md"]
 

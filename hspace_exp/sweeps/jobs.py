@@ -35,9 +35,7 @@ log = logging.getLogger(__name__)
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 FOLDER = ".sweeps"
-_SHORT = 8
 _ARRAY = "SLURM_ARRAY_JOB_ID"
-_PAUSE_S = 10.0  # Slurm's controller is shared
 
 # Locks of devices, which last as long as this process, however that ends; its jobs follow each other on one.
 _held: dict[Path, Callable[[], None]] = {}
@@ -94,7 +92,7 @@ class Sweep:
 
 def sweep_of(results: Path, overrides: Sequence[str], params: Mapping[str, Any] | None) -> Sweep:
     """The sweep into a folder, of a command line's overrides and an experiment's own ``hydra.sweeper.params``."""
-    return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:_SHORT])
+    return Sweep(results.absolute(), digest([sorted(overrides), dict(params or {})])[:8])
 
 
 class SweepCallback(Callback):
@@ -172,14 +170,13 @@ def run_job(sweep: Sweep, cfg: DictConfig, number: int, run_dir: Path, work: Cal
             cfg.logger.group = sweep.group(cfg.name)
         _choose_device(sweep, cfg, number)
         result = work()
+        note = replace(note, state=DONE)
     except Exception as error:  # whatever it is: it is told by name, and the other jobs go on
         known = isinstance(error, KNOWN)
         text = one_line(error) if known else " ".join(f"{type(error).__name__}: {error}".split())
         note = replace(note, state=FAILED, error=text)
         log.error("%s failed: %s", note.name, text, exc_info=not known)
         result = None
-    else:
-        note = replace(note, state=DONE)
     sweep.write(note)
     return result
 
@@ -202,8 +199,7 @@ def take_device(folder: Path, count: int, number: int) -> int:
     """
     for index in range(count):
         path = folder / f"{platform.node()}-device{index}.lock"
-        release = _held.get(path) or lock(path)
-        if release is not None:
+        if (release := _held.get(path) or lock(path)) is not None:
             _held[path] = release
             return index
     return number % count
@@ -220,10 +216,10 @@ def let_go_of_ray() -> None:
         sys.modules["ray"].shutdown()
 
 
-def wait_for_arrays(notes: Sequence[Note], pause: float = _PAUSE_S) -> None:
+def wait_for_arrays(notes: Sequence[Note], pause: float = 10.0) -> None:
     """Wait for what Slurm still has after its launcher gave up, which it does at the first job that was killed.
 
-    This process's own array is not waited for. ``pause`` is the seconds between looks.
+    This process's own array is not waited for. ``pause`` is the seconds between looks, as Slurm's controller is shared.
     """
     for array in sorted({note.array for note in notes} - {"", os.environ.get(_ARRAY, "")}):
         log.warning("a job was killed; waiting for the others of Slurm's job %s", array)

@@ -17,7 +17,6 @@ from hspace_exp.io.rows import markdown
 from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.sweeps.jobs import DONE, FAILED, RUNNING, Note, Sweep
 
-SUMMARY = "summary.md"
 JOB_TYPE = "summary"
 LOST = "stopped before its end: its process, or another of the launcher, was killed, perhaps for memory"
 _WANDB = "hspace_exp.results.loggers.wandb_logger"
@@ -56,7 +55,7 @@ def write_summary(results: Path, experiment: str, notes: Sequence[Note]) -> str:
     from hspace_exp.results.tables.build import build  # imports scipy, which composing and --help do without
     from hspace_exp.results.tables.formats import render
 
-    done, path = _with_records(notes), results / experiment / SUMMARY
+    done, path = _with_records(notes), results / experiment / "summary.md"
     if not done:
         return ""
     lines = (markdown(f"{note.name} failed ({note.error})") for note in notes if note.state == FAILED)

@@ -33,7 +33,6 @@ REPEATED: dict[str, str] = _READ.pop("repeated")
 BLOCKS = {title: tuple(Column(**column) for column in columns) for title, columns in _READ.items()}
 COMPOSITION, ON_DEMAND = BLOCKS.pop("composition"), BLOCKS.pop("on demand")
 _KNOWN = {column.metric: column for columns in (*BLOCKS.values(), COMPOSITION, ON_DEMAND) for column in columns}
-_SECOND_JUDGE = "probe"
 _NO_CONTEST = ("judge_agreement", "mask_iou")
 
 
@@ -69,7 +68,7 @@ def _chunks(title: str, names: Sequence[str], present: Mapping[str, MetricValue]
 
 def _successes_of_parts(present: Collection[str]) -> list[str]:
     """Metrics such as ``success_gender``, where a composition was measured, as many as fit beside it."""
-    own = [name for name in sorted(present) if name.startswith("success_") and not name.endswith(_SECOND_JUDGE)]
+    own = [name for name in sorted(present) if name.startswith("success_") and not name.endswith("probe")]
     names = [name for name in own if not name.startswith("success_worst")]
     whole = COMPOSITION[0].metric in present
     return names[: WIDEST - len(COMPOSITION)] if whole else []

@@ -26,10 +26,9 @@ def footers(
     """Lines below a table; ``rows`` are label → records of its seeds, ``merged`` label → metrics over all seeds."""
     records = [record for group in rows.values() for record in group]
     lines = ["↑ more is better, ↓ less is better; the best method of a column is bold."]
-    if any(r.method == "original" for r in records) and len(rows) > 1:
-        own = [c.heading for c in columns if c.beside_original]
-        if own:
-            lines.append(f"original is compared with itself in {', '.join(own)}, and takes no part there.")
+    own = [c.heading for c in columns if c.beside_original]
+    if own and len(rows) > 1 and any(r.method == "original" for r in records):
+        lines.append(f"original is compared with itself in {', '.join(own)}, and takes no part there.")
     lines += [_interval_text(max(map(len, rows.values()))), _n_text(merged, columns)]
     protocols = {label: _protocol_text(group[:1]) for label, group in rows.items()}
     if all(protocols.values()):
@@ -73,9 +72,7 @@ def _strength_lines(rows: Mapping[str, Sequence[RunRecord]]) -> list[str]:
         told_rows = "; ".join(f"{' | '.join(labels)}: {text}" for text, labels in list(found.items())[:MOST_STRENGTHS])
         more = "; …" if len(found) > MOST_STRENGTHS else ""
         at = f"success {_numbers(success)} on validation images, guidance {_numbers(guidance)}"
-        lines.append(
-            f"Strengths are the least that reach {at} (* never reached, the best is taken). {told_rows}{more}."
-        )
+        lines += [f"Strengths are the least that reach {at} (* never reached, the best is taken). {told_rows}{more}."]
     if given:
         lines.append(f"Strengths were given, not found by calibration: {', '.join(given)}.")
     return lines

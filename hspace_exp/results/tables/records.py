@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ import yaml
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.digest import canonical_json, digest, essential
-from hspace_exp.results.record import RunRecord, differences
+from hspace_exp.results.record import RunRecord, differences, leaves
 from hspace_exp.results.runs import Run
 
-_LAST = "lwim"
 # What decides which images are judged: runs that differ in it do not compete.
 _JUDGED = ("professions", "images_per_profession", "image_seed", "assignment")
 # The field's own names, in the order in which they are looked at first.
 WORDS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text("utf-8"))
 ABSENT = "absent"
-_STRENGTHS = "method.strength."
 _WEIGHT = "frequency.weight"
 
 
@@ -78,7 +76,7 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[RunRecord]]:
             both = f"{other.path} and {run.path}"
             raise UserError(f"runs of {record.method} with seed {record.seed} disagree: {both}; name one of them")
     rows: dict[str, list[RunRecord]] = {}
-    methods = sorted({method for method, _ in variants}, key=lambda m: (m != "original", m == _LAST, m))
+    methods = sorted({method for method, _ in variants}, key=lambda m: (m != "original", m == "lwim", m))
     for method in methods:
         mine = [[run.record for _, run in sorted(seeds.items())] for (m, _), seeds in variants.items() if m == method]
         first = [records[0] for records in mine]
@@ -160,10 +158,8 @@ def by_strength(
         if strength is None or found is None or found.value is None:
             continue
         config = without_seed(records[0])
-        rest = digest(
-            {**config, "method": {k: v for k, v in config["method"].items() if k not in ("strength", "factor")}}
-        )
-        settings.setdefault((records[0].method, rest), {})[strength] = found
+        rest = {name: value for name, value in config["method"].items() if name not in ("strength", "factor")}
+        settings.setdefault((records[0].method, digest({**config, "method": rest})), {})[strength] = found
     lines: dict[str, dict[float, MetricValue]] = {}
     for (method, _), points in settings.items():
         same = sum(name.split(" #")[0] == method for name in lines)
@@ -178,7 +174,8 @@ def without_seed(record: RunRecord) -> dict[str, Any]:
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
-    flat = dict(_flatten(without_seed(record)))
+    every = leaves(without_seed(record), lists=False)
+    flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in every}
     if _number(flat.get(_WEIGHT, "")) == 0:
         return {name: value for name, value in flat.items() if name == _WEIGHT or not name.startswith("frequency.")}
     return flat
@@ -198,7 +195,7 @@ def _words(name: str, among: Sequence[str]) -> str:
     if name in WORDS:
         return WORDS[name]
     parts = name.split(".")
-    if name.startswith(_STRENGTHS):
+    if name.startswith("method.strength."):
         return f"strength of {parts[-1]}"
     if len(parts) > 1 and parts[-1] in ("name", "_target_"):
         return parts[-2].replace("_", " ")
@@ -218,11 +215,3 @@ def _number(value: str) -> float | None:
         return float(value)
     except ValueError:
         return None
-
-
-def _flatten(value: object, where: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _flatten(inner, f"{where}.{name}" if where else name)
-    else:
-        yield where, value if isinstance(value, str) else json.dumps(value)

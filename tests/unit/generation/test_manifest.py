@@ -58,7 +58,10 @@ def test_an_empty_strength_is_none(tmp_path: Path) -> None:
         ("", "lists no images"),
         (HEADER, "lists no images"),
         ("prompt,profession\na,b\n", "lacks the columns seed_index, target"),
-        (HEADER + "a,b,three,male,1,o,e\n", "broken row"),
+        (
+            HEADER + "a,b,three,male,1,o,e\n",
+            r"\(0\.seed_index: Input should be a valid integer.*\): run the generation stage again",
+        ),
     ],
 )
 def test_bad_manifests(tmp_path: Path, text: str | None, message: str) -> None:

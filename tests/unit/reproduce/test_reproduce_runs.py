@@ -13,8 +13,8 @@ import pytest
 from hspace_exp.commands import start
 from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.errors import UserError
-from hspace_exp.reproduce import runs as reproduced
-from hspace_exp.reproduce.runs import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
+from hspace_exp.reproduce import reproduce as reproduced
+from hspace_exp.reproduce.reproduce import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
 from hspace_exp.results.record import RunRecord
 
 

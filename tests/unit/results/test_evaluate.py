@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.commands import start
+from hspace_exp.config import checks
 from hspace_exp.evaluation.evaluate import Evaluation, evaluate
 from hspace_exp.evaluation.features import OpenClipFeatures
 from hspace_exp.evaluation.judged import Observers
@@ -73,6 +75,8 @@ def test_the_command_leaves_a_record_that_tables_read(
 ) -> None:
     monkeypatch.setattr(TinyEvaluator, "__module__", "hspace_exp.evaluation.evaluators")  # or it would be no target
     monkeypatch.setattr("hspace_exp.evaluation.evaluators.AvatarEvaluator", TinyEvaluator)
+    for known in ("_parameters", "_adapter"):  # of the class that is replaced
+        monkeypatch.setattr(checks, known, functools.cache(getattr(checks, known).__wrapped__))
     images, out = make(tmp_path / "mine", [0, 255] * 4), tmp_path / "out"
     assert start(["evaluate", str(images), "--evaluator", "avatars", "--out", str(out), "--device", "cpu"]) == 0
     assert "| mine " in capsys.readouterr().out

@@ -87,7 +87,7 @@ def test_what_weights_and_biases_says_is_one_line(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr("wandb.init", refuse)
-    with pytest.raises(UserError, match=r"cannot begin a run \(no server\): say logger.mode=offline"):
+    with pytest.raises(UserError, match=r"Weights & Biases cannot be had \(no server\): say logger.mode=offline"):
         wandb_run(tmp_path, "x", "online")
 
 
