@@ -156,10 +156,3 @@ class PromptEncoder:
                 mask[start : start + len(wanted)] = True
                 return mask
         raise UserError(f"expected the words {words!r} in the prompt, got {prompt!r}: name words that it contains")
-
-
-def check_prompts(encode: Callable[[Sequence[str]], PromptEmbeds], prompts: Sequence[str]) -> None:
-    """Refuse prompts of images that a backbone (``encode_prompts``) does not take whole, before anything expensive."""
-    if not prompts:
-        raise UserError("there are no prompts: name at least one profession and one template")
-    encode(list(dict.fromkeys(prompts)))

@@ -22,7 +22,6 @@ from hspace_exp.methods.steering import Edit, UneditedRuns, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.loading import fingerprint
-from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped, make_scheduler
 from hspace_exp.pipeline.learning import Learning
@@ -89,11 +88,6 @@ class Parts:
         how = {"strength": self.method.strengths(prompts), "vectors": [one.of_vectors.digest for one in self.learnings]}
         how |= {"prompts": {name: some.plain() for name, some in prompts.items()}, "unedited": self.unedited.plain()}
         return Recipe("edited", {**how, "applied": self.applied, "placing": self.placing})
-
-    @property
-    def learnt(self) -> list[str]:
-        """Names of all concepts that are learnt."""
-        return [name for learning in self.learnings for name in learning.concepts]
 
     def edit(self, concepts: Mapping[str, Concept], runs: UneditedRuns | None = None) -> Edit:
         """How the method's concepts enter h; ``runs`` keeps unedited runs for further edits of the same noises."""
@@ -240,4 +234,4 @@ def _check_prompts(backbone: Backbone, items: Sequence[Item], learnings: Sequenc
         for prompts in learning.concepts.values():
             warn_of_unsaid(prompts, learning.method.subjects)
         said += [prompt for some in learning.wordings.values() for prompt in (*some.positive, *some.neutral)]
-    check_prompts(backbone.encode_prompts, said)
+    backbone.encode_prompts(list(dict.fromkeys(said)))

@@ -27,10 +27,9 @@ from hspace_exp.io.progress import Seconds, quieten
 from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import calibrate, recalled
-from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of
 from hspace_exp.pipeline.parts import Parts, make_parts, make_settings, plain_config
-from hspace_exp.pipeline.workers import Worker
+from hspace_exp.pipeline.workers import Worker, make_images
 from hspace_exp.prompts.attributes import judged_by
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.record import RunRecord, describe_device, shareable

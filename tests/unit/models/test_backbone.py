@@ -136,12 +136,12 @@ def test_bad_sources_give_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     for file, damage in (("unet/diffusion_pytorch_model.safetensors", 100), ("vae/config.json", 5)):
         broken = shutil.copytree(tiny_folder, tmp_path / file.split("/")[0])
         (broken / file).write_bytes((broken / file).read_bytes()[:damage])
-        with pytest.raises(UserError, match="cannot load a pipeline") as caught:
+        with pytest.raises(UserError, match=r"the pipeline in .* cannot be had") as caught:
             load_backbone(broken)
         assert "\n" not in str(caught.value)
     missing = shutil.copytree(tiny_folder, tmp_path / "missing")
     shutil.rmtree(missing / "vae")
-    with pytest.raises(UserError, match="cannot load a pipeline"):
+    with pytest.raises(UserError, match=r"the pipeline in .* cannot be had"):
         load_backbone(missing)
 
 
