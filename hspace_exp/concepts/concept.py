@@ -189,9 +189,7 @@ class Concept:
 
     def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:
         """Refuse a model whose h (C, H, W) the vector does not fit; the message gives both shapes."""
-        channels, height, width = h_shape
-        fits = self.vector.shape[0] == channels and tuple(self.vector.shape[1:]) in ((1, 1), (height, width))
-        if not fits:
+        if tuple(self.vector.shape) not in ((h_shape[0], 1, 1), h_shape):
             raise UserError(
                 f"concept {self.name!r} is {tuple(self.vector.shape)} for {self.model!r} with h {self.h_shape}, but "
                 f"{model!r} has h {h_shape}: train it for this model and image size, or load the model it belongs to"

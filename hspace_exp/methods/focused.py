@@ -70,9 +70,7 @@ class Presence:
         means = [concept.presence for concept in concepts if concept.presence is not None]
         if len(means) < len(concepts):
             bare = next(concept.name for concept in concepts if concept.presence is None)
-            raise UserError(
-                f"concept {bare!r} was trained without presence, which this edit reads: train it with method=focused"
-            )
+            raise UserError(f"concept {bare!r} has no presence, which this edit reads: train it with method=focused")
         if len(concepts) < 2:
             names = ", ".join(concept.name for concept in concepts) or "none"
             raise UserError(f"presence compares at least two concepts of a group, got {names}")

@@ -24,8 +24,6 @@ from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
-__all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
-
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.

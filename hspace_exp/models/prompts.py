@@ -36,10 +36,6 @@ class PromptEmbeds:
         mapped: dict[str, Any] = {k: None if value is None else function(value) for k, value in vars(self).items()}
         return PromptEmbeds(**mapped)
 
-    def repeat(self, n: int) -> PromptEmbeds:
-        """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
-        return self._map(lambda x: x.repeat_interleave(n, dim=0))
-
     def expand(self, n: int) -> PromptEmbeds:
         """The whole batch n times: [a, b] becomes [a, b, a, b] for n = 2."""
         return self._map(lambda x: x.repeat(n, *[1] * (x.ndim - 1)))

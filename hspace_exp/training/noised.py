@@ -41,8 +41,8 @@ class NoisedImages:
         )
 
     def _encoded(self, kind: str) -> PromptEmbeds:
-        prompts = [getattr(some, kind) for some in self.prompts.values()]
-        return self.backbone.encode_prompts(prompts).repeat(self.batch_size)
+        prompts = [getattr(some, kind) for some in self.prompts.values() for _ in range(self.batch_size)]
+        return self.backbone.encode_prompts(prompts)
 
     def draw(self, step: int) -> Noisy:
         """The batch of one step, K x B rows."""
