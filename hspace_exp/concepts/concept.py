@@ -201,11 +201,9 @@ class Concept:
         Raises UserError: the vector does not fit, see ``check_shape``.
         """
         self.check_shape(backbone.h_shape, backbone.name)
-        if (self.model, self.revision) != (backbone.name, backbone.revision):
-            log.warning(
-                "concept %r was made for %s (%s), and is used with %s (%s)",
-                self.name, self.model, self.revision, backbone.name, backbone.revision,
-            )  # fmt: skip
+        own, other = (self.model, self.revision), (backbone.name, backbone.revision)
+        if own != other:
+            log.warning("concept %r was made for %s (%s), and is used with %s (%s)", self.name, *own, *other)
 
     def card(self) -> str:
         """A Markdown card for people."""

@@ -38,11 +38,7 @@ VAE_PIXELS = 2**19
 def freeze(module: nn.Module) -> nn.Module:
     """Switch off gradients and dropout for good: ``module.train()`` no longer does anything."""
     module.requires_grad_(False).eval()
-    module.train = types.MethodType(_stay_in_eval_mode, module)  # type: ignore[method-assign]
-    return module
-
-
-def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    module.train = types.MethodType(lambda own, mode=True: own, module)  # type: ignore[method-assign]
     return module
 
 

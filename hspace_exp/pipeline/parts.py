@@ -100,9 +100,8 @@ class Parts:
     def at(self, calibration: Mapping[str, Any]) -> Parts:
         """The same with the strengths that a calibration found."""
         strengths = {name: float(one["strength"]) for name, one in calibration["concepts"].items()}
-        return replace(
-            self, method=replace(self.method, strength=strengths), calibration={"calibration": dict(calibration)}
-        )
+        method = replace(self.method, strength=strengths)
+        return replace(self, method=method, calibration={"calibration": dict(calibration)})
 
 
 def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
