@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import edit_hspace
+from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.sampling import Sampling
 
 HALVES = ("unconditional", "own")

@@ -24,7 +24,6 @@ from hspace_exp.io.images import as_float, to_uint8
 from hspace_exp.io.progress import LISTENER
 from hspace_exp.methods.steering import Edit, Foresight, UneditedRuns
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Hooks, Sampling
 from hspace_exp.models.schedulers import KINDS, make_scheduler
 from hspace_exp.pipeline.train_concept import train_concept
@@ -202,7 +201,7 @@ class Session:
         """Pictures of some seeds, each asked for its target, unless the prompt names the attribute."""
         if not asked.prompt.strip():
             raise UserError('the prompt is empty: give one, e.g. "a photo of a doctor"')
-        check_prompts(self.backbone.encode_prompts, [asked.prompt])
+        self.backbone.encode_prompts([asked.prompt])  # refuses one that the model does not take whole
         named = self.named(asked)
         wanted = [""] * len(seeds) if named else wanted
         kept = self._kept_of(asked, seeds)

@@ -15,8 +15,9 @@ from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.io.seeding import generator
-from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.sampling import Sampling
 
 NEUTRAL = "a photo of a person"

@@ -56,7 +56,7 @@ def main() -> None:
     if parts.method.branch != "conditional":
         parser.error(f"method {a.method} edits the {parts.method.branch} branch: guidance does not multiply its edit")
     saved = CONCEPTS if a.run is None else a.run / "concepts"
-    concepts = {name: load_concept(saved / f"{name}.safetensors") for name in parts.learnt}
+    concepts = {name: load_concept(saved / f"{name}.safetensors") for one in parts.learnings for name in one.concepts}
     with TemporaryDirectory() as folder:
         rows = measured(a, parts, concepts, evaluator, Path(folder))
     about = {"strength": a.strength, "set": a.set, "git": git_state()}

@@ -189,9 +189,7 @@ class Concept:
 
     def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:
         """Refuse a model whose h (C, H, W) the vector does not fit; the message gives both shapes."""
-        channels, height, width = h_shape
-        fits = self.vector.shape[0] == channels and tuple(self.vector.shape[1:]) in ((1, 1), (height, width))
-        if not fits:
+        if tuple(self.vector.shape) not in ((h_shape[0], 1, 1), h_shape):
             raise UserError(
                 f"concept {self.name!r} is {tuple(self.vector.shape)} for {self.model!r} with h {self.h_shape}, but "
                 f"{model!r} has h {h_shape}: train it for this model and image size, or load the model it belongs to"
@@ -203,11 +201,9 @@ class Concept:
         Raises UserError: the vector does not fit, see ``check_shape``.
         """
         self.check_shape(backbone.h_shape, backbone.name)
-        if (self.model, self.revision) != (backbone.name, backbone.revision):
-            log.warning(
-                "concept %r was made for %s (%s), and is used with %s (%s)",
-                self.name, self.model, self.revision, backbone.name, backbone.revision,
-            )  # fmt: skip
+        own, other = (self.model, self.revision), (backbone.name, backbone.revision)
+        if own != other:
+            log.warning("concept %r was made for %s (%s), and is used with %s (%s)", self.name, *own, *other)
 
     def card(self) -> str:
         """A Markdown card for people."""

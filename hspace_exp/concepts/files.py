@@ -48,8 +48,7 @@ def export(files: Sequence[Path], target: Path, form: str) -> None:
     for path in (target, names):
         if path.exists():
             raise UserError(f"{path} is there already: choose another file")
-    table = export_concepts([*load_concepts(files).values()], target, form)
-    write_json(names, table)
+    write_json(names, export_concepts(load_concepts(files), target, form))
     print(f"{target}\n{names}")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,8 @@ def import_concepts(
     return concepts
 
 
-def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: str) -> dict[str, int]:
-    """Write concepts the way other projects read them, whole or not at all.
+def export_concepts(concepts: Mapping[str, Concept], path: Path | str, file_format: str) -> dict[str, int]:
+    """Write concepts, at least one, by name, the way other projects read them, whole or not at all.
 
     They are all channel vectors for ``concept_emb``, all spatial ones of one h shape for ``fc1``.
 
@@ -120,24 +120,19 @@ def export_concepts(concepts: Sequence[Concept], path: Path | str, file_format: 
     """
     if file_format not in FORMATS:
         raise unknown("concept format", file_format, FORMATS)
-    if not concepts:
-        raise UserError("expected at least one concept to export, got none")
-    form = FORMATS[file_format]
-    for concept in concepts:
-        if concept.kind != form.kind or concept.h_shape != concepts[0].h_shape:
+    form, given = FORMATS[file_format], list(concepts.values())
+    for concept in given:
+        if concept.kind != form.kind or concept.h_shape != given[0].h_shape:
             raise UserError(
                 f"format {file_format!r} takes {form.kind} vectors of one model, but {concept.name!r} is "
                 f"{concept.kind} for h {concept.h_shape}"
             )
-    table = {concept.name: i for i, concept in enumerate(concepts)}
-    if len(table) < len(concepts):
-        raise UserError("expected concepts of different names: the exported file tells them apart by name")
-    rows = torch.stack([concept.vector.flatten() for concept in concepts])
+    rows = torch.stack([concept.vector.flatten() for concept in given])
     padded = F.pad(rows, (0, 0, 0, max(0, EMB_ROWS - len(rows))))
     buffer = io.BytesIO()
     torch.save({form.key: padded if form.kind == "channel" else rows.t().contiguous()}, buffer)
     write_bytes(path, buffer.getvalue())
-    return table
+    return {name: i for i, name in enumerate(concepts)}
 
 
 def _load(path: Path, size: int) -> Mapping[str, Any]:

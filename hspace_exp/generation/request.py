@@ -34,7 +34,6 @@ from hspace_exp.methods.h_guidance import HGuidance
 from hspace_exp.methods.steering import Edit, Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.attributes import JOIN, ConceptPrompts, Concepts, Explicit, Group, kept_by, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
@@ -73,7 +72,7 @@ def answer(**given: Any) -> None:
     backbone: Backbone = _make(asked.model)
     scale = scale_of([concepts[name] for name in amounts if asked.strength is None], backbone.guidance_scale)
     edit = edit_of((method, frequency), concepts, groups, amounts, scale)
-    check_prompts(backbone.encode_prompts, asked.prompt)
+    backbone.encode_prompts(asked.prompt)  # refuses those that the model does not take whole
     for concept in concepts.values():
         concept.check(backbone)
     sampling = Sampling(asked.num_inference_steps, scheduler, asked.chunk_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,19 +67,16 @@ def saver(made_by: str = "") -> Iterator[Callable[[Sequence[Path], Tensor], None
     At the end all images are there; what went wrong is raised by the next call, or there.
     """
     with writers() as threads:
-        last: list[Future[None]] = []
-
-        def wait() -> None:
-            while last:
-                last.pop(0).result()
+        last: Iterable[None] = ()
 
         def save(paths: Sequence[Path], images: Tensor) -> None:
-            wait()
-            pixels = to_uint8(images)
-            last.extend(threads.submit(save_png, *one, FAST, made_by) for one in zip(paths, pixels, strict=True))
+            nonlocal last
+            list(last)  # waits for them, and raises what went wrong
+            pairs = list(zip(paths, to_uint8(images), strict=True))
+            last = threads.map(lambda pair: save_png(pair[0], pair[1], FAST, made_by), pairs)
 
         yield save
-        wait()
+        list(last)
 
 
 def save_all(paths: Sequence[Path], images: Tensor, made_by: str = "") -> None:

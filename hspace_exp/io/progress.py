@@ -29,19 +29,15 @@ LISTENER: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("liste
 def track(items: Collection[Item], description: str = "") -> Iterator[Item]:
     """Yield the items unchanged and show how many are done; ``description`` says of what, e.g. "generate images"."""
     tell = LISTENER.get()
-    if tell is not None:
-        for done, item in enumerate(items, start=1):
-            yield item
-            tell(description, done, len(items))
-        return
-    if sys.stderr.isatty() or "ipykernel" in sys.modules:  # notebooks
+    if tell is None and (sys.stderr.isatty() or "ipykernel" in sys.modules):  # notebooks
         yield from tqdm(items, description, leave=None, dynamic_ncols=True)
         return
     started = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
+        if tell is not None:
+            tell(description, done, len(items))
+        elif (now := time.monotonic()) - last >= SECONDS_BETWEEN_LINES:
             last = now
             left = (now - started) / done * (len(items) - done)
             log.info("%s: %d of %d done, about %.0f min left", description, done, len(items), left / 60)

@@ -17,7 +17,8 @@ from torch import Tensor
 from hspace_exp.errors import unknown
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.attention import record_cross_attention
-from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.prompts.attributes import ConceptPrompts
 
 # Shares of the noise schedule, in [0, 1). The difference's were chosen on validation renders: experiments/mask_quality.

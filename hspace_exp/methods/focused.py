@@ -47,12 +47,7 @@ def kept_addition(probabilities: Tensor, vectors: Tensor, keep: float, strength:
     Of (B, K) probabilities p, whose rows sum to 1, and (K, C, H, W) vectors v of the concepts of one attribute. The
     (B,) adaptive strength a is that of what is asked for: where nothing is edited, nothing needs to be kept.
     """
-    return weighted_sum(keep * strength[:, None] * probabilities, vectors)
-
-
-def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
-    """(B, C, H, W) sums of vectors (K, C, H, W) with weights (B, K)."""
-    return torch.einsum("bk,kchw->bchw", weights, vectors)
+    return torch.einsum("bk,kchw->bchw", keep * strength[:, None] * probabilities, vectors)
 
 
 @dataclass(frozen=True)
@@ -75,9 +70,7 @@ class Presence:
         means = [concept.presence for concept in concepts if concept.presence is not None]
         if len(means) < len(concepts):
             bare = next(concept.name for concept in concepts if concept.presence is None)
-            raise UserError(
-                f"concept {bare!r} was trained without presence, which this edit reads: train it with method=focused"
-            )
+            raise UserError(f"concept {bare!r} has no presence, which this edit reads: train it with method=focused")
         if len(concepts) < 2:
             names = ", ".join(concept.name for concept in concepts) or "none"
             raise UserError(f"presence compares at least two concepts of a group, got {names}")
@@ -194,7 +187,8 @@ class Focus:
         """
         check_targets(items, application.concepts)
         parts = []
-        for concepts in by_attribute(application):
+        for attribute in sorted({concept.attribute for concept in application.concepts.values()}):
+            concepts = {name: one for name, one in application.concepts.items() if one.attribute == attribute}
             asked = torch.tensor([[float(name in item.parts) for name in concepts] for item in items], device=device)
             strengths = torch.tensor([strength_of(application.strength, name) for name in concepts], device=device)
             vectors = torch.stack([concept.vector for concept in concepts.values()]).to(device)
@@ -212,7 +206,8 @@ class Focus:
                 if presence is not None:
                     need = need * adaptive_strength((asked * presence(h_0)).sum(1))
                 needs.append(need)
-                terms.append(weighted_sum(need[:, None] * asked * strengths, vectors.expand(-1, *h_0.shape[1:])))
+                whole = vectors.expand(-1, *h_0.shape[1:])
+                terms.append(torch.einsum("bk,kchw->bchw", need[:, None] * asked * strengths, whole))
             strength, total = torch.stack(needs).amax(0), torch.stack(terms).sum(0)
             for presence in kept:
                 vectors = presence.vectors.expand(-1, *h_0.shape[1:])
@@ -220,11 +215,3 @@ class Focus:
             return strength, total
 
         return of
-
-
-def by_attribute(application: Application) -> list[dict[str, Concept]]:
-    """Concepts that exclude each other, in an order that only the names of their attributes decide."""
-    found: dict[str, dict[str, Concept]] = {}
-    for name, concept in application.concepts.items():
-        found.setdefault(concept.attribute, {})[name] = concept
-    return [found[attribute] for attribute in sorted(found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
@@ -38,7 +38,7 @@ class Noisy:
 
     def rows(self, part: slice) -> Noisy:
         """Some of the rows."""
-        whole: dict[str, Any] = {f.name: some for f in fields(self) if (some := getattr(self, f.name)) is not None}
+        whole: dict[str, Any] = {name: x for name, x in vars(self).items() if x is not None}
         own: dict[str, Any] = {name: x[part] if isinstance(x, Tensor) else x.index(part) for name, x in whole.items()}
         return replace(self, **own)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +16,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from hspace_exp.methods.learning import Noisy, Objective, denoising_loss
-from hspace_exp.models.attention import AttentionMargin, max_pool_map, suppress_cross_attention
+from hspace_exp.models.attention import AttentionMargin, suppress_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 
 Share = Annotated[float, Field(ge=0, le=1)]
-POOLS = {"area": F.adaptive_avg_pool2d, "max": max_pool_map}
+POOLS: dict[str, Any] = {"area": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
 
 
 def W(maps: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
@@ -67,7 +67,7 @@ def L_w(prediction: Tensor, target: Tensor, maps: Tensor, beta: float, alpha: fl
     (B, 1, S, S) attribute maps in [0, 1] are brought to (H, W) by the largest value; beta and alpha are those of W.
     """
     height, width = target.shape[-2:]
-    return denoising_loss(prediction, target, W(max_pool_map(maps, (height, width)), beta, alpha))
+    return denoising_loss(prediction, target, W(F.adaptive_max_pool2d(maps, (height, width)), beta, alpha))
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,8 @@ class PrincipalComponents:
     """
 
     components: PositiveInt = 25  # of most variance, that are looked at
-    states: Annotated[int, Field(ge=2)] = (
-        2048  # of all runs together, at most; the cost of the eigenvectors grows with its cube
-    )
+    # of all runs together, at most; the cost of the eigenvectors grows with its cube
+    states: Annotated[int, Field(ge=2)] = 2048
     needs: ClassVar[frozenset[str]] = frozenset({"neutral", "positive"})
     subjects: ClassVar[Sequence[str]] = ()
 

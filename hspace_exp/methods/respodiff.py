@@ -39,20 +39,16 @@ class ConceptAndNeutral(Objective):
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of c and s / rate, (B, 2 C, H, W) or (B, 2 C, 1, 1)."""
-        concept, neutral = self._split(vectors, 1)
+        concept, neutral = vectors.chunk(2, dim=1)
         with torch.no_grad():
             kept = batch.predict(backbone, HEdit())
         guided = batch.model_target(backbone)
         brings = denoising_loss(batch.predict(backbone, HEdit(vector=concept)), guided)
-        keeps = denoising_loss(batch.predict(backbone, HEdit(vector=concept.detach() + neutral)), kept)
+        keeps = denoising_loss(batch.predict(backbone, HEdit(vector=concept.detach() + self.rate * neutral)), kept)
         return brings + self.weight * keeps
 
     def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
         """The sum c + s, and the sizes of both."""
-        concept, neutral = self._split(trained, 0)
+        concept, neutral = trained.chunk(2)[0], self.rate * trained.chunk(2)[1]
         sizes = {f"rms_{name}": part.square().mean().sqrt().item() for name, part in (("c", concept), ("s", neutral))}
         return concept + neutral, sizes
-
-    def _split(self, vectors: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        concept, neutral = vectors.chunk(2, dim)
-        return concept, self.rate * neutral

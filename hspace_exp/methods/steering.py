@@ -68,9 +68,7 @@ class Window:
     def __post_init__(self) -> None:
         """Refuse what is empty or outside."""
         if not 0 <= self.start < self.stop <= 1:
-            raise UserError(
-                f"expected a window 0 <= start < stop <= 1 of the schedule, got {self.start} to {self.stop}"
-            )
+            raise UserError(f"expected a window 0 <= start < stop <= 1 of the steps, got {self.start} to {self.stop}")
 
     def __contains__(self, done: float) -> bool:
         """Whether the step after the share ``done`` is inside."""

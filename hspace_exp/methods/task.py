@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,19 @@ class Trajectories:
 
     latents: Tensor  # (N, T, C, H, W) float32 model inputs, before each of T steps
     timesteps: Tensor  # (N, T) long
+
+    def prompt_of(self, prompts: int) -> Tensor:
+        """(N T,) which of so many prompts each state is of."""
+        count, steps = self.timesteps.shape
+        return (torch.arange(count) % prompts).repeat_interleave(steps)
+
+    def h(self, backbone: Backbone, prompts: Sequence[str], description: str) -> Iterator[Tensor]:
+        """H (rows, C, H, W) at the states, some at a time, under prompts that the runs take in turn."""
+        embeds, rows = backbone.encode_prompts(prompts), backbone.rows_without_gradient
+        whole = self.latents.flatten(0, 1), self.timesteps.flatten(), self.prompt_of(len(prompts))
+        for latents, t, of in track(list(zip(*(some.split(rows) for some in whole), strict=True)), description):
+            there = embeds.index(of.to(backbone.device))
+            yield encode(backbone, latents, t.to(backbone.device), there).h
 
 
 @dataclass(frozen=True)
@@ -91,16 +104,11 @@ def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> Ten
 
     The runs are those of a concept and of a ``kind``; at most so many ``states`` are taken, but at least two runs.
     """
-    runs, backbone = task.runs[name, kind], task.backbone
+    runs = task.runs[name, kind]
     count = max(2, min(len(runs.latents), states // runs.latents.shape[1]))
-    latents, times = runs.latents[:count], runs.timesteps[:count]
-    embeds, rows = backbone.encode_prompts([prompt]), backbone.rows_without_gradient
-    pairs = list(zip(latents.flatten(0, 1).split(rows), times.flatten().split(rows), strict=True))
-    found = [
-        encode(backbone, some, t.to(backbone.device), embeds.expand(len(some))).h.float().cpu()
-        for some, t in track(pairs, description=f"h of {name!r}")
-    ]
-    return torch.cat(found).unflatten(0, times.shape)
+    runs = Trajectories(runs.latents[:count], runs.timesteps[:count])
+    found = [h.float().cpu() for h in runs.h(task.backbone, [prompt], f"h of {name!r}")]
+    return torch.cat(found).unflatten(0, runs.timesteps.shape)
 
 
 def exclusive(task: Task) -> list[tuple[list[str], str]]:
@@ -109,11 +117,9 @@ def exclusive(task: Task) -> list[tuple[list[str], str]]:
     Raises UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have
     several neutral prompts, which would be what tells them apart.
     """
-    groups: dict[str, list[str]] = {}
-    for name in task.prompts:
-        groups.setdefault(task.groups[name], []).append(name)
     found = []
-    for group, names in groups.items():
+    for group in dict.fromkeys(task.groups[name] for name in task.prompts):
+        names = [name for name in task.prompts if task.groups[name] == group]
         if len(names) < 2:
             raise UserError(f"{task.method} tells concepts of a group apart, got {names[0]!r} alone in {group!r}")
         neutral = sorted({task.prompts[name].neutral for name in names})

@@ -47,14 +47,6 @@ def token_grid(tokens: int, latent_size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def max_pool_map(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 1, H, W) maps at another resolution by max-pooling, since area averaging erases thin parts such as hair.
-
-    Where the target is larger, values are repeated. Max-pooling commutes with monotone functions of the map.
-    """
-    return F.adaptive_max_pool2d(maps, size)
-
-
 def attention_probabilities(module: Attention, queries: Tensor, context: Tensor, keep: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) of one attention module, computed explicitly: (B, heads, N, L) float32, rows sum to 1.
 
@@ -196,7 +188,7 @@ def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, sco
             return output * kept[..., None].to(queries.dtype)
         if chi.ndim != 4 or chi.shape[:2] != (output.shape[0], 1):
             raise UserError(f"expected chi of shape ({output.shape[0]}, 1, H, W), got {tuple(chi.shape)}")
-        share = 1 - max_pool_map(1 - chi.to(output.device, torch.float32), grid)
+        share: Tensor = 1 - F.adaptive_max_pool2d(1 - chi.to(output.device, torch.float32), grid)
         return output * share.flatten(2).transpose(1, 2).to(output.dtype)
 
     with visited_cross_attention(unet, scope, visit):

@@ -37,18 +37,13 @@ class AttentionGate:
     """
 
     states: Tensor  # (K, L, D) text features of the concepts' prompts
-    words: Tensor  # (K, L) bool, the tokens of the concepts' words
+    words: Tensor  # (K, L) bool, the tokens of the concepts' words, see ``Backbone.word_mask``
     rows: Tensor  # (B,) row of each sample's unedited run in the batch, which the gate is read from
     size: tuple[int, int]  # (H, W) of h
     threshold: float = 0.3  # of the gate, in (0, 1]
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
     # Module → of each concept the keys (heads, d, L) of its prompt and the places of its words, which no step changes.
     _read: dict[Attention, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        """Check what can be checked."""
-        if not self.words.any(-1).all():
-            raise UserError("an attention gate needs words of each concept: one has none")
 
     def add(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
         """Add the heat of one module with queries (rows, N, D') on a grid of N places."""

@@ -24,8 +24,6 @@ from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
-__all__ = ["Backbone", "PromptEmbeds", "backbone_of", "load_backbone"]
-
 GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
@@ -40,11 +38,7 @@ VAE_PIXELS = 2**19
 def freeze(module: nn.Module) -> nn.Module:
     """Switch off gradients and dropout for good: ``module.train()`` no longer does anything."""
     module.requires_grad_(False).eval()
-    module.train = types.MethodType(_stay_in_eval_mode, module)  # type: ignore[method-assign]
-    return module
-
-
-def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
+    module.train = types.MethodType(lambda own, mode=True: own, module)  # type: ignore[method-assign]
     return module
 
 

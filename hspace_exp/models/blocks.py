@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 # Blocks of a class share their code, and each has shapes of its own; PyTorch's limit of 8 would leave most as they are.
 RECOMPILATIONS = 64
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs")
 
 
 def checkpoint_second_half(unet: Any) -> None:
@@ -28,29 +29,23 @@ def checkpoint_second_half(unet: Any) -> None:
 
 
 def _checkpointed(module: nn.Module, *args: Any) -> Any:
-    hooked = [
-        (inner, inner._forward_hooks.copy(), inner._forward_hooks_with_kwargs.copy())
-        for inner in module.modules()
-        if inner._forward_hooks
-    ]
-
-    def forward(*inputs: Any) -> Any:
-        with ExitStack() as hooks:
-            for inner, functions, with_kwargs in hooked:
-                hooks.enter_context(_hooked_again(inner, functions, with_kwargs))
-            return module(*inputs)
-
-    return checkpoint(forward, *args, use_reentrant=False)
+    hooked = [inner for inner in module.modules() if inner._forward_hooks]
+    then = [{name: vars(inner)[name].copy() for name in _HOOKS} for inner in hooked]
+    return checkpoint(
+        module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _hooked_again(hooked, then))
+    )
 
 
 @contextmanager
-def _hooked_again(module: nn.Module, functions: Any, with_kwargs: Any) -> Iterator[None]:
-    now = module._forward_hooks, module._forward_hooks_with_kwargs
-    module._forward_hooks, module._forward_hooks_with_kwargs = functions, with_kwargs
+def _hooked_again(hooked: Sequence[nn.Module], then: Sequence[dict[str, Any]]) -> Iterator[None]:
+    now = [{name: vars(inner)[name] for name in _HOOKS} for inner in hooked]
     try:
+        for inner, hooks in zip(hooked, then, strict=True):
+            vars(inner).update(hooks)
         yield
     finally:
-        module._forward_hooks, module._forward_hooks_with_kwargs = now
+        for inner, hooks in zip(hooked, now, strict=True):
+            vars(inner).update(hooks)
 
 
 def parts(unet: Any) -> list[nn.Module]:

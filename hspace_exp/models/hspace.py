@@ -54,7 +54,10 @@ class HEdit:
             raise UserError(f"expected a guided batch [unconditional; conditional] of even size, got {rows} rows")
         samples = rows // 2 if self.guided else rows
         original = h if h.dtype == torch.float64 else h.float()
-        source = self._source(original)
+        if self.original is not None and self.original.shape != h.shape:
+            given = f"{tuple(self.original.shape)} for h of {tuple(h.shape)}"
+            raise UserError(f"expected an original of h's own shape, got {given}")
+        source = original if self.original is None else self.original.to(original)
         gate = 1.0 if self.gate is None else self._rows("gate", self.gate, samples, original)
         edited = original
         if self.attenuation is not None:
@@ -69,15 +72,6 @@ class HEdit:
             weight = self._amount("lowpass_weight", self.lowpass_weight, branch, samples, original)
             edited = edited + weight * self.lowpass(source)
         return edited.to(h.dtype)
-
-    def _source(self, h: Tensor) -> Tensor:
-        """The unedited h of each row, before any edit."""
-        if self.original is None:
-            return h
-        if self.original.shape != h.shape:
-            given = f"{tuple(self.original.shape)} for h of {tuple(h.shape)}"
-            raise UserError(f"expected an original of h's own shape, got {given}")
-        return self.original.to(h.device, h.dtype)
 
     def _vector(self, vector: Tensor, samples: int, like: Tensor) -> Tensor:
         sizes, whole = tuple(vector.shape[-3:]), tuple(like.shape[1:])

@@ -10,13 +10,12 @@ import torch
 from safetensors import SafetensorError
 
 from hspace_exp.avatars import EMBEDDED
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError, getting, unknown
 from hspace_exp.models import hub
 from hspace_exp.models.prompts import PromptEncoder
 
 # Classes of pipelines → endings of their tokenizers' and text encoders' names.
 PIPELINES = {"StableDiffusionPipeline": ("",), "StableDiffusionXLPipeline": ("", "_2")}
-_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 
 
 def fingerprint(folder: Path) -> str:
@@ -51,12 +50,9 @@ def count_parameters(folder: Path) -> int:
     """Parameters of the U-Net in ``folder``, from its config alone."""
     import diffusers  # seconds, which importing this need not take
 
-    with torch.device("meta"):
-        try:
-            config = diffusers.UNet2DConditionModel.load_config(folder, subfolder="unet")
-            unet: Any = diffusers.UNet2DConditionModel.from_config(config)
-        except _LOAD_ERRORS as error:
-            raise UserError(_cannot_load(folder, error)) from error
+    with getting(f"the pipeline in {folder}", _fix(folder)), torch.device("meta"):
+        config = diffusers.UNet2DConditionModel.load_config(folder, subfolder="unet")
+        unet: Any = diffusers.UNet2DConditionModel.from_config(config)
     return sum(p.numel() for p in unet.parameters())
 
 
@@ -71,13 +67,11 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
     import transformers
     from diffusers.utils import is_accelerate_available
 
-    place = str(folder)
-    try:
+    place, what, advice = str(folder), f"the pipeline in {folder}", _fix(folder)
+    with getting(what, advice):
         index = diffusers.DiffusionPipeline.load_config(place)
-    except _LOAD_ERRORS as error:
-        raise UserError(_cannot_load(folder, error)) from error
     names = text_parts(str(index.get("_class_name")))
-    try:
+    with getting(what, advice, SafetensorError):
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
         # diffusers would use accelerate, where it is installed, and else print advice.
         ours = {"low_cpu_mem_usage": is_accelerate_available()}
@@ -87,8 +81,6 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
         encoders = [
             _module(getattr(transformers, index[name][1]), folder, name, variant, dtype=dtype) for name in names[1]
         ]
-    except (*_LOAD_ERRORS, AttributeError) as error:
-        raise UserError(_cannot_load(folder, error)) from error
     encoder = PromptEncoder(tokenizers, encoders, index.get("force_zeros_for_empty_prompt"))
     return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler}
 
@@ -113,7 +105,7 @@ def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: A
     )
     missing = sorted(info["missing_keys"])
     if missing:
-        raise KeyError(f"{part} lacks {len(missing)} weights, {missing[0]} first")
+        raise ValueError(f"{part} lacks {len(missing)} weights, {missing[0]} first")
     return module
 
 
@@ -121,11 +113,3 @@ def _fix(folder: Path) -> str:
     if folder.resolve() == EMBEDDED:
         return "restore it with git, or retrain it with python -m avatars_world.train"
     return "check the path, or download the model there with `hf download <id> --local-dir <folder>`"
-
-
-def _cannot_load(folder: Path, error: Exception) -> str:
-    root: BaseException = error
-    while (deeper := root.__cause__ or root.__context__) is not None:
-        root = deeper
-    reason = " ".join(str(root).split())[:200] or type(root).__name__
-    return f"cannot load a pipeline from {folder} ({reason}): {_fix(folder)}"

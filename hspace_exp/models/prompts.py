@@ -36,10 +36,6 @@ class PromptEmbeds:
         mapped: dict[str, Any] = {k: None if value is None else function(value) for k, value in vars(self).items()}
         return PromptEmbeds(**mapped)
 
-    def repeat(self, n: int) -> PromptEmbeds:
-        """Each prompt n times in a row: [a, b] becomes [a, a, b, b] for n = 2."""
-        return self._map(lambda x: x.repeat_interleave(n, dim=0))
-
     def expand(self, n: int) -> PromptEmbeds:
         """The whole batch n times: [a, b] becomes [a, b, a, b] for n = 2."""
         return self._map(lambda x: x.repeat(n, *[1] * (x.ndim - 1)))
@@ -156,10 +152,3 @@ class PromptEncoder:
                 mask[start : start + len(wanted)] = True
                 return mask
         raise UserError(f"expected the words {words!r} in the prompt, got {prompt!r}: name words that it contains")
-
-
-def check_prompts(encode: Callable[[Sequence[str]], PromptEmbeds], prompts: Sequence[str]) -> None:
-    """Refuse prompts of images that a backbone (``encode_prompts``) does not take whole, before anything expensive."""
-    if not prompts:
-        raise UserError("there are no prompts: name at least one profession and one template")
-    encode(list(dict.fromkeys(prompts)))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.backbone import Backbone, PromptEmbeds
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.schedulers import make_scheduler
 
 StepHook = Callable[[int, Tensor, Tensor], None]

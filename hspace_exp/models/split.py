@@ -22,14 +22,16 @@ class Encoded:
     skips: tuple[Tensor, ...]  # (N, ...) skip connections, in the order in which the first half makes them
     embedding: Tensor  # (N, E) of time (and size, for SDXL)
 
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
+        return Encoded(function(self.h), tuple(map(function, self.skips)), function(self.embedding))
+
     def index(self, rows: Tensor | slice) -> Encoded:
         """The chosen rows, in the order given."""
-        return Encoded(self.h[rows], tuple(skip[rows] for skip in self.skips), self.embedding[rows])
+        return self._map(lambda x: x[rows])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Encoded:
         """All rows, moved."""
-        skips = tuple(skip.to(device, dtype) for skip in self.skips)
-        return Encoded(self.h.to(device, dtype), skips, self.embedding.to(device, dtype))
+        return self._map(lambda x: x.to(device, dtype))
 
     @property
     def bytes_a_row(self) -> int:

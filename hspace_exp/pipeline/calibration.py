@@ -23,6 +23,7 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.schema import Calibration
 from hspace_exp.errors import UserError
+from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.functional.content import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.judges import Judge
@@ -90,7 +91,7 @@ def chosen(curve: Sequence[Point], success: float) -> Point:
 def calibrate(
     parts: Parts,
     concepts: Mapping[str, Concept],
-    evaluator: Any,  # noqa: ANN401 (see hspace_exp.evaluation.evaluators)
+    evaluator: Evaluator,
     settings: Mapping[str, Any],
     cache: Path,
     run_dir: Path,
@@ -152,7 +153,7 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
         write_bytes(run_dir / f"calibration.{form}", chart.encoded(form))
 
 
-def _recipe(parts: Parts, group: Group, evaluator: Any, settings: Calibration) -> Recipe:  # noqa: ANN401
+def _recipe(parts: Parts, group: Group, evaluator: Evaluator, settings: Calibration) -> Recipe:
     inputs: dict[str, Any] = {"settings": asdict(settings), "sampling": parts.sampling.describe(parts.backbone)}
     inputs |= {"templates": parts.templates, "applied": parts.applied, "group": group.name}
     inputs |= {"vectors": [one.of_vectors.digest for one in parts.learnings if group in one.asked]}
@@ -164,7 +165,7 @@ def _calibrated(
     parts: Parts,
     group: Group,
     concepts: Mapping[str, Concept],
-    evaluator: Any,  # noqa: ANN401
+    evaluator: Evaluator,
     settings: Calibration,
     folder: Path,
 ) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
 from hspace_exp.training.dataset import Positives
 from hspace_exp.training.loop import finished, train
-from hspace_exp.training.on_policy import sample_trajectories
+from hspace_exp.training.on_policy import in_turn, sample_trajectories
 
 log = logging.getLogger(__name__)
 
@@ -196,16 +196,18 @@ def make_runs(learning: Learning, cache: Path) -> dict[tuple[str, str], Trajecto
     }
     recipes = {some: learning.of_runs(some) for some in prompts.values()}
     folders = {some: recipe.folder(cache) for some, recipe in recipes.items()}
-    count = -(-learning.images // len(kinds))
+    count, what = -(-learning.images // len(kinds)), f"runs of {len(folders)} kinds of prompts"
+    wanted = {folder: in_turn(some, range(count)) for some, folder in folders.items()}
     make = partial(sample_trajectories, learning.backbone, learning.sampling, image_seed=learning.image_seed)
     with ExitStack() as locks:
-        for folder in sorted(folders.values()):  # in one order everywhere, so that two runs cannot wait for each other
+        for folder in sorted(wanted):  # in one order everywhere, so that two runs cannot wait for each other
             locks.enter_context(alone(folder))
-        made = dataset.trajectories(folders, count, make, learning.sampling.chunk_size)
+        made = dataset.cached(wanted, make, what, learning.sampling.chunk_size)
         for some, folder in folders.items():
             clear(folder / "manifest.json")
             write_json(folder / "manifest.json", {**recipes[some].plain(), "runs": count})
-    return {key: made[some] for key, some in prompts.items()}
+    runs = {some: Trajectories(**made[folder]) for some, folder in folders.items()}
+    return {key: runs[some] for key, some in prompts.items()}
 
 
 def make_maps(
@@ -269,15 +271,14 @@ def make_concepts(
 def _leave(learning: Learning, concepts: Mapping[str, Concept], folder: Path) -> dict[str, Concept]:
     """Write concept files into the run's folder, with the method that they are used with here, and its strength."""
     method, own = learning.method, {}
-    strengths: dict[str, dict[str, Any]] = {name: {} for name in concepts}
+    strengths: dict[str, dict[str, Any]] = {}
     if not isinstance(method.strength, str):  # else the stage calibration adds it
         found = dict.fromkeys(concepts, method.strength) | method.strengths(prompts_of(learning.asked))
         scale = learning.sampling.scale(learning.backbone)
         strengths = {name: {"strength": strength, "guidance_scale": scale} for name, strength in found.items()}
     for name, concept in concepts.items():
-        used = {**concept.hyperparameters, **strengths[name], "branch": method.branch}
-        used["applied"] = learning.settings["applied"]
-        attribute = learning.attributes[name]
+        how = {"branch": method.branch, "applied": learning.settings["applied"]}
+        used, attribute = {**concept.hyperparameters, **strengths.get(name, {}), **how}, learning.attributes[name]
         own[name] = replace(concept, method=method.name, attribute=attribute, hyperparameters=used)
     save_all(own, folder)
     return own

@@ -22,7 +22,6 @@ from hspace_exp.methods.steering import Edit, UneditedRuns, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.loading import fingerprint
-from hspace_exp.models.prompts import check_prompts
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped, make_scheduler
 from hspace_exp.pipeline.learning import Learning
@@ -90,11 +89,6 @@ class Parts:
         how |= {"prompts": {name: some.plain() for name, some in prompts.items()}, "unedited": self.unedited.plain()}
         return Recipe("edited", {**how, "applied": self.applied, "placing": self.placing})
 
-    @property
-    def learnt(self) -> list[str]:
-        """Names of all concepts that are learnt."""
-        return [name for learning in self.learnings for name in learning.concepts]
-
     def edit(self, concepts: Mapping[str, Concept], runs: UneditedRuns | None = None) -> Edit:
         """How the method's concepts enter h; ``runs`` keeps unedited runs for further edits of the same noises."""
         for concept in concepts.values():
@@ -106,9 +100,8 @@ class Parts:
     def at(self, calibration: Mapping[str, Any]) -> Parts:
         """The same with the strengths that a calibration found."""
         strengths = {name: float(one["strength"]) for name, one in calibration["concepts"].items()}
-        return replace(
-            self, method=replace(self.method, strength=strengths), calibration={"calibration": dict(calibration)}
-        )
+        method = replace(self.method, strength=strengths)
+        return replace(self, method=method, calibration={"calibration": dict(calibration)})
 
 
 def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | None = None) -> Parts:
@@ -240,4 +233,4 @@ def _check_prompts(backbone: Backbone, items: Sequence[Item], learnings: Sequenc
         for prompts in learning.concepts.values():
             warn_of_unsaid(prompts, learning.method.subjects)
         said += [prompt for some in learning.wordings.values() for prompt in (*some.positive, *some.neutral)]
-    check_prompts(backbone.encode_prompts, said)
+    backbone.encode_prompts(list(dict.fromkeys(said)))

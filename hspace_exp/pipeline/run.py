@@ -18,6 +18,7 @@ from hspace_exp.config.checks import check
 from hspace_exp.doctor.needs import is_judged, needs_of, require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation
+from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
@@ -27,10 +28,9 @@ from hspace_exp.io.progress import Seconds, quieten
 from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import calibrate, recalled
-from hspace_exp.pipeline.images import make_images
 from hspace_exp.pipeline.learning import trained, vectors_of
 from hspace_exp.pipeline.parts import Parts, make_parts, make_settings, plain_config
-from hspace_exp.pipeline.workers import Worker
+from hspace_exp.pipeline.workers import Worker, make_images
 from hspace_exp.prompts.attributes import judged_by
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.record import RunRecord, describe_device, shareable
@@ -89,7 +89,7 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     """All stages, as rank 0."""
     run_dir, stages, cache, seconds = worker.run_dir, config["stages"], Path(config["paths"]["cache"]), Seconds()
     with seconds.of("loading"):
-        evaluator = instantiate(cfg.evaluator) if is_judged(config) else None
+        evaluator: Any = instantiate(cfg.evaluator) if is_judged(config) else None
         parts = make_parts(cfg, config)
     loggers = instantiate(cfg.logger)(run_dir, "/".join(run_dir.parts[-4:]), shareable(config))
     try:
@@ -127,17 +127,15 @@ def _joined(found: Sequence[Mapping[str, Concept] | None]) -> dict[str, Concept]
     return {name: concept for some in there for name, concept in some.items()} if len(there) == len(found) else None
 
 
-def _evaluated(
-    evaluator: Any,  # noqa: ANN401 (see hspace_exp.evaluation.evaluators)
-    parts: Parts,
-    run_dir: Path,
-    cache: Path,
-    seed: int,
-) -> Evaluation:
+def _evaluated(evaluator: Evaluator, parts: Parts, run_dir: Path, cache: Path, seed: int) -> Evaluation:
     """The evaluation of a run's images, and what the evaluator can say of its attribute maps."""
     attribute, pairs = parts.attribute, read_manifest(run_dir / "manifest.csv")
-    asked = {"attribute": attribute.name, "texts": judged_by(attribute.groups), "parts": attribute.parts}
-    found: Evaluation = evaluator(pairs, **asked, seed=seed)
+    asked: dict[str, Any] = {
+        "attribute": attribute.name,
+        "texts": judged_by(attribute.groups),
+        "parts": attribute.parts,
+    }
+    found = evaluator(pairs, **asked, seed=seed)
     if "maps" in parts.method.needs and hasattr(evaluator, "mask_metrics"):
         return replace(found, metrics={**found.metrics, **_mask_metrics(evaluator, parts, cache)})
     return found

@@ -17,11 +17,9 @@ from hspace_exp.io.images import load_images, missing, save_all
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import LEARNING, initial_noise
 from hspace_exp.masks import MaskProvider
-from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.training.on_policy import in_turn
 
 # Written at once, so at most this many images are lost when a run is stopped.
 BLOCK = 32
@@ -87,23 +85,6 @@ def positives(
     return Positives(made["latents"], tuple(files), made.get("heatmaps"), made.get("exact"))
 
 
-def trajectories(
-    folders: Mapping[tuple[str, ...], Path],
-    count: int,
-    make: Callable[[Sequence[tuple[str, int]]], Block],
-    at_once: int = BLOCK,
-) -> dict[tuple[str, ...], Trajectories]:
-    """Make, or read from the cache, the first ``count`` sampling runs of each of some lists of prompts.
-
-    The prompts of a list are taken ``in_turn``; ``folders`` are their places in the cache. ``make`` takes runs, each
-    named by its prompt and the index of its noise; ``at_once`` go together, where that is more than a block's.
-    """
-    wanted = {folder: in_turn(prompts, range(count)) for prompts, folder in folders.items()}
-    made = cached(wanted, make, f"runs of {len(folders)} kinds of prompts", at_once)
-    runs = {prompts: made[folder] for prompts, folder in folders.items()}
-    return {prompts: Trajectories(some["latents"], some["timesteps"]) for prompts, some in runs.items()}
-
-
 def cached(
     wanted: Mapping[Path, Sequence[Row]], make: Callable[[Sequence[Row]], Block], description: str, at_once: int = 0
 ) -> dict[Path, Block]:
@@ -147,8 +128,7 @@ def attribute_maps(
     ``heat`` makes the heatmaps of some indices; None takes the attention recorded while x+ was generated.
     """
     count = len(found.images)
-    there = _read(path, count)
-    if there is not None:
+    if (there := _read(path, count)) is not None:
         return there["maps"][:count]
     maps = []
     for start in track(range(0, count, BLOCK), description=description):

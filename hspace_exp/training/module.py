@@ -52,20 +52,16 @@ class ConceptModule(lightning.LightningModule):
         vectors = self.vectors.repeat_interleave(rows, dim=0)
         losses = losses_of(self.training_settings.objective, self.backbone, vectors, batch)
         losses = losses.view(len(self.names), rows).mean(1)
-        if self._logged:
+        trainer: Any = self.trainer  # sets this attribute where type checkers do not look
+        every = trainer.log_every_n_steps
+        # to hand the trainer the curves of steps that it does not write down takes milliseconds
+        if trainer.loggers and every and (self.global_step + 1) % every == 0:
             with torch.no_grad():
                 sizes, shown = self.vectors.square().mean((1, 2, 3)).sqrt(), losses.detach().clone()
                 curves = {f"loss/{name}": loss for name, loss in zip(self.names, shown, strict=True)}
                 curves |= {f"vector_rms/{name}": size for name, size in zip(self.names, sizes, strict=True)}
             self.log_dict(curves)
         return losses.sum()
-
-    @property
-    def _logged(self) -> bool:
-        """Whether the trainer writes this step's curves down; to hand it those of other steps takes milliseconds."""
-        trainer: Any = self.trainer  # sets this attribute where type checkers do not look
-        every = trainer.log_every_n_steps
-        return bool(trainer.loggers and every) and (self.global_step + 1) % every == 0
 
     def configure_optimizers(self) -> Any:
         """The method's optimiser of the vectors, and its schedule of the learning rate, where it has one."""

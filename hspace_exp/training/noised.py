@@ -11,7 +11,6 @@ from torch import Tensor
 from hspace_exp.io.seeding import generator
 from hspace_exp.methods.learning import Noisy
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.prompts.attributes import Concepts
 
 
@@ -34,15 +33,11 @@ class NoisedImages:
 
     def __post_init__(self) -> None:
         """Encode the prompts, each once a row."""
-        self.embeds = self._encoded("neutral")
-        self.positive, self.words = (
-            self._encoded(kind) if all(getattr(some, kind) for some in self.prompts.values()) else None
-            for kind in ("positive", "words")
-        )
-
-    def _encoded(self, kind: str) -> PromptEmbeds:
-        prompts = [getattr(some, kind) for some in self.prompts.values()]
-        return self.backbone.encode_prompts(prompts).repeat(self.batch_size)
+        encode = self.backbone.encode_prompts
+        rows = [some for some in self.prompts.values() for _ in range(self.batch_size)]
+        self.embeds = encode([some.neutral for some in rows])
+        self.positive = encode([some.positive for some in rows]) if all(some.positive for some in rows) else None
+        self.words = encode([some.words for some in rows]) if all(some.words for some in rows) else None
 
     def draw(self, step: int) -> Noisy:
         """The batch of one step, K x B rows."""

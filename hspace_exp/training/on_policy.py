@@ -100,7 +100,7 @@ class OnPolicyStates:
         for name, own in prompts.items():
             for run in runs[name]:
                 if (id(run), own) not in shared:
-                    t, pair = run.timesteps.flatten(), _pairs(run, len(own))
+                    t, pair = run.timesteps.flatten(), run.prompt_of(len(own))
                     inside = (t >= self.timesteps[0]) & (t < self.timesteps[1])
                     first = sum(map(len, times))
                     shared[id(run), own] = torch.arange(first, first + int(inside.sum())), pair[inside]
@@ -174,23 +174,13 @@ class OnPolicyStates:
         )
 
 
-def _pairs(runs: Trajectories, prompts: int) -> Tensor:
-    """(N T,) which of so many prompts each state of sampling runs is of, which take them in turn."""
-    count, steps = runs.timesteps.shape
-    return (torch.arange(count) % prompts).repeat_interleave(steps)
-
-
 @torch.no_grad()
 def presence_of(backbone: Backbone, runs: Trajectories, neutral: Sequence[str]) -> Tensor:
     """(C, H, W) mean of h over the states of sampling runs that show a concept.
 
     The runs are of its positive prompts, in turn; h is read under the ``neutral`` ones beside these.
     """
-    total, count = torch.zeros(backbone.h_shape, dtype=torch.float64), 0
-    latents, times = runs.latents.flatten(0, 1), runs.timesteps.flatten(0, 1)
-    embeds, pairs = backbone.encode_prompts(list(neutral)), _pairs(runs, len(neutral)).to(backbone.device)
-    rows = backbone.rows_without_gradient
-    for some, t, of in zip(latents.split(rows), times.split(rows), pairs.split(rows), strict=True):
-        h = encode(backbone, some, t.to(backbone.device), embeds.index(of)).h
-        total, count = total + h.double().sum(0).cpu(), count + len(some)
-    return (total / count).float()
+    total = torch.zeros(backbone.h_shape, dtype=torch.float64)
+    for h in runs.h(backbone, neutral, "presence"):
+        total += h.double().sum(0).cpu()
+    return (total / runs.timesteps.numel()).float()

@@ -41,7 +41,7 @@ def test_fc1_columns_become_spatial_vectors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file_format", "shape"), [("concept_emb", (6, 1, 1)), ("fc1", (6, 2, 3))])
 def test_export_then_import(tmp_path: Path, file_format: str, shape: tuple[int, int, int]) -> None:
     ours = [concept(name, torch.randn(shape)) for name in ("female", "male")]
-    table = export_concepts(ours, tmp_path / "x.pt", file_format)
+    table = export_concepts({one.name: one for one in ours}, tmp_path / "x.pt", file_format)
     assert table == {"female": 0, "male": 1}
     read = import_concepts(tmp_path / "x.pt", names=table, h_shape=(6, 2, 3), model="tiny")
     for one in ours:
@@ -51,9 +51,9 @@ def test_export_then_import(tmp_path: Path, file_format: str, shape: tuple[int, 
 
 def test_exported_shapes_are_the_published_ones(tmp_path: Path) -> None:
     channel, spatial = concept("a", torch.ones(6, 1, 1)), concept("a", torch.ones(6, 2, 3))
-    export_concepts([channel], tmp_path / "x.pt", "concept_emb")
+    export_concepts({"a": channel}, tmp_path / "x.pt", "concept_emb")
     assert torch.load(tmp_path / "x.pt", weights_only=True)["concept_emb"].shape == (100, 6)
-    export_concepts([spatial], tmp_path / "x.pth", "fc1")
+    export_concepts({"a": spatial}, tmp_path / "x.pth", "fc1")
     assert torch.load(tmp_path / "x.pth", weights_only=True)["controlnet.fc1.weight"].shape == (36, 1)
 
 
@@ -95,10 +95,6 @@ def test_pickled_code_is_never_run(tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     channel, spatial = concept("a", torch.ones(6, 1, 1)), concept("b", torch.ones(6, 2, 3))
     with pytest.raises(UserError, match="Choices: concept_emb, fc1"):
-        export_concepts([channel], tmp_path / "x", "pt")
+        export_concepts({"a": channel}, tmp_path / "x", "pt")
     with pytest.raises(UserError, match="takes channel vectors of one model, but 'b' is spatial"):
-        export_concepts([channel, spatial], tmp_path / "x", "concept_emb")
-    with pytest.raises(UserError, match="at least one"):
-        export_concepts([], tmp_path / "x", "fc1")
-    with pytest.raises(UserError, match="different names"):
-        export_concepts([channel, channel], tmp_path / "x", "concept_emb")
+        export_concepts({"a": channel, "b": spatial}, tmp_path / "x", "concept_emb")

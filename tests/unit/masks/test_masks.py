@@ -9,7 +9,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.masks import MaskProvider
 from hspace_exp.masks.attention import AttentionMasks, normalise, upsample
 from hspace_exp.masks.none import NoMasks
-from hspace_exp.models.attention import max_pool_map
+from hspace_exp.methods.lwim import POOLS
 
 IMAGES = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
@@ -101,7 +101,7 @@ def test_upsample_stays_in_range() -> None:
 def test_max_pool_keeps_thin_parts_and_repeats_upwards() -> None:
     maps = torch.zeros(1, 1, 32, 32)
     maps[0, 0, :, 9] = 1
-    assert max_pool_map(maps, (8, 8))[0, 0].sum(0).tolist() == [0, 0, 8, 0, 0, 0, 0, 0]
-    assert torch.equal(max_pool_map(maps, (32, 32)), maps)
+    assert POOLS["max"](maps, (8, 8))[0, 0].sum(0).tolist() == [0, 0, 8, 0, 0, 0, 0, 0]
+    assert torch.equal(POOLS["max"](maps, (32, 32)), maps)
     small = torch.arange(4.0).reshape(1, 1, 2, 2)
-    assert torch.equal(max_pool_map(small, (4, 4)), small.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert torch.equal(POOLS["max"](small, (4, 4)), small.repeat_interleave(2, 2).repeat_interleave(2, 3))

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
-from hspace_exp.models.backbone import Backbone, PromptEmbeds, load_backbone
+from hspace_exp.models.backbone import Backbone, load_backbone
+from hspace_exp.models.prompts import PromptEmbeds
 
 PROMPT = "a photo of a woman"
 
@@ -54,7 +55,6 @@ def test_content_mask_marks_words_only(tiny_backbone: Backbone) -> None:
 
 def test_prompt_embeds_rearrange() -> None:
     embeds = PromptEmbeds(torch.arange(2.0).reshape(2, 1, 1), torch.ones(2, 1, dtype=torch.bool))
-    assert embeds.repeat(2).encoder_hidden_states.flatten().tolist() == [0, 0, 1, 1]
     assert embeds.expand(2).encoder_hidden_states.flatten().tolist() == [0, 1, 0, 1]
     assert len(PromptEmbeds.cat([embeds, embeds.index([1])])) == 3
     assert embeds.index([1]).pooled is None
@@ -136,12 +136,12 @@ def test_bad_sources_give_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     for file, damage in (("unet/diffusion_pytorch_model.safetensors", 100), ("vae/config.json", 5)):
         broken = shutil.copytree(tiny_folder, tmp_path / file.split("/")[0])
         (broken / file).write_bytes((broken / file).read_bytes()[:damage])
-        with pytest.raises(UserError, match="cannot load a pipeline") as caught:
+        with pytest.raises(UserError, match=r"the pipeline in .* cannot be had") as caught:
             load_backbone(broken)
         assert "\n" not in str(caught.value)
     missing = shutil.copytree(tiny_folder, tmp_path / "missing")
     shutil.rmtree(missing / "vae")
-    with pytest.raises(UserError, match="cannot load a pipeline"):
+    with pytest.raises(UserError, match=r"the pipeline in .* cannot be had"):
         load_backbone(missing)
 
 

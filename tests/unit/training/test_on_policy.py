@@ -18,7 +18,7 @@ from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.wording import wordings
-from hspace_exp.training.dataset import trajectories
+from hspace_exp.training.dataset import cached
 from hspace_exp.training.on_policy import OnPolicyStates, in_turn, presence_of, sample_trajectories
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
@@ -62,23 +62,23 @@ def test_runs_come_from_the_cache_when_they_are_there(tiny_backbone: Backbone, t
         asked.append(list(wanted))
         return sample_trajectories(tiny_backbone, SAMPLING, wanted, 0)
 
-    neutral, both = (NEUTRAL,), (NEUTRAL, POSITIVE)
-    first = trajectories({neutral: tmp_path / "neutral"}, 3, make)
+    neutral, both = tmp_path / "neutral", tmp_path / "both"
+    first = cached({neutral: in_turn([NEUTRAL], range(3))}, make, "runs")[neutral]["latents"]
     assert asked.pop() == [(NEUTRAL, 0), (NEUTRAL, 1), (NEUTRAL, 2)]
-    fewer = trajectories({neutral: tmp_path / "neutral"}, 2, make)
-    assert torch.equal(first[neutral].latents[:2], fewer[neutral].latents)
+    fewer = cached({neutral: in_turn([NEUTRAL], range(2))}, make, "runs")[neutral]["latents"]
+    assert torch.equal(first[:2], fewer)
     assert not asked
 
-    folders = {both: tmp_path / "both", neutral: tmp_path / "neutral"}
-    found = trajectories(folders, 3, make)
+    wanted = {both: in_turn([NEUTRAL, POSITIVE], range(3)), neutral: in_turn([NEUTRAL], range(3))}
+    found = cached(wanted, make, "runs")
     assert asked.pop() == [(NEUTRAL, 0), (POSITIVE, 0), (NEUTRAL, 1)]  # only what is missing
-    assert torch.equal(first[neutral].latents, found[neutral].latents)
-    torch.testing.assert_close(found[both].latents[0], first[neutral].latents[0], rtol=1e-4, atol=1e-4)
-    again = trajectories(folders, 3, make)
+    assert torch.equal(first, found[neutral]["latents"])
+    torch.testing.assert_close(found[both]["latents"][0], first[0], rtol=1e-4, atol=1e-4)
+    again = cached(wanted, make, "runs")
     assert not asked
-    for prompts in folders:
-        assert torch.equal(again[prompts].latents, found[prompts].latents)
-        assert torch.equal(again[prompts].timesteps, found[prompts].timesteps)
+    for folder in wanted:
+        for kind in ("latents", "timesteps"):
+            assert torch.equal(again[folder][kind], found[folder][kind])
 
 
 @pytest.mark.parametrize(("at_once", "sizes"), [(8, [32, 8, 32, 8]), (64, [40, 40]), (200, [80])])
@@ -90,11 +90,11 @@ def test_missing_runs_of_several_prompts_are_made_together(tmp_path: Path, at_on
         numbers = torch.tensor([[1000.0 * (prompt == POSITIVE) + i] for prompt, i in wanted])
         return {"latents": numbers, "timesteps": numbers.long()}
 
-    folders = {(NEUTRAL,): tmp_path / "a", (POSITIVE,): tmp_path / "b"}
+    a, b = tmp_path / "a", tmp_path / "b"
     for _ in range(2):  # made, and read
-        found = trajectories(folders, 40, make, at_once)
-        assert found[(NEUTRAL,)].latents[:, 0].tolist() == list(range(40))
-        assert found[(POSITIVE,)].timesteps[:, 0].tolist() == list(range(1000, 1040))
+        found = cached({a: in_turn([NEUTRAL], range(40)), b: in_turn([POSITIVE], range(40))}, make, "runs", at_once)
+        assert found[a]["latents"][:, 0].tolist() == list(range(40))
+        assert found[b]["timesteps"][:, 0].tolist() == list(range(1000, 1040))
     assert made == sizes
 
 
