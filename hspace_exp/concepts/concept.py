@@ -18,6 +18,7 @@ from torch import Tensor
 from hspace_exp.concepts import hub
 from hspace_exp.errors import UserError, getting
 from hspace_exp.io.atomic import save_safetensors, write_text
+from hspace_exp.io.checksums import is_noted, note
 from hspace_exp.io.rows import markdown
 from hspace_exp.prompts.attributes import named
 
@@ -169,6 +170,8 @@ class Concept:
         presence = {} if self.presence is None else {"presence": self.presence}
         save_safetensors(path, {"vector": self.vector, **presence}, self.metadata())
         write_text(path.with_suffix(".md"), self.card())
+        if is_noted(path) is not None:
+            note(path.parent, path)
         return path
 
     def push_to_hub(self, repo: str, *, private: bool | None = None) -> str:
@@ -226,6 +229,8 @@ def load_concept(path: Path | str) -> Concept:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in {"vector", "presence"} & set(file.keys())}
+        if is_noted(path) is False:
+            raise UserError("its checksum is another than that in checksums.json beside it")
         if "vector" not in tensors or metadata.get("format") != FORMAT:
             raise UserError(f"no tensor 'vector' with format {FORMAT!r}; others' are for `hspace-exp concepts import`")
         if (version := metadata.get("format_version")) != FORMAT_VERSION:

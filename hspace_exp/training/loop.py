@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -34,14 +35,11 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
         path = folder / f"{name}.safetensors"
         if not path.exists():
             return None
-        try:
+        with suppress(UserError):  # damaged, as its checksum tells in other words
             found[name] = load_concept(path)
-        except UserError as error:
-            log.warning("%s; it is trained again", error)
-            clear(path)
-            return None
-        if not is_noted(path) or found[name].used.made_by != made_by:
+        if name not in found or not is_noted(path) or found[name].used.made_by != made_by:
             log.warning("%s is damaged, or another's than of this configuration: it is trained again", path)
+            clear(path)
             return None
     return found
 

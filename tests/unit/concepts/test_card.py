@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.concepts.formats import import_concepts
 from hspace_exp.errors import UserError
+from hspace_exp.io.checksums import note
 
 H = (4, 2, 2)
 
@@ -155,3 +156,13 @@ def test_bytes_of_no_meaning_are_not_imported(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         assert "weights_only" not in str(caught.value)
     assert refusals >= 40
+
+
+def test_a_flipped_bit_of_a_runs_vector_is_noticed(tmp_path: Path) -> None:
+    path = plain().save(tmp_path / "female.safetensors")
+    note(tmp_path, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "checksum" in refused(path)
+    plain(seed=1).save(path)  # by this package, which writes down what it holds now
+    assert load_concept(path).seed == 1
