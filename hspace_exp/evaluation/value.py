@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 
 @dataclass(frozen=True)
@@ -11,15 +13,15 @@ class MetricValue:
     """One number with its 95 % interval; None where the number is infinite or undefined, and ``note`` says why."""
 
     value: float | None
-    ci_low: float | None  # lower bound over images of the same professions
-    ci_high: float | None  # upper bound
-    n: int  # images that count
-    higher_is_better: bool | None  # None where neither more nor less is better
-    note: str = ""  # what a reader of the value must know
-    ci_low_professions: float | None = None  # lower bound over professions, where known
-    ci_high_professions: float | None = None  # upper bound
-    heading: str = ""  # above the metric's column in tables; "" where tables know the metric by its name
-    digits: int | None = None  # after the point in tables; None where tables know
+    ci_low: Annotated[float | None, Field(description="lower bound over images of the same professions.")]
+    ci_high: Annotated[float | None, Field(description="upper bound.")]
+    n: Annotated[int, Field(description="images that count.")]
+    higher_is_better: Annotated[bool | None, Field(description="None where neither more nor less is better.")]
+    note: Annotated[str, Field(description="what a reader of the value must know.")] = ""
+    ci_low_professions: Annotated[float | None, Field(description="lower bound over professions, where known.")] = None
+    ci_high_professions: Annotated[float | None, Field(description="upper bound.")] = None
+    heading: Annotated[str, Field(description="above its column in tables; empty where tables know the metric.")] = ""
+    digits: Annotated[int | None, Field(description="after the point in tables; None where tables know.")] = None
 
     def to_json(self) -> dict[str, Any]:
         """The form of ``record.json``; what is optional only where there is something to say."""
