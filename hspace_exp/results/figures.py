@@ -66,12 +66,14 @@ def small_png(picture: Image.Image) -> bytes:
 def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """Charts by kind of the runs of one table.
 
-    ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each; ``professions``:
-    what images of each profession present, before and after.
+    ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each, unless curves show
+    more of them than a page holds; ``professions``: what images of each profession present, before and after.
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
-    made = {"front": _fronts(rows, merged), "bars": _compared(merged), "professions": _professions(rows)}
+    front = _fronts(rows, merged)
+    bars = None if front is not None and len(rows) > MOST_ROWS else _compared(merged)
+    made = {"front": front, "bars": bars, "professions": _professions(rows)}
     return {kind: chart for kind, chart in made.items() if chart is not None}
 
 
