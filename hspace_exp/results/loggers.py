@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
-
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from typing import TYPE_CHECKING, Any, Literal
 
 from hspace_exp.config.schema import Text
 from hspace_exp.errors import getting
 from hspace_exp.models.hub import answers
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def wandb_logger(
     run stays in ``folder``/wandb and nobody is asked to log in. The variable WANDB_MODE stands for ``auto``, and where
     it is ``disabled`` the file is all that is written. In a group runs are told apart by their method, a job type.
     """
+    from lightning.pytorch.loggers import WandbLogger  # seconds, which a run that logs nowhere need not take
+
     job_type = config.get("method", {}).get("name")
     run = wandb_run(folder, name, mode, project=project, group=group, job_type=job_type, config=config)
     return [*([] if run is None else [WandbLogger(experiment=run)]), *csv_logger(folder, name, config)]
@@ -60,6 +63,8 @@ def wandb_run(folder: Path, name: str, mode: Mode, **options: Any) -> Any:
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:
     """Log to ``folder``/metrics.csv."""
+    from lightning.pytorch.loggers import CSVLogger  # as above
+
     logger = CSVLogger(folder, name="", version="")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Experiment logs directory")  # only metrics.csv is replaced
@@ -89,11 +94,11 @@ def server() -> str:
     return str(wandb.setup(wandb.Settings(silent=True)).settings.base_url)
 
 
-def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float | None], folder: Path) -> None:
+def log_results(loggers: Sequence[Any], metrics: Mapping[str, float | None], folder: Path) -> None:
     """Log final numbers, and where a logger takes them the image grid and what else the run's folder is kept for."""
     for logger in loggers:
         logger.log_metrics({f"metrics/{name}": value for name, value in metrics.items() if value is not None})
-        if isinstance(logger, WandbLogger):
+        if _is_wandb(logger):
             logger.log_image("grid", [str(folder / "grid.png")])
             log_files(logger.experiment, {"": folder})
         logger.save()
@@ -115,7 +120,13 @@ def log_files(run: Any, folders: Mapping[str, Path]) -> None:
 
 def close(loggers: Sequence[Logger]) -> None:
     """End the run at the logger, so that the next job of a sweep has its own; while an error passes, as failed."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
+    if any(map(_is_wandb, loggers)):
         import wandb
 
         wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
+
+
+def _is_wandb(logger: Any) -> bool:
+    from lightning.pytorch.loggers import WandbLogger  # as above
+
+    return isinstance(logger, WandbLogger)
