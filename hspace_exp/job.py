@@ -83,7 +83,8 @@ def _jobs() -> int:
             _job()
         except Exception as error:
             sweep = SweepCallback.current
-            if not SweepCallback.began and not isinstance(error, KNOWN):
+            composing = not SweepCallback.began or (sweep is not None and not sweep.notes() and not stopped(error))
+            if composing and not isinstance(error, KNOWN):
                 raise uncomposed(error, sys.argv[1:]) from error
             if sweep is None or not (stopped(error) or any(note.state == FAILED for note in sweep.notes())):
                 raise

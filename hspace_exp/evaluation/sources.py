@@ -85,7 +85,7 @@ def _from_folder(folder: Path, reference: Path | None) -> Source:
 
 
 def _from_table(path: Path) -> Source:
-    rows = read_rows(path, (), "give a table of images")
+    rows = read_rows(path, (), "give a table of images", absent="")
     if all(rows[0].get(column) is not None for column in COLUMNS):
         pairs = read_manifest(path)
         return _source(pairs, rows)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import socket
 import uuid
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +23,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data``; readers see the old file or the new one, never a part. Missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
+    temporary = path.parent / f".{path.name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -30,6 +34,18 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes of this machine that were killed while they wrote left in and below a folder."""
+    for part in folder.rglob(".*.part"):
+        found = re.fullmatch(rf"\..*\.{_host()}-(\d+)-[0-9a-f]{{12}}\.part", part.name)
+        if found and Path("/proc").exists() and not Path("/proc", found[1]).exists():
+            part.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def write_text(path: str | Path, text: str) -> None:

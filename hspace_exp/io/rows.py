@@ -30,17 +30,21 @@ def markdown(text: object, kept: str = "") -> str:
     return re.sub(r"[\\`|<]|(?<=\])\(", lambda found: found[0] if found[0] in kept else f"\\{found[0]}", line)
 
 
-def read_rows(path: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str], advice: str, absent: str | None = None) -> list[dict[str, str]]:
     """Read a table with a heading and at least these columns; ``advice`` says what to do where it is something else.
 
-    Raises UserError: it is not there, is no table, is empty or lacks a column.
+    Cells that a row lacks at its end are ``absent``; None: there must be none.
+
+    Raises UserError: it is not there, is no table, is empty, lacks a column, or has rows of another length.
     """
     with getting(f"the table {path}", advice), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(file, restval=absent))
     if not rows:
         raise UserError(f"{path} lists no images: {advice}")
-    if wide := next((number for number, row in enumerate(rows, start=1) if None in row), None):
-        raise UserError(f"row {wide} of {path} has more cells than the heading: put texts with commas into quotes")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            other = "more cells than the heading: put texts with commas into quotes"
+            raise UserError(f"row {number} of {path} has {other if None in row else 'fewer cells than the heading'}")
     rows = [{_own(key): _own(cell) for key, cell in row.items()} for row in rows]
     missing = [column for column in columns if rows[0].get(column) is None]
     if missing:

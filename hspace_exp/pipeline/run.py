@@ -22,6 +22,7 @@ from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
+from hspace_exp.io.atomic import remove_parts
 from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.progress import Seconds, quieten
@@ -88,6 +89,7 @@ def _help(parts: Parts, cache: Path, worker: Worker) -> None:
 def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides: Sequence[str]) -> RunRecord | None:
     """All stages, as rank 0."""
     run_dir, stages, cache, seconds = worker.run_dir, config["stages"], Path(config["paths"]["cache"]), Seconds()
+    remove_parts(run_dir)
     with seconds.of("loading"):
         evaluator: Any = instantiate(cfg.evaluator) if is_judged(config) else None
         parts = make_parts(cfg, config)

@@ -39,6 +39,8 @@ def main(context: Any, **given: Any) -> None:
     if a.evaluator and a.evaluator not in choices("evaluator"):
         raise unknown("evaluator", a.evaluator, choices("evaluator"))
     name = a.name or (a.images.stem if a.images.is_file() else a.images.resolve().name)
+    if not name.isprintable():
+        raise UserError(f"{name!r:.120} can be no name of a result: give another with --name")
     out = a.out or Path("outputs/evaluate") / name / a.attribute
     if is_foreign(out):
         raise UserError(f"{out} holds the record of another command: choose another folder with --out")

@@ -68,7 +68,7 @@ class Run:
     def losses(self) -> dict[str, dict[int, float]]:
         """Concept → step → training loss, where the run trained vectors and logged them in ``metrics.csv``."""
         path = self.folder / "metrics.csv"
-        rows = read_rows(path, (), "run the training again") if path.is_file() else [{}]
+        rows = read_rows(path, (), "run the training again", absent="") if path.is_file() else [{}]
         curves = {
             name.removeprefix(LOSS): {int(row["step"]): float(row[name]) for row in rows if row[name] and row["step"]}
             for name in rows[0]

@@ -172,7 +172,8 @@ def judged(code: int, error: str) -> str:
 
 def written(here: Path) -> str:
     """What a command wrote to stderr."""
-    return (here / "stderr").read_bytes().decode("utf-8", "replace")
+    path = here / "stderr"  # not there where it was killed before it could write
+    return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
 def last_lines(here: Path) -> list[str]:

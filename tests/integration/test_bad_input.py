@@ -94,6 +94,9 @@ def test_files_of_conf_that_are_none_are_one_line(cli: Cli, tmp_path: Path, body
 
 def test_a_sweep_of_nothing_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
     refused(cli("-m", "+experiment=gender_fairness", "method=sdidd", f"hydra.sweep.dir={tmp_path / 'o'}"), "sdidd")
+    refused(
+        cli("-m", "+experiment=gender_fairness", "method=range(1)", f"hydra.sweep.dir={tmp_path / 'o'}"), "composed"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from hspace_exp.io import atomic
+from hspace_exp.io.atomic import remove_parts
 
 
 def test_failed_move_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +81,21 @@ def test_safetensors_and_png_round_trip(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     atomic.save_png(tmp_path / "i.png", image)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "i.png")), image)
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from hspace_exp.io.atomic import write_bytes\n"
+        "Path.replace = lambda *given: os._exit(9)\n"  # as if it were killed there
+        "write_bytes(sys.argv[1], b'half')"
+    )
+    (tmp_path / "images").mkdir()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "images" / "0.png")], check=False)
+    (left,) = (tmp_path / "images").iterdir()
+    mine = left.with_name(re.sub(r"-\d+-", f"-{os.getpid()}-", left.name))
+    others = [mine, left.with_name(".mine.part"), tmp_path / "a"]
+    for other in others:  # of a process that lives, and of another program
+        other.write_bytes(b"x")
+    remove_parts(tmp_path)
+    assert not left.exists()
+    assert [other.read_bytes() for other in others] == [b"x"] * 3

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hspace_exp.errors import UserError
 from hspace_exp.io.rows import inert, markdown, read_rows, write_rows
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "=", "--", "-x", "'=1", "''@a"]
@@ -43,3 +44,11 @@ def test_markdown_shows_text_as_it_is() -> None:
     assert markdown("sdid (a_b) 1 < 2") == "sdid (a_b) 1 \\< 2"
     assert markdown("Command: `a|b <`", kept="`|") == "Command: `a|b \\<`"
     assert markdown(["x", {"y": None}]) == "['x', {'y': None}]"
+
+
+def test_rows_of_another_length_are_refused_unless_what_lacks_has_a_meaning(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(UserError, match=r"row 2 of .* has fewer cells than the heading"):
+        read_rows(path, ["a"], "")
+    assert read_rows(path, ["a"], "", absent="")[1] == {"a": "3", "b": ""}
