@@ -52,9 +52,8 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _texts_are_parsed_once() -> Iterator[None]:
-    """Hydra reads the same forty files for each of hundreds of compositions: a text is parsed once in a process."""
+def parsing_once() -> Callable[..., Any]:
+    """``OmegaConf.load``, which parses a text once in a process: Hydra reads forty files for each composition."""
     honest = OmegaConf.load
     pickled = functools.cache(lambda text: pickle.dumps(honest(io.StringIO(text))))
 
@@ -67,8 +66,14 @@ def _texts_are_parsed_once() -> Iterator[None]:
                 file.seek(0)
             return honest(file)  # whose error names the file
 
+    return load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _texts_are_parsed_once() -> Iterator[None]:
+    """Of hundreds of compositions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(load))
+        patch.setattr(OmegaConf, "load", staticmethod(parsing_once()))
         yield
 
 

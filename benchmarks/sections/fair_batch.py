@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,16 +67,10 @@ def _models(bench: Bench) -> Iterator[tuple[str, Backbone, int, int]]:
     yield "shape of Stable Diffusion 1.4", shape, *bench.of_size((16, 20), (4, 2))
 
 
-@contextmanager
-def _kept(backbone: Backbone) -> Iterator[list[Tensor]]:
-    states: list[Tensor] = []
-    with edit_hspace(backbone.unet, states.append):
-        yield states
-
-
 def _last_h(backbone: Backbone, plain: Any) -> Tensor:
     """H of the last step of all rows."""
-    with _kept(backbone) as states:
+    states: list[Tensor] = []
+    with edit_hspace(backbone.unet, states.append):
         plain()
     return states[-1].float().cpu()
 
@@ -105,10 +98,5 @@ def _concepts(folder: Path, backbone: Backbone, h: Tensor) -> None:
         own: dict[str, Any] = {"vector": sign * along, "presence": (middle + sign * gap) * along}
         if not sign:
             own = {"vector": 0.1 * noise, "presence": h.mean(0) + noise}
-        where: dict[str, Any] = {
-            "model": backbone.name,
-            "revision": "",
-            "h_shape": backbone.h_shape,
-            "method": "focused",
-        }
-        replace(one, **own, **where, hyperparameters={}).save(folder / file.name)
+        own |= {"model": backbone.name, "revision": "", "h_shape": backbone.h_shape, "method": "focused"}
+        replace(one, **own, hyperparameters={}).save(folder / file.name)

@@ -16,6 +16,7 @@ from tabulate import tabulate
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.runs import Run, find_runs
+from hspace_exp.results.tables import build
 
 HERE = Path(__file__).resolve().parent
 MODELS = {"avatars": "shipped", "avatars_seed1": "`seed1`", "avatars_h4": "`h4`"}
@@ -60,15 +61,16 @@ def number(metric: MetricValue) -> float:
 def table(of: Found, metric: str) -> str:
     """One metric: rank, value and interval of each method on each model, and how alike the rankings are."""
     heading, digits = METRICS[metric]
+    order = {model: ranks(of, model, metric) for model in MODELS}
     rows = []
     for method in METHODS:
         cells = []
         for model in MODELS:
             m = of[model][method][metric]
-            value, low, high = (f"{number:.{digits}f}" for number in (m.value, m.ci_low, m.ci_high))
-            cells.append(f"{ranks(of, model, metric)[method]}: {value} [{low}, {high}]")
+            value, ends = build.number(number(m), digits), build.interval(m.ci_low, m.ci_high, digits)
+            cells.append(f"{order[model][method]}: {value} [{ends}]")
         rows.append([f"`{method}`", *cells])
-    first, *others = ([*ranks(of, model, metric).values()] for model in MODELS)
+    first, *others = ([*own.values()] for own in order.values())
     names = [*MODELS.values()][1:]
     alike = [f"{name} {spearmanr(first, other).statistic:.2f}" for name, other in zip(names, others, strict=True)]
     body = tabulate(rows, [heading, *MODELS.values()], tablefmt="pipe", disable_numparse=True)

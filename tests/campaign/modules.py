@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import gc
 import importlib
-import io
 import pkgutil
-from pathlib import Path
-from typing import IO, Any
 
-import yaml
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 import hspace_exp
+from tests.conftest import parsing_once
 
 
 def imported() -> None:
@@ -43,19 +38,7 @@ def imported() -> None:
         getattr(importlib.import_module("diffusers"), name)
     for name in ("CLIPTextModel", "CLIPTokenizer", "CLIPTextModelWithProjection"):
         getattr(importlib.import_module("transformers"), name)
-    honest = OmegaConf.load
-    parsed = functools.cache(lambda text: honest(io.StringIO(text)))
-
-    def load(file: str | Path | IO[str]) -> Any:
-        text = Path(file).read_text(encoding="utf-8") if isinstance(file, str | Path) else file.read()
-        try:
-            return copy.deepcopy(parsed(text))
-        except yaml.YAMLError:
-            if not isinstance(file, str | Path):
-                file.seek(0)
-            return honest(file)  # whose error names the file
-
-    OmegaConf.load = staticmethod(load)  # type: ignore[method-assign]
+    OmegaConf.load = staticmethod(parsing_once())  # type: ignore[method-assign]
     Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()
