@@ -39,5 +39,9 @@ def getting(what: str, advice: str, *more: type[Exception]) -> Iterator[None]:
         yield
     except _UNREADABLE + more as error:
         wrong = error.errors() if isinstance(error, ValidationError) else []
-        text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong) or str(error)
-        raise UserError(f"{what} cannot be had ({' '.join(text.split())[:200]}): {advice}") from error
+        last: BaseException = error
+        while (cause := last.__cause__ or last.__context__) is not None:
+            last = cause
+        texts = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong] or [str(error), str(last)]
+        told = "; ".join(dict.fromkeys(" ".join(text.split())[:200] for text in texts if text))
+        raise UserError(f"{what} cannot be had ({told}): {advice}") from error

@@ -7,14 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line, quoted, uncomposed
 from hspace_exp.config.schema import register
-from hspace_exp.errors import unknown
+from hspace_exp.errors import UserError, unknown
 from hspace_exp.results.record import RunRecord
 from hspace_exp.sweeps.jobs import FAILED, SweepCallback, let_go_of_ray, run_job, stopped, take_back, wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
@@ -69,16 +71,24 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns the exit code: 1 where jobs of a sweep failed, 2 for wrong input, 130 when interrupted.
     What a launcher itself raises, as when a job's process was killed, ends a sweep with code 1 too.
     """
-    given = sys.argv[1:] if words is None else words
+    given = sys.argv[1:] if words is None else list(words)
     swept = not {"-m", "--multirun"}.isdisjoint(given)
+    given.sort(key=lambda word: word not in ("-m", "--multirun"))  # first, as Hydra takes overrides in one piece
     sys.argv[1:] = [f"+{word}" if word.startswith("experiment=") else quoted(word, swept) for word in given]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here instead of being printed by Hydra
     SweepCallback.current, SweepCallback.began, SweepCallback.missing = None, False, ()
     return exit_code(_jobs)
 
 
+def _refuse(message: str) -> None:
+    raise UserError(f"{message}; flags are of Hydra, see --help")
+
+
 def _jobs() -> int:
     try:
+        parser: Any = get_args_parser()
+        parser.error = _refuse  # in one line
+        parser.parse_args(sys.argv[1:])
         try:
             _job()
         except Exception as error:
@@ -92,7 +102,9 @@ def _jobs() -> int:
             _conclude()
             print(f"error: the sweep stopped: {one_line(error)}", file=sys.stderr)
             return FAILED_JOBS
-    except KNOWN:
+    except KNOWN as error:
+        if isinstance(error, OSError) and not error.filename:  # of Hydra's own files
+            error.filename = SweepCallback.place
         if SweepCallback.current is None or not SweepCallback.current.notes():
             take_back()
         _conclude()

@@ -60,11 +60,12 @@ def measure(bench: Bench) -> None:
 
 def _models(bench: Bench) -> Iterator[tuple[str, Backbone, int, int]]:
     """Name, model, batch and steps."""
-    batch = 64 if bench.device.type == "cuda" else 16
-    yield "embedded model", load_backbone(EMBEDDED, device=bench.device.type), *bench.of_size((batch, 20), (4, 2))
-    half = torch.bfloat16 if bench.device.type == "cuda" else torch.float32
-    shape = models.stable_diffusion(bench.device, half, bench.tiny)
-    yield "shape of Stable Diffusion 1.4", shape, *bench.of_size((16, 20), (4, 2))
+    gpu = bench.device.type == "cuda"
+    embedded = load_backbone(EMBEDDED, device=bench.device.type)
+    yield "embedded model", embedded, *bench.of_size((64 if gpu else 16, 20), (4, 2))
+    shape = models.stable_diffusion(bench.device, torch.bfloat16 if gpu else torch.float32, bench.tiny)
+    for batch in bench.of_size((32, 16), (4,)):  # 32 is the batch of this shape's other readings
+        yield f"shape of Stable Diffusion 1.4, {batch} images", shape, batch, bench.of_size(20, 2)
 
 
 def _last_h(backbone: Backbone, plain: Any) -> Tensor:

@@ -9,7 +9,8 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 
@@ -40,6 +41,10 @@ class Cli(typer.Typer):
             def asked(**given: Any) -> Callable[[], int | None]:
                 return lambda: (pkgutil.resolve_name(target) if isinstance(target, str) else target)(**given)
 
+            signature.__annotations__ = get_type_hints(signature, include_extras=True)
+            for hint in signature.__annotations__.values():
+                for info in getattr(hint, "__metadata__", ()) if "pathlib" in str(hint) else ():
+                    info.parser = _path
             self.command(**options)(asked)
             return signature
 
@@ -49,9 +54,8 @@ class Cli(typer.Typer):
         """Do what ``words`` ask for; returns the exit code. ``pairs``: words of version 0.1 are understood, too."""
         tree: Any = typer.main.get_command(self)
         head, given = int(hasattr(tree, "commands")), [*words]  # one command alone has no name
-        if pairs and (found := _as_flags(given[head:], tree.commands[given[0]] if head else tree)):
-            given[head:] = found
-            print(f"key=value words go with version 0.3; now: {program} {shlex.join(given)}", file=sys.stderr)
+        found = _as_flags(given[head:], tree.commands[given[0]] if head else tree) if pairs else []
+        given[head:] = found or given[head:]
         try:
             work = self(given, prog_name=program, standalone_mode=False, obj=tuple(given))
         except _WrongWords as error:
@@ -59,6 +63,8 @@ class Cli(typer.Typer):
             return WRONG
         if not callable(work):
             return int(work or 0)
+        if found:
+            print(f"key=value words go with version 0.3; now: {program} {shlex.join(given)}", file=sys.stderr)
         from hspace_exp.config.command_line import exit_code
 
         return exit_code(work)
@@ -95,6 +101,13 @@ def _as_flags(words: Sequence[str], command: Any) -> list[str]:
             values = map(_inside, split_paths(_inside(value))) if option.multiple else [value]
             flags += [word for one in values for word in (option.opts[0], one)]
     return [*flags, *(["--", *(places[name] for name in known if name in places)] if places else [])]
+
+
+def _path(text: str) -> Path:
+    """A path; "" is none, where ``Path`` takes it for the working folder."""
+    if not text:
+        raise typer.BadParameter("expected a path, got an empty word")
+    return Path(text)
 
 
 def _inside(text: str) -> str:

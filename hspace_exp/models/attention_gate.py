@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.attention import by_head, visited_cross_attention
+from hspace_exp.models.attention import by_head, cross_attention_modules, visited_cross_attention
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -42,21 +42,20 @@ class AttentionGate:
     size: tuple[int, int]  # (H, W) of h
     threshold: float = 0.3  # of the gate, in (0, 1]
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
-    # Module → of each concept the keys (heads, d, L) of its prompt and the places of its words, which no step changes.
-    _read: dict[Attention, list[tuple[Tensor, Tensor]]] = field(default_factory=dict, init=False)
+    modules: list[Attention] = field(default_factory=list, init=False)  # that it reads, found when it is opened first
+    # Module → keys (heads, d, K L) of all prompts, scaled: no step changes them.
+    _keys: dict[Attention, Tensor] = field(default_factory=dict, init=False)
 
     def add(self, module: Attention, queries: Tensor, grid: tuple[int, int]) -> None:
         """Add the heat of one module with queries (rows, N, D') on a grid of N places."""
-        if module not in self._read:
-            keys = by_head(module, module.to_k(self.states.to(queries))).transpose(-1, -2)
-            words = [of.nonzero()[:, 0].to(queries.device) for of in self.words.cpu()]
-            self._read[module] = list(zip(keys, words, strict=True))
-        query, heats = by_head(module, module.to_q(queries[self.rows.to(queries.device)])), []
-        for key, places in self._read[module]:
-            logits = query @ key * module.scale
-            shares = (logits.index_select(-1, places) - logits.logsumexp(-1, keepdim=True)).exp()
-            heats.append(F.adaptive_avg_pool2d(shares.mean((1, 3)).unflatten(1, grid), self.size))
-        heat = torch.stack(heats, dim=1)
+        if module not in self._keys:
+            self.words, self.rows = self.words.to(queries.device), self.rows.to(queries.device)
+            keys = by_head(module, module.to_k(self.states.to(queries))) * module.scale  # (K, heads, L, d)
+            self._keys[module] = keys.permute(1, 3, 0, 2).flatten(2)
+        query = by_head(module, module.to_q(queries[self.rows]))
+        shares = (query @ self._keys[module]).unflatten(-1, self.words.shape).softmax(-1)
+        heats = (shares.mean(1) * self.words).sum(-1).transpose(1, 2)  # of each word alike: peaks are relative
+        heat = F.adaptive_avg_pool2d(heats.unflatten(-1, grid), self.size)
         self.heat = heat if self.heat is None else self.heat + heat
 
     def __call__(self) -> Tensor:
@@ -77,5 +76,6 @@ def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate | None) -> It
         with torch.no_grad():
             gate.add(module, queries, grid)
 
-    with visited_cross_attention(unet, "before_h", visit):
+    gate.modules = gate.modules or [one for _, one in cross_attention_modules(unet, "before_h")]
+    with visited_cross_attention(unet, gate.modules, visit):
         yield

@@ -35,7 +35,7 @@ from hspace_exp.pipeline.workers import Worker, make_images
 from hspace_exp.prompts.attributes import judged_by
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.record import RunRecord, describe_device, shareable
-from hspace_exp.results.write import finished, record_of, write_results
+from hspace_exp.results.write import finished, record_of, start_again, write_results
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
     """All stages, as rank 0."""
     run_dir, stages, cache, seconds = worker.run_dir, config["stages"], Path(config["paths"]["cache"]), Seconds()
     remove_parts(run_dir)
+    start_again(run_dir)
     with seconds.of("loading"):
         evaluator: Any = instantiate(cfg.evaluator) if is_judged(config) else None
         parts = make_parts(cfg, config)

@@ -37,11 +37,11 @@ FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
 def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """The record of this very configuration, where all that was left with it is as it was left.
 
-    Results of another one, and what is damaged, are removed, and that is said: the run makes again what it lacks.
+    What is damaged is removed, and that is said: the run makes again what it lacks. See ``start_again``.
     """
     for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
         clear(path)
-    if (run_dir / CHECKSUMS).exists():
+    if (run_dir / CHECKSUMS).is_file():
         whole = is_whole(run_dir)
     else:  # of a version without checksums
         whole = all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
@@ -57,10 +57,15 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
                 log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
             elif whole:
                 return record
+    return None
+
+
+def start_again(run_dir: Path) -> None:
+    """Remove results that are not ``finished``, once nothing is in the way of making them again."""
+    if (run_dir / FILE_NAME).exists():
         for name in RESULTS:
             (run_dir / name).unlink(missing_ok=True)
     (run_dir / CHECKSUMS).unlink(missing_ok=True)
-    return None
 
 
 def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:

@@ -100,6 +100,7 @@ class SweepCallback(Callback):
 
     current: Sweep | None = None  # of the class: what this process belongs to
     began: bool = False  # of the class: whether the command's configuration was composed
+    place: str = ""  # of the class: the folder of the command's results
     missing: Sequence[Path] = ()  # of the class: places of results that were not there, outer folders last
     sweep: Sweep | None = None
 
@@ -139,7 +140,7 @@ class SweepCallback(Callback):
                 raise UserError("hydra.run.dir, or hydra.sweep.dir of a sweep, is empty: name a folder")
             check()
 
-        SweepCallback.began = True
+        SweepCallback.began, SweepCallback.place = True, str(results or "")
         if ended := exit_code(code):
             sys.exit(ended)
 

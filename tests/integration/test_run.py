@@ -133,6 +133,16 @@ def unlike(before: dict[Path, bytes]) -> list[Path]:
     return [path for path, held in before.items() if path.read_bytes() != held]
 
 
+def test_a_run_that_lacks_something_leaves_the_results_that_are_there(
+    cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.suffix in (".json", ".csv", ".png")}
+    outcome = cli(*lwim, f"model.source={tmp_path / 'nowhere'}", f"hydra.run.dir={finished}")
+    assert outcome.code == 2
+    assert "nowhere does not exist" in outcome.error
+    assert unlike(before) == []
+
+
 def test_a_flipped_bit_anywhere_is_noticed_and_all_is_made_again(
     cli: Cli, lwim: list[str], finished: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,34 @@ def test_experiments_need_no_plus_sign(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "name: age_fairness" in found[0]
 
 
+@pytest.mark.parametrize(
+    "words", [["--nosuch"], ["protocol=smoke", "-x"], ["--config-dir"], ["-m", "a=1", "--package"]]
+)
+def test_wrong_flags_of_the_main_job_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert shown(monkeypatch, "run", *words) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("; flags are of Hydra, see --help\n")
+    assert error.count("\n") == 1
+
+
+def test_a_disk_that_is_full_when_hydra_writes_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A sweep's flag may stand behind its words."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hydra.core.utils._save_config", full)
+    monkeypatch.setattr("omegaconf.OmegaConf.save", full)
+    places = [f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    for more, folder in (([], "run"), (["-m", "seed=0,1"], "sweep")):
+        assert shown(monkeypatch, "run", *places, f"paths.cache={tmp_path / 'cache'}", *more) == 2
+        assert f"error: cannot use {tmp_path / folder}: No space left" in capsys.readouterr().err
+
+
 def test_an_interruption_has_its_own_exit_code_and_a_closed_pipe_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(error: BaseException) -> Callable[..., None]:
         def work(*_: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hspace_exp.errors import UserError, unknown
+import pytest
+
+from hspace_exp.errors import UserError, getting, unknown
 
 
 def test_unknown_names_the_nearest_and_all_choices() -> None:
@@ -14,3 +16,18 @@ def test_unknown_names_the_nearest_and_all_choices() -> None:
 
 def test_unknown_without_a_near_choice_does_not_guess() -> None:
     assert str(unknown("model", "zzz", iter(["avatars", "sd15"]))) == "unknown model 'zzz'. Choices: avatars, sd15"
+
+
+def hidden() -> None:
+    try:
+        raise RuntimeError("incomplete\n metadata")
+    except RuntimeError:
+        raise OSError("unable to load") from None  # as libraries hide what happened
+
+
+def test_what_cannot_be_had_says_why_from_the_last_error_to_the_first() -> None:
+    told = r"the file x cannot be had \(unable to load; incomplete metadata\): make it again$"
+    with pytest.raises(UserError, match=told), getting("the file x", "make it again"):
+        hidden()
+    with pytest.raises(UserError, match=r"it cannot be had \(no such key\): try"), getting("it", "try"):
+        raise ValueError("no such key")

@@ -60,6 +60,26 @@ def test_wrong_words_are_one_line(app: Cli, seen: Seen, capsys: pytest.CaptureFi
     assert not seen
 
 
+def test_an_empty_word_is_no_path(capsys: pytest.CaptureFixture[str]) -> None:
+    """Least of all the working folder."""
+    app, got = Cli(), list[dict[str, object]]()
+
+    @app.starts(lambda **given: got.append(given))
+    def signature(
+        one: Annotated[Path, Argument()],
+        several: Annotated[list[Path] | None, Option()] = None,
+        out: Annotated[Path | None, Option()] = None,
+        name: Annotated[str, Option()] = "x",
+    ) -> None:
+        """Work."""
+
+    for words in ([""], ["a", "--several", "b", "--several", ""], ["a", "--out", ""], ["a", "--out="]):
+        assert app.run(words, "program") == 2
+        assert capsys.readouterr().err.endswith(": expected a path, got an empty word\n")
+    assert app.run(["a", "--several", ".", "--out", "b", "--name", ""], "program") == 0
+    assert got == [{"one": Path("a"), "several": [Path()], "out": Path("b"), "name": ""}]
+
+
 def test_words_of_version_0_1_say_what_they_are_now(
     app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
