@@ -103,7 +103,7 @@ def _jobs() -> int:
             print(f"error: the sweep stopped: {one_line(error)}", file=sys.stderr)
             return FAILED_JOBS
     except KNOWN as error:
-        if isinstance(error, OSError) and not error.filename:  # of Hydra's own files
+        if isinstance(error, OSError) and error.errno and not error.filename:  # of Hydra's own files
             error.filename = SweepCallback.place
         if SweepCallback.current is None or not SweepCallback.current.notes():
             take_back()
