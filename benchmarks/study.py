@@ -21,12 +21,11 @@ from hydra.utils import instantiate
 from benchmarks.layouts import LAYOUTS
 from benchmarks.markdown import table
 from benchmarks.result_files import read
-from hspace_exp.config.checks import check
+from hspace_exp.config.checks import check, plain_config
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.learning import RUNS, Training
-from hspace_exp.pipeline.parts import plain_config
 from hspace_exp.prompts.attributes import Attribute, kept_by, prompts_of
 from hspace_exp.training.loop import evaluations
 

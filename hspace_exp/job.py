@@ -14,10 +14,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from hspace_exp.config.checks import plain_config
 from hspace_exp.config.command_line import CONF, KNOWN, WRONG, exit_code, importing, one_line, quoted, uncomposed
 from hspace_exp.config.schema import register
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.results.record import RunRecord
+from hspace_exp.results.record import RunRecord, done
 from hspace_exp.sweeps.jobs import FAILED, SweepCallback, let_go_of_ray, run_job, stopped, take_back, wait_for_arrays
 from hspace_exp.sweeps.summary import conclude
 
@@ -32,13 +33,17 @@ register()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(cfg: DictConfig) -> Optimized:
-    with importing():
-        from hspace_exp.pipeline.run import run  # imports torch, which composing and --help do without
-
     here = HydraConfig.get()
     run_dir, sweep = Path(here.runtime.output_dir), SweepCallback.current
 
     def work() -> Optimized:
+        record = done(run_dir, plain_config(cfg))
+        if record is not None:
+            log.info("%s is done already: nothing to do", run_dir)
+            return optimized(record, cfg.optimized_metric)
+        with importing():
+            from hspace_exp.pipeline.run import run  # imports torch, which all else does without
+
         return optimized(run(cfg, run_dir, list(here.overrides.task)), cfg.optimized_metric)
 
     if sweep is not None:

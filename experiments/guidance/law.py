@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 
 from hspace_exp.avatars import CONCEPTS
 from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.config.checks import plain_config
 from hspace_exp.config.command_line import composed
 from hspace_exp.evaluation.evaluators import AvatarEvaluator
 from hspace_exp.generation.generate import generate
@@ -31,7 +32,7 @@ from hspace_exp.io.seeding import VALIDATION
 from hspace_exp.methods.steering import UneditedRuns
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import another, compared, look_at
-from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
+from hspace_exp.pipeline.parts import Parts, make_parts
 from hspace_exp.prompts.attributes import judged_by, kept_by, prompts_of
 from hspace_exp.results.record import describe_device, git_state
 

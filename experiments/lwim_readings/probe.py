@@ -13,13 +13,14 @@ from typing import Any, cast
 import torch
 
 from benchmarks.recording import record_hspace
+from hspace_exp.config.checks import plain_config
 from hspace_exp.config.command_line import composed
 from hspace_exp.io.atomic import write_json
 from hspace_exp.methods.lwim import chi
 from hspace_exp.models.attention import suppress_cross_attention
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.learning import make_maps, make_positives
-from hspace_exp.pipeline.parts import make_parts, plain_config
+from hspace_exp.pipeline.parts import make_parts
 from hspace_exp.results.record import describe_device, git_state
 from hspace_exp.training.noised import NoisedImages
 

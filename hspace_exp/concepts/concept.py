@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
+import numpy as np
 from jinja2 import Template
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from hspace_exp.concepts import hub
 from hspace_exp.errors import UserError, getting
@@ -23,6 +23,8 @@ from hspace_exp.io.rows import markdown
 from hspace_exp.prompts.attributes import named
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hspace_exp.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
@@ -127,13 +129,14 @@ class Concept:
             tensor = getattr(self, key)
             if tensor is None:
                 continue
-            if not tensor.is_floating_point():
+            bare = isinstance(tensor, np.ndarray)  # read where torch is not needed, see ``load_concept``
+            if tensor.dtype.kind != "f" if bare else not tensor.is_floating_point():
                 raise UserError(f"{what} is of {tensor.dtype}: expected floating-point numbers")
-            tensor = tensor.detach().cpu().float().contiguous()
+            tensor = tensor.astype(np.float32) if bare else tensor.detach().cpu().float().contiguous()
             if tuple(tensor.shape) not in shapes:
                 given = f"{what} has shape {tuple(tensor.shape)}, but h is {self.h_shape} here"
                 raise UserError(f"{given}: expected {shapes[0]} or {shapes[1]}")
-            if not (tensor.abs() <= LARGEST).all():
+            if not (abs(tensor) <= LARGEST).all():
                 numbers = f"NaN or infinite values, or such above {LARGEST:g}"
                 raise UserError(f"{what} holds {numbers}: train it again with a lower learning rate")
             object.__setattr__(self, key, tensor)
@@ -142,6 +145,11 @@ class Concept:
     def kind(self) -> str:
         """``channel`` or ``spatial``."""
         return "channel" if self.vector.shape[1:] == (1, 1) else "spatial"
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the vector."""
+        return float((self.vector**2).mean()) ** 0.5
 
     @property
     def making(self) -> tuple[str, str, str, tuple[int, int, int]]:
@@ -210,23 +218,23 @@ class Concept:
 
     def card(self) -> str:
         """A Markdown card for people."""
-        rms = f"{self.vector.square().mean().sqrt().item():.3g}"
-        return _MARKDOWN.render(of=self, site=SITE, shape=tuple(self.vector.shape), rms=rms, md=markdown)
+        shape, rms = tuple(self.vector.shape), f"{self.rms:.3g}"
+        return _MARKDOWN.render(of=self, site=SITE, shape=shape, rms=rms, md=markdown)
 
 
-_HINTS = get_type_hints(Concept, include_extras=True) | {"hyperparameters": Used}
+_HINTS = get_type_hints(Concept, localns={"Tensor": Any}, include_extras=True) | {"hyperparameters": Used}
 _FORM: dict[str, Any] = {key: (_HINTS[key], ...) for key in (*_TEXT_FIELDS, *_JSON_FIELDS)}
 _CARD: Any = create_model("_CARD", __base__=_Plain, **_FORM)
 
 
-def load_concept(path: Path | str) -> Concept:
-    """Read a concept file. Raises UserError: the file is missing, truncated, foreign or inconsistent."""
+def load_concept(path: Path | str, framework: str = "pt") -> Concept:
+    """Read a concept file, without torch where ``framework`` is "np". Raises UserError: it is missing or not whole."""
     path = Path(path)
     if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
         raise UserError(f"no concept file {path}; found there: {', '.join(others) or 'none'}")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(path, framework=framework, device="cpu") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in {"vector", "presence"} & set(file.keys())}
         if is_noted(path) is False:

@@ -13,13 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
-from hspace_exp.config.trust import resolve, with_target
+from hspace_exp.config.trust import check_trust, resolve, with_target
 from hspace_exp.errors import UserError, unknown
-from hspace_exp.prompts.attributes import Attribute, Name
+from hspace_exp.io.digest import fingerprint, with_sources
+from hspace_exp.prompts.attributes import Attribute, Name, with_own_concept
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 # Keys of nodes with a ``_target_``, and of those that null may stand for.
@@ -33,6 +35,18 @@ _type = functools.cache(TypeAdapter[Any])
 _LONGEST_VALUE = 60
 _LEAST_BYTES = 1024  # that an image takes on a disk, or a row in memory: the embedded model's take ten times as much
 _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain value is an instance of
+
+
+def plain_config(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration; the revision of local weights and the sources of a user's own classes are in it."""
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    check_trust(resolved, resolved["trust"])
+    plain: dict[str, Any] = with_sources(resolved)
+    source = plain["model"].get("path") or plain["model"].get("source")
+    if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
+        plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
+    plain["attribute"] = with_own_concept(plain["attribute"])
+    return plain
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.transforms.functional import normalize
 
 from hspace_exp.errors import getting
 from hspace_exp.io.images import resized
@@ -63,6 +62,8 @@ class OpenClip:
 
         Images of another size are resized with bicubic interpolation and antialiasing.
         """
+        from torchvision.transforms.functional import normalize  # seconds, which others need not take
+
         images = resized(images.to(self.device, torch.float32), self.image_size)
         with torch.no_grad():
             features = self.model.encode_image(normalize(images, self.mean, self.std))  # type: ignore[operator]

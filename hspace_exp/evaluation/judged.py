@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
+import yaml
 from torch import Tensor
 
 from hspace_exp.errors import UserError
@@ -28,18 +30,7 @@ NO_TARGET = -1
 EVERYTHING = "all"  # the profession of images of which none is known
 
 # What metrics may need that not every evaluation knows.
-OPTIONAL = {
-    "before": "unedited partners of the images",
-    "background": "masks of persons in both images",
-    "texts": "prompts of the images, and features of images and texts",
-    "features": "features for distances between sets of images",
-    "truth": "probabilities of the values in the data",
-    "margin": "a judge that may call an image unclear",
-    "scene": "a judge that tells scenes apart",
-    "others": "a judge that knows other attributes",
-    "parts": "a composition of several attributes",
-    "choices": "images of which not all are asked for one and the same value",
-}
+OPTIONAL: dict[str, str] = yaml.safe_load(Path(__file__).with_name("judged.yaml").read_text("utf-8"))
 
 
 def item_keys(names: Sequence[str]) -> Tensor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hspace_exp.evaluation.judged import JudgedBatch, item_keys
-from hspace_exp.evaluation.judges import Judge
-from hspace_exp.evaluation.metrics.base import ImageMetric
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.rows import read_rows, write_rows
+from hspace_exp.io.seeding import seed_of
+
+if TYPE_CHECKING:
+    from hspace_exp.evaluation.judged import JudgedBatch
+    from hspace_exp.evaluation.judges import Judge
+    from hspace_exp.evaluation.metrics.base import ImageMetric
 
 FILE_NAME = "judged.csv"
 IDENTITY = ("profession", "prompt", "seed_index", "target")
@@ -34,7 +37,7 @@ def judged_rows(batch: Sequence[Pair], judged: Mapping[str, JudgedBatch], judges
 def with_numbers(rows: Sequence[Row], pairs: Sequence[Pair], metrics: Mapping[str, ImageMetric]) -> list[Row]:
     """The rows with each metric's number of each image ("" where it has none), in the order of ``IDENTITY``."""
     found = {name: some for name, metric in metrics.items() if (some := metric.by_image()) is not None}
-    keys = item_keys([pair.name for pair in pairs]).tolist()
+    keys = [seed_of(pair.name) for pair in pairs]
     full = [
         row | {name: round(numbers[key], 6) if key in numbers else "" for name, numbers in found.items()}
         for row, key in zip(rows, keys, strict=True)

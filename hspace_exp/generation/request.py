@@ -253,10 +253,7 @@ def _attribute(name: str) -> Any:
 
 
 def strengths(
-    concepts: Mapping[str, Concept],
-    names: Sequence[str],
-    given: Strength | None,
-    default: Strength | str,
+    concepts: Mapping[str, Concept], names: Sequence[str], given: Strength | None, default: Strength | str
 ) -> dict[str, float]:
     """Strength of each concept asked for: as given, or as its file says, or the method's; UserError: there is none."""
     found = {}

@@ -38,16 +38,21 @@ def is_sound(path: Path) -> bool:
     return bool(sound)
 
 
+def damaged(root: Path) -> list[Path]:
+    """Files that are not as a folder's ``note`` says, which is one of them where it says nothing."""
+    noted = _noted(root) or {FILE: ""}
+    return [path for name, told in noted.items() if not ((path := root / name).is_file() and told == _sum(path))]
+
+
 def is_whole(root: Path) -> bool:
     """Whether a folder's ``note`` says anything, and all is as it says; a file that is not is removed, and said."""
-    noted = _noted(root)
-    bad = [path for name, told in noted.items() if not ((path := root / name).is_file() and told == _sum(path))]
+    bad = damaged(root)
     for path in bad:
         log.warning("%s is %s: it is made again", path, "damaged" if path.exists() else "gone")
         # nothing elsewhere, whatever a stranger's file says
         if path.is_file() and path.parent.resolve().is_relative_to(root.resolve()):
             path.unlink()
-    return bool(noted) and not bad
+    return not bad
 
 
 def clear(path: Path) -> None:

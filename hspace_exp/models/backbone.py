@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hspace_exp.config.schema import Scale
 from hspace_exp.errors import UserError, unknown
+from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
@@ -275,7 +276,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
         PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt")),
         pipe.scheduler,
         name=place.name if local else str(place),
-        revision=loading.fingerprint(place / "unet") if local else "unknown",
+        revision=fingerprint(place / "unet") if local else "unknown",
         guidance_scale=guidance_scale,
     )
 

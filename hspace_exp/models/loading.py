@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,12 @@ from safetensors import SafetensorError
 
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, getting, unknown
+from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import hub
 from hspace_exp.models.prompts import PromptEncoder
 
 # Classes of pipelines → endings of their tokenizers' and text encoders' names.
 PIPELINES = {"StableDiffusionPipeline": ("",), "StableDiffusionXLPipeline": ("", "_2")}
-
-
-def fingerprint(folder: Path) -> str:
-    """12 hex digits that change when the weights in ``folder`` do; reads at most 2 MiB a file."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(2**20))
-            stream.seek(max(0, size - 2**20))
-            digest.update(stream.read(2**20))
-    return digest.hexdigest()[:12]
 
 
 def find_folder(source: Path | str, revision: str | None = None, variant: str | None = None) -> tuple[Path, str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.schema import Calibration
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.functional.content import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
 from hspace_exp.evaluation.judges import Judge
@@ -39,6 +38,9 @@ from hspace_exp.pipeline.learning import save_all
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
 from hspace_exp.prompts.plan import plan
+
+if TYPE_CHECKING:
+    from hspace_exp.evaluation.evaluators import Evaluator
 
 log = logging.getLogger(__name__)
 

@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.config.trust import check_trust
 from hspace_exp.errors import UserError
-from hspace_exp.io.digest import Recipe, essential, with_sources
+from hspace_exp.io.digest import Recipe, essential
 from hspace_exp.masks import MaskProvider
 from hspace_exp.methods.base import AUTO, Method
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Edit, UneditedRuns, guidance_factor
 from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.loading import fingerprint
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped, make_scheduler
 from hspace_exp.pipeline.learning import Learning
-from hspace_exp.prompts.attributes import (
-    Attribute,
-    Group,
-    kept_by,
-    learnt_together,
-    prompts_of,
-    targets,
-    with_own_concept,
-)
+from hspace_exp.prompts.attributes import Attribute, Group, kept_by, learnt_together, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.plan import Item, check_assignment, plan
 from hspace_exp.prompts.wording import warn_of_unsaid
@@ -41,20 +30,6 @@ from hspace_exp.prompts.wording import warn_of_unsaid
 _make = partial(instantiate, _convert_="all")
 # Images sampled at once: of a large U-Net, and of a small one on a CPU (an eighth less time than with 8) and a GPU.
 CHUNK, SMALL_CHUNK_CPU, SMALL_CHUNK_GPU = 8, 32, 192
-
-
-def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration; the revision of local weights and the sources of a user's own classes are in it."""
-    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    if not isinstance(resolved, dict):
-        raise UserError("expected a configuration with named keys")
-    check_trust(resolved, resolved["trust"])
-    plain: dict[str, Any] = with_sources(resolved)
-    source = plain["model"].get("path") or plain["model"].get("source")
-    if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
-        plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
-    plain["attribute"] = with_own_concept(plain["attribute"])
-    return plain
 
 
 @dataclass(frozen=True)

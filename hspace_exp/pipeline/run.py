@@ -8,17 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.config.checks import check
+from hspace_exp.config.checks import check, plain_config
 from hspace_exp.doctor.needs import is_judged, needs_of, require
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import Evaluation
-from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.judged_csv import write_judged
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import read_manifest
@@ -30,12 +28,16 @@ from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import calibrate, recalled
 from hspace_exp.pipeline.learning import trained, vectors_of
-from hspace_exp.pipeline.parts import Parts, make_parts, make_settings, plain_config
+from hspace_exp.pipeline.parts import Parts, make_parts, make_settings
 from hspace_exp.pipeline.workers import Worker, make_images
 from hspace_exp.prompts.attributes import judged_by
 from hspace_exp.results.loggers import close, log_results
 from hspace_exp.results.record import RunRecord, describe_device, shareable
 from hspace_exp.results.write import finished, record_of, start_again, write_results
+
+if TYPE_CHECKING:
+    from hspace_exp.evaluation.evaluate import Evaluation
+    from hspace_exp.evaluation.evaluators import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +135,8 @@ def _joined(found: Sequence[Mapping[str, Concept] | None]) -> dict[str, Concept]
 def _evaluated(evaluator: Evaluator, parts: Parts, run_dir: Path, cache: Path, seed: int) -> Evaluation:
     """The evaluation of a run's images, and what the evaluator can say of its attribute maps."""
     attribute, pairs = parts.attribute, read_manifest(run_dir / "manifest.csv")
-    asked: dict[str, Any] = {
-        "attribute": attribute.name,
-        "texts": judged_by(attribute.groups),
-        "parts": attribute.parts,
-    }
-    found = evaluator(pairs, **asked, seed=seed)
+    asked: dict[str, Any] = {"attribute": attribute.name, "texts": judged_by(attribute.groups)}
+    found = evaluator(pairs, **asked, parts=attribute.parts, seed=seed)
     if "maps" in parts.method.needs and hasattr(evaluator, "mask_metrics"):
         return replace(found, metrics={**found.metrics, **_mask_metrics(evaluator, parts, cache)})
     return found

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.config.checks import check
+from hspace_exp.config.checks import check, plain_config
 from hspace_exp.config.command_line import composed
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import Seconds
 from hspace_exp.models.backbone import Backbone, backbone_of
 from hspace_exp.pipeline.learning import vectors_of
-from hspace_exp.pipeline.parts import Parts, make_parts, plain_config
+from hspace_exp.pipeline.parts import Parts, make_parts
 
 
 def train_concept(

@@ -20,7 +20,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from hspace_exp.config.command_line import INTERRUPTED, composed, importing
+from hspace_exp.config.checks import plain_config
+from hspace_exp.config.command_line import INTERRUPTED, composed
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import config_digest
 from hspace_exp.io.locks import cores
@@ -127,9 +128,6 @@ def overrides_of(
 
 def planned(overrides: Sequence[str]) -> list[Planned]:
     """The runs that a multirun of these overrides makes, in its order."""
-    with importing():
-        from hspace_exp.pipeline.parts import plain_config  # imports torch, which --help does without
-
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     found = []

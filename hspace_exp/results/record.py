@@ -24,8 +24,9 @@ from hspace_exp import __version__
 from hspace_exp.errors import UserError, getting
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.checksums import is_noted
+from hspace_exp.io.checksums import damaged, is_noted
 from hspace_exp.io.digest import config_digest as config_digest
+from hspace_exp.io.digest import essential
 
 if TYPE_CHECKING:
     import torch
@@ -137,6 +138,24 @@ def read_record(path: str | Path) -> RunRecord:
         data = json.loads(path.read_text(encoding="utf-8"))
         # As JSON again: read from Python objects, strict means instances.
         return _READ.validate_json(json.dumps(data, allow_nan=False))
+
+
+def done(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
+    """The record of this very configuration, where a run left it and all that it promised is as it was left."""
+    with suppress(UserError):
+        if (run_dir / FILE_NAME).is_file() and not damaged(run_dir):
+            record = read_record(run_dir)
+            same = config_digest(record.config) == config_digest(config)
+            return record if same and not lacking(record.config, config) else None
+    return None
+
+
+def lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
+    """Metrics that are asked for otherwise than in a record's configuration; that of version 0.1 names none."""
+    there, wanted = ((one.get("evaluator") or {}).get("metrics") for one in (held, asked))
+    if there is None or wanted is None:
+        return set()
+    return {name for name, node in wanted.items() if name not in there or essential(there[name]) != essential(node)}
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[str]:

@@ -7,24 +7,25 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hspace_exp.errors import UserError
-from hspace_exp.evaluation.evaluate import Evaluation
 from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
 from hspace_exp.generation.grid import pair_grid, strip
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png, write_bytes, write_text
 from hspace_exp.io.checksums import FILE as CHECKSUMS
 from hspace_exp.io.checksums import clear, is_whole, note
-from hspace_exp.io.digest import config_digest, essential
-from hspace_exp.io.images import missing
+from hspace_exp.io.digest import config_digest
 from hspace_exp.io.rows import markdown
-from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, read_record, shareable, versions
+from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, lacking, read_record, shareable, versions
 from hspace_exp.results.runs import Run
 from hspace_exp.results.tables.build import build, make_table
 from hspace_exp.results.tables.formats import render
 from hspace_exp.results.tables.records import by_table, group_of
+
+if TYPE_CHECKING:
+    from hspace_exp.evaluation.evaluate import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,7 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """
     for path in (path for what in (*RESULTS, *KEPT, CHECKSUMS) for path in run_dir.glob(what)):
         clear(path)
-    if (run_dir / CHECKSUMS).is_file():
-        whole = is_whole(run_dir)
-    else:  # of a version without checksums
-        whole = all((run_dir / name).is_file() for name in RESULTS) and not missing(run_dir.glob("images/*/*/*.png"))
+    whole = (run_dir / CHECKSUMS).is_file() and is_whole(run_dir)
     if (run_dir / FILE_NAME).exists():
         try:
             record = read_record(run_dir)
@@ -53,8 +51,8 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
         else:
             if config_digest(record.config) != config_digest(config):
                 log.warning("%s holds the results of another configuration: they are replaced", run_dir)
-            elif lacking := _lacking(record.config, config):
-                log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(lacking)))
+            elif more := lacking(record.config, config):
+                log.info("%s is evaluated again, with %s", run_dir, ", ".join(sorted(more)))
             elif whole:
                 return record
     return None
@@ -66,14 +64,6 @@ def start_again(run_dir: Path) -> None:
         for name in RESULTS:
             (run_dir / name).unlink(missing_ok=True)
     (run_dir / CHECKSUMS).unlink(missing_ok=True)
-
-
-def _lacking(held: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
-    """Metrics that are asked for otherwise than in a record's configuration; that of version 0.1 names none."""
-    there, wanted = ((one.get("evaluator") or {}).get("metrics") for one in (held, asked))
-    if there is None or wanted is None:
-        return set()
-    return {name for name, node in wanted.items() if name not in there or essential(there[name]) != essential(node)}
 
 
 def record_of(

@@ -23,6 +23,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hspace_exp.config.checks import plain_config
 from hspace_exp.config.command_line import KNOWN, exit_code, importing, one_line
 from hspace_exp.config.schema import register
 from hspace_exp.config.trust import check_logging
@@ -30,6 +31,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_json
 from hspace_exp.io.digest import digest
 from hspace_exp.io.locks import lock
+from hspace_exp.results.record import done
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +117,10 @@ class SweepCallback(Callback):
 
         def check() -> None:
             with importing(), suppress(OmegaConfBaseException):  # what only a job resolves: it says so itself
-                from hspace_exp.pipeline.run import checked  # imports torch, which --help does without
+                if done(Path(config.hydra.run.dir), plain_config(cfg)) is None:  # or else it was checked before
+                    from hspace_exp.pipeline.run import checked  # imports torch, which --help does without
 
-                checked(cfg)
+                    checked(cfg)
 
         self._begin(config, config.hydra.run.dir, check)
         places = Path(config.hydra.run.dir).absolute(), Path(cfg.paths.cache).absolute()

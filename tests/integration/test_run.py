@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.context import ForkProcess
@@ -131,6 +133,14 @@ def harm(path: Path, how: str) -> None:
 def unlike(before: dict[Path, bytes]) -> list[Path]:
     """Which files hold something else now."""
     return [path for path, held in before.items() if path.read_bytes() != held]
+
+
+def test_a_finished_run_is_known_without_torch(lwim: list[str], finished: Path) -> None:
+    code = "import sys; from hspace_exp.__main__ import main; print(main(), 'torch' in sys.modules)"
+    words = [sys.executable, "-c", code, *lwim, f"hydra.run.dir={finished}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 False\n"
+    assert "is done already: nothing to do" in done.stderr
 
 
 def test_a_run_that_lacks_something_leaves_the_results_that_are_there(

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 import typer
+from safetensors.torch import save_file
 
 import hspace_exp
 from hspace_exp.__main__ import main
+from hspace_exp.avatars import CONCEPTS
 from hspace_exp.commands import app, start
+from hspace_exp.concepts.concept import load_concept
 from hspace_exp.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +100,18 @@ def test_what_needs_no_work_imports_neither_torch_nor_hydra(words: list[str]) ->
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout or done.stderr.startswith("error: Missing ")
+
+
+def test_concepts_are_shown_without_torch_and_as_with_it(tmp_path: Path) -> None:
+    """Numbers of a type that NumPy lacks are read, too."""
+    one = load_concept(next(CONCEPTS.glob("*.safetensors")))
+    save_file({"vector": one.vector.bfloat16()}, tmp_path / "half.safetensors", one.metadata())
+    code = "import sys; from hspace_exp.__main__ import main; main(); print('torch' in sys.modules)"
+    for folder, loaded in ((CONCEPTS, "False"), (tmp_path, "True")):
+        words = [sys.executable, "-c", code, "concepts", "show", str(folder)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        cards = [load_concept(file).card() for file in sorted(folder.glob("*.safetensors"))]
+        assert done.stdout == "\n".join(cards) + f"{loaded}\n"
 
 
 def test_experiments_need_no_plus_sign(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

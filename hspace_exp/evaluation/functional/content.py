@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 SSIM_RADIUS = 5
 
@@ -68,6 +67,8 @@ def pasted_ssim(edited: Tensor, original: Tensor, mask: Tensor) -> Tensor:
     torchmetrics, in float32: Gaussian window of 11 x 11 pixels with standard deviation 1.5, K1 = 0.01, K2 = 0.03,
     averaged over channels. Images are (B, C, H, W) in [0, 1], the mask (B, 1, H, W) bool; NaN where it is empty.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # seconds, which others need not take
+
     pasted, original = torch.where(mask, edited, original).float(), original.float()
     found = structural_similarity_index_measure(
         pasted, original, reduction="none", data_range=1.0, return_full_image=True

@@ -70,15 +70,9 @@ def _tex(text: str) -> str:
 
 def rendered(name: str, **values: Any) -> str:
     """A page of this package's template ``name``; ``values`` are escaped, and the filter ``code`` marks `code`."""
-    folder = Path(__file__).parents[1] / "templates"
-    pages = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    folder = FileSystemLoader(Path(__file__).parents[1] / "templates")
+    blanks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, **blanks)
     pages.filters["code"] = _code
     return pages.get_template(name).render(values).lstrip()
 

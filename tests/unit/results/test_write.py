@@ -12,11 +12,11 @@ from PIL import Image
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
-from hspace_exp.results.record import RunRecord
+from hspace_exp.results.record import RunRecord, lacking
 from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
-from hspace_exp.results.write import _lacking, copy_records, write_tables
+from hspace_exp.results.write import copy_records, write_tables
 
 SUCCESS, LPIPS = {"_target_": "a.Success"}, {"_target_": "a.Lpips", "backbone": "alex", "device": "cpu"}
 
@@ -26,7 +26,7 @@ def config(**metrics: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("held", "asked", "lacking"),
+    ("held", "asked", "names"),
     [
         (config(success=SUCCESS), config(success=SUCCESS), set()),
         (config(success=SUCCESS), config(success=SUCCESS, lpips=LPIPS), {"lpips"}),
@@ -36,8 +36,8 @@ def config(**metrics: Any) -> dict[str, Any]:
         ({"evaluator": {"repeats": 10}}, config(success=SUCCESS), set()),  # of version 0.1
     ],
 )
-def test_a_run_is_evaluated_again_for_metrics_that_its_record_lacks(held: Any, asked: Any, lacking: set[str]) -> None:
-    assert _lacking(held, asked) == lacking
+def test_a_run_is_evaluated_again_for_metrics_that_its_record_lacks(held: Any, asked: Any, names: set[str]) -> None:
+    assert lacking(held, asked) == names
 
 
 def leave(folder: Path, experiment: str, method: str, attribute: str = "gender") -> Path:
