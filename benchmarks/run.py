@@ -28,6 +28,7 @@ from hspace_exp.results.record import describe_device, git_state, versions
 
 # The quick and sure ones first, compilers last; seconds that a section is not begun without, on an H100.
 SECTIONS = {
+    "start_up": 150.0,
     "concepts_at_once": 20.0,
     "sdid_training": 40.0,
     "main_job": 60.0,

@@ -40,6 +40,7 @@ _NO_JSON = "needs_python_object"  # pydantic's word for a class that no plain va
 def plain_config(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration; the revision of local weights and the sources of a user's own classes are in it."""
     resolved: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    _check_value(_type(list[str]), resolved["trust"], "trust")
     check_trust(resolved, resolved["trust"])
     plain: dict[str, Any] = with_sources(resolved)
     source = plain["model"].get("path") or plain["model"].get("source")

@@ -57,6 +57,10 @@ class Cli(typer.Typer):
         found = _as_flags(given[head:], tree.commands[given[0]] if head else tree) if pairs else []
         given[head:] = found or given[head:]
         try:
+            for word in given:  # bytes of another encoding come as surrogates, which no text file takes
+                place = word.partition("=")[2] or word
+                if word != word.encode("utf-8", "replace").decode() and not os.path.exists(place):
+                    raise typer.BadParameter(f"{word!a:.80} is no text in this system's encoding")
             work = self(given, prog_name=program, standalone_mode=False, obj=tuple(given))
         except _WrongWords as error:
             print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)

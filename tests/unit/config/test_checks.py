@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from pydantic import Field
 from torch import Tensor
 
-from hspace_exp.config.checks import check, check_targets
+from hspace_exp.config.checks import check, check_targets, plain_config
 from hspace_exp.config.command_line import composed
 from hspace_exp.errors import UserError
 
@@ -173,3 +173,8 @@ def test_a_calibration_without_meaning_is_refused(wrong: str) -> None:
     check(plain())
     with pytest.raises(UserError, match=rf"calibration\.{wrong.split('=')[0]}"):
         check(plain(f"calibration.{wrong}"))
+
+
+def test_what_is_trusted_is_a_list_after_all_is_resolved() -> None:
+    with pytest.raises(UserError, match=r"^trust=0: "):
+        plain_config(composed(["trust=${seed}"]))

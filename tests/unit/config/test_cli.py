@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,17 @@ def test_wrong_words_are_one_line(app: Cli, seen: Seen, capsys: pytest.CaptureFi
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert not seen
+
+
+def test_bytes_of_another_encoding_are_names_of_files_alone(
+    app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path / "x") + b"\xff")
+    assert app.run(["a", "--files", odd], "program") == 2
+    assert capsys.readouterr().err.endswith(" is no text in this system's encoding\n")
+    Path(odd).touch()
+    assert app.run(["a", "--files", odd, f"--files={odd}"], "program") == 1
+    assert seen[0]["files"] == [odd, odd]
 
 
 def test_an_empty_word_is_no_path(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,8 @@ def test_the_command_leaves_a_record_that_tables_read(
         (["x", "--evaluator", "avatar"], "unknown evaluator 'avatar'. Did you mean 'avatars'?"),
         (["x", "--evaluater=avatars"], "No such option: --evaluater (Possible options: --evaluator)"),
         (["/nowhere"], "no such file or folder"),
+        ([".", "--name", 256 * "x"], "can be no name of a result"),
+        ([".", "--name", "a\nb"], "can be no name of a result"),
     ],
 )
 def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
