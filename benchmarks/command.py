@@ -24,13 +24,15 @@ def _result(path: str) -> str:
     return f"benchmarks/results/{PurePath(path).name}"
 
 
-def timed_job(overrides: Sequence[str], timeout: float) -> tuple[float, subprocess.CompletedProcess[str]]:
+def timed_job(
+    overrides: Sequence[str], timeout: float, **environment: str
+) -> tuple[float, subprocess.CompletedProcess[str]]:
     """Seconds of a gender experiment's whole command, start of Python included, and how it ended."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none", *overrides],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment},
         capture_output=True,
         text=True,
         check=False,

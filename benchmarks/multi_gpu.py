@@ -30,6 +30,7 @@ from hspace_exp.io.atomic import write_json
 
 FASTER, CHANGED = 1.8, 0.2
 LATENTS = (4, 32, 32)
+SEEDS = 4
 STAGES = ("concepts", "training", "generation", "evaluation")
 TINY = [
     "method=score_matching", "protocol=smoke", "protocol.professions=[nurse,carpenter]", "chunk_size=2",
@@ -126,14 +127,44 @@ def big_images(bench: Bench, counts: Sequence[int], images: int) -> None:
         bench.found.bar(f"images on {count} devices, against {counts[0]}", ratio, bench.of_size(limit, 0.0))
 
 
+def sweeps(bench: Bench, counts: Sequence[int]) -> None:
+    """A sweep of four seeds as a user starts it, as many jobs side by side as there are devices, from empty caches."""
+    seconds: dict[int, float] = {}
+    folders: dict[int, Path] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for count in counts:
+            if bench.left < 1.2 * max(seconds.values(), default=0.0):
+                bench.found.note(f"{count} devices: left out, {bench.left:.0f} s were left")
+                return
+            folders[count] = Path(place) / str(count)
+            small = [*(TINY if bench.tiny else ["method=focused"]), "hydra/launcher=joblib"]
+            small += [f"hydra.launcher.n_jobs={count}", f"paths.cache={folders[count]}/cache"]
+            words = ["-m", *small, "seed=0,1,2,3", f"hydra.sweep.dir={folders[count]}/sweep"]
+            seen = ",".join(map(str, range(count)))
+            seconds[count], done = timed_job(words, min(900.0, max(30.0, bench.left)), CUDA_VISIBLE_DEVICES=seen)
+            runs = sorted(path.parent for path in folders[count].rglob("record.json"))
+            if done.returncode or len(runs) != SEEDS:
+                raise RuntimeError(f"the sweep on {count} devices ended with {done.returncode}: {done.stderr[-800:]}")
+            bench.found.measure("a sweep of four jobs, GPUs", [seconds[count]], over="GPUs", x=count)
+            if count != counts[0]:
+                limit = bench.of_size(FASTER / 2 * count, 0.0)
+                bench.found.bar(
+                    f"a sweep on {count} devices, against {counts[0]}", seconds[counts[0]] / seconds[count], limit
+                )
+                first = sorted(path.parent for path in folders[counts[0]].rglob("record.json"))[0]
+                _compare(bench.found, f"first job of a sweep on {count} devices", agreement(first, runs[0], LATENTS))
+
+
 def main(words: Sequence[str]) -> int:
-    """Run both sections; returns 1 where one failed."""
+    """Run all sections; returns 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--devices", default="1,2", help="numbers of devices, the first is what others are compared to")
     parser.add_argument("--images", type=int, default=32, help="of each of the 36 professions")
     parser.add_argument("--big-images", type=int, default=128, help="of the size of Stable Diffusion 1.4")
     parser.add_argument("--max-seconds", type=float, default=235.0)
+    every = "several_devices_images,several_devices_job,several_devices_sweep"
+    parser.add_argument("--only", default=every, help="sections, joined by commas")
     parser.add_argument("--tiny", action="store_true", help="rehearse with two processes on a CPU")
     a = parser.parse_args(words)
     started, counts = time.monotonic(), [int(n) for n in a.devices.split(",")]
@@ -149,7 +180,10 @@ def main(words: Sequence[str]) -> int:
     for name, measure in (
         ("several_devices_images", lambda bench: big_images(bench, counts, bench.of_size(a.big_images, 8))),
         ("several_devices_job", lambda bench: main_jobs(bench, counts, a.images)),
+        ("several_devices_sweep", lambda bench: sweeps(bench, counts)),
     ):
+        if name not in a.only.split(","):
+            continue
         found = sections[name] = Findings(changed=save)
         deadline = float("inf") if a.tiny else started + a.max_seconds
         print(f"{name} …", flush=True)
