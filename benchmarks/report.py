@@ -17,6 +17,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 
 TITLES = {
+    "start_up": "Before a command does anything",
     "released_training": "Training, against the code released with the paper",
     "sdid_training": "Training, against SDID's step",
     "concepts_at_once": "Several concepts at once",
@@ -26,6 +27,7 @@ TITLES = {
     "main_job": "The whole main job, embedded model, demo protocol",
     "several_devices_images": "Several GPUs: large images",
     "several_devices_job": "Several GPUs: the whole main job",
+    "several_devices_sweep": "Several GPUs: a sweep of four jobs",
     "growth": "How cost grows",
 }
 HEAD = """# Performance
