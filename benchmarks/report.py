@@ -23,6 +23,7 @@ TITLES = {
     "concepts_at_once": "Several concepts at once",
     "generation": "Edited images",
     "fair_batch": "Fair batches",
+    "slider": "The studio's slider",
     "utilisation": "Share of the matrix units' speed",
     "main_job": "The whole main job, embedded model, demo protocol",
     "several_devices_images": "Several GPUs: large images",

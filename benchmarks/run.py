@@ -34,6 +34,7 @@ SECTIONS = {
     "main_job": 60.0,
     "generation": 50.0,
     "fair_batch": 40.0,
+    "slider": 30.0,
     "growth": 50.0,
     "released_training": 100.0,
     "utilisation": 60.0,
