@@ -24,12 +24,8 @@ from types import MappingProxyType
 GENDERS = ("female", "male")
 AGES = ("young", "old")
 SKIN_TONES = ("light", "tan", "dark")
-# fmt: off
-SCENES = (
-    "hospital", "kitchen", "office", "forest", "beach", "city", "library", "farm", "classroom", "street", "garage",
-    "stage",
-)
-# fmt: on
+SCENES: tuple[str, ...] = ("hospital", "kitchen", "office", "forest", "beach", "city", "library", "farm")
+SCENES += ("classroom", "street", "garage", "stage")
 _TRUTH = [*csv.DictReader(Path(__file__).with_name("truth.csv").read_text("utf-8").splitlines())]
 SUBJECTS = tuple(row["subject"] for row in _TRUTH)
 PROFESSIONS = SUBJECTS[1:]  # but for "person"

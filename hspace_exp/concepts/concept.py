@@ -218,8 +218,7 @@ class Concept:
 
     def card(self) -> str:
         """A Markdown card for people."""
-        shape, rms = tuple(self.vector.shape), f"{self.rms:.3g}"
-        return _MARKDOWN.render(of=self, site=SITE, shape=shape, rms=rms, md=markdown)
+        return _MARKDOWN.render(of=self, site=SITE, shape=tuple(self.vector.shape), md=markdown)
 
 
 _HINTS = get_type_hints(Concept, localns={"Tensor": Any}, include_extras=True) | {"hyperparameters": Used}

@@ -24,8 +24,12 @@ from hspace_exp.io.digest import fingerprint, with_sources
 from hspace_exp.prompts.attributes import Attribute, Name, with_own_concept
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
-# Keys of nodes with a ``_target_``, and of those that null may stand for.
-_NODES = ("model", "scheduler", "method", "mask", "frequency", "evaluator", "logger", "trainer")
+# Keys of nodes with a ``_target_`` → where ours are, and keys of those that null may stand for.
+_NODES = {
+    "model": "hspace_exp.models.backbone", "scheduler": "hspace_exp.models.schedulers", "mask": "hspace_exp.masks",
+    "method": "hspace_exp.methods.base", "frequency": "hspace_exp.methods.frequency", "trainer": "lightning",
+    "evaluator": "hspace_exp.evaluation.evaluators", "logger": "hspace_exp.results.loggers",
+}  # fmt: skip
 _PARTS = (
     *("method.training", "method.training.objective", "method.training.optimizer", "method.edit"),
     *("frequency.transform", "evaluator.features", "evaluator.person_masks"),
@@ -67,6 +71,9 @@ def check(config: Mapping[str, Any]) -> None:
         whole = isinstance(node, Mapping) and isinstance(node.get("_target_"), str)
         if not whole and (key in _NODES or node is not None):
             raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
+        target = str(node["_target_"]) if isinstance(node, Mapping) and whole else ""
+        if target.startswith(("hspace_exp.", "lightning.")) and not target.startswith(_NODES.get(key, "")):
+            raise UserError(f"{key} names {target}, which is of another group: expected a choice of its own")
     for key in ("model", "method"):
         _check_value(_type(Name | None), config[key].get("name"), f"{key}.name")
     Attribute.of(config["attribute"])

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
 
 EXPERIMENT = "evaluate"
-LONGEST = 255  # bytes of a file's name
 COMPOSED = ".hydra/config.yaml"  # what Hydra leaves in the folder of a run, finished or not
 _NO_JUDGE = ("metrics", "repeats", "labelled")  # settings that make no other judge
 
@@ -41,7 +40,7 @@ def main(context: Any, **given: Any) -> None:
     if a.evaluator and a.evaluator not in choices("evaluator"):
         raise unknown("evaluator", a.evaluator, choices("evaluator"))
     name = a.name or (a.images.stem if a.images.is_file() else a.images.resolve().name)
-    if not name.isprintable() or len(os.fsencode(name)) > LONGEST:
+    if not name.isprintable() or len(os.fsencode(name)) > 255:  # bytes of a file's name
         raise UserError(f"{name!r:.120} can be no name of a result: give another with --name")
     out = a.out or Path("outputs/evaluate") / name / a.attribute
     if is_foreign(out):

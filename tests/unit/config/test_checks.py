@@ -178,3 +178,11 @@ def test_a_calibration_without_meaning_is_refused(wrong: str) -> None:
 def test_what_is_trusted_is_a_list_after_all_is_resolved() -> None:
     with pytest.raises(UserError, match=r"^trust=0: "):
         plain_config(composed(["trust=${seed}"]))
+
+
+@pytest.mark.parametrize("key", ["model", "scheduler", "method", "mask", "frequency", "evaluator", "logger", "trainer"])
+def test_a_node_of_another_group_is_refused(key: str) -> None:
+    config = plain_config(composed(["protocol=smoke"]))
+    other = config["frequency"] if key != "frequency" else config["scheduler"]
+    with pytest.raises(UserError, match=rf"^{key} names hspace_exp\..*, which is of another group"):
+        check({**config, key: {**config[key], "_target_": other["_target_"]}})
