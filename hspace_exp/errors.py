@@ -29,6 +29,12 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(options)}")
 
 
+def _first(error: BaseException) -> str:
+    """What the error says that led to this one; kept by no frame, so that what it holds is closed at once."""
+    cause = error.__cause__ or error.__context__
+    return str(error) if cause is None else _first(cause)
+
+
 @contextmanager
 def getting(what: str, advice: str, *more: type[Exception]) -> Iterator[None]:
     """While a file is fetched or read: what goes wrong, ``more`` too, is told in one line, with what to do.
@@ -39,9 +45,6 @@ def getting(what: str, advice: str, *more: type[Exception]) -> Iterator[None]:
         yield
     except _UNREADABLE + more as error:
         wrong = error.errors() if isinstance(error, ValidationError) else []
-        last: BaseException = error
-        while (cause := last.__cause__ or last.__context__) is not None:
-            last = cause
-        texts = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong] or [str(error), str(last)]
+        texts = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong] or [str(error), _first(error)]
         told = "; ".join(dict.fromkeys(" ".join(text.split())[:200] for text in texts if text))
         raise UserError(f"{what} cannot be had ({told}): {advice}") from error

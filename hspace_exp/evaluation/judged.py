@@ -29,7 +29,6 @@ T = TypeVar("T")
 NO_TARGET = -1
 EVERYTHING = "all"  # the profession of images of which none is known
 
-# What metrics may need that not every evaluation knows.
 OPTIONAL: dict[str, str] = yaml.safe_load(Path(__file__).with_name("judged.yaml").read_text("utf-8"))
 
 

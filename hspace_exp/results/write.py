@@ -60,10 +60,8 @@ def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
 
 def start_again(run_dir: Path) -> None:
     """Remove results that are not ``finished``, once nothing is in the way of making them again."""
-    if (run_dir / FILE_NAME).exists():
-        for name in RESULTS:
-            (run_dir / name).unlink(missing_ok=True)
-    (run_dir / CHECKSUMS).unlink(missing_ok=True)
+    for name in (*(RESULTS if (run_dir / FILE_NAME).exists() else ()), CHECKSUMS):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def record_of(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from contextlib import suppress
+
 import pytest
 
 from hspace_exp.errors import UserError, getting, unknown
@@ -31,3 +35,21 @@ def test_what_cannot_be_had_says_why_from_the_last_error_to_the_first() -> None:
         hidden()
     with pytest.raises(UserError, match=r"it cannot be had \(no such key\): try"), getting("it", "try"):
         raise ValueError("no such key")
+
+
+def test_what_a_failed_attempt_held_is_closed_at_once() -> None:
+    """Not when Python next looks for cycles, perhaps in the middle of something else."""
+    held: list[weakref.ref[UserError]] = []
+
+    def fail() -> None:
+        socket = UserError("anything that can be referred to weakly")
+        held.append(weakref.ref(socket))
+        raise OSError("refused")
+
+    gc.disable()
+    try:
+        with suppress(UserError), getting("x", "y"):
+            fail()
+        assert held[0]() is None
+    finally:
+        gc.enable()
