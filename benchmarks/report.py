@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.markdown import table
 from benchmarks.report_growth import growing, growth_plot, growth_tables
 from benchmarks.report_memory import memory_section
-from benchmarks.result_files import Results, newest, read
+from benchmarks.result_files import ON_CPU, Results, newest, read
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 
@@ -46,12 +46,13 @@ def page(results: Sequence[Results], plot: str = "") -> str:
     if any(one.made.get("rehearsal") for one in results):
         lines.append("**A rehearsal at toy size: no number below means anything.**\n")
     lines += ["## Bars\n", _bars(shown), "Runs:\n", _runs(results)]
-    for name in [*TITLES, *(other for other in shown if other not in TITLES)]:
-        if name in shown:
-            where, section = shown[name]
-            lines += [f"## {TITLES.get(name, name)}\n", f"`{where.name}`: {where.made['device']}.\n", _section(section)]
-            if plot and any(growing(section["measures"], over) for over in ("batch", "concepts")):
-                lines.append(f"![time and memory against what grows]({plot})\n")
+    known = [name for title in TITLES for name in (title, f"{title}{ON_CPU}") if name in shown]
+    for name in dict.fromkeys([*known, *shown]):
+        where, section = shown[name]
+        title = TITLES.get(name.removesuffix(ON_CPU), name.removesuffix(ON_CPU)) + ON_CPU * name.endswith(ON_CPU)
+        lines += [f"## {title}\n", f"`{where.name}`: {where.made['device']}.\n", _section(section)]
+        if plot and any(growing(section["measures"], over) for over in ("batch", "concepts")):
+            lines.append(f"![time and memory against what grows]({plot})\n")
     memory = memory_section([one for one in results if one.jobs])
     if memory:
         lines += ["## Memory of the whole main job, full-size models\n", memory]

@@ -10,6 +10,8 @@ from typing import Any
 
 from hspace_exp.errors import UserError
 
+ON_CPU = ", on a CPU"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -58,10 +60,14 @@ def read(path: Path) -> Results:
 
 
 def newest(results: Sequence[Results]) -> dict[str, tuple[Results, Mapping[str, Any]]]:
-    """Each section's newest reading, by name; one that was left out or cut short counts where there is no whole one."""
+    """Each section's newest reading, by name; one that was left out or cut short counts where there is no whole one.
+
+    What a CPU took stands for itself, under the name with ``ON_CPU``.
+    """
     found: dict[str, tuple[Results, Mapping[str, Any]]] = {}
     for one in sorted(results, key=lambda r: r.started):
-        for name, section in one.sections.items():
+        for plain, section in one.sections.items():
+            name = plain + ON_CPU * str(one.made.get("device", "")).startswith("CPU")
             if name not in found or _worth(section) >= _worth(found[name][1]):
                 found[name] = one, section
     return found
