@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -27,6 +31,7 @@ from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
 from hspace_exp.io.atomic import write_json
+from hspace_exp.pipeline.workers import FOLDER, LEADER, READY
 
 FASTER, CHANGED = 1.8, 0.2
 LATENTS = (4, 32, 32)
@@ -62,16 +67,19 @@ def main_jobs(bench: Bench, counts: Sequence[int], images: int) -> None:
 
 def _main_job(bench: Bench, run: Path, count: int, images: int) -> dict[str, float]:
     """Seconds of the whole command, start of Python included, and of its stages."""
-    size = ["method=focused", "protocol.professions=${prompts.professions}", f"protocol.images_per_profession={images}"]
-    words = [*(TINY if bench.tiny else size), f"device={bench.device.type}", f"trainer.devices={count}"]
-    words += [f"paths.cache={run.with_suffix('.cache')}", f"hydra.run.dir={run}"]
-    spent, done = timed_job(words, min(900.0, max(30.0, bench.left)))
+    spent, done = timed_job(_words(bench, run, count, images), min(900.0, max(30.0, bench.left)))
     if done.returncode:
         raise RuntimeError(f"the main job on {count} devices ended with {done.returncode}: {done.stderr[-800:]}")
     if "failed" in done.stderr:
         bench.found.note(f"{count} devices: {' '.join(line for line in done.stderr.splitlines() if 'failed' in line)}")
     stages = json.loads((run / "record.json").read_text(encoding="utf-8"))["seconds"]
     return {"command": spent, **{stage: stages[stage] for stage in ("loading", *STAGES) if stage in stages}}
+
+
+def _words(bench: Bench, run: Path, count: int, images: int) -> list[str]:
+    size = ["method=focused", "protocol.professions=${prompts.professions}", f"protocol.images_per_profession={images}"]
+    words = [*(TINY if bench.tiny else size), f"device={bench.device.type}", f"trainer.devices={count}"]
+    return [*words, f"paths.cache={run.with_suffix('.cache')}", f"hydra.run.dir={run}"]
 
 
 def _compare(found: Findings, name: str, a: Agreement) -> None:
@@ -127,6 +135,44 @@ def big_images(bench: Bench, counts: Sequence[int], images: int) -> None:
         bench.found.bar(f"images on {count} devices, against {counts[0]}", ratio, bench.of_size(limit, 0.0))
 
 
+def killed(bench: Bench, count: int, images: int) -> None:
+    """A run of which one process is killed while images are made, against an undisturbed one."""
+    with tempfile.TemporaryDirectory() as place:
+        runs = [Path(place) / name for name in ("undisturbed", "killed")]
+        for run in runs:
+            words = _words(bench, run, count, images)
+            ready = run / FOLDER / READY if run.name == "killed" else None
+            ends: list[int] = []
+            killer = threading.Thread(target=_kill_one, args=(ready, ends, bench.left))
+            killer.start()
+            spent, done = timed_job(words, min(900.0, max(30.0, bench.left)))
+            killer.join()
+            if done.returncode or (ready and not ends):
+                raise RuntimeError(f"{run.name} ended with {done.returncode}, killed {ends}: {done.stderr[-800:]}")
+            bench.found.measure(f"command, {count} devices, {run.name}", [spent])
+        _compare(bench.found, f"{count} devices, one of them killed", agreement(runs[0], runs[1], LATENTS))
+
+
+def _kill_one(ready: Path | None, ends: list[int], seconds: float) -> None:
+    """Kill a process that another of the same run has started, once images are made."""
+    until = time.monotonic() + seconds
+    while ready is not None and not ends and time.monotonic() < until:
+        time.sleep(0.2)
+        if not ready.exists():
+            continue
+        for status in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if f"{LEADER}=".encode() in status.read_bytes() and str(ready.parents[1]) in _command_of(status.parent):
+                    time.sleep(1.0)  # some of its images are there
+                    os.kill(int(status.parent.name), signal.SIGKILL)
+                    ends.append(int(status.parent.name))
+                    return
+
+
+def _command_of(process: Path) -> str:
+    return (process / "cmdline").read_bytes().decode(errors="replace")
+
+
 def sweeps(bench: Bench, counts: Sequence[int]) -> None:
     """A sweep of four seeds as a user starts it, as many jobs side by side as there are devices, from empty caches."""
     seconds: dict[int, float] = {}
@@ -163,7 +209,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--images", type=int, default=32, help="of each of the 36 professions")
     parser.add_argument("--big-images", type=int, default=128, help="of the size of Stable Diffusion 1.4")
     parser.add_argument("--max-seconds", type=float, default=235.0)
-    every = "several_devices_images,several_devices_job,several_devices_sweep"
+    every = "several_devices_images,several_devices_job,several_devices_sweep,several_devices_killed"
     parser.add_argument("--only", default=every, help="sections, joined by commas")
     parser.add_argument("--tiny", action="store_true", help="rehearse with two processes on a CPU")
     a = parser.parse_args(words)
@@ -181,6 +227,7 @@ def main(words: Sequence[str]) -> int:
         ("several_devices_images", lambda bench: big_images(bench, counts, bench.of_size(a.big_images, 8))),
         ("several_devices_job", lambda bench: main_jobs(bench, counts, a.images)),
         ("several_devices_sweep", lambda bench: sweeps(bench, counts)),
+        ("several_devices_killed", lambda bench: killed(bench, max(counts), a.images)),
     ):
         if name not in a.only.split(","):
             continue

@@ -29,6 +29,7 @@ TITLES = {
     "several_devices_images": "Several GPUs: large images",
     "several_devices_job": "Several GPUs: the whole main job",
     "several_devices_sweep": "Several GPUs: a sweep of four jobs",
+    "several_devices_killed": "Several GPUs: a process is killed while images are made",
     "growth": "How cost grows",
 }
 HEAD = """# Performance
