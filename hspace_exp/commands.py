@@ -93,10 +93,10 @@ def evaluate(
     margin: Annotated[float | None, Option(help="below which the judge is unsure")] = None,
     persons: Annotated[str, Option(help="network that finds the person, for backgrounds: deeplabv3_resnet50")] = "",
     person_weights: Annotated[str, Option(help="torchvision's file; fetched where none is named")] = "",
-    labelled: Annotated[int | None, Option(help="labelled renders that test the embedded judge")] = None,
+    labelled: Annotated[int | None, Option(min=0, help="labelled renders that test the embedded judge")] = None,
     device: Device = "auto",
-    repeats: Annotated[int, Option(help="of the bootstrap")] = 1000,
-    batch: Annotated[int, Option(help="images at once")] = 32,
+    repeats: Annotated[int, Option(min=0, help="of the bootstrap")] = 1000,
+    batch: Annotated[int, Option(min=1, help="images at once")] = 32,
     seed: Seed = 0,
 ) -> None:
     """Score images made elsewhere, or a run's again, with the code that scores runs."""
@@ -107,7 +107,7 @@ def compare(
     first: Annotated[Path, Argument(help="the folder of a run or of an evaluation")],
     second: Annotated[Path, Argument(help="another one, of the same images")],
     metrics: Annotated[str, Option(metavar="A,B", help="these metrics; default: the standard ones")] = "",
-    repeats: Annotated[int, Option(help="permutations")] = 10_000,
+    repeats: Annotated[int, Option(min=1, help="permutations")] = 10_000,
     seed: Seed = 0,
 ) -> None:
     """Do two runs differ by more than chance? Paired permutation tests, a row a metric."""
