@@ -24,15 +24,18 @@ def _result(path: str) -> str:
     return f"benchmarks/results/{PurePath(path).name}"
 
 
-def timed_job(
-    overrides: Sequence[str], timeout: float, **environment: str
-) -> tuple[float, subprocess.CompletedProcess[str]]:
+def environment(**more: str) -> dict[str, str]:
+    """Variables of a command that runs this checkout."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **more}
+
+
+def timed_job(overrides: Sequence[str], timeout: float, **more: str) -> tuple[float, subprocess.CompletedProcess[str]]:
     """Seconds of a gender experiment's whole command, start of Python included, and how it ended."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "logger=none", *overrides],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment},
+        env=environment(**more),
         capture_output=True,
         text=True,
         check=False,

@@ -138,35 +138,32 @@ def big_images(bench: Bench, counts: Sequence[int], images: int) -> None:
 def killed(bench: Bench, count: int, images: int) -> None:
     """A run of which one process is killed while images are made, against an undisturbed one."""
     with tempfile.TemporaryDirectory() as place:
-        runs = [Path(place) / name for name in ("undisturbed", "killed")]
-        for run in runs:
-            words = _words(bench, run, count, images)
-            ready = run / FOLDER / READY if run.name == "killed" else None
-            ends: list[int] = []
-            killer = threading.Thread(target=_kill_one, args=(ready, ends, bench.left))
-            killer.start()
-            spent, done = timed_job(words, min(900.0, max(30.0, bench.left)))
-            killer.join()
-            if done.returncode or (ready and not ends):
-                raise RuntimeError(f"{run.name} ended with {done.returncode}, killed {ends}: {done.stderr[-800:]}")
+        undisturbed, other = Path(place) / "undisturbed", Path(place) / "killed"
+        seconds = [_main_job(bench, undisturbed, count, images)["command"]]
+        ends: list[int] = []
+        killer = threading.Thread(target=_kill_one, args=(other, ends, bench.left))
+        killer.start()
+        seconds.append(_main_job(bench, other, count, images)["command"])
+        killer.join()
+        if not ends:
+            raise RuntimeError("no process of the run was found to kill")
+        for run, spent in zip((undisturbed, other), seconds, strict=True):
             bench.found.measure(f"command, {count} devices, {run.name}", [spent])
-        _compare(bench.found, f"{count} devices, one of them killed", agreement(runs[0], runs[1], LATENTS))
+        _compare(bench.found, f"{count} devices, one of them killed", agreement(undisturbed, other, LATENTS))
 
 
-def _kill_one(ready: Path | None, ends: list[int], seconds: float) -> None:
-    """Kill a process that another of the same run has started, once images are made."""
+def _kill_one(run: Path, ends: list[int], seconds: float) -> None:
+    """Kill a process that another of the same run has started, once images are made; ``ends`` gets its number."""
     until = time.monotonic() + seconds
-    while ready is not None and not ends and time.monotonic() < until:
+    while not ends and not (run / "record.json").exists() and time.monotonic() < until:
         time.sleep(0.2)
-        if not ready.exists():
-            continue
-        for status in Path("/proc").glob("[0-9]*/environ"):
+        for process in Path("/proc").glob("[0-9]*") if (run / FOLDER / READY).exists() else ():
             with suppress(OSError):
-                if f"{LEADER}=".encode() in status.read_bytes() and str(ready.parents[1]) in _command_of(status.parent):
+                if f"{LEADER}=".encode() in (process / "environ").read_bytes() and str(run) in _command_of(process):
                     time.sleep(1.0)  # some of its images are there
-                    os.kill(int(status.parent.name), signal.SIGKILL)
-                    ends.append(int(status.parent.name))
-                    return
+                    os.kill(int(process.name), signal.SIGKILL)
+                    ends.append(int(process.name))
+                    break
 
 
 def _command_of(process: Path) -> str:
@@ -176,29 +173,27 @@ def _command_of(process: Path) -> str:
 def sweeps(bench: Bench, counts: Sequence[int]) -> None:
     """A sweep of four seeds as a user starts it, as many jobs side by side as there are devices, from empty caches."""
     seconds: dict[int, float] = {}
-    folders: dict[int, Path] = {}
+    runs: dict[int, list[Path]] = {}
     with tempfile.TemporaryDirectory() as place:
         for count in counts:
             if bench.left < 1.2 * max(seconds.values(), default=0.0):
                 bench.found.note(f"{count} devices: left out, {bench.left:.0f} s were left")
                 return
-            folders[count] = Path(place) / str(count)
+            folder = Path(place) / str(count)
             small = [*(TINY if bench.tiny else ["method=focused"]), "hydra/launcher=joblib"]
-            small += [f"hydra.launcher.n_jobs={count}", f"paths.cache={folders[count]}/cache"]
-            words = ["-m", *small, "seed=0,1,2,3", f"hydra.sweep.dir={folders[count]}/sweep"]
+            small += [f"hydra.launcher.n_jobs={count}", f"paths.cache={folder}/cache"]
+            words = ["-m", *small, "seed=0,1,2,3", f"hydra.sweep.dir={folder}/sweep"]
             seen = ",".join(map(str, range(count)))
             seconds[count], done = timed_job(words, min(900.0, max(30.0, bench.left)), CUDA_VISIBLE_DEVICES=seen)
-            runs = sorted(path.parent for path in folders[count].rglob("record.json"))
-            if done.returncode or len(runs) != SEEDS:
+            runs[count] = sorted(path.parent for path in folder.rglob("record.json"))
+            if done.returncode or len(runs[count]) != SEEDS:
                 raise RuntimeError(f"the sweep on {count} devices ended with {done.returncode}: {done.stderr[-800:]}")
             bench.found.measure("a sweep of four jobs, GPUs", [seconds[count]], over="GPUs", x=count)
             if count != counts[0]:
-                limit = bench.of_size(FASTER / 2 * count, 0.0)
-                bench.found.bar(
-                    f"a sweep on {count} devices, against {counts[0]}", seconds[counts[0]] / seconds[count], limit
-                )
-                first = sorted(path.parent for path in folders[counts[0]].rglob("record.json"))[0]
-                _compare(bench.found, f"first job of a sweep on {count} devices", agreement(first, runs[0], LATENTS))
+                ratio, limit = seconds[counts[0]] / seconds[count], bench.of_size(FASTER / 2 * count, 0.0)
+                bench.found.bar(f"a sweep on {count} devices, against {counts[0]}", ratio, limit)
+                found = agreement(runs[counts[0]][0], runs[count][0], LATENTS)
+                _compare(bench.found, f"first job of a sweep on {count} devices", found)
 
 
 def main(words: Sequence[str]) -> int:

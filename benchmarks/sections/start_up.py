@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.bench import Bench
-from benchmarks.command import ROOT
+from benchmarks.command import ROOT, environment
 from benchmarks.findings import AT_MOST
 from hspace_exp.avatars import CONCEPTS
 
@@ -30,8 +28,11 @@ UNet2DConditionModel.forward = forward
 from hspace_exp.__main__ import main
 main()
 """
-_LIBRARIES = "import torch; from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel; {}"
-_TEXT = "from transformers import CLIPTextModel, CLIPTokenizer"
+_LIBRARIES = """
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+"""
 
 
 def measure(bench: Bench) -> None:
@@ -54,7 +55,7 @@ def measure(bench: Bench) -> None:
             "doctor": ([*program, "doctor"], QUICK),
             "import torch": (["-c", "import torch"], None),
             "from hspace_exp import steer": (["-c", "from hspace_exp import steer"], STEER),
-            "import of the libraries alone": (["-c", _LIBRARIES.format(_TEXT)], None),
+            "import of the libraries alone": (["-c", _LIBRARIES], None),
             "generate, until the first step": ([*until, *image, "--out", f"{folder}/out", "--device", "cpu"], FIRST),
             "a run, until the first step": ([*until, *fresh], FIRST),
         }
@@ -67,9 +68,7 @@ def measure(bench: Bench) -> None:
 
 def cpu_seconds(words: Sequence[str]) -> float:
     """What a command takes of all cores, its own and its children's."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    one = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, cwd=Path(ROOT), env=one, check=True, capture_output=True)
+    subprocess.run(words, cwd=ROOT, env=environment(OMP_NUM_THREADS="1"), check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -71,7 +71,7 @@ def check(config: Mapping[str, Any]) -> None:
         whole = isinstance(node, Mapping) and isinstance(node.get("_target_"), str)
         if not whole and (key in _NODES or node is not None):
             raise UserError(f"{key}={str(node)[:_LONGEST_VALUE]}: expected a choice of its group, or a _target_")
-        target = str(node["_target_"]) if isinstance(node, Mapping) and whole else ""
+        target = node["_target_"] if whole else ""
         if target.startswith(("hspace_exp.", "lightning.")) and not target.startswith(_NODES.get(key, "")):
             raise UserError(f"{key} names {target}, which is of another group: expected a choice of its own")
     for key in ("model", "method"):

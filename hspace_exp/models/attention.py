@@ -72,8 +72,8 @@ def token_mean(probabilities: Tensor, mask: Tensor) -> Tensor:
 
 
 @contextmanager
-def visited_cross_attention(unet: nn.Module, modules: Iterable[Attention], visit: Visit) -> Iterator[None]:
-    """Call ``visit`` after each of these attn2 modules in every forward pass inside the context."""
+def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attention]], visit: Visit) -> Iterator[None]:
+    """Call ``visit`` after each of these ``cross_attention_modules`` in every forward pass inside."""
     latent_size = [0, 0]
 
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -87,7 +87,7 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[Attention], visit
 
     with ExitStack() as hooks:
         hooks.callback(unet.get_submodule("conv_in").register_forward_pre_hook(before).remove)
-        for module in modules:
+        for _, module in modules:
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield
 
@@ -135,7 +135,7 @@ def record_cross_attention(unet: nn.Module, token_mask: Tensor, *, guided: bool 
             probabilities = attention_probabilities(module, queries[-rows:], context[-rows:])
             record.add(token_mean(probabilities, token_mask.to(queries.device)), grid)
 
-    with visited_cross_attention(unet, [one for _, one in cross_attention_modules(unet)], visit):
+    with visited_cross_attention(unet, cross_attention_modules(unet), visit):
         yield record
 
 
@@ -191,5 +191,5 @@ def suppress_cross_attention(unet: nn.Module, chi: Tensor | AttentionMargin, sco
         share: Tensor = 1 - F.adaptive_max_pool2d(1 - chi.to(output.device, torch.float32), grid)
         return output * share.flatten(2).transpose(1, 2).to(output.dtype)
 
-    with visited_cross_attention(unet, [one for _, one in cross_attention_modules(unet, scope)], visit):
+    with visited_cross_attention(unet, cross_attention_modules(unet, scope), visit):
         yield

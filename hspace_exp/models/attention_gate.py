@@ -42,7 +42,7 @@ class AttentionGate:
     size: tuple[int, int]  # (H, W) of h
     threshold: float = 0.3  # of the gate, in (0, 1]
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
-    modules: list[Attention] = field(default_factory=list, init=False)  # that it reads, found when it is opened first
+    modules: list[tuple[str, Attention]] = field(default_factory=list, init=False)  # read, found when it opens first
     # Module → keys (heads, d, K L) of all prompts, scaled: no step changes them.
     _keys: dict[Attention, Tensor] = field(default_factory=dict, init=False)
 
@@ -76,6 +76,6 @@ def open_attention_gate(unet: torch.nn.Module, gate: AttentionGate | None) -> It
         with torch.no_grad():
             gate.add(module, queries, grid)
 
-    gate.modules = gate.modules or [one for _, one in cross_attention_modules(unet, "before_h")]
+    gate.modules = gate.modules or cross_attention_modules(unet, "before_h")
     with visited_cross_attention(unet, gate.modules, visit):
         yield

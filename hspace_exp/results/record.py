@@ -143,9 +143,9 @@ def read_record(path: str | Path) -> RunRecord:
 def done(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
     """The record of this very configuration, where a run left it and all that it promised is as it was left."""
     with suppress(UserError):
-        record = None if damaged(run_dir) else read_record(run_dir)
-        if record and config_digest(record.config) == config_digest(config) and not lacking(record.config, config):
-            return record
+        record = read_record(run_dir)
+        same = config_digest(record.config) == config_digest(config) and not lacking(record.config, config)
+        return record if same and not damaged(run_dir) else None  # all files are read last
     return None
 
 
