@@ -7,7 +7,7 @@ parameters against the published ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 _SCHEDULE: dict[str, Any] = {
@@ -68,17 +68,29 @@ _CLIP_G: dict[str, Any] = {
 }
 
 
+_T5_XXL: dict[str, Any] = {
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+    "vocab_size": 32128,
+}
+
+
 @dataclass(frozen=True)
 class Layout:
     """A family of pipelines.
 
     Attributes:
         pipeline: diffusers' class.
-        unet: arguments of ``UNet2DConditionModel``.
+        unet: arguments of ``UNet2DConditionModel``, or of the transformer that ``network`` names.
         vae: arguments of ``AutoencoderKL``.
-        texts: arguments of each ``CLIPTextConfig``; a second encoder has a projection.
+        texts: arguments of each ``CLIPTextConfig``, a second encoder has a projection; of a transformer ``T5Config``'s.
         scheduler: diffusers' class and its arguments.
         pads: token that each tokenizer pads with; None is the end token.
+        network: diffusers' class of the network that predicts noise.
     """
 
     pipeline: str
@@ -87,6 +99,7 @@ class Layout:
     texts: tuple[Mapping[str, Any], ...]
     scheduler: tuple[str, Mapping[str, Any]]
     pads: tuple[str | None, ...] = field(default=(None,))
+    network: str = "UNet2DConditionModel"
 
     @property
     def image_size(self) -> int:
@@ -143,11 +156,40 @@ LAYOUTS: dict[str, Layout] = {
         ("EulerDiscreteScheduler", {**_SCHEDULE, "timestep_spacing": "leading"}),
         (None, "!"),
     ),
+    "pixart": Layout(
+        "PixArtAlphaPipeline",
+        {
+            "sample_size": 64,
+            "patch_size": 2,
+            "in_channels": 4,
+            "out_channels": 8,
+            "num_layers": 28,
+            "num_attention_heads": 16,
+            "attention_head_dim": 72,
+            "cross_attention_dim": 1152,
+            "caption_channels": 4096,
+            "norm_type": "ada_norm_single",
+        },
+        _VAE,
+        (_T5_XXL,),
+        (
+            "DPMSolverMultistepScheduler",
+            {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "num_train_timesteps": 1000},
+        ),
+        network="PixArtTransformer2DModel",
+    ),
 }
 
 
 def tiny(layout: Layout) -> Layout:
     """The same blocks at widths that a CPU runs in milliseconds: images of 128 px, h of 2 x 2 (4 x 4 for SDXL)."""
+    vae = {**layout.vae, "block_out_channels": (8,) * 4, "norm_num_groups": 4, "sample_size": 128}
+    if layout.network != "UNet2DConditionModel":
+        text = {**layout.texts[0], "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+        small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
+        return replace(
+            layout, unet={**layout.unet, **small, "sample_size": 16, "caption_channels": 16}, vae=vae, texts=(text,)
+        )
     levels = len(layout.unet["block_out_channels"])
     heads = layout.unet["attention_head_dim"]
     texts = tuple(
@@ -176,5 +218,4 @@ def tiny(layout: Layout) -> Layout:
             "addition_time_embed_dim": 8,
             "projection_class_embeddings_input_dim": texts[-1]["projection_dim"] + 6 * 8,
         }
-    vae = {**layout.vae, "block_out_channels": (8,) * 4, "norm_num_groups": 4, "sample_size": 128}
-    return Layout(layout.pipeline, unet, vae, texts, layout.scheduler, layout.pads)
+    return replace(layout, unet=unet, vae=vae, texts=texts)

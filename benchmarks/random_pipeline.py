@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from avatars_world.tokenizer import train_tokenizer
 from benchmarks.layouts import Layout
@@ -32,27 +41,45 @@ def save_random_pipeline(
         the folder.
     """
     torch.manual_seed(0)
-    tokenizers = [_tokenizer(words, pad) for pad in layout.pads]
+    t5 = layout.network != "UNet2DConditionModel"
+    tokenizers = [_t5_tokenizer(words) if t5 else _tokenizer(words, pad) for pad in layout.pads]
     with torch.device(device):
         parts: dict[str, Any] = {
-            "unet": diffusers.UNet2DConditionModel(**layout.unet),
+            "transformer" if t5 else "unet": getattr(diffusers, layout.network)(**layout.unet),
             "vae": diffusers.AutoencoderKL(**layout.vae),
         }
         for i, (tokenizer, text) in enumerate(zip(tokenizers, layout.texts, strict=True)):
             suffix = f"_{i + 1}" if i else ""
             parts[f"tokenizer{suffix}"] = tokenizer
-            parts[f"text_encoder{suffix}"] = _text_encoder(tokenizer, text, projected=bool(i))
+            parts[f"text_encoder{suffix}"] = (
+                T5EncoderModel(T5Config(**text)) if t5 else _text_encoder(tokenizer, text, projected=bool(i))
+            )
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             torch.nn.Module.to(part, dtype)  # diffusers' own warns of any cast
     name, options = layout.scheduler
     parts["scheduler"] = getattr(diffusers, name)(**options)
-    if len(tokenizers) == 1:
+    if t5:
+        pass
+    elif len(tokenizers) == 1:
         parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     else:
         parts |= {"add_watermarker": False}
     getattr(diffusers, layout.pipeline)(**parts).save_pretrained(folder)
     return folder
+
+
+def _t5_tokenizer(words: Iterable[str]) -> T5Tokenizer:
+    """T5's own class, with a token for each word and each letter."""
+    known = dict.fromkeys(word for text in words for word in text.lower().split())
+    pieces = [*(f"\u2581{word}" for word in known), "\u2581", *string.printable.strip()]
+    vocab = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *((piece, -float(len(known))) for piece in dict.fromkeys(pieces)),
+    ]
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
 
 
 def _tokenizer(words: Iterable[str], pad: str | None) -> CLIPTokenizer:

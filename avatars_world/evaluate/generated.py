@@ -16,7 +16,7 @@ from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TO
 from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.io.seeding import initial_noise
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
 
 STEPS = 20
@@ -37,7 +37,7 @@ def generate(
     for start in range(0, len(prompts), batch):
         texts = prompts[start : start + batch]
         noise = noise_of(backbone, texts, seeds[start : start + batch])
-        with nullcontext() if edit is None else edit_hspace(backbone.unet, edit):
+        with nullcontext() if edit is None else backbone.edited(edit):
             latents = Sampling(STEPS)(backbone, noise, backbone.encode_prompts(texts))
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)

@@ -16,7 +16,7 @@ from hspace_exp.avatars.world import PROFESSIONS
 from hspace_exp.evaluation.features import OpenClip
 from hspace_exp.io.seeding import generator
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.sampling import Sampling
 
@@ -128,7 +128,7 @@ def _transplanted(backbone: Backbone, noise: torch.Tensor, texts: list[str], wan
     index = torch.arange(3 * rows, device=backbone.device)
     index[rows : 2 * rows] = index[2 * rows :]
     for t in scheduler.timesteps:
-        with edit_hspace(backbone.unet, lambda h: h[index]):
+        with backbone.edited(lambda h: h[index]):
             output = backbone.predict(torch.cat([latents] * 3), t, embeds)
         unconditional, conditional, _ = output.chunk(3)
         output = unconditional + backbone.guidance_scale * (conditional - unconditional)
@@ -164,7 +164,7 @@ def sdid_vectors(
         noise = torch.randn(kinds * batch, *backbone.latent_shape, generator=random).to(backbone.device)
         clean = torch.stack([pool[k, picked[k]] for k in range(kinds)]).flatten(0, 1)
         target = backbone.training_target(clean, noise, t)
-        with edit_hspace(backbone.unet, HEdit(vector=vectors.repeat_interleave(batch, 0))):
+        with backbone.edited(HEdit(vector=vectors.repeat_interleave(batch, 0))):
             output = backbone.predict(backbone.add_noise(clean, noise, t), t, embeds)
         loss = (output - target).square().mean((1, 2, 3)).view(kinds, batch).mean(1).sum()
         optimizer.zero_grad(set_to_none=True)

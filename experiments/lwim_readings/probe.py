@@ -59,11 +59,8 @@ def main() -> None:
         batch = examples.draw(step)
         plain = _h(parts, batch, None, "")
         for name, (scope, source, placed) in READINGS.items():
-            moved = (
-                (_h(parts, batch, chi(batch, cast(torch.Tensor, batch.maps), source, 0.5, placed), scope) - plain)
-                .flatten(1)
-                .norm(dim=1)
-            )
+            kept = chi(parts.backbone, batch, cast(torch.Tensor, batch.maps), source, 0.5, placed)
+            moved = (_h(parts, batch, kept, scope) - plain).flatten(1).norm(dim=1)
             share = (moved / plain.flatten(1).norm(dim=1)).tolist()
             rows[name] += list(zip(share, (batch.timesteps >= LATE).tolist(), strict=True))
     told: dict[str, Any] = {"readings": {name: _means(some) for name, some in rows.items()}}

@@ -35,9 +35,8 @@ _MARKDOWN, _README, _SPEC = (
 
 FORMAT = "hspace_exp.concept"
 FORMAT_VERSION = "1"
-SITE = "mid_block"
 _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
-_TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence")
+_TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence", "site")
 _MOST = 2**20  # characters of a file's metadata
 LARGEST, LARGEST_STRENGTH = 1e6, 1e4  # number of a vector, and of what it is applied with
 # Models of conf/model → their id on the hub and their architecture, as ModelSpec names it.
@@ -46,6 +45,7 @@ BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").r
 _Number = Annotated[float, Field(ge=-LARGEST_STRENGTH, le=LARGEST_STRENGTH)]
 _Name = Annotated[str, AfterValidator(named)]
 _Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Site = Annotated[str, Field(max_length=200, pattern=r"^(mid_block|heads:[0-9]+(\+[0-9]+)*)$")]
 _Text = Annotated[str, Field(max_length=4000)]
 _Side = Annotated[int, Field(ge=1, le=2**16)]
 _Setting = bool | int | _Number | _Name | None
@@ -87,6 +87,7 @@ class Concept:
         attribute: the group it belongs to, e.g. ``gender``.
         model, revision: the weights it was made for.
         h_shape: (C, H, W) of that model's h.
+        site: where h is, see ``models.sites.Site``.
         method: how it was made, e.g. ``sdid``.
         prompts: e.g. ``{"positive": "a photo of a woman", "neutral": "a photo of a person"}``.
         hyperparameters, metrics: plain JSON values.
@@ -113,6 +114,7 @@ class Concept:
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     metrics: Mapping[str, Any] = field(default_factory=dict)
     licence: _Line = "MIT"
+    site: _Site = "mid_block"
     presence: Tensor | None = None
     folder: Path | None = field(default=None, compare=False, repr=False)
     used: Used = field(init=False, compare=False, repr=False)
@@ -152,15 +154,15 @@ class Concept:
         return float((self.vector**2).mean()) ** 0.5
 
     @property
-    def making(self) -> tuple[str, str, str, tuple[int, int, int]]:
-        """What concepts that act together share: weights, method and the form of h."""
-        return self.model, self.revision, self.method, self.h_shape
+    def making(self) -> tuple[str, str, str, tuple[str, int, int, int]]:
+        """What concepts that act together share: weights, method, the place of h and its form."""
+        return self.model, self.revision, self.method, (self.site, *self.h_shape)
 
     def metadata(self) -> dict[str, str]:
         """The string metadata of the file."""
         texts = {key: str(getattr(self, key)) for key in _TEXT_FIELDS}
         plain = {key: json.dumps(getattr(self, key), default=dict, allow_nan=False) for key in _JSON_FIELDS}
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, "site": SITE, **texts, **plain, **self.modelspec()}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **texts, **plain, **self.modelspec()}
 
     @property
     def base(self) -> tuple[str, str]:
@@ -211,6 +213,9 @@ class Concept:
 
         Raises UserError: the vector does not fit, see ``check_shape``.
         """
+        if self.site != backbone.site.name:
+            where = f"concept {self.name!r} is for {self.model!r} at {self.site}, but {backbone.name!r} is edited at"
+            raise UserError(f"{where} {backbone.site.name}: say model.site={self.site}, or train it for this model")
         self.check_shape(backbone.h_shape, backbone.name)
         own, other = (self.model, self.revision), (backbone.name, backbone.revision)
         if own != other:
@@ -218,7 +223,7 @@ class Concept:
 
     def card(self) -> str:
         """A Markdown card for people."""
-        return _MARKDOWN.render(of=self, site=SITE, shape=tuple(self.vector.shape), md=markdown)
+        return _MARKDOWN.render(of=self, site=self.site, shape=tuple(self.vector.shape), md=markdown)
 
 
 _HINTS = get_type_hints(Concept, localns={"Tensor": Any}, include_extras=True) | {"hyperparameters": Used}

@@ -15,14 +15,16 @@ from torch.utils._pytree import tree_map_only
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
-from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.models.backbone import Backbone, PipelineModel, network_of
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.sampling import Hooks, share_of
+from hspace_exp.models.sites import MID_BLOCK, Site
 
 # Classes of diffusers whose calls were tried, see tests/unit/generation/test_steer_matrix.py.
 _CALLS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
 _CALLS_XL = ("XL", "XLImg2Img", "XLInpaint", "XLControlNet")
-TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), "LatentConsistencyModelPipeline")
+_OTHERS = ("LatentConsistencyModelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
+TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), *_OTHERS)
 _STEERED = "steered_by_hspace_exp"
 _DIFFERS = "the second run called the U-Net otherwise than the unedited one: leave out callbacks, or say method='plain'"
 
@@ -32,6 +34,7 @@ class _Run:
     """A call of the pipeline, or by hand one of its U-Net alone."""
 
     steering: Steering = field(default_factory=Steering)
+    site: Site = MID_BLOCK
     layout: tuple[Any, ...] = (0,)  # number of samples, whether guided, and size, as the U-Net was called first
     seen: list[tuple[float, Tensor]] = field(default_factory=list)  # share done and prediction of each unedited call
     left: Iterator[tuple[float, Tensor]] | None = None  # of these, in the second run
@@ -64,6 +67,7 @@ class Passes:
         self.pipe, self.guidance_scale = pipe, guidance_scale
         self.unedited: Any = None
         self.made = 0
+        self.site: str | None = None  # of the concepts, where the model has several
         self._schedule: tuple[Any, Any] = (None, None)  # the scheduler's timesteps, and on the CPU
         self._undo: ExitStack | None = None
         self._run: _Run | None = None
@@ -79,7 +83,7 @@ class Passes:
             raise UserError("this steers the pipeline already: unload it first, or make another steer(…)")
         check(self.pipe)
         self.unedited, self._undo = None, ExitStack()
-        former, unet = type(self.pipe), self.pipe.unet
+        former, unet = type(self.pipe), network_of(self.pipe)
 
         @functools.wraps(former.__call__)
         def call(pipe: Any, *args: Any, **kwargs: Any) -> Any:
@@ -144,7 +148,7 @@ class Passes:
         """Before a call of the U-Net: set the hooks of its step, and in a second run its rows."""
         _check_plain(unet)
         sample: Tensor = args[0] if args else kwargs["sample"]
-        done = self._done(args[1] if len(args) > 1 else kwargs["timestep"])
+        done = self._done(kwargs["timestep"] if "timestep" in kwargs else args[1])
         run = self._now = self._run or _Run()
         self._steer(run, sample)
         given, hooks = (args, kwargs), run.steering.hooks
@@ -154,7 +158,8 @@ class Passes:
             if seen != done:
                 raise UserError(_DIFFERS)
             given, hooks = _rows_of(given, run.rows, len(sample)), run.hooks
-        for one in (edit_hspace(unet, run.h[0].append), hooks(done), edit_hspace(unet, run.h[1].append)):
+        site = run.site
+        for one in (edit_hspace(unet, run.h[0].append, site), hooks(done), edit_hspace(unet, run.h[1].append, site)):
             run.open.enter_context(one)
         run.done = done
         return given
@@ -200,8 +205,9 @@ class Passes:
             return
         if run.twice:
             raise UserError("guidance or size changes within a call, which this method cannot do: say method='plain'")
-        run.layout, run.steering = layout, self.make(PipelineModel(pipe, sample), layout[0], guided, scale)
-        hooks = (getattr(hook, "__self__", None) for hook in pipe.unet._forward_pre_hooks.values())
+        model = PipelineModel(pipe, sample, self.site)
+        run.layout, run.site, run.steering = layout, model.site, self.make(model, layout[0], guided, scale)
+        hooks = (getattr(hook, "__self__", None) for hook in network_of(pipe)._forward_pre_hooks.values())
         if run.twice and by_hand:
             raise UserError("this method needs the unedited run: call the pipeline itself, or say method='plain'")
         if run.twice and sum(isinstance(one, Passes) for one in hooks) > 1:
@@ -215,7 +221,7 @@ def check(pipe: Any) -> None:
     kind = next(some for some in type(pipe).__mro__ if _STEERED not in vars(some))
     if kind.__name__ not in TRIED or getattr(diffusers, kind.__name__, None) is not kind:
         raise UserError(f"{kind.__name__} is no pipeline that steer was tried with; these are: {', '.join(TRIED)}")
-    _check_plain(pipe.unet)
+    _check_plain(network_of(pipe))
     PipelineModel(pipe, torch.zeros(1, 1, 1, 1))
 
 

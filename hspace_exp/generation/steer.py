@@ -74,6 +74,9 @@ class steer(Passes):
         check(pipe)
         super().__init__(pipe, guidance_scale)
         asked, self.strength, folders = _loaded(concepts)
+        self.site, *others = {one.site for one in asked.values()}
+        if others:
+            raise UserError("the concepts are for several sites of a model: name those of one in a steer(…)")
         own, low = _method(list(asked.values()), method, frequency)
         own = replace(own, window=own.window if window is None else window)
         whole = own.edit is not None

@@ -23,7 +23,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Application, Foresight, Steering, check_targets, strength_of
 from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 
@@ -137,7 +137,7 @@ class Focus:
 
         @contextmanager
         def reading(done: float) -> Iterator[None]:
-            with open_attention_gate(backbone.unet, gate), edit_hspace(backbone.unet, states.append):
+            with open_attention_gate(backbone.unet, gate), backbone.edited(states.append):
                 yield
             gates.append(None if gate is None else gate())
 
@@ -163,7 +163,7 @@ class Focus:
                     lowpass_weight=a.frequency.weight,
                     lowpass_branch=a.frequency.branch,
                 )
-                return edit_hspace(backbone.unet, edit)
+                return backbone.edited(edit)
 
             return rows, hooks
 
@@ -178,7 +178,7 @@ class Focus:
         tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
         read = torch.arange(rows.start, rows.stop, device=backbone.device)
         _, height, width = backbone.h_shape
-        return AttentionGate(embeds.encoder_hidden_states, tokens, read, (height, width), self.gate)
+        return AttentionGate(backbone.context(embeds.encoder_hidden_states), tokens, read, (height, width), self.gate)
 
     def additions(self, application: Application, items: Sequence[Item], device: torch.device) -> Additions:
         """A (s v + keep sum_c p_c v_c) of each item, as a function of h_0.

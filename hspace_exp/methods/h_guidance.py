@@ -19,7 +19,6 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import AddedVector, Application, HooksOfStep, Steering, low_frequencies, targets_of
 from hspace_exp.methods.task import Task, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.prompts.plan import Item
 
 log = logging.getLogger(__name__)
@@ -192,7 +191,7 @@ class HGuidance:
 
         @contextmanager
         def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
-            own = edit_hspace(backbone.unet, partial(add, classifier.at(done))) if done in a.window else nullcontext()
+            own = backbone.edited(partial(add, classifier.at(done))) if done in a.window else nullcontext()
             with own, low(done, h_0) if a.frequency.weight else nullcontext():
                 yield
 

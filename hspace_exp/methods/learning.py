@@ -13,7 +13,7 @@ from torch import Tensor
 from hspace_exp.config.schema import MOST
 from hspace_exp.errors import UserError
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.split import Encoded, decode
 
@@ -46,7 +46,7 @@ class Noisy:
         """The U-Net's prediction (B, C, H, W) with h edited."""
         if self.encoded is not None:
             return decode(backbone, self.encoded, edit(self.encoded.h), self.embeds)
-        with edit_hspace(backbone.unet, edit):
+        with backbone.edited(edit):
             return backbone.predict(self.latents, self.timesteps, self.embeds)
 
     def training_target(self) -> Tensor:

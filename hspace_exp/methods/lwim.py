@@ -45,7 +45,9 @@ def m(maps: Tensor, sharpness: float, floor: float = 0.0) -> Tensor:
     return 1 - (1 - floor) * (torch.sigmoid(sharpness * (maps - 0.5)) - low) / (high - low)
 
 
-def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool = False) -> Tensor | AttentionMargin:
+def chi(
+    backbone: Backbone, batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool = False
+) -> Tensor | AttentionMargin:
     """What cross-attention's output is multiplied by, pixel by pixel: 1 away from the attribute, 0 where it shows.
 
     By the source ``map`` it is 1 - map, of (B, 1, S, S) attribute maps in [0, 1]. By ``margin`` it is
@@ -57,7 +59,11 @@ def chi(batch: Noisy, maps: Tensor, source: str, threshold: float, placed: bool 
     if batch.words is None:
         raise ValueError("the margin of attention needs the attribute's words")
     return AttentionMargin(
-        batch.embeds.content_mask, batch.words.encoder_hidden_states, batch.words.content_mask, threshold, placed
+        batch.embeds.content_mask,
+        backbone.context(batch.words.encoder_hidden_states),
+        batch.words.content_mask,
+        threshold,
+        placed,
     )
 
 
@@ -99,7 +105,7 @@ class Localised(Objective):
         edit = self.edit(backbone, vectors, attenuation, batch)
         with ExitStack() as hooks:
             if self.scope is not None:
-                keep = chi(batch, batch.maps, self.source, self.threshold, self.placed)
+                keep = chi(backbone, batch, batch.maps, self.source, self.threshold, self.placed)
                 hooks.enter_context(suppress_cross_attention(backbone.unet, keep, self.scope))
             prediction = batch.predict(backbone, edit)
         return L_w(prediction, batch.training_target(), batch.maps, self.beta, self.alpha)

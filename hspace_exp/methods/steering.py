@@ -16,7 +16,7 @@ from hspace_exp.config.schema import MOST
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.hspace import HEdit, edit_hspace
+from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
@@ -218,7 +218,7 @@ class AddedVector:
 
         def hooks(done: float, h_0: Tensor | None) -> AbstractContextManager[object]:
             inside = done in self.window
-            return edit_hspace(backbone.unet, replace(edit, original=h_0)) if inside else nullcontext()
+            return backbone.edited(replace(edit, original=h_0)) if inside else nullcontext()
 
         return hooks
 
@@ -241,9 +241,7 @@ class AddedVector:
             hooks, left = make([items[row] for row in asked]), iter(states)
             return rows, lambda done: hooks(done, next(left)[of_batch])
 
-        return Steering(
-            lambda done: edit_hspace(backbone.unet, read.append), foresight=Foresight((read, None), then, self.runs)
-        )
+        return Steering(lambda done: backbone.edited(read.append), foresight=Foresight((read, None), then, self.runs))
 
 
 def low_frequencies(application: Application, backbone: Backbone) -> AddedVector:

@@ -75,6 +75,7 @@ class Task:
             model=self.backbone.name,
             revision=self.backbone.revision,
             h_shape=self.backbone.h_shape,
+            site=self.backbone.site.name,
             method=self.method,
             prompts=self.prompts[name].plain(),
             hyperparameters={**self.hyperparameters, **found, "steps": self.steps, "made_by": self.made_by},

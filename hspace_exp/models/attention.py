@@ -29,7 +29,9 @@ def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[s
     from diffusers.models.attention_processor import Attention  # seconds, which importing this need not take
 
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
-    if scope != "all":
+    if scope != "all" and hasattr(unet, "transformer_blocks"):
+        modules = modules[: len(modules) // 2]  # of a transformer: the blocks before the middle one
+    elif scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
         modules = [(n, m) for n, m in modules if n.startswith(parts)]
     if not modules:
@@ -76,8 +78,9 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
     """Call ``visit`` after each of these ``cross_attention_modules`` in every forward pass inside."""
     latent_size = [0, 0]
 
-    def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        latent_size[:] = args[0].shape[-2:]
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        latents: Tensor = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
+        latent_size[:] = latents.shape[-2:]
 
     def after(module: Attention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
         queries = args[0] if args else kwargs["hidden_states"]
@@ -86,7 +89,7 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
         return visit(module, queries, context, output, token_grid(queries.shape[1], (height, width)))
 
     with ExitStack() as hooks:
-        hooks.callback(unet.get_submodule("conv_in").register_forward_pre_hook(before).remove)
+        hooks.callback(unet.register_forward_pre_hook(before, with_kwargs=True).remove)
         for _, module in modules:
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield

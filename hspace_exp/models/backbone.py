@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +21,14 @@ from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
+from hspace_exp.models.sites import MID_BLOCK, Site, heads_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
-GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0}
+GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0, "t5": 4.5}
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
@@ -44,14 +47,14 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 class Backbone:
-    """A frozen latent diffusion model of the Stable Diffusion 1.x/2.x or SDXL family.
+    """A frozen latent diffusion model: Stable Diffusion 1.x/2.x, SDXL, or a transformer of PixArt's kind.
 
     Not an ``nn.Module`` on purpose: a LightningModule that holds one neither trains, moves nor checkpoints it.
     The VAE stays in float32, whatever the type of the U-Net.
 
     Attributes:
-        unet, vae, scheduler: the diffusers parts.
-        family: ``sd`` or ``sdxl``.
+        unet, vae, scheduler: the diffusers parts; of a transformer ``unet`` is that.
+        family: of its text encoders, ``sd``, ``sdxl`` or ``t5``.
         name, revision: which weights these are; they go into every concept file.
         image_size: side of the images, in pixels.
         latent_shape: (C, H, W) of the latents.
@@ -72,12 +75,14 @@ class Backbone:
         image_size: int | None = None,
         checkpointing: bool = False,
         micro_batch_size: int | None = None,
+        site: str | None = None,
         frozen: bool = True,
     ) -> None:
         """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
         from diffusers import DDPMScheduler  # seconds, which importing this need not take
 
-        if getattr(unet, "mid_block", None) is None:
+        self.is_transformer = hasattr(unet, "transformer_blocks")
+        if not self.is_transformer and getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         if not hasattr(scheduler, "alphas_cumprod"):
             raise UserError(f"expected a scheduler with a discrete noise schedule, got {type(scheduler).__name__}")
@@ -90,6 +95,7 @@ class Backbone:
             freeze(module)
         if checkpointing:
             checkpoint_second_half(self.unet)
+        self._site = site
         self.vae_scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
         side = self.unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
@@ -107,6 +113,8 @@ class Backbone:
         # diffusers' samplers do not all add noise by eq. (4) of Ho et al. (2020); this one does, on any schedule.
         self._noising: Any = DDPMScheduler(self.num_train_timesteps)
         self._noising.alphas_cumprod = self.scheduler.alphas_cumprod
+        if frozen:
+            self.site  # noqa: B018 (refuses what is none of this model's)
 
     @property
     def device(self) -> torch.device:
@@ -138,8 +146,20 @@ class Backbone:
         return self
 
     @cached_property
+    def site(self) -> Site:
+        """Where vectors act. Raises UserError: the model has no such site."""
+        if self.is_transformer:
+            height, width = (size // self.unet.config.patch_size for size in self.latent_shape[1:])
+            return heads_of(self.unet, (height, width), self._site)
+        if self._site not in (None, MID_BLOCK.name):
+            raise UserError(f"a U-Net's only site is {MID_BLOCK.name}, got {self._site!r}")
+        return MID_BLOCK
+
+    @cached_property
     def h_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of h: blocks before it halve the latents, and round up."""
+        """(C, H, W) of h: in a U-Net blocks before it halve the latents, and round up."""
+        if self.is_transformer:
+            return sum(self.site.widths), *self.site.grid
         _, height, width = self.latent_shape
         for block in self.unet.down_blocks:
             if block.downsamplers is not None:
@@ -186,12 +206,25 @@ class Backbone:
         """Images that the VAE takes at once."""
         return max(1, VAE_PIXELS // self.image_size**2)
 
+    def context(self, states: Tensor) -> Tensor:
+        """What cross-attention reads of text features (B, L, D): themselves, but in a transformer projected."""
+        projection = getattr(self.unet, "caption_projection", None)
+        return states if projection is None else projection(states.to(self.dtype))
+
+    @contextmanager
+    def edited(self, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+        """``edit_hspace`` of this model, at its site."""
+        with edit_hspace(self.unet, edit, self.site):
+            yield
+
     def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
         """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``, under B prompts.
 
         Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar.
         """
         timesteps = torch.as_tensor(t, device=self.device).expand(latents.shape[0])
+        if self.is_transformer:
+            return self._of_transformer(latents, timesteps, embeds)
         added = None
         if embeds.pooled is not None:
             added = {"text_embeds": embeds.pooled.to(self.dtype), "time_ids": embeds.time_ids}
@@ -201,6 +234,21 @@ class Backbone:
             encoder_hidden_states=embeds.encoder_hidden_states.to(self.dtype),
             added_cond_kwargs=added,
         ).sample.float()
+
+    def _of_transformer(self, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Tensor:
+        added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
+        if self.unet.config.use_additional_conditions:
+            side = float(self.image_size)
+            size, ratio = (torch.tensor([one], device=self.device, dtype=self.dtype) for one in ([side, side], [1.0]))
+            added = {name: x.expand(len(latents), -1) for name, x in (("resolution", size), ("aspect_ratio", ratio))}
+        output = self.unet(
+            latents.to(self.device, self.dtype),
+            encoder_hidden_states=embeds.encoder_hidden_states.to(self.dtype),
+            timestep=timesteps,
+            added_cond_kwargs=added,
+            encoder_attention_mask=embeds.attention_mask,
+        ).sample
+        return output[:, : latents.shape[1]].float()  # without the variance that PixArt learns beside
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
@@ -235,8 +283,10 @@ def load_backbone(
     compile: bool = False,  # whether the U-Net's blocks are compiled, see ``compile_blocks``
     # of a training batch, whose memory they bound, see ``losses_of``; None: all
     micro_batch_size: PositiveInt | None = None,
+    site: str
+    | None = None,  # of a transformer, ``heads:4`` or ``heads:2+4``, see ``Site``; its middle block by default
 ) -> Backbone:
-    """Load a Stable Diffusion 1.x/2.x or SDXL pipeline and freeze it.
+    """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.
 
     The ``source`` is a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``. Raises
     UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -254,6 +304,7 @@ def load_backbone(
         image_size=image_size,
         checkpointing=checkpointing,
         micro_batch_size=micro_batch_size,
+        site=site,
     ).to(where)
     if compile:
         compile_blocks(backbone.unet)
@@ -269,16 +320,22 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
     place = Path(str(pipe.name_or_path or "model"))
-    local = (place / "unet").is_dir()
+    part, most = loading.network_of(place), loading.MOST_TOKENS.get(type(pipe).__name__)
+    local = (place / part).is_dir()
     return Backbone(
-        pipe.unet,
+        network_of(pipe),
         vae,
-        PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt")),
+        PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"), most),
         pipe.scheduler,
         name=place.name if local else str(place),
-        revision=fingerprint(place / "unet") if local else "unknown",
+        revision=fingerprint(place / part) if local else "unknown",
         guidance_scale=guidance_scale,
     )
+
+
+def network_of(pipe: Any) -> Any:  # noqa: ANN401 (diffusers' pipelines)
+    """The network of a pipeline that predicts noise: its U-Net or transformer."""
+    return getattr(pipe, "unet", None) or pipe.transformer
 
 
 class PipelineModel(Backbone):
@@ -287,15 +344,18 @@ class PipelineModel(Backbone):
     Raises UserError: it lacks a part, or its scheduler has no discrete noise schedule.
     """
 
-    def __init__(self, pipe: Any, sample: Tensor) -> None:
-        """Take the pipeline's parts, and the size of the latents."""
+    def __init__(self, pipe: Any, sample: Tensor, site: str | None = None) -> None:
+        """Take the pipeline's parts, the size of the latents, and where vectors act."""
         ends = [""] if getattr(pipe, "text_encoder_2", None) is None else ["", "_2"]
         tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
         if None in encoders:
             raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
         encoder = PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"))
-        name = str(pipe.name_or_path or type(pipe).__name__)
-        super().__init__(pipe.unet, pipe.vae, encoder, pipe.scheduler, name=name, frozen=False)
+        name, parts = (
+            str(pipe.name_or_path or type(pipe).__name__),
+            (network_of(pipe), pipe.vae, encoder, pipe.scheduler),
+        )
+        super().__init__(*parts, name=name, site=site, frozen=False)
         self.sample, self.latent_shape = sample, (self.latent_shape[0], *sample.shape[-2:])
 
     @property

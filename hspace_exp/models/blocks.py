@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 # Blocks of a class share their code, and each has shapes of its own; PyTorch's limit of 8 would leave most as they are.
 RECOMPILATIONS = 64
-_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs")
+_HOOKS = tuple(f"_forward_{kind}{ending}" for kind in ("hooks", "pre_hooks") for ending in ("", "_with_kwargs"))
 
 
 def checkpoint_second_half(unet: Any) -> None:
@@ -22,14 +22,14 @@ def checkpoint_second_half(unet: Any) -> None:
     forward pass, such as those that suppress cross-attention, are there again when it is repeated.
     """
     unet.enable_gradient_checkpointing(_checkpointed)
-    for part in (*unet.down_blocks, unet.mid_block):
+    for part in (*unet.down_blocks, unet.mid_block) if hasattr(unet, "mid_block") else ():
         for module in part.modules():
             if hasattr(module, "gradient_checkpointing"):
                 module.gradient_checkpointing = False
 
 
 def _checkpointed(module: nn.Module, *args: Any) -> Any:
-    hooked = [inner for inner in module.modules() if inner._forward_hooks]
+    hooked = [inner for inner in module.modules() if inner._forward_hooks or inner._forward_pre_hooks]
     then = [{name: vars(inner)[name].copy() for name in _HOOKS} for inner in hooked]
     return checkpoint(
         module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _hooked_again(hooked, then))
@@ -54,6 +54,8 @@ def parts(unet: Any) -> list[nn.Module]:
     Hooks on blocks, and so edits of h, stay outside of what is compiled. Of a block that is computed twice
     (``checkpoint_second_half``) the pieces that are kept or repeated as a whole are compiled.
     """
+    if hasattr(unet, "transformer_blocks"):
+        return list(unet.transformer_blocks)
     found: list[nn.Module] = []
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
         if block is not unet.mid_block and not getattr(block, "gradient_checkpointing", False):
@@ -82,9 +84,8 @@ def compile_blocks(unet: Any, backend: str = "inductor", mode: str | None = None
 
 def uncompile_blocks(unet: Any) -> None:
     """Undo ``compile_blocks``."""
-    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
-        for module in block.modules():
-            module.__dict__.pop("forward", None)
+    for module in unet.modules():
+        module.__dict__.pop("forward", None)
 
 
 def _forward_of(part: Any, compiled: Callable[..., Any]) -> None:

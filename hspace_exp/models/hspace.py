@@ -1,15 +1,17 @@
-"""Steer and read h-space, the output of the U-Net's middle block."""
+"""Steer and read h-space: the output of a U-Net's middle block, or what else a ``Site`` names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
+from hspace_exp.models.sites import MID_BLOCK, Site, joined
 
 BRANCHES = ("both", "conditional")
 Field = Callable[[Tensor], Tensor]
@@ -73,6 +75,15 @@ class HEdit:
             edited = edited + weight * self.lowpass(source)
         return edited.to(h.dtype)
 
+    def part(self, widths: Sequence[int], place: int) -> HEdit:
+        """The edit of one of several modules' channels, so many each."""
+        if len(widths) < 2:
+            return self
+        start = sum(widths[:place])
+        own = slice(start, start + widths[place])
+        vector, original = (None if x is None else x[..., own, :, :] for x in (self.vector, self.original))
+        return replace(self, vector=vector, original=original)
+
     def _vector(self, vector: Tensor, samples: int, like: Tensor) -> Tensor:
         sizes, whole = tuple(vector.shape[-3:]), tuple(like.shape[1:])
         if sizes[0] != whole[0] or any(size not in (1, n) for size, n in zip(sizes[1:], whole[1:], strict=True)):
@@ -98,18 +109,39 @@ class HEdit:
 
 
 @contextmanager
-def edit_hspace(unet: nn.Module, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+def edit_hspace(network: nn.Module, edit: Callable[[Tensor], Tensor | None], site: Site = MID_BLOCK) -> Iterator[None]:
     """Apply ``edit`` (an ``HEdit``, or any function of h; None leaves h) in every forward pass inside the context.
 
-    Nothing before the middle block sees the edit, so when a vector is trained autograd builds no graph there.
-    Outside the context, also after an exception, the U-Net is bit for bit what it was.
+    Nothing before the site sees the edit, so when a vector is trained autograd builds no graph there. At a site of
+    several modules an ``HEdit`` acts on each one's channels; other functions read them all together, and edit nothing.
+    Outside the context, also after an exception, the network is bit for bit what it was.
     """
+    seen: list[Tensor] = []
 
-    def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor | None:
-        return edit(output)
+    def at(place: int, features: Tensor) -> Tensor | None:
+        h = site.to_map(features)
+        if len(site.modules) == 1 or isinstance(edit, HEdit):
+            edited = edit.part(site.widths, place)(h) if isinstance(edit, HEdit) else edit(h)
+            return None if edited is None else site.from_map(edited)
+        seen.append(h)
+        if place == len(site.modules) - 1:
+            if edit(joined(seen)) is not None:
+                raise UserError(f"this edit acts at one block only: choose a site of one, got {site.name}")
+            seen.clear()
+        return None
 
-    handle = unet.get_submodule("mid_block").register_forward_hook(hook)
-    try:
+    def before(place: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        edited = at(place, args[0])
+        return None if edited is None else (edited, *args[1:])
+
+    def after(place: int, module: nn.Module, args: object, output: Tensor) -> Tensor | None:
+        return at(place, output)
+
+    with ExitStack() as hooks:
+        for place, name in enumerate(site.modules):
+            module = network.get_submodule(name)
+            if site.tokens:
+                hooks.callback(module.register_forward_pre_hook(partial(before, place)).remove)
+            else:
+                hooks.callback(module.register_forward_hook(partial(after, place)).remove)
         yield
-    finally:
-        handle.remove()

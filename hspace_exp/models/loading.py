@@ -15,7 +15,18 @@ from hspace_exp.models import hub
 from hspace_exp.models.prompts import PromptEncoder
 
 # Classes of pipelines → endings of their tokenizers' and text encoders' names.
-PIPELINES = {"StableDiffusionPipeline": ("",), "StableDiffusionXLPipeline": ("", "_2")}
+PIPELINES = {
+    "StableDiffusionPipeline": ("",),
+    "StableDiffusionXLPipeline": ("", "_2"),
+    "PixArtAlphaPipeline": ("",),
+    "PixArtSigmaPipeline": ("",),
+}
+TEXT_CLASSES = (
+    *("CLIPTokenizer", "CLIPTokenizerFast", "CLIPTextModel", "CLIPTextModelWithProjection"),
+    *("T5Tokenizer", "T5TokenizerFast", "T5EncoderModel"),
+)
+NETWORKS = {"unet": "UNet2DConditionModel", "transformer": "PixArtTransformer2DModel"}
+MOST_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}  # of a prompt, where it is no encoder's bound
 
 
 def find_folder(source: Path | str, revision: str | None = None, variant: str | None = None) -> tuple[Path, str, str]:
@@ -25,7 +36,7 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
     """
     path = Path(source).expanduser()
     if (path / "model_index.json").is_file():
-        return path, path.name, fingerprint(path / "unet")
+        return path, path.name, fingerprint(path / network_of(path))
     if hub.is_folder(source):
         problem = "holds no model_index.json" if path.is_dir() else "does not exist"
         raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
@@ -33,21 +44,26 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
     return snapshot, str(source), snapshot.name
 
 
+def network_of(folder: Path) -> str:
+    """Which of the folders of a pipeline holds the network that predicts noise: ``unet`` or ``transformer``."""
+    return "transformer" if (folder / "transformer").is_dir() else "unet"
+
+
 def count_parameters(folder: Path) -> int:
-    """Parameters of the U-Net in ``folder``, from its config alone."""
+    """Parameters of the network in ``folder`` that predicts noise, from its config alone."""
     import diffusers  # seconds, which importing this need not take
 
+    cls: Any = getattr(diffusers, NETWORKS[part := network_of(folder)])
     with getting(f"the pipeline in {folder}", _fix(folder)), torch.device("meta"):
-        config = diffusers.UNet2DConditionModel.load_config(folder, subfolder="unet")
-        unet: Any = diffusers.UNet2DConditionModel.from_config(config)
-    return sum(p.numel() for p in unet.parameters())
+        network = cls.from_config(cls.load_config(folder, subfolder=part))
+    return sum(p.numel() for p in network.parameters())
 
 
 def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """Load every part of a pipeline on the CPU: what a ``Backbone`` is made of, by name.
 
     The folder is in diffusers layout; weights are of the variant, such as ``fp16``, where there are such files, else
-    the plain ones, and conversely. The VAE is in float32, U-Net and text encoders are in ``dtype``. Raises UserError:
+    the plain ones, and conversely. The VAE is in float32, the other networks are in ``dtype``. Raises UserError:
     weights are missing, damaged or of another kind.
     """
     import diffusers  # seconds, which importing this need not take
@@ -58,17 +74,22 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
     with getting(what, advice):
         index = diffusers.DiffusionPipeline.load_config(place)
     names = text_parts(str(index.get("_class_name")))
+    for name in names[0] + names[1]:
+        if index[name][1] not in TEXT_CLASSES:
+            raise unknown(f"class of {name} in {folder}", index[name][1], TEXT_CLASSES)
     with getting(what, advice, SafetensorError):
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
         # diffusers would use accelerate, where it is installed, and else print advice.
         ours = {"low_cpu_mem_usage": is_accelerate_available()}
-        unet = _module(diffusers.UNet2DConditionModel, folder, "unet", variant, torch_dtype=dtype, **ours)
+        part = network_of(folder)
+        unet = _module(getattr(diffusers, NETWORKS[part]), folder, part, variant, torch_dtype=dtype, **ours)
         vae = _module(diffusers.AutoencoderKL, folder, "vae", variant, torch_dtype=torch.float32, **ours)
-        tokenizers = [transformers.CLIPTokenizer.from_pretrained(place, subfolder=name) for name in names[0]]
+        tokenizers = [getattr(transformers, index[name][1]).from_pretrained(place, subfolder=name) for name in names[0]]
         encoders = [
             _module(getattr(transformers, index[name][1]), folder, name, variant, dtype=dtype) for name in names[1]
         ]
-    encoder = PromptEncoder(tokenizers, encoders, index.get("force_zeros_for_empty_prompt"))
+    most = MOST_TOKENS.get(index["_class_name"])
+    encoder = PromptEncoder(tokenizers, encoders, index.get("force_zeros_for_empty_prompt"), most)
     return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler}
 
 

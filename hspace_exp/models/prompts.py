@@ -27,6 +27,7 @@ class PromptEmbeds:
     content_mask: Tensor  # (B, L) bool, True on content tokens: not on BOS, EOS or padding
     pooled: Tensor | None = None  # (B, P) pooled text features, SDXL only
     time_ids: Tensor | None = None  # (B, 6) original size, crop corner and target size, SDXL only
+    attention_mask: Tensor | None = None  # (B, L) 1 on tokens that are read, not padding; T5 only
 
     def __len__(self) -> int:
         """Number of prompts."""
@@ -56,26 +57,33 @@ def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
     """Words of ``prompt`` that are not one token of ``tokenizer`` each, in order of appearance."""
     vocabulary = tokenizer.get_vocab()
     words = re.findall(r"[^\W\d_]+", prompt.lower())
-    return [w for w in dict.fromkeys(words) if f"{w}</w>" not in vocabulary]
+    return [w for w in dict.fromkeys(words) if not {f"{w}</w>", f"\u2581{w}"} & vocabulary.keys()]
 
 
 class PromptEncoder:
     """Text encoders and tokenizers of one pipeline behind one call; every prompt is encoded once.
 
     Stable Diffusion 1.x/2.x: one encoder, last layer. SDXL: two encoders, penultimate layers joined, the second one's
-    pooled output. As in diffusers, an empty prompt means zeros for SDXL models that ask for it.
+    pooled output. PixArt: T5, last layer, with the mask of its tokens. As in diffusers, an empty prompt means zeros for
+    SDXL models that ask for it.
     """
 
     def __init__(
-        self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], zeros_for_empty: bool | None = None
+        self,
+        tokenizers: Sequence[Any],
+        text_encoders: Sequence[Any],
+        zeros_for_empty: bool | None = None,
+        most: int | None = None,
     ) -> None:
-        """Take CLIP's tokenizers and frozen text encoders in the pipeline's order: one of each, or SDXL's two.
+        """Take the tokenizers and frozen text encoders in the pipeline's order: one of each, or SDXL's two.
 
-        ``zeros_for_empty`` is the pipeline's ``force_zeros_for_empty_prompt``; None: as its family does.
+        ``zeros_for_empty`` is the pipeline's ``force_zeros_for_empty_prompt``; None: as its family does. ``most``
+        tokens are encoded; None: as many as the tokenizers and encoders take.
         """
         self.tokenizers = list(tokenizers)
         self.text_encoders = list(text_encoders)
-        self.family = "sd" if len(self.text_encoders) == 1 else "sdxl"
+        t5 = self.text_encoders[0].config.model_type == "t5"
+        self.family, self._most = "t5" if t5 else "sd" if len(self.text_encoders) == 1 else "sdxl", most
         self.zeros_for_empty = self.family == "sdxl" if zeros_for_empty is None else zeros_for_empty
         self._cache: dict[str, PromptEmbeds] = {}
         self._warned: set[str] = set()
@@ -83,8 +91,9 @@ class PromptEncoder:
     @property
     def max_length(self) -> int:
         """Tokens that a prompt may have, BOS and EOS included."""
-        lengths = [t.model_max_length for t in self.tokenizers]
-        return min(*lengths, *(e.config.max_position_embeddings for e in self.text_encoders))
+        lengths = [t.model_max_length for t in self.tokenizers] + ([] if self._most is None else [self._most])
+        known = (getattr(e.config, "max_position_embeddings", None) for e in self.text_encoders)  # T5 has no such bound
+        return min(*lengths, *(one for one in known if one is not None))
 
     def clear(self) -> None:
         """Forget the cached prompts (after a change of device or type)."""
@@ -115,15 +124,21 @@ class PromptEncoder:
             self.check(prompt)
             # The cache outlives the caller's context: an inference tensor in it would break training later.
             with torch.inference_mode(False), torch.no_grad():
-                self._cache[prompt] = self._encode(prompt)
+                text = prompt.lower().strip() if self.family == "t5" else prompt  # as diffusers' pipelines do
+                self._cache[prompt] = self._encode(text)
         return PromptEmbeds.cat([self._cache[p] for p in prompts])
 
     def _encode(self, prompt: str) -> PromptEmbeds:
         options = {"padding": "max_length", "max_length": self.max_length, "return_tensors": "pt"}
         tokens = [tokenizer(prompt, **options) for tokenizer in self.tokenizers]
+        masks = [own.attention_mask if self.family == "t5" else None for own in tokens]  # CLIP reads its padding, too
         outputs = [
-            encoder(own.input_ids.to(encoder.device), output_hidden_states=True)
-            for encoder, own in zip(self.text_encoders, tokens, strict=True)
+            encoder(
+                own.input_ids.to(encoder.device),
+                attention_mask=None if mask is None else mask.to(encoder.device),
+                output_hidden_states=True,
+            )
+            for encoder, own, mask in zip(self.text_encoders, tokens, masks, strict=True)
         ]
         if self.family == "sdxl":
             hidden = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
@@ -136,7 +151,8 @@ class PromptEncoder:
         first, ids = self.tokenizers[0], tokens[0].input_ids
         special = (ids == first.bos_token_id) | (ids == first.eos_token_id)
         content = tokens[0].attention_mask.bool() & ~special
-        return PromptEmbeds(hidden, content.to(hidden.device), pooled)
+        mask = None if masks[0] is None else masks[0].to(hidden.device)
+        return PromptEmbeds(hidden, content.to(hidden.device), pooled, attention_mask=mask)
 
     def word_mask(self, prompt: str, words: str) -> Tensor:
         """(L,) bool: the tokens of ``words`` (one word or a phrase) where they first occur in ``prompt``.
@@ -146,7 +162,7 @@ class PromptEncoder:
         tokenizer = self.tokenizers[0]
         ids = tokenizer(prompt, padding="max_length", max_length=self.max_length).input_ids
         wanted = tokenizer(words, add_special_tokens=False).input_ids
-        for start in range(1, len(ids) - len(wanted) + 1):
+        for start in range(len(ids) - len(wanted) + 1):
             if wanted and ids[start : start + len(wanted)] == wanted:
                 mask = torch.zeros(len(ids), dtype=torch.bool)
                 mask[start : start + len(wanted)] = True

@@ -52,9 +52,25 @@ class Reached(Exception):
 
 @torch.no_grad()
 def encode(backbone: Backbone, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Encoded:
-    """Run the U-Net as far as h, without any edit; arguments are those of ``Backbone.predict``."""
-    found = first_half(backbone.unet, lambda: backbone.predict(latents, timesteps, embeds))
-    return Encoded(found.h, found.skips, found.embedding.expand(len(latents), -1))
+    """Run the network as far as h, without any edit; arguments are those of ``Backbone.predict``.
+
+    Of a transformer there is h alone: what follows a site cannot be run from there.
+    """
+    found: list[Tensor] = []
+
+    def reach(h: Tensor) -> None:
+        found.append(h)
+        raise Reached
+
+    def forward() -> object:
+        return backbone.predict(latents, timesteps, embeds)
+
+    if backbone.is_transformer:
+        with backbone.edited(reach), suppress(Reached):
+            forward()
+        return Encoded(found[0], (), found[0].new_empty(len(latents), 0))
+    halves = first_half(backbone.unet, forward)
+    return Encoded(halves.h, halves.skips, halves.embedding.expand(len(latents), -1))
 
 
 def first_half(unet: Any, forward: Callable[[], object]) -> Encoded:  # noqa: ANN401 (a diffusers class)

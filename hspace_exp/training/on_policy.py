@@ -144,6 +144,8 @@ class OnPolicyStates:
         return encode(self.backbone, self.latents[rows], self.times[rows].to(device), embeds).to(device, torch.half)
 
     def _kept(self) -> Encoded | None:
+        if self.backbone.is_transformer:
+            return None
         one = self._encode(slice(0, 1))
         wanted, free = len(self.times) * one.bytes_a_row, free_bytes(one.h.device)
         if wanted > self.settings.kept_bytes or (free is not None and wanted > KEPT_SHARE * free):
