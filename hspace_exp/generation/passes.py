@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Passes:
         self.site: str | None = None  # of the concepts, where the model has several
         self._schedule: tuple[Any, Any] = (None, None)  # the scheduler's timesteps, and on the CPU
         self._undo: ExitStack | None = None
+        self._scale: Any = None  # of guidance, that the pipeline was called with
         self._run: _Run | None = None
         self._now: _Run | None = None
 
@@ -87,6 +89,9 @@ class Passes:
 
         @functools.wraps(former.__call__)
         def call(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+            given = inspect.signature(former.__call__).bind(pipe, *args, **kwargs)
+            given.apply_defaults()  # for those that do not keep the scale where ``_steer`` finds it
+            self._scale = given.arguments.get("guidance_scale")
             return self._called(functools.partial(former.__call__, pipe, *args, **kwargs), [*args, *kwargs.values()])
 
         named = {"__call__": call, "__module__": former.__module__, _STEERED: True}
@@ -196,8 +201,9 @@ class Passes:
     def _steer(self, run: _Run, sample: Tensor) -> None:
         """Make what is done to this batch, where it is the first of a call or another than before."""
         by_hand, pipe = self._run is None, self.pipe
-        guided = (self.guidance_scale or 1) > 1 if by_hand else bool(pipe.do_classifier_free_guidance)
-        scale = self.guidance_scale if by_hand else pipe.guidance_scale if guided else 1.0
+        scale = self.guidance_scale if by_hand else getattr(pipe, "guidance_scale", self._scale)
+        guided = (scale or 1) > 1 if by_hand else bool(getattr(pipe, "do_classifier_free_guidance", (scale or 1) > 1))
+        scale = scale if by_hand or guided else 1.0
         if guided and len(sample) % 2:
             raise UserError(f"the U-Net got {len(sample)} rows, which do not split into two halves of guidance")
         layout = (len(sample) // 2 if guided else len(sample), guided, *sample.shape[-2:])

@@ -78,9 +78,8 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
     """Call ``visit`` after each of these ``cross_attention_modules`` in every forward pass inside."""
     latent_size = [0, 0]
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        latents: Tensor = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
-        latent_size[:] = latents.shape[-2:]
+    def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        latent_size[:] = args[0].shape[-2:]
 
     def after(module: Attention, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
         queries = args[0] if args else kwargs["hidden_states"]
@@ -89,7 +88,8 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
         return visit(module, queries, context, output, token_grid(queries.shape[1], (height, width)))
 
     with ExitStack() as hooks:
-        hooks.callback(unet.register_forward_pre_hook(before, with_kwargs=True).remove)
+        first = unet.get_submodule("pos_embed" if hasattr(unet, "transformer_blocks") else "conv_in")
+        hooks.callback(first.register_forward_pre_hook(before).remove)
         for _, module in modules:
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)
         yield

@@ -335,7 +335,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
 
 def network_of(pipe: Any) -> Any:  # noqa: ANN401 (diffusers' pipelines)
     """The network of a pipeline that predicts noise: its U-Net or transformer."""
-    return getattr(pipe, "unet", None) or pipe.transformer
+    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer
 
 
 class PipelineModel(Backbone):

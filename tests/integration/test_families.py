@@ -22,7 +22,7 @@ from hspace_exp.results.record import read_record
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Cli = Callable[..., Any]
-H_SHAPES = {"sd14": (32, 2, 2), "sd21": (32, 2, 2), "sdxl": (32, 4, 4)}
+H_SHAPES = {"sd14": (32, 2, 2), "sd21": (32, 2, 2), "sdxl": (32, 4, 4), "pixart": (16, 8, 8)}
 CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
