@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from hspace_exp.__main__ import LEADER
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import Lock, claim, generate, take_originals
@@ -33,7 +34,6 @@ from hspace_exp.prompts.attributes import prompts_of
 
 log = logging.getLogger(__name__)
 
-LEADER = "HSPACE_EXP_LEADER"  # the process that started this one, whose end is this one's
 FOLDER, READY, RANK_0 = ".workers", "ready", ".rank0.lock"
 # Where a process reads its rank, its rank on this machine, and how many there are: torchrun's names, and srun's.
 VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
@@ -101,7 +101,7 @@ class Worker:
     def wait_until_ready(self) -> bool:
         """In another rank: wait for all that images need; False where rank 0 has ended, or does not come."""
         seen = time.monotonic()
-        while time.monotonic() - seen < PATIENCE and os.environ.get(LEADER, own := str(os.getppid())) == own:
+        while time.monotonic() - seen < PATIENCE:
             if self.alive():
                 seen = time.monotonic()
                 if (self.folder / READY).exists():
