@@ -30,8 +30,9 @@ from benchmarks.full_size import ON_HAND
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
+from hspace_exp.__main__ import LEADER
 from hspace_exp.io.atomic import write_json
-from hspace_exp.pipeline.workers import FOLDER, LEADER, READY
+from hspace_exp.pipeline.workers import FOLDER, READY
 
 FASTER, CHANGED = 1.8, 0.2
 LATENTS = (4, 32, 32)

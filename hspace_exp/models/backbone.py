@@ -283,8 +283,10 @@ def load_backbone(
     compile: bool = False,  # whether the U-Net's blocks are compiled, see ``compile_blocks``
     # of a training batch, whose memory they bound, see ``losses_of``; None: all
     micro_batch_size: PositiveInt | None = None,
-    site: str
-    | None = None,  # of a transformer, ``heads:4`` or ``heads:2+4``, see ``Site``; its middle block by default
+    network: str
+    | None = None,  # ``unet`` or ``transformer``, of a folder that holds both; by default as its index says
+    # where vectors act in a transformer, ``heads:4`` or ``heads:2+4``, see ``Site``; its middle block by default
+    site: str | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.
 
@@ -292,12 +294,12 @@ def load_backbone(
     UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
     """
     where = resolve_device(device)
-    folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant)
+    folder, called, found = loading.find_folder(source if path is None else Path(path), revision, variant, network)
     if dtype == "auto":
-        big = where.type == "cuda" and loading.count_parameters(folder) > SMALL_UNET
+        big = where.type == "cuda" and loading.count_parameters(folder, network) > SMALL_UNET
         dtype = "bfloat16" if big else "float32"
     backbone = Backbone(
-        **loading.load_parts(folder, variant, getattr(torch, dtype)),
+        **loading.load_parts(folder, variant, getattr(torch, dtype), network),
         name=name or called,
         revision=found,
         guidance_scale=guidance_scale,
@@ -320,7 +322,10 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
     place = Path(str(pipe.name_or_path or "model"))
-    part, most = loading.network_of(place), loading.MOST_TOKENS.get(type(pipe).__name__)
+    part, most = (
+        "unet" if getattr(pipe, "unet", None) is not None else "transformer",
+        loading.MOST_TOKENS.get(type(pipe).__name__),
+    )
     local = (place / part).is_dir()
     return Backbone(
         network_of(pipe),

@@ -19,7 +19,7 @@ from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
 
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 TIMEOUT_S, ANSWER_S = 10, 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,18 @@ NETWORKS = {"unet": "UNet2DConditionModel", "transformer": "PixArtTransformer2DM
 MOST_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}  # of a prompt, where it is no encoder's bound
 
 
-def find_folder(source: Path | str, revision: str | None = None, variant: str | None = None) -> tuple[Path, str, str]:
+def find_folder(
+    source: Path | str, revision: str | None = None, variant: str | None = None, network: str | None = None
+) -> tuple[Path, str, str]:
     """Folder, name and revision of a pipeline: ``source`` itself, or the hub's snapshot of that id, fetched if needed.
+
+    The revision of a folder is a digest of its ``network``, see ``network_of``.
 
     Raises UserError: there is no such folder, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
     if (path / "model_index.json").is_file():
-        return path, path.name, fingerprint(path / network_of(path))
+        return path, path.name, fingerprint(path / network_of(path, network))
     if hub.is_folder(source):
         problem = "holds no model_index.json" if path.is_dir() else "does not exist"
         raise UserError(f"expected a model folder in diffusers layout or a hub id, but {path} {problem}: {_fix(path)}")
@@ -44,22 +49,33 @@ def find_folder(source: Path | str, revision: str | None = None, variant: str | 
     return snapshot, str(source), snapshot.name
 
 
-def network_of(folder: Path) -> str:
-    """Which of the folders of a pipeline holds the network that predicts noise: ``unet`` or ``transformer``."""
-    return "transformer" if (folder / "transformer").is_dir() else "unet"
+def network_of(folder: Path, chosen: str | None = None) -> str:
+    """Which folder of a pipeline holds the network that predicts noise, ``unet`` or ``transformer``.
+
+    The one ``chosen``, where a folder holds both; else the one that its index names, and ``unet`` where it names none.
+    Raises UserError: it is another.
+    """
+    if chosen is not None and chosen not in NETWORKS:
+        raise unknown("network of a pipeline", chosen, NETWORKS)
+    if chosen is None and (index := folder / "model_index.json").is_file():
+        with getting(f"the pipeline in {folder}", _fix(folder)):
+            chosen = next((name for name in NETWORKS if name in json.loads(index.read_bytes())), None)
+    return chosen or "unet"
 
 
-def count_parameters(folder: Path) -> int:
+def count_parameters(folder: Path, network: str | None = None) -> int:
     """Parameters of the network in ``folder`` that predicts noise, from its config alone."""
     import diffusers  # seconds, which importing this need not take
 
-    cls: Any = getattr(diffusers, NETWORKS[part := network_of(folder)])
+    cls: Any = getattr(diffusers, NETWORKS[part := network_of(folder, network)])
     with getting(f"the pipeline in {folder}", _fix(folder)), torch.device("meta"):
-        network = cls.from_config(cls.load_config(folder, subfolder=part))
-    return sum(p.numel() for p in network.parameters())
+        built = cls.from_config(cls.load_config(folder, subfolder=part))
+    return sum(p.numel() for p in built.parameters())
 
 
-def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+def load_parts(
+    folder: Path, variant: str | None = None, dtype: torch.dtype = torch.float32, network: str | None = None
+) -> dict[str, Any]:
     """Load every part of a pipeline on the CPU: what a ``Backbone`` is made of, by name.
 
     The folder is in diffusers layout; weights are of the variant, such as ``fp16``, where there are such files, else
@@ -81,7 +97,7 @@ def load_parts(folder: Path, variant: str | None = None, dtype: torch.dtype = to
         scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(place, subfolder="scheduler")
         # diffusers would use accelerate, where it is installed, and else print advice.
         ours = {"low_cpu_mem_usage": is_accelerate_available()}
-        part = network_of(folder)
+        part = network_of(folder, network)
         unet = _module(getattr(diffusers, NETWORKS[part]), folder, part, variant, torch_dtype=dtype, **ours)
         vae = _module(diffusers.AutoencoderKL, folder, "vae", variant, torch_dtype=torch.float32, **ours)
         tokenizers = [getattr(transformers, index[name][1]).from_pretrained(place, subfolder=name) for name in names[0]]

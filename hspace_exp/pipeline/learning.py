@@ -31,6 +31,7 @@ from hspace_exp.methods.learning import RUNS, Training
 from hspace_exp.methods.task import MakeTrainer, Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.sites import MID_BLOCK
 from hspace_exp.prompts.attributes import ConceptPrompts, Concepts, Group, kept_by, prompts_of
 from hspace_exp.prompts.wording import Wordings, wordings
 from hspace_exp.training import dataset
@@ -127,6 +128,8 @@ class Learning:
             about |= {f"{kind} {name}": plain for name, plain in own.items()}
         inputs = {"images": self.images, "steps": self.steps, "seed": self.seed, "about": about}
         inputs |= {"precision": self.settings["precision"], "training": self.settings["training"]}
+        if self.backbone.site != MID_BLOCK:
+            inputs |= {"site": self.backbone.site.name}
         return Recipe("vectors", {**inputs, "prompts": {name: some.plain() for name, some in self.concepts.items()}})
 
 

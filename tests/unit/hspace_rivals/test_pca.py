@@ -13,6 +13,7 @@ from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
 from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sites import MID_BLOCK
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_rivals import pca
 from hspace_rivals.pca import PrincipalComponents, by_timestep, principal_components, separation
@@ -121,7 +122,7 @@ def test_the_component_is_the_one_that_tells_most_of_those_looked_at(
         return torch.cat([h + step, h + 50 - step], dim=1)
 
     monkeypatch.setattr(pca, "h_of_runs", h_of_runs)
-    backbone = cast(Backbone, SimpleNamespace(name="m", revision="r", h_shape=(2, 1, 1)))
+    backbone = cast(Backbone, SimpleNamespace(name="m", revision="r", h_shape=(2, 1, 1), site=MID_BLOCK))
     groups = dict.fromkeys(PROMPTS, "gender")
     task = Task(backbone, "pca", groups, PROMPTS, 1, 0, tmp_path, "x", dict)
     learnt = PrincipalComponents(components=count, states=99).learn(task)

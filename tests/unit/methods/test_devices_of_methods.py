@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,6 +16,7 @@ from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
 from hspace_exp.methods.lwim import m
 from hspace_exp.methods.steering import AddedVector, Application, Steering, targets_of
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_rivals.h_guidance import HGuidance, LinearClassifier
@@ -39,7 +41,7 @@ def concepts(*names: str) -> dict[str, Concept]:
 def backbone() -> Backbone:
     unet = nn.Module()
     unet.mid_block = nn.Identity()
-    return cast(Backbone, SimpleNamespace(unet=unet, device=META, h_shape=SHAPE))
+    return cast(Backbone, SimpleNamespace(unet=unet, edited=partial(edit_hspace, unet), device=META, h_shape=SHAPE))
 
 
 def check(backbone: Backbone, steering: Steering, samples: int) -> None:

@@ -170,7 +170,7 @@ def test_a_margin_of_places_is_asked_for_by_name(tiny_backbone: Backbone) -> Non
     vectors = torch.zeros(3, *tiny_backbone.h_shape)
     losses = []
     for placed in (False, True):
-        margin = chi(batch, torch.zeros(3, 1, 32, 32), "margin", 0.5, placed)
+        margin = chi(tiny_backbone, batch, torch.zeros(3, 1, 32, 32), "margin", 0.5, placed)
         assert isinstance(margin, AttentionMargin)
         assert margin == AttentionMargin(
             batch.embeds.content_mask, words.encoder_hidden_states, words.content_mask, 0.5, placed

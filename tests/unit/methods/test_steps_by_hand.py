@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,6 +19,7 @@ from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import AddedVector, Application, Steering, UneditedRuns, Window, low_frequencies
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
@@ -32,7 +34,10 @@ def backbone() -> Backbone:
     """H is (1, 1, 2), and the middle block gives what it gets."""
     unet = nn.Module()
     unet.mid_block = nn.Identity()
-    return cast(Backbone, SimpleNamespace(unet=unet, device=torch.device("cpu"), h_shape=(1, 1, 2)))
+    return cast(
+        Backbone,
+        SimpleNamespace(unet=unet, edited=partial(edit_hspace, unet), device=torch.device("cpu"), h_shape=(1, 1, 2)),
+    )
 
 
 def rows(*values: float) -> Tensor:
