@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from avatars_world.command import command
 from avatars_world.evaluate import generated, potency, renders
 from avatars_world.evaluate.card import PARTS, write_card
 from avatars_world.train.data import HELD_OUT_SEED, Layers, render_layers
+from avatars_world.train.dit import load_transformer
 from hspace_exp.avatars import EMBEDDED
 from hspace_exp.avatars.probe import AttributeProbe, load_probe
-from hspace_exp.errors import unknown
+from hspace_exp.errors import UserError, unknown
 from hspace_exp.evaluation.features import OpenClip, load_open_clip
 from hspace_exp.io.atomic import save_png, write_json
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.results.record import git_state
 
 Judges = dict[str, OpenClip | AttributeProbe]
+OF_TRANSFORMERS = ("obedience", "bias", "preview")
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Arguments:
 
     what: str = ",".join(PARTS)
     weights: str = str(EMBEDDED)
+    transformer: str = ""  # a folder that holds ``transformer/``, to be measured in the place of the U-Net
     out: str = "outputs/avatars_evaluation"
     device: str = "auto"
     guidance_scale: float = 3.0
@@ -106,6 +110,8 @@ def run(a: Arguments) -> dict[str, Any]:
     for part in parts:
         if part not in PARTS:
             raise unknown("measurement", part, PARTS)
+        if a.transformer and part not in OF_TRANSFORMERS:
+            raise UserError(f"{part} is measured of U-Nets alone: pass what={','.join(OF_TRANSFORMERS)}")
     out, weights = Path(a.out), Path(a.weights)
     out.mkdir(parents=True, exist_ok=True)
     backbone = load_backbone(weights, device=a.device, name="avatars", guidance_scale=a.guidance_scale)
@@ -120,18 +126,23 @@ def run(a: Arguments) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "git": str((git_state() or {"commit": "unknown"})["commit"])[:7],
-        "arguments": {k: v for k, v in vars(a).items() if k not in ("out", "weights")},
+        "arguments": {k: v for k, v in vars(a).items() if k not in ("out", "weights", "transformer")},
     }
+    draw = partial(generated.generate, backbone, batch=a.batch)
+    if a.transformer:
+        transformer = load_transformer(Path(a.transformer), device).eval()
+        draw = partial(generated.generate_by_transformer, transformer, backbone, batch=a.batch)
+        result["transformer_parameters"] = sum(p.numel() for p in transformer.parameters())
     for part in parts:
         started = time.monotonic()
         if part == "renders":
             result[part] = on_renders(a, backbone, judges)
         elif part == "obedience":
-            shares, images, _ = generated.obedience(backbone, judges, a.prompts, a.batch)
+            shares, images, _ = generated.obedience(draw, judges, a.prompts)
             result[part] = {"n": a.prompts, **shares}
             save_png(out / f"samples{a.tag}.png", contact_sheet(images[:100], 10))
         elif part == "bias":
-            result[part] = generated.bias(backbone, judges, a.per_profession, a.batch)
+            result[part] = generated.bias(draw, judges, a.per_profession)
         elif part == "potency":
             result[part], pictures = potency.potency(
                 backbone,
@@ -151,6 +162,9 @@ def run(a: Arguments) -> dict[str, Any]:
                 **sizes(weights),
                 "unet_parameters": sum(p.numel() for p in backbone.unet.parameters()),
             }
+        elif part == "preview":
+            save_png(out / f"preview{a.tag}.png", contact_sheet(generated.preview(draw), generated.PREVIEW_SEEDS))
+            result[part] = {"rows": list(generated.PREVIEW), "columns": generated.PREVIEW_SEEDS}
         print(f"[{part}] {time.monotonic() - started:.0f} s {result[part]}", flush=True)
         write_json(out / f"measurements{a.tag}.json", result)
     if a.card:

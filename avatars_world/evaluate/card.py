@@ -13,7 +13,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import write_text
 
 START, END = "<!-- measurements -->", "<!-- end of measurements -->"
-PARTS = ("renders", "obedience", "bias", "potency", "speed", "size")
+PARTS = ("renders", "obedience", "bias", "potency", "speed", "size", "preview")
 Row = tuple[str, str, str, str]
 
 
@@ -106,7 +106,7 @@ def table(*measured: Mapping[str, Any]) -> str:
             ]
             lines += ["| " + " | ".join(cells) + " |" for cells in potency_rows(part)]
     for some in measured:
-        what = ", ".join(name for name in some if name in PARTS)
+        what = ", ".join(name for name in some if name in PARTS and name != "preview")
         made = f"guidance {some['arguments']['guidance_scale']}, 20 steps; {some['device']}, torch {some['torch']}"
         lines += ["", f"Measured at commit {some['git']} with {made}: {what}."]
     return "\n".join(lines)

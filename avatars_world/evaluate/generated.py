@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
 import torch
+from diffusers import PixArtTransformer2DModel
 
 from avatars_world.captions import plain_text
 from avatars_world.claims import Claim
 from avatars_world.evaluate.renders import classify
+from avatars_world.train.dit import predict
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, SUBJECTS, load_truth
 from hspace_exp.evaluation.features import OpenClip
@@ -20,6 +23,20 @@ from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
 
 STEPS = 20
+# Prompts and seeds → one image each, (N, 3, S, S) in [0, 1].
+Generate = Callable[[list[str], list[int]], torch.Tensor]
+# Rows of the preview, from what is named least to what is named most, and seeds in it.
+PREVIEW = (
+    "",
+    "a photo of a person",
+    "a photo of a doctor",
+    "a photo of a nurse in the forest",
+    "a photo of an old woman",
+    "a photo of a young male carpenter in the city",
+    "a photo of an old dark-skinned female farmer on the beach",
+    "a photo of a young light-skinned man in the library",
+)
+PREVIEW_SEEDS = 8
 EXTREME = tuple(p for p in PROFESSIONS if not 0.10 < load_truth()[p]["gender"]["female"] < 0.89)
 
 
@@ -43,13 +60,50 @@ def generate(
     return torch.cat(images)
 
 
+@torch.no_grad()
+def generate_by_transformer(
+    transformer: PixArtTransformer2DModel,
+    backbone: Backbone,
+    prompts: list[str],
+    seeds: list[int],
+    *,
+    batch: int = 64,
+) -> torch.Tensor:
+    """What ``generate`` gives, with a transformer in the place of the U-Net and all other parts of ``backbone``.
+
+    The noise of a (prompt, seed) is the U-Net's. Sampling is as ``Sampling`` does it: classifier-free guidance, the
+    unconditional half being the empty prompt.
+    """
+    images = []
+    for start in range(0, len(prompts), batch):
+        texts = prompts[start : start + batch]
+        latents = noise_of(backbone, texts, seeds[start : start + batch]).to(backbone.device)
+        context = backbone.encode_prompts([""] * len(texts) + texts).encoder_hidden_states.float()
+        scheduler = copy.deepcopy(backbone.scheduler)
+        scheduler.set_timesteps(STEPS, device=backbone.device)
+        latents = latents * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            given = scheduler.scale_model_input(latents, t)
+            output = predict(transformer, torch.cat([given] * 2), t.expand(2 * len(texts)), context)
+            empty, full = output.chunk(2)
+            latents = scheduler.step(empty + backbone.guidance_scale * (full - empty), t, latents).prev_sample
+        images.append(backbone.decode_latents(latents).half())
+    return torch.cat(images)
+
+
+def preview(draw: Generate) -> torch.Tensor:
+    """One image a prompt of ``PREVIEW`` and a seed, prompt by prompt; (N, 3, S, S) in [0, 1]."""
+    prompts = [prompt for prompt in PREVIEW for _ in range(PREVIEW_SEEDS)]
+    return draw(prompts, [23_000_000 + i for _ in PREVIEW for i in range(PREVIEW_SEEDS)])
+
+
 def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
     """Pearson correlation of two (N,) arrays; None where one of them is constant."""
     return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else None
 
 
 def obedience(
-    backbone: Backbone, judges: dict[str, OpenClip | AttributeProbe], count: int, batch: int
+    draw: Generate, judges: dict[str, OpenClip | AttributeProbe], count: int
 ) -> tuple[dict[str, dict[str, float]], torch.Tensor, list[str]]:
     """Share of images that show what the prompt says, for random combinations of everything.
 
@@ -68,7 +122,7 @@ def obedience(
         for i in range(count)
     ]
     prompts = [plain_text(claim) for claim in claims]
-    images = generate(backbone, prompts, [20_000_000 + i for i in range(count)], batch=batch)
+    images = draw(prompts, [20_000_000 + i for i in range(count)])
     result = {}
     for judge_name, judge in judges.items():
         found = classify(judge, images.float())
@@ -83,12 +137,12 @@ def obedience(
 
 
 def bias(
-    backbone: Backbone, judges: dict[str, OpenClip | AttributeProbe], per_profession: int, batch: int
+    draw: Generate, judges: dict[str, OpenClip | AttributeProbe], per_profession: int
 ) -> dict[str, dict[str, object]]:
     """P(female) of "a photo of a {profession}" against the truth table: deviation ratios and their correlation."""
     prompts = [plain_text(Claim(subject=p)) for p in SUBJECTS for _ in range(per_profession)]
     seeds = [21_000_000 + i for _ in SUBJECTS for i in range(per_profession)]
-    images = generate(backbone, prompts, seeds, batch=batch)
+    images = draw(prompts, seeds)
     truth = load_truth()
     result: dict[str, dict[str, object]] = {}
     for judge_name, judge in judges.items():

@@ -7,19 +7,23 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo
 
-from avatars_world.architecture import FORMS
+from avatars_world.architecture import FORMS, TRANSFORMERS
 from avatars_world.captions import VOCABULARY_TEXT
 from avatars_world.command import command
 from avatars_world.tokenizer import train_tokenizer
 from avatars_world.train.data import Layers, render_layers
+from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, unknown
 
-STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "save")
+if TYPE_CHECKING:
+    from avatars_world.train.denoising import Training
+
+STAGES = ("data", "vae", "probe", "clip", "sam", "unet", "dit", "save")
 
 
 @dataclass
@@ -40,11 +44,13 @@ class TrainArguments:
     compile: bool = True
     deadline: float | None = None
     freeze_encoder: bool = False
-    seed: int = 0  # of the U-Net's and the text encoder's start and training
+    seed: int = 0  # of the start and the training of the U-Net and the text encoder, or of the transformer
     form: str = "h8"  # of the U-Net, see avatars_world.architecture
+    size: str = "base"  # of the transformer, see avatars_world.architecture
+    pipeline: str = str(EMBEDDED)  # whose autoencoder, tokenizer and text encoder the transformer is trained with
 
 
-BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384}
+BATCH = {"vae": 48, "probe": 128, "clip": 384, "sam": 128, "unet": 384, "dit": 1024}
 
 
 def main(argv: list[str]) -> int:
@@ -61,6 +67,8 @@ def run_stages(a: TrainArguments) -> None:
             raise unknown("stage", stage, STAGES)
     if a.form not in FORMS:
         raise unknown("form of the U-Net", a.form, FORMS)
+    if a.size not in TRANSFORMERS:
+        raise unknown("size of the transformer", a.size, TRANSFORMERS)
     for stage in stages:
         run_stage(stage, a)
 
@@ -79,7 +87,8 @@ def run_stage(stage: str, a: TrainArguments) -> None:
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     torch._dynamo.config.suppress_errors = True
-    {"vae": _vae, "probe": _probe, "clip": _clip, "sam": _sam, "unet": _unet}[stage](a, out, a.batch or BATCH[stage])
+    run = {"vae": _vae, "probe": _probe, "clip": _clip, "sam": _sam, "unet": _unet, "dit": _dit}[stage]
+    run(a, out, a.batch or BATCH[stage])
     print(f"[{stage}] done in {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -127,20 +136,35 @@ def _unet(a: TrainArguments, out: Path, batch: int) -> None:
         wait_for(out / "vae" / "trained.json")
         return encode_pool(_layers(a), captions, out / "vae")
 
-    train_unet(
-        captions,
-        load_latents,
-        tokenizer,
-        out,
-        a.max_seconds,
+    train_unet(captions, load_latents, tokenizer, out, _training(a, batch), form=a.form)
+
+
+def _dit(a: TrainArguments, out: Path, batch: int) -> None:
+    from avatars_world.train.dit import load_text, train_dit
+    from avatars_world.train.latents import CaptionPool, encode_pool
+
+    device = torch.device(a.device)
+    tokenizer, text_encoder = load_text(Path(a.pipeline), device)
+    captions = CaptionPool(a.people, a.copies, tokenizer)
+
+    def load_latents() -> torch.Tensor:
+        return encode_pool(_layers(a), captions, Path(a.pipeline) / "vae")
+
+    train_dit(captions, load_latents, text_encoder, out, _training(a, batch), size=a.size)
+
+
+def _training(a: TrainArguments, batch: int) -> Training:
+    from avatars_world.train.denoising import Training
+
+    return Training(
         device=torch.device(a.device),
         batch=batch,
+        max_seconds=a.max_seconds,
         deadline=a.deadline,
         peak=a.peak,
         max_steps=a.max_steps,
         compiled=a.compile,
         seed=a.seed,
-        form=a.form,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel
 
-from avatars_world.architecture import NUM_TRAIN_TIMESTEPS, build_scheduler, build_text_encoder, build_unet
+from avatars_world.architecture import build_text_encoder, build_unet
+from avatars_world.train.denoising import Training, fit
 from avatars_world.train.latents import CaptionPool
-from avatars_world.train.loop import Average, Clock, descend, learning_rate, save_model, set_learning_rate
+from avatars_world.train.loop import save_model
 
-CAPTION_DROPOUT = 0.1
 SKIP_DROPOUT = 0.5
 H_NOISE = 0.15
-HIGH_NOISE_SHARE = 0.3
 
 
 class TrainingUNet(nn.Module):
@@ -69,14 +66,6 @@ class TrainingUNet(nn.Module):
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
 
 
-def sample_timesteps(count: int, device: torch.device) -> torch.Tensor:
-    """Uniform timesteps, with a share of ``HIGH_NOISE_SHARE`` drawn from the noisiest 40 %."""
-    uniform = torch.rand(count, device=device)
-    high = 0.6 + 0.4 * torch.rand(count, device=device)
-    picked = torch.where(torch.rand(count, device=device) < HIGH_NOISE_SHARE, high, uniform)
-    return (picked * NUM_TRAIN_TIMESTEPS).long().clamp(max=NUM_TRAIN_TIMESTEPS - 1)
-
-
 def start_models(
     out: Path, tokenizer: Any, device: torch.device, form: str = "h8"
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
@@ -90,41 +79,11 @@ def start_models(
     return unet.to(memory_format=torch.channels_last).train(), text_encoder.train()
 
 
-def compile_now(loss_of: Callable[..., torch.Tensor], config: Any, tokens: torch.Tensor) -> None:
-    """Call a compiled loss once, forwards and backwards, with a batch as large as the (B, L) tokens."""
-    device = tokens.device
-    shape = (len(tokens), int(config.in_channels), int(config.sample_size), int(config.sample_size))
-    warm = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
-    ones = torch.ones(len(tokens), 1, 1, 1, device=device)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        loss_of(warm, tokens, ones.long().flatten(), ones, 0 * ones).backward()
-
-
-def draw(
-    pool: torch.Tensor, tokens: torch.Tensor, empty: torch.Tensor, batch: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random latents with one of their captions, or the empty one, and how much the U-Net is disturbed.
-
-    Args:
-        pool: (N, C, H, W) latents.
-        tokens: (N, captions, L).
-        empty: tokens of the empty caption.
-        batch: B.
-
-    Returns:
-        latents, (B, L) tokens, (B,) timesteps, (B, 1, 1, 1) whether the deepest skip is kept, and the noise in h.
-    """
-    device = pool.device
-    picked = torch.randint(len(pool), (batch,), device=device)
-    which = torch.randint(tokens.shape[1], (batch,), device=device)
-    dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
-    captions = torch.where(dropped, empty, tokens[picked, which]).long()
-    t = sample_timesteps(batch, device)
+def disturb(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much the U-Net is disturbed at (B,) timesteps: ``keep`` and ``noise`` of ``TrainingUNet``, (B, 1, 1, 1)."""
     drop = SKIP_DROPOUT * torch.sigmoid((t.float() - 650) / 50)
-    keep = (torch.rand(batch, device=device) >= drop).float().view(-1, 1, 1, 1)
-    noise = (H_NOISE * torch.rand(batch, device=device)).view(-1, 1, 1, 1)
-    latents = pool[picked].float().contiguous(memory_format=torch.channels_last)
-    return latents, captions, t, keep, noise
+    keep = (torch.rand(len(t), device=t.device) >= drop).float().view(-1, 1, 1, 1)
+    return keep, (H_NOISE * torch.rand(len(t), device=t.device)).view(-1, 1, 1, 1)
 
 
 def train_unet(
@@ -132,62 +91,14 @@ def train_unet(
     load_latents: Callable[[], torch.Tensor],
     tokenizer: Any,
     out: Path,
-    max_seconds: float,
+    how: Training,
     *,
-    device: torch.device,
-    batch: int,
-    deadline: float | None = None,
-    peak: float = 1e-3,
-    max_steps: int | None = None,
-    compiled: bool = True,
-    seed: int = 0,
     form: str = "h8",
 ) -> None:
-    """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there.
-
-    Compilation comes first, so that ``load_latents`` may wait for an autoencoder that is still being trained;
-    ``deadline`` (Unix time) cuts ``max_seconds`` short. ``seed`` and ``form`` are of new models.
-    """
-    torch.manual_seed(seed)
-    unet, text_encoder = start_models(out, tokenizer, device, form)
+    """Train and save ``out/unet`` and ``out/text_encoder``, going on from what is there; ``form`` is of a new U-Net."""
+    torch.manual_seed(how.seed)
+    unet, text_encoder = start_models(out, tokenizer, how.device, form)
     model = nn.ModuleDict({"unet": TrainingUNet(unet), "text_encoder": text_encoder})
-    average = Average(model, decay=0.9995)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda"
-    )
-    alphas = build_scheduler().alphas_cumprod.to(device)
-
-    def loss_of(
-        latents: torch.Tensor, tokens: torch.Tensor, t: torch.Tensor, keep: torch.Tensor, noise: torch.Tensor
-    ) -> torch.Tensor:
-        eps = torch.randn_like(latents)
-        a, s = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
-        context = text_encoder(tokens).last_hidden_state
-        output = model["unet"](a * latents + s * eps, t, context, keep, noise)
-        return (output.float() - (a * eps - s * latents)).square().mean()
-
-    forward = torch.compile(loss_of) if compiled else loss_of
-    tokens_on_device, empty = captions.tokens.to(device), captions.empty.to(device)
-    if compiled:
-        compile_now(forward, unet.config, empty.long().expand(batch, -1).contiguous())
-        optimizer.zero_grad(set_to_none=True)
-        print("[unet] compiled", flush=True)
-    pool = load_latents()
-    if deadline is not None:
-        max_seconds = min(max_seconds, deadline - time.time())
-    clock = Clock(max_seconds, "unet", max_steps=max_steps)
-    smooth = torch.zeros((), device=device)
-    for step in clock.steps():
-        set_learning_rate(optimizer, learning_rate(clock.progress, peak))
-        example = draw(pool, tokens_on_device, empty, batch)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = forward(*example)
-        descend(loss, model, optimizer)
-        average.update()
-        smooth = loss.detach() if step == 0 else smooth.lerp(loss.detach(), 0.02)
-        clock.log(loss=smooth, samples=torch.tensor(float(step * batch)))
-    average.store()
+    fit("unet", model, model["unet"], text_encoder, captions, load_latents, how, disturb)
     save_model(unet, out / "unet")
     save_model(text_encoder, out / "text_encoder")
-    result = {"steps": clock.step, "samples": clock.step * batch, "loss": float(smooth)}
-    print("[unet] " + json.dumps(result), flush=True)

@@ -29,6 +29,10 @@ def test_unknown_stages_and_measurements_list_the_choices(capsys: pytest.Capture
     old, error = capsys.readouterr().err.splitlines()
     assert old == "key=value words go with version 0.3; now: python -m avatars_world.evaluate --what bais"
     assert "Did you mean 'bias'" in error
+    assert train(["--size=basic"]) == 2
+    assert "Did you mean 'base'" in capsys.readouterr().err
+    assert evaluate(["--transformer=somewhere", "--what=potency"]) == 2
+    assert "measured of U-Nets alone" in capsys.readouterr().err
     assert train(["--batch=many"]) == 2
     assert capsys.readouterr().err.startswith("error: Invalid value for '--batch'")
     assert train(["--help"]) == 0

@@ -5,7 +5,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from avatars_world.architecture import FORMS, TEXT_WIDTH, build_unet
-from avatars_world.train.unet import TrainingUNet, sample_timesteps
+from avatars_world.train.denoising import sample_timesteps
+from avatars_world.train.unet import TrainingUNet
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
