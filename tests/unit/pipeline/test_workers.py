@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.locks import lock
+from hspace_exp.io.locks import LEADER, lock
 from hspace_exp.pipeline import workers
 from hspace_exp.pipeline.workers import RANK_0, VARIABLES, Worker
 
@@ -75,7 +75,7 @@ def test_another_rank_waits_for_rank_0_and_gives_up_when_it_is_gone(
 
 
 def test_a_helper_ends_with_the_process_that_started_it_even_while_it_imports(tmp_path: Path) -> None:
-    own = {**os.environ, workers.LEADER: str(os.getpid() + 1)}  # which is none, so that another one is the parent
+    own = {**os.environ, LEADER: str(os.getpid() + 1)}  # which is none, so that another one is the parent
     command = [sys.executable, "-m", "hspace_exp", "+experiment=gender_fairness", "device=cpu"]
     ended = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
