@@ -29,6 +29,7 @@ from hspace_exp.prompts.wording import wordings
 from hspace_rivals.latest import Latest
 
 Tokens = Literal["last", "rest"]
+Values = Literal["alone", "joined"]
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,27 @@ class ClosedFormEdit:
     W x = W_old (x + s M x) is the layer itself, given other text features.
 
     From the paper and its released code: all professions are edited at once; keys and values of all cross-attention;
-    c_i is the last token of a text with the profession; the later script's weights (ridge 0.5, edits and what is
-    preserved 1; the earlier one has 0.1 for all three); the empty prompt is preserved, all of its tokens; of the
-    earlier script, with which the paper's images were made, that a_j is the last token of the profession with the
-    attribute before it ("female nurse"), and that with ``tokens`` = ``rest`` the end mark and padding behind it are
-    edited, too. There the alpha_j are found by a loop: images of the edited model are made and judged, and each alpha_j
-    gets a tenth of what its value lacks of the ratio wanted; images are then drawn at random from the one edited model.
+    c_i is the last token of a text with the profession. The code's later script has ridge 0.5, edits and what is
+    preserved 1, and a_j of the value's word alone, as the paper has it; the earlier one 0.1 for all three, a_j of the
+    profession with the word before it ("female nurse": ``values`` = ``joined``), edits the end mark and padding behind
+    the profession, too (``tokens`` = ``rest``), and preserves all tokens of the empty prompt. The alpha_j are found by
+    a loop: images of the edited model are made and judged, and each alpha_j gets what its value lacks of the ratio
+    wanted, or a tenth of that; images are then drawn at random from the one edited model.
 
     Our reading: here each image is asked for its target, so each target has its own edited weights, and the strength s,
     which the stage ``calibration`` finds on validation images, takes the loop's place. What values lack adds up to
-    zero, so alpha is s for the target and -s / (K - 1) for each of the other values; of a value alone, the profession
-    without it gets -s. Texts are the concepts' own prompts with the profession in the place of the person, and not the
-    bare word. As keys and values depend on the text alone, rows of a batch are edited by hooks, each for its target;
-    with ``branch`` = ``both`` the empty prompt's half is read with edited weights, as by a model whose weights are so.
-    No image is looked at to make M, so that professions that tables show may be among those that are edited.
+    zero, so alpha is s for the target and -s / (K - 1) for each of the other values; of a value without others, the
+    neutral prompt gets -s. Texts are the concepts' own prompts, those of professions have these in the place of the
+    person, and not bare words. As keys and values depend on the text alone, rows of a batch are edited by hooks, each
+    for its target; with ``branch`` = ``both`` the empty prompt's half is read with edited weights, as by a model whose
+    weights are so. No image is looked at to make M, so that professions that tables show may be among those edited.
     """
 
     professions: Sequence[str]  # that are edited, all at once
     ridge: PositiveFloat = 0.5  # lambda: how much W is held where no token is
     preserve: NonNegativeFloat = 1.0  # weight of the tokens that are preserved
     preserved: Sequence[str] = ("",)  # prompts, all of whose tokens are preserved
+    values: Values = "alone"  # what stands for them: their own words, or the profession with the word before it
     tokens: Tokens = "last"  # that are edited: the profession's last one, or the rest of the text from there on
     latest: Latest[dict[str, Tensor]] = field(default_factory=Latest, init=False, repr=False, compare=False)
     keeps: ClassVar[bool] = False
@@ -76,20 +78,30 @@ class ClosedFormEdit:
     def shifts(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
         """M of each concept, (D, D) float64 on the model's device; text features have D numbers."""
         texts = tuple((name, *some.plain().items()) for name, some in prompts.items())
-        of = (texts, *map(tuple, (self.professions, self.preserved)), self.ridge, self.preserve, self.tokens)
+        of = (
+            texts,
+            *map(tuple, (self.professions, self.preserved)),
+            self.ridge,
+            self.preserve,
+            self.values,
+            self.tokens,
+        )
         return self.latest(backbone, of, partial(self._made, backbone, prompts))
 
     def _made(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
         read = partial(text_features, backbone, tokens=self.tokens)
         names = [profession.lower() for profession in self.professions]
         said = {name: wordings(some, names) for name, some in prompts.items()}
-        shown = {name: list(map(read, some.positive)) for name, some in said.items()}
         plain = {name: list(map(read, some.neutral)) for name, some in said.items()}
+        without, shown = plain, {name: list(map(read, some.positive)) for name, some in said.items()}
+        if self.values == "alone":
+            shown = {name: [read(some.positive, some.words)] * len(plain[name]) for name, some in prompts.items()}
+            without = {name: [read(some.neutral)] * len(plain[name]) for name, some in prompts.items()}
         kept = backbone.encode_prompts(list(self.preserved)).encoder_hidden_states if self.preserved else None
         p = None if kept is None else kept.flatten(0, 1).double()
         found = {}
         for name in prompts:
-            others = [shown[other] for other in prompts if other != name] or [plain[name]]
+            others = [shown[other] for other in prompts if other != name] or [without[name]]
             rows = [directions(*parts) for parts in zip(plain[name], shown[name], *others, strict=True)]
             c, d = (torch.cat(some) for some in zip(*rows, strict=True))
             found[name] = shift_of_text(c, d, c[:0] if p is None else p, self.ridge, self.preserve)
@@ -117,10 +129,14 @@ class ClosedFormEdit:
         return hooks
 
 
-def text_features(backbone: Backbone, prompt: str, tokens: Tokens) -> Tensor:
-    """(L, D) float64 features of a prompt's last word's last token, or of that and all behind it."""
+def text_features(backbone: Backbone, prompt: str, words: str = "", *, tokens: Tokens) -> Tensor:
+    """(L, D) float64 features of the last token of some words of a prompt, by default all, or of that and all behind.
+
+    Raises UserError: the words do not occur in the prompt.
+    """
     embeds = backbone.encode_prompts([prompt])
-    last = int(embeds.content_mask[0].nonzero()[-1])
+    mask = backbone.word_mask(prompt, words) if words else embeds.content_mask[0]
+    last = int(mask.nonzero()[-1])
     return embeds.encoder_hidden_states[0, last : last + 1 if tokens == "last" else None].double()
 
 

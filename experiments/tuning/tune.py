@@ -44,6 +44,16 @@ TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
     "focused": {**_TRAINED, "method.edit.hold": [0.4, 0.6]},
     "pca": {"method.training.components": [10, 25, 50, 100], "method.training.states": [512, 1024, 2048, 4096]},
     "h_guidance": {"method.training.ridge": [1e-4, 1e-3, 1e-2, 1e-1], "method.edit.temperature": [2.0, 4.0, 8.0, 16.0]},
+    "uce": {
+        "method.edit.ridge": [0.1, 0.5, 5.0, 50.0],
+        "method.edit.values": ["alone", "joined"],
+        "method.edit.tokens": ["last", "rest"],
+    },
+    "equisteer": {
+        "method.edit.gate": ["best", "null"],
+        "method.edit.scope": ["all", "encoder"],
+        "method.window": ["[0.0,0.25]", "[0.0,0.5]", "[0.0,0.75]", "[0.0,1.0]"],
+    },
 }
 RATE = "method.training.optimizer.lr"
 FINER = (0.1, 1 / 3, 1.0)  # of the winner's rate: more steps allow lower ones

@@ -81,19 +81,34 @@ def test_features_are_those_of_the_last_word_and_of_what_follows(tiny_backbone: 
     whole = tiny_backbone.encode_prompts(["a photo of a nurse"]).encoder_hidden_states[0].double()
     mask = tiny_backbone.word_mask("a photo of a nurse", "nurse").nonzero()
     (at,) = mask[-1].tolist()
-    torch.testing.assert_close(text_features(tiny_backbone, "a photo of a nurse", "last"), whole[at : at + 1])
-    torch.testing.assert_close(text_features(tiny_backbone, "a photo of a nurse", "rest"), whole[at:])
+    torch.testing.assert_close(text_features(tiny_backbone, "a photo of a nurse", tokens="last"), whole[at : at + 1])
+    torch.testing.assert_close(text_features(tiny_backbone, "a photo of a nurse", tokens="rest"), whole[at:])
+    found = text_features(tiny_backbone, "a photo of a nurse", "a photo", tokens="last")
+    torch.testing.assert_close(found, whole[2:3])
 
 
-def test_values_are_those_of_the_profession_with_the_attribute(tiny_backbone: Backbone) -> None:
+def test_values_are_their_words_own_features(tiny_backbone: Backbone) -> None:
+    features = partial(text_features, tiny_backbone, tokens="last")
+    c = torch.cat([features(f"a photo of a {job}") for job in ("nurse", "ceo")])
+    p = tiny_backbone.encode_prompts([""]).encoder_hidden_states[0].double()
+    old, young, person = map(features, ("a photo of an old", "a photo of a young", NEUTRAL))
+    ages = {word: ConceptPrompts(f"a photo of a {word} person", NEUTRAL, word) for word in ("young", "old")}
+    ages["old"].positive = "a photo of an old person"
+    shifts = ClosedFormEdit(JOBS).shifts(tiny_backbone, ages)
+    torch.testing.assert_close(shifts["old"], shift_of_text(c, (old - young).expand(2, -1), p, 0.5, 1.0))
+    alone = ClosedFormEdit(JOBS).shifts(tiny_backbone, {"old": ages["old"]})["old"]
+    torch.testing.assert_close(alone, shift_of_text(c, (old - person).expand(2, -1), p, 0.5, 1.0))
+
+
+def test_values_may_be_those_of_the_profession_with_the_attribute(tiny_backbone: Backbone) -> None:
     features = partial(text_features, tiny_backbone, tokens="last")
     c = torch.cat([features(f"a photo of a {job}") for job in ("nurse", "ceo")])
     female, male = (torch.cat([features(f"a photo of a {word} {job}") for job in ("nurse", "ceo")]) for word in PROMPTS)
     p = tiny_backbone.encode_prompts([""]).encoder_hidden_states[0].double()
-    shifts = ClosedFormEdit(JOBS, ridge=0.3, preserve=0.7).shifts(tiny_backbone, PROMPTS)
+    shifts = ClosedFormEdit(JOBS, ridge=0.3, preserve=0.7, values="joined").shifts(tiny_backbone, PROMPTS)
     torch.testing.assert_close(shifts["male"], shift_of_text(c, male - female, p, 0.3, 0.7))
     torch.testing.assert_close(shifts["female"], -shifts["male"])
-    alone = ClosedFormEdit(JOBS, preserved=()).shifts(tiny_backbone, {"male": PROMPTS["male"]})["male"]
+    alone = ClosedFormEdit(JOBS, preserved=(), values="joined").shifts(tiny_backbone, {"male": PROMPTS["male"]})["male"]
     torch.testing.assert_close(alone, shift_of_text(c, male - c, p[:0], 0.5, 1.0))
 
 
