@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.io.seeding import LEARNING, initial_noise
@@ -228,6 +229,21 @@ def test_directions_are_collected_once_and_anew_for_other_settings(tiny_backbone
     assert own.found(tiny_backbone, {"male": PROMPTS["male"]}) is not first
     again = own.found(tiny_backbone, dict(reversed(PROMPTS.items())))
     torch.testing.assert_close(again.magnitudes.flip(2), first.magnitudes, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        *(("noises", 1, 0), ("steps", 1, 0), ("gate", None, -1), ("gate", 0, "beast"), ("gate", "best", 0.5)),
+        *(("scope", "encoder", "final"), ("subjects", [], "nurse")),
+    ],
+)
+def test_settings_beyond_their_bounds_are_refused_by_name(name: str, taken: object, refused: object) -> None:
+    node = {"_target_": "hspace_rivals.equisteer.EquiSteer"}
+    check_targets({**node, name: taken}, "method.edit")
+    with pytest.raises(UserError, match=rf"^method\.edit\.{name}=.*: expected "):
+        check_targets({**node, name: refused}, "method.edit")
+    assert not Method("equisteer", 1.0, "both", edit=FEW()).composes
 
 
 def test_what_cannot_be_is_one_line(tiny_backbone: Backbone) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hspace_exp.config.checks import check_targets
 from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
@@ -178,6 +179,18 @@ def test_an_edit_is_found_once_for_all_strengths_and_anew_for_other_prompts(tiny
     assert closed.shifts(tiny_backbone, {"male": PROMPTS["male"]}) is not first
     with pytest.raises(UserError, match="Did you mean 'female'"):
         edit()(tiny_backbone, [Item("a photo of a nurse", "nurse", 0, "femal")], True)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [("ridge", 1e-9, 0.0), ("preserve", 0.0, -0.1), ("values", "joined", "both"), ("tokens", "rest", "all")],
+)
+def test_settings_beyond_their_bounds_are_refused_by_name(name: str, taken: object, refused: object) -> None:
+    node = {"_target_": "hspace_rivals.uce.ClosedFormEdit", "professions": ["nurse"]}
+    check_targets({**node, name: taken}, "method.edit")
+    with pytest.raises(UserError, match=rf"^method\.edit\.{name}=.*: expected "):
+        check_targets({**node, name: refused}, "method.edit")
+    assert not Method("uce", 1.0, "both", edit=ClosedFormEdit(JOBS)).composes
 
 
 def test_a_model_with_two_text_encoders_is_edited_too(tiny_sdxl_backbone: Backbone) -> None:
