@@ -100,7 +100,7 @@ class EquiSteer:
         """
         check_targets(items, application.prompts)
         if isinstance(backbone, PipelineModel):
-            raise UserError("equisteer samples its model beforehand, which no call of a pipeline can: generate does")
+            raise UserError("equisteer samples its model beforehand, which no call of a pipeline can: say generate")
         term = low_frequencies(application, backbone)
         return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import (
     AddedVector,
     Application,
@@ -22,7 +23,7 @@ from hspace_exp.methods.steering import (
     strength_of,
 )
 from hspace_exp.models.attention import cross_attention_modules
-from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.backbone import Backbone, PipelineModel
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import wordings
@@ -70,8 +71,13 @@ class ClosedFormEdit:
     composes: ClassVar[bool] = False  # one edit would be the sum of all
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``, see ``Editor``; the prompts of the attribute's concepts are its values."""
+        """Steering of ``items``, see ``Editor``; the prompts of the attribute's concepts are its values.
+
+        Raises UserError: an item asks for an unknown concept, or the model is that of a pipeline that is being called.
+        """
         check_targets(items, application.prompts)
+        if isinstance(backbone, PipelineModel):
+            raise UserError("uce edits no h, which is all that is watched in calls of a pipeline: say generate")
         term = low_frequencies(application, backbone)
         return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
 

@@ -1,0 +1,54 @@
+"""Methods that learn nothing, asked for by the concept files of others: `generate` takes them, a pipeline does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+
+from hspace_exp.concepts.concept import Concept
+from hspace_exp.errors import UserError
+from hspace_exp.generation.generate import sample_chunk
+from hspace_exp.generation.request import asked_groups, configured, edit_of
+from hspace_exp.generation.steer import steer
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Sampling
+from hspace_exp.prompts.plan import Item
+
+NEUTRAL = "a photo of a person"
+ITEMS = [Item("a photo of a nurse", "nurse", 0, "male"), Item("a photo of a nurse", "nurse", 1, "")]
+
+
+def concepts(backbone: Backbone) -> dict[str, Concept]:
+    made = {}
+    for name, word in {"female": "woman", "male": "man"}.items():
+        prompts = {"positive": f"a photo of a {word}", "neutral": NEUTRAL, "words": word, "adjective": name}
+        of = ("tiny", "r", backbone.h_shape, "sdid", prompts)
+        made[name] = Concept(torch.ones(backbone.h_shape), name, "gender", *of)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "smaller"),
+    [
+        ("uce", ("method.edit.professions=[nurse,CEO]",)),
+        ("equisteer", ("method.edit.noises=1", "method.edit.steps=2", "method.edit.gate=null")),
+    ],
+)
+def test_files_say_only_which_prompts_are_meant(
+    method: str, smaller: tuple[str, ...], tiny_backbone: Backbone, tiny_folder: Path
+) -> None:
+    own = concepts(tiny_backbone)
+    way, groups = configured(method, "none", smaller), asked_groups(own, [])
+    found, twice, plain = (
+        sample_chunk(tiny_backbone, Sampling(2), ITEMS, 0, edit)
+        for edit in (*(edit_of(way, own, groups, {"male": strength}) for strength in (1.0, 2.0)), None)
+    )
+    assert min((found[0] - plain[0]).abs().max(), (found[0] - twice[0]).abs().max()) > 1e-4
+    assert torch.equal(found[1], plain[1])
+    pipe = diffusers.DiffusionPipeline.from_pretrained(tiny_folder)
+    pipe.set_progress_bar_config(disable=True)
+    with steer(pipe, [(own["male"], 1.0)], method=method), pytest.raises(UserError, match="say generate"):
+        pipe("a photo of a nurse", num_inference_steps=2)
