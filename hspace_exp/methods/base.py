@@ -72,7 +72,7 @@ class Method:
         if (low.branch or self.branch) == "conditional":
             low = replace(low, weight=scale * low.weight)
         scale = scale if self.branch == "conditional" else 1.0
-        strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
+        strengths = {name: scale * strength for name, strength in self.strengths(own or prompts).items()}
         runs = runs or UneditedRuns(most=0)
         if self.edit is None:
             vectors = {name: one.vector for name, one in own.items()}
