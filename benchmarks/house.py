@@ -13,8 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE, RUN = "hspace_exp", "hspace_exp.pipeline.run"
+PACKAGE, RUN, RIVALS = "hspace_exp", "hspace_exp.pipeline.run", "hspace_rivals"
+# Roots that import the package, never the reverse.
+OTHERS = {
+    RIVALS,
+    "avatars_world",
+    "hspace_studio",
+    "benchmarks",
+    "experiments",
+    "tests",
+}
 MAX_LINES, MAX_FILES, MAX_MEDIAN, MAX_FUNCTION, MAX_RUN, MAX_PROSE = 15_000, 140, 130, 60, 160, 160
+MAX_RIVALS = 1_500
 SHOWN = 5  # longest functions
 
 Edge = tuple[str, str]
@@ -46,6 +56,17 @@ def imports(tree: ast.AST, modules: set[str]) -> set[str]:
     return found & modules
 
 
+def roots(tree: ast.AST) -> set[str]:
+    """Roots that a module imports something of, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
 def folders(one: str, other: str) -> Edge | None:
     """The folders that two modules lie in, below all that is around both; None where one lies in the other's."""
     a, b = one.split("."), other.split(".")
@@ -74,6 +95,8 @@ def main() -> int:
     graph = {module: imports(tree, set(trees)) - {module} for module, tree in trees.items()}
     joined = {folders(one, other) for one, others in graph.items() for other in others} - {None}
     both = sorted(f"{pair[0]}, {pair[1]}" for pair in joined if pair and pair < pair[::-1] and pair[::-1] in joined)
+    outside = sorted(f"{module}: {root}" for module, tree in trees.items() for root in roots(tree) & OTHERS)
+    rivals = sum(len(text.splitlines()) for text in read(f"{RIVALS}/*.py").values())
     prose = [
         f"{path}:{number}"
         for path, text in read("*.md", "conf/*.yaml", ":!*table*/*.md", ":!*/table.md").items()  # those are generated
@@ -88,6 +111,8 @@ def main() -> int:
         ("longest functions", long[0][0], MAX_FUNCTION, shown),
         ("folders that import each other", len(both), 0, both),
         ("circles of modules", len(circ := circles(graph)), 0, circ),
+        ("imports of other roots", len(outside), 0, outside),
+        (f"lines of {RIVALS}", rivals, MAX_RIVALS, []),
         (f"lines of prose over {MAX_PROSE} characters", len(prose), 0, prose),
     ]
     for what, value, bound, places in found:

@@ -10,7 +10,7 @@ from typing import Any
 from hspace_exp.errors import UserError
 
 _ROOMS = ("evaluation", "generation.request", "masks", "methods", "models", "results.loggers", "training")
-OURS = (*(f"hspace_exp.{room}" for room in _ROOMS), "avatars_world")
+OURS = (*(f"hspace_exp.{room}" for room in _ROOMS), "avatars_world", "hspace_rivals")
 # Where targets of libraries begin, and what they must be: subclasses of one of these.
 LIBRARIES = ("torch.optim", "torchmetrics", "lightning")
 BASES = {

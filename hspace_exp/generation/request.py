@@ -28,9 +28,7 @@ from hspace_exp.io.atomic import save_png
 from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
 from hspace_exp.methods.base import Method
-from hspace_exp.methods.focused import Focus
-from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.h_guidance import HGuidance
+from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Edit, Strength, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
@@ -42,11 +40,7 @@ from hspace_exp.prompts.plan import Item, target_of
 log = logging.getLogger(__name__)
 
 SUM = "sum"
-# What concept files may name.
-_APPLIED: dict[str, tuple[Any, ...]] = {
-    "method.edit": (Focus, HGuidance),
-    "frequency.transform": (haar_lowpass, fft_lowpass),
-}
+_NAMING = ("method.edit", "frequency.transform")  # keys at which concept files may name what is of conf/
 _make = partial(instantiate, _convert_="all")
 
 
@@ -171,10 +165,9 @@ def _text(key: str, value: object) -> str:
     """A value in the grammar of overrides; classes and functions are ours. Raises UserError: one is not."""
     if not isinstance(value, dict):
         return json.dumps(value)
-    ours = {one.__name__: f"{one.__module__}.{one.__name__}" for one in _APPLIED.get(key, ())}
-    if (target := value.get("_target_")) not in ours:
+    if (target := value.get("_target_")) not in (own := _named(key)):
         raise UserError(f"{key} is {target}, which is not of this package")
-    whole = value | {"_target_": ours[target]} | ({"_partial_": True} if key == "frequency.transform" else {})
+    whole = value | {"_target_": own[target]} | ({"_partial_": True} if key == "frequency.transform" else {})
     return f"{{{','.join(f'{name}:{json.dumps(one)}' for name, one in whole.items())}}}"
 
 
@@ -244,6 +237,15 @@ def _explicit(attribute: str, concepts: Concepts) -> Explicit:
     """How a prompt names the attribute: the lists of its file, or the words of the concepts."""
     known: Any = _attribute(attribute) if attribute in choices("attribute") else {}
     return Explicit(**{"words": [some.words or name for name, some in concepts.items()], **known.get("explicit", {})})
+
+
+@cache
+def _named(key: str) -> dict[str, str]:
+    """Name → target of the classes or functions that our own conf/ has at a key: those that a concept file may name."""
+    group, _, node = key.partition(".")
+    files = [OmegaConf.load(CONF / group / f"{name}.yaml") for name in choices(group)] if key in _NAMING else []
+    found = [OmegaConf.select(file, f"{node}._target_") for file in files]
+    return {str(one).rpartition(".")[2]: str(one) for one in found if one}
 
 
 @cache

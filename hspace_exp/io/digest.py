@@ -23,7 +23,7 @@ LENGTH = 16
 _NOT_DIGESTED = Path(__file__).with_name("not_digested.txt").read_text("utf-8").split()
 # Paths of keys in configurations of earlier versions, which records hold → what they are called now.
 _RENAMED = {"method.training.pace": "steps_multiplier"}
-_OWN_MODULES = ("hspace_exp.", "avatars_world.")
+_OWN_MODULES = ("hspace_exp.", "hspace_rivals.", "avatars_world.")
 _INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
 _OWN_METRICS = "hspace_exp.evaluation.metrics."
 

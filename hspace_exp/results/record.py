@@ -36,7 +36,7 @@ FILE_NAME = "record.json"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Folders whose files decide what a run does: one that git does not know makes a checkout dirty, too.
-CODE = ("hspace_exp", "avatars_world", "conf")
+CODE = ("hspace_exp", "hspace_rivals", "avatars_world", "conf")
 
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "lightning", "torchmetrics", "open-clip-torch",

@@ -14,7 +14,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "experiments/*/README.md")
     for path in ROOT.glob(pattern)
 )
-FOLDERS = "hspace_exp|avatars_world|conf|docs|benchmarks|experiments|tests|tables"
+FOLDERS = "hspace_exp|hspace_rivals|avatars_world|conf|docs|benchmarks|experiments|tests|tables"
 # A path from the root of the checkout; no address, nor what a command writes or a reader does ("# conf/…" above it).
 NAMED = re.compile(rf"(?<!--out )(?<!    # )(?<![\w./:-])(?:{FOLDERS})/[\w./*=,{{}}<>-]*[\w/*]")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")

@@ -14,6 +14,7 @@ from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.config.trust import check_logging, check_trust, resolve
 from hspace_exp.errors import UserError
 from hspace_exp.methods.lwim import Localised
+from hspace_rivals.h_guidance import HGuidance
 
 DANGEROUS = [
     "pathlib.Path.write_text", "builtins.open", "builtins.exec", "shutil.copyfile", "logging.FileHandler", "torch.load",
@@ -47,6 +48,7 @@ def test_kinds_of_libraries_and_our_classes_pass() -> None:
     for name in [*names, "lightning.pytorch.loggers.CSVLogger"]:
         assert resolve(name, ()).__name__ == name.rpartition(".")[2]
     assert resolve("hspace_exp.methods.lwim.Localised", ()) is Localised
+    assert resolve("hspace_rivals.h_guidance.HGuidance", ()) is HGuidance
 
 
 def test_a_refused_module_is_not_imported_and_a_trusted_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

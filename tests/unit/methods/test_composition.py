@@ -13,7 +13,6 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus, Presence
 from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.h_guidance import HGuidance
 from hspace_exp.methods.prompt import AttributeWord, prompt_with_words
 from hspace_exp.methods.steering import AddedVector, Application, Edit, targets_of
 from hspace_exp.models.backbone import Backbone
@@ -21,6 +20,7 @@ from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
+from hspace_rivals.h_guidance import HGuidance
 
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 GROUPS = {"gender": ("female", "male"), "skin_tone": ("light", "dark")}

@@ -12,12 +12,12 @@ from torch import nn
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.methods.focused import Focus, Presence
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier
 from hspace_exp.methods.lwim import m
 from hspace_exp.methods.steering import AddedVector, Application, Steering, targets_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
+from hspace_rivals.h_guidance import HGuidance, LinearClassifier
 
 META, SHAPE = torch.device("meta"), (2, 4, 4)
 ITEMS = [Item("p", "nurse", 0, "female"), Item("p", "nurse", 1, "female+old"), Item("p", "nurse", 2, "")]

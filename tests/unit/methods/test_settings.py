@@ -16,17 +16,17 @@ from hspace_exp.errors import UserError
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency, fft_lowpass, haar_lowpass
-from hspace_exp.methods.h_guidance import HClassifier, HGuidance
 from hspace_exp.methods.learning import OnPolicy, Training
 from hspace_exp.methods.lwim import Localised
-from hspace_exp.methods.pca import PrincipalComponents
-from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.steering import Window, strength_of
 from hspace_exp.methods.task import Task, Trajectories, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
+from hspace_rivals.h_guidance import HClassifier, HGuidance
+from hspace_rivals.pca import PrincipalComponents
+from hspace_rivals.respodiff import ConceptAndNeutral
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 PLANE = torch.arange(16.0).view(1, 1, 4, 4)

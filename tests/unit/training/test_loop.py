@@ -8,7 +8,6 @@ import torch
 
 from hspace_exp.methods.learning import Objective, OnPolicy, Training
 from hspace_exp.methods.lwim import Localised
-from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.task import Trajectories
@@ -17,6 +16,7 @@ from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.loop import evaluations
 from hspace_exp.training.noised import NoisedImages
 from hspace_exp.training.on_policy import OnPolicyStates
+from hspace_rivals.respodiff import ConceptAndNeutral
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 PROMPTS = {"female": ConceptPrompts(positive="a photo of a woman", neutral="a photo of a person", words="woman")}

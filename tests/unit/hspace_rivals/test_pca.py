@@ -11,11 +11,11 @@ import torch
 
 from benchmarks.recording import record_hspace
 from hspace_exp.errors import UserError
-from hspace_exp.methods import pca
-from hspace_exp.methods.pca import PrincipalComponents, by_timestep, principal_components, separation
 from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
+from hspace_rivals import pca
+from hspace_rivals.pca import PrincipalComponents, by_timestep, principal_components, separation
 
 NEUTRAL = "a photo of a person"
 PROMPTS = {name: ConceptPrompts(f"a photo of a {name}", NEUTRAL, name) for name in ("woman", "man")}

@@ -7,7 +7,6 @@ import torch
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Noisy, OnPolicy, Training
-from hspace_exp.methods.respodiff import ConceptAndNeutral
 from hspace_exp.methods.task import Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit, edit_hspace
@@ -16,6 +15,7 @@ from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.training.module import ConceptModule
 from hspace_exp.training.on_policy import OnPolicyStates, in_turn, sample_trajectories
+from hspace_rivals.respodiff import ConceptAndNeutral
 
 POSITIVE, NEUTRAL = "a photo of a woman", "a photo of a person"
 PROMPTS = {"female": ConceptPrompts(positive=POSITIVE, neutral=NEUTRAL, words="woman")}

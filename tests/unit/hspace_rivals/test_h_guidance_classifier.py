@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 
 from hspace_exp.concepts.concept import Concept, load_concept
 from hspace_exp.errors import UserError
-from hspace_exp.methods.h_guidance import HClassifier, LinearClassifier, accuracy, fit
 from hspace_exp.methods.task import Task, Trajectories
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
+from hspace_rivals.h_guidance import HClassifier, LinearClassifier, accuracy, fit
 
 NEUTRAL = "a photo of a person"
 PROMPTS = {name: ConceptPrompts(f"a photo of a {name}", NEUTRAL, name) for name in ("woman", "man")}

@@ -9,13 +9,13 @@ from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
-from hspace_exp.methods.h_guidance import HGuidance, LinearClassifier
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
+from hspace_rivals.h_guidance import HGuidance, LinearClassifier
 
 SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 ITEMS = [Item("a photo of a nurse", "nurse", 0, "male"), Item("a photo of a doctor", "doctor", 0, "")]
