@@ -44,6 +44,7 @@ TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
     "focused": {**_TRAINED, "method.edit.hold": [0.4, 0.6]},
     "pca": {"method.training.components": [10, 25, 50, 100], "method.training.states": [512, 1024, 2048, 4096]},
     "h_guidance": {"method.training.ridge": [1e-4, 1e-3, 1e-2, 1e-1], "method.edit.temperature": [2.0, 4.0, 8.0, 16.0]},
+    "fair_diffusion": {"method.edit.threshold": [0.5, 0.8, 0.9, 0.95], "method.edit.warm_up": [0.0, 0.1, 0.2, 0.3]},
 }
 RATE = "method.training.optimizer.lr"
 FINER = (0.1, 1 / 3, 1.0)  # of the winner's rate: more steps allow lower ones
