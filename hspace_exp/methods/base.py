@@ -72,7 +72,8 @@ class Method:
         if (low.branch or self.branch) == "conditional":
             low = replace(low, weight=scale * low.weight)
         scale = scale if self.branch == "conditional" else 1.0
-        strengths = {name: scale * strength for name, strength in self.strengths(own).items()}
+        asked = prompts if self.training is None else own
+        strengths = {name: scale * strength for name, strength in self.strengths(asked).items()}
         runs = runs or UneditedRuns(most=0)
         if self.edit is None:
             vectors = {name: one.vector for name, one in own.items()}
