@@ -1,0 +1,158 @@
+"""UCE: keys and values of cross-attention edited in closed form (Gandikota et al., WACV 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor, nn
+
+from hspace_exp.methods.steering import (
+    AddedVector,
+    Application,
+    HooksOfStep,
+    Steering,
+    check_targets,
+    low_frequencies,
+    strength_of,
+)
+from hspace_exp.models.attention import cross_attention_modules
+from hspace_exp.models.backbone import Backbone
+from hspace_exp.prompts.attributes import Concepts
+from hspace_exp.prompts.plan import Item
+from hspace_exp.prompts.wording import wordings
+from hspace_rivals.latest import Latest
+
+Tokens = Literal["last", "rest"]
+
+
+@dataclass(frozen=True)
+class ClosedFormEdit:
+    """W = (sum_i v_i c_i^T + ridge W_old + preserve W_old P) (sum_i c_i c_i^T + ridge I + preserve P)^-1.
+
+    P is sum_j p_j p_j^T over the tokens p_j that are preserved, c_i the text feature of the i-th profession, and
+    v_i = W_old (c_i + s d_i) what its keys and values are to be; the paper's eq. 7, whose v_i for debiasing is
+    W_old (c_i + sum_j alpha_j a_j) with the attribute's values a_j. Every v_i is W_old times something, so that
+    W = W_old (I + s M), M = (sum_i d_i c_i^T) (…)^-1: one M (``shift_of_text``) serves all layers and strengths, and
+    W x = W_old (x + s M x) is the layer itself, given other text features.
+
+    From the paper and its released code: all professions are edited at once; keys and values of all cross-attention;
+    c_i is the last token of a text with the profession; the later script's weights (ridge 0.5, edits and what is
+    preserved 1; the earlier one has 0.1 for all three); the empty prompt is preserved, all of its tokens; of the
+    earlier script, with which the paper's images were made, that a_j is the last token of the profession with the
+    attribute before it ("female nurse"), and that with ``tokens`` = ``rest`` the end mark and padding behind it are
+    edited, too. There the alpha_j are found by a loop: images of the edited model are made and judged, and each alpha_j
+    gets a tenth of what its value lacks of the ratio wanted; images are then drawn at random from the one edited model.
+
+    Our reading: here each image is asked for its target, so each target has its own edited weights, and the strength s,
+    which the stage ``calibration`` finds on validation images, takes the loop's place. What values lack adds up to
+    zero, so alpha is s for the target and -s / (K - 1) for each of the other values; of a value alone, the profession
+    without it gets -s. Texts are the concepts' own prompts with the profession in the place of the person, and not the
+    bare word. As keys and values depend on the text alone, rows of a batch are edited by hooks, each for its target;
+    with ``branch`` = ``both`` the empty prompt's half is read with edited weights, as by a model whose weights are so.
+    No image is looked at to make M, so that professions that tables show may be among those that are edited.
+    """
+
+    professions: Sequence[str]  # that are edited, all at once
+    ridge: PositiveFloat = 0.5  # lambda: how much W is held where no token is
+    preserve: NonNegativeFloat = 1.0  # weight of the tokens that are preserved
+    preserved: Sequence[str] = ("",)  # prompts, all of whose tokens are preserved
+    tokens: Tokens = "last"  # that are edited: the profession's last one, or the rest of the text from there on
+    latest: Latest[dict[str, Tensor]] = field(default_factory=Latest, init=False, repr=False, compare=False)
+    keeps: ClassVar[bool] = False
+    composes: ClassVar[bool] = False  # one edit would be the sum of all
+
+    def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        """Steering of ``items``, see ``Editor``; the prompts of the attribute's concepts are its values."""
+        check_targets(items, application.prompts)
+        term = low_frequencies(application, backbone)
+        return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
+
+    def shifts(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
+        """M of each concept, (D, D) float64 on the model's device; text features have D numbers."""
+        texts = tuple((name, *some.plain().items()) for name, some in prompts.items())
+        of = (texts, *map(tuple, (self.professions, self.preserved)), self.ridge, self.preserve, self.tokens)
+        return self.latest(backbone, of, partial(self._made, backbone, prompts))
+
+    def _made(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
+        read = partial(text_features, backbone, tokens=self.tokens)
+        names = [profession.lower() for profession in self.professions]
+        said = {name: wordings(some, names) for name, some in prompts.items()}
+        shown = {name: list(map(read, some.positive)) for name, some in said.items()}
+        plain = {name: list(map(read, some.neutral)) for name, some in said.items()}
+        kept = backbone.encode_prompts(list(self.preserved)).encoder_hidden_states if self.preserved else None
+        p = None if kept is None else kept.flatten(0, 1).double()
+        found = {}
+        for name in prompts:
+            others = [shown[other] for other in prompts if other != name] or [plain[name]]
+            rows = [directions(*parts) for parts in zip(plain[name], shown[name], *others, strict=True)]
+            c, d = (torch.cat(some) for some in zip(*rows, strict=True))
+            found[name] = shift_of_text(c, d, c[:0] if p is None else p, self.ridge, self.preserve)
+        return found
+
+    def _hooks(
+        self, application: Application, backbone: Backbone, guided: bool, term: AddedVector, items: Sequence[Item]
+    ) -> HooksOfStep:
+        a, count, shifts = application, len(items), self.shifts(backbone, application.prompts)
+        first = count if guided and a.branch == "conditional" else 0
+        halves = range(first, 2 * count if guided else count, max(1, count))
+        edits: dict[str, tuple[Tensor, Tensor]] = {}  # of each target: its rows, and (s M)^T
+        for name in dict.fromkeys(item.target for item in items if item.target):
+            rows = [start + row for start in halves for row, item in enumerate(items) if item.target == name]
+            matrix = (strength_of(a.strength, name) * shifts[name]).T.float()
+            edits[name] = torch.tensor(rows, device=backbone.device), matrix
+        low = term.hooks(backbone, guided, items)
+
+        @contextmanager
+        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
+            own = edited_text(backbone.unet, edits) if done in a.window else nullcontext()
+            with own, low(done, h_0) if a.frequency.weight else nullcontext():
+                yield
+
+        return hooks
+
+
+def text_features(backbone: Backbone, prompt: str, tokens: Tokens) -> Tensor:
+    """(L, D) float64 features of a prompt's last word's last token, or of that and all behind it."""
+    embeds = backbone.encode_prompts([prompt])
+    last = int(embeds.content_mask[0].nonzero()[-1])
+    return embeds.encoder_hidden_states[0, last : last + 1 if tokens == "last" else None].double()
+
+
+def directions(plain: Tensor, shown: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+    """Features c of a profession's tokens (L, D), and where they are to go: the target's less the others' mean.
+
+    Texts with a word more have a token less behind it, of padding: as many are taken as all have.
+    """
+    length = min(len(plain), len(shown), *map(len, others))
+    return plain[:length], shown[:length] - torch.stack([other[:length] for other in others]).mean(0)
+
+
+def shift_of_text(c: Tensor, d: Tensor, p: Tensor, ridge: float, preserve: float) -> Tensor:
+    """M = (sum_i d_i c_i^T) (sum_i c_i c_i^T + ridge I + preserve sum_j p_j p_j^T)^-1 (D, D); all (·, D) float64."""
+    whole = c.T @ c + preserve * p.T @ p + ridge * torch.eye(c.shape[1], dtype=c.dtype, device=c.device)
+    found: Tensor = torch.linalg.solve(whole, c.T @ d).T
+    return found
+
+
+@contextmanager
+def edited_text(unet: nn.Module, edits: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Give keys and values of cross-attention x + x A in the place of x (L, D): (rows, A) of each of ``edits``."""
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        text, *rest = args
+        for rows, matrix in edits.values():
+            some = text[rows].float()
+            text = text.index_copy(0, rows, (some + some @ matrix).to(text.dtype))
+        return (text, *rest)
+
+    with ExitStack() as hooks:
+        for _, module in cross_attention_modules(unet):
+            for projection in (module.to_k, module.to_v):
+                hooks.callback(projection.register_forward_pre_hook(before).remove)
+        yield
