@@ -3,6 +3,7 @@
     python experiments/tuning/tune.py sdid focused --jobs 2
     python experiments/tuning/tune.py --finer --set protocol=full     # three rates more, at the budget of the tables
     python experiments/tuning/tune.py --list
+    python experiments/tuning/tune.py sdid --trials model.site=heads:1,heads:2 --set model=avatars_dit --out FOLDER
 
 A trial learns vectors with one setting of the table below and calibrates their strength, as every run does. Of the
 trials that reach ``calibration.success`` the one with the best background wins, and else the most successful one.
@@ -17,7 +18,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -54,10 +55,10 @@ TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
         "method.edit.scope": ["all", "encoder"],
         "method.window": ["[0.0,0.25]", "[0.0,0.5]", "[0.0,0.75]", "[0.0,1.0]"],
     },
+    "fair_diffusion": {"method.edit.threshold": [0.5, 0.8, 0.9, 0.95], "method.edit.warm_up": [0.0, 0.1, 0.2, 0.3]},
 }
 RATE = "method.training.optimizer.lr"
 FINER = (0.1, 1 / 3, 1.0)  # of the winner's rate: more steps allow lower ones
-TRIALS_KEYS = {key for settings in TRIALS.values() for key in settings}
 
 
 def main() -> None:
@@ -66,6 +67,9 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", help=f"of {', '.join(TRIALS)}; all by default")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of every trial, e.g. protocol=smoke")
+    parser.add_argument(
+        "--trials", nargs="*", default=[], metavar="KEY=A,B", help="settings instead of the methods' own"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument(
         "--finer", action="store_true", help="a tenth, a third and all of the winners' rates, at another budget"
@@ -78,6 +82,9 @@ def main() -> None:
     if foreign := set(a.methods).difference(TRIALS):
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
     trials, ending = {name: TRIALS[name] for name in a.methods or TRIALS}, ""
+    if a.trials:
+        own = {key: values.split(",") for key, _, values in (text.partition("=") for text in a.trials)}
+        trials = dict.fromkeys(trials, own)
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
     runs = a.out / f"runs{ending}"
@@ -127,7 +134,7 @@ def command_of(method: str) -> list[str]:
 
 def gather(method: str, trials: Mapping[str, list[Any]], overrides: Sequence[str], runs: Path, out: Path) -> None:
     """Write what all trials of a method found, the best first."""
-    found = [trial(path.parent) for path in sorted((runs / method).glob(f"*/*/{FILE}"))]
+    found = [trial(path.parent, trials) for path in sorted((runs / method).glob(f"*/*/{FILE}"))]
     ranked = sorted(found, key=rank, reverse=True)
     if ranked:
         command = ["python", *command_of(method), *(f"{key}=…" for key in trials), *overrides]
@@ -141,8 +148,8 @@ def device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
-def trial(run: Path) -> dict[str, Any]:
-    """What a run's calibration found, all its concepts together."""
+def trial(run: Path, keys: Collection[str]) -> dict[str, Any]:
+    """What the calibration of a run with settings of these keys found, all its concepts together."""
     found = json.loads((run / FILE).read_bytes())["concepts"]
     chosen = {name: next(p for p in one["curve"] if p["strength"] == one["strength"]) for name, one in found.items()}
     overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
@@ -151,7 +158,7 @@ def trial(run: Path) -> dict[str, Any]:
     # squared errors are averaged, not decibels
     error = sum(p["images"] * 10 ** (-p["background_psnr"] / 10) for p in chosen.values() if p["background_psnr"]) / n
     return {
-        "settings": {key: value for key, _, value in told if key in TRIALS_KEYS},
+        "settings": {key: value for key, _, value in told if key in keys},
         "strength": {name: one["strength"] for name, one in found.items()},
         "reached": all(one["reached"] for one in found.values()),
         "success": round(sum(p["images"] * p["success"] for p in chosen.values()) / n, 4),

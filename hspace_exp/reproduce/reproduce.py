@@ -71,13 +71,14 @@ _PARTS: dict[str, tuple[Sweep, ...]] = {
     part: tuple(Sweep(*one) for one in some)
     for part, some in yaml.safe_load(Path(__file__).with_name("sweeps.yaml").read_text("utf-8")).items()
 }
-_METHODS, _USE, _SETTINGS = (_PARTS[part] for part in ("methods", "use", "settings"))
+_METHODS, _USE, _SETTINGS, _SEEDS = (_PARTS[part] for part in ("methods", "use", "settings", "seeds"))
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
     "demo": _METHODS + _USE + _SETTINGS,
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
-        *(*_PARTS["seeds"], *_METHODS[1:]),
+        *_SEEDS,
+        *(sweep for sweep in _METHODS if sweep.experiment not in {other.experiment for other in _SEEDS}),
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
     ),

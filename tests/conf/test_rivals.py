@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.tuning.tune import TRIALS
 from hspace_exp.config.command_line import CONF
 from hspace_exp.config.schema import register
+from hspace_exp.prompts.explicit import names_attribute
+from hspace_exp.prompts.plan import plan
 
 TUNED = Path(__file__).parents[2] / "experiments" / "tuning" / "results"
 RIVALS = ["prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance", "uce", "equisteer", "lwim", "focused"]
-UNTUNED = ["uce", "equisteer"]  # as published, until the tuning study has trials of them
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,7 @@ KINDS = {
     "h_guidance": ("both", "HClassifier", "HGuidance", 0.0, "current"),
     "uce": ("both", None, "ClosedFormEdit", 0.0, "current"),
     "equisteer": ("conditional", None, "EquiSteer", 0.0, "current"),
+    "fair_diffusion": ("both", None, "FairDiffusion", 0.0, "current"),
     "lwim": ("conditional", "Localised", None, 0.35, "original"),
     "focused": ("conditional", "ScoreMatching", "Focus", 0.0, "current"),
 }
@@ -88,6 +92,13 @@ PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
         "branch": ("conditional", "conditional"),
         "window": ([0.0, 1.0], "all"),
         "edit.scope": ("all", "all"),
+    },
+    "fair_diffusion": {
+        "strength": (4.0, "4"),
+        "edit.threshold": (0.95, "0.95"),
+        "edit.warm_up": (0.1, "0.1"),
+        "edit.momentum": (0.5, "0.5"),
+        "edit.decay": (0.6, "0.6"),
     },
     "lwim": {
         "training.objective.beta": (0.4, "0.4"),
@@ -139,15 +150,10 @@ def winner(method: str) -> dict[str, str]:
     return dict(max(among, key=lambda trial: trial[by])["settings"])
 
 
-@pytest.mark.parametrize("method", UNTUNED)
-def test_what_was_not_tuned_yet_has_no_trials(method: str) -> None:
-    assert trials(method) == trials(f"{method}_finer") == []
-
-
-@pytest.mark.parametrize("method", [method for method in KINDS if method not in UNTUNED])
+@pytest.mark.parametrize("method", KINDS)
 def test_settings_are_those_of_the_winner_of_the_tuning_study(method: str) -> None:
     found = winner(method)
-    assert len(found) == (2 if method in ("pca", "h_guidance") else 3)
+    assert len(found) == (2 if "method.training.optimizer.lr" not in found and method not in ("uce", "equisteer") else 3)
     used = {key: OmegaConf.select(config(f"method={method}"), key) for key in found}
     assert used == {key: yaml.safe_load(value) for key, value in found.items()}
 
@@ -172,3 +178,26 @@ def test_they_learn_from_what_the_stages_make(method: str) -> None:
     made = instantiate(config(f"method={method}", "frequency=haar").method, _convert_="all")
     assert made.needs <= {"images", "maps", "neutral", "positive"}
     assert made.edits
+
+
+def test_fair_diffusion_learns_nothing_and_has_sixteen_trials() -> None:
+    made = instantiate(config("method=fair_diffusion").method, _convert_="all")
+    assert made.edits
+    assert not made.needs
+    assert not made.composes
+    tried = TRIALS["fair_diffusion"]
+    assert math.prod(map(len, tried.values())) == 16
+    for key, values in tried.items():
+        assert OmegaConf.select(config("method=fair_diffusion"), key) in values
+
+
+def test_prompts_that_name_a_gender_are_asked_for_the_other_one() -> None:
+    for asked, named in (("male", "female"), ("female", "male")):
+        found = config("+experiment=explicit_prompts", f"protocol.assignment={asked}", "protocol=full")
+        unseen = found.prompts.groups.unseen
+        assert list(found.protocol.professions) == [f"{named} {name}" for name in unseen]
+        assert not found.respect_prompt
+        items = plan(found.protocol.professions, found.prompts.templates, 1, ["female", "male"], asked)
+        lists = OmegaConf.to_object(found.attribute.explicit)
+        assert all(names_attribute(item.prompt, lists) == [named] and item.target == asked for item in items)
+        assert found.calibration.professions == found.prompts.groups.validation  # as found for any other prompts

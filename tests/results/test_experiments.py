@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 PROMISED = (
     "gender_fairness age_fairness skin_tone_fairness race_fairness intersectional_fairness component_ablation "
-    "sensitivity frequency_cutoff strength_sweep composition scene_consistency samplers guidance professions"
+    "sensitivity frequency_cutoff strength_sweep composition scene_consistency samplers guidance professions "
+    "rivals explicit_prompts"
 )
 
 
