@@ -103,14 +103,14 @@ class ClosedFormEdit:
         if self.values == "alone":
             shown = {name: [read(some.positive, some.words)] * len(plain[name]) for name, some in prompts.items()}
             without = {name: [read(some.neutral)] * len(plain[name]) for name, some in prompts.items()}
-        kept = backbone.encode_prompts(list(self.preserved)).encoder_hidden_states if self.preserved else None
-        p = None if kept is None else kept.flatten(0, 1).double()
+        kept = [backbone.context(backbone.encode_prompts([prompt]).encoder_hidden_states) for prompt in self.preserved]
         found = {}
         for name in prompts:
             others = [shown[other] for other in prompts if other != name] or [without[name]]
             rows = [directions(*parts) for parts in zip(plain[name], shown[name], *others, strict=True)]
             c, d = (torch.cat(some) for some in zip(*rows, strict=True))
-            found[name] = shift_of_text(c, d, c[:0] if p is None else p, self.ridge, self.preserve)
+            p = torch.cat([c[:0], *(tokens.flatten(0, 1).double() for tokens in kept)])
+            found[name] = shift_of_text(c, d, p, self.ridge, self.preserve)
         return found
 
     def _hooks(
@@ -143,7 +143,7 @@ def text_features(backbone: Backbone, prompt: str, words: str = "", *, tokens: T
     embeds = backbone.encode_prompts([prompt])
     mask = backbone.word_mask(prompt, words) if words else embeds.content_mask[0]
     last = int(mask.nonzero()[-1])
-    return embeds.encoder_hidden_states[0, last : last + 1 if tokens == "last" else None].double()
+    return backbone.context(embeds.encoder_hidden_states)[0, last : last + 1 if tokens == "last" else None].double()
 
 
 def directions(plain: Tensor, shown: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:

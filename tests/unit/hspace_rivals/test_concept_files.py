@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
@@ -13,7 +14,7 @@ from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.generation.request import asked_groups, configured, edit_of
 from hspace_exp.generation.steer import steer
-from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.prompts.plan import Item
 
@@ -30,13 +31,28 @@ def concepts(backbone: Backbone) -> dict[str, Concept]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("method", "smaller"),
-    [
-        ("uce", ("method.edit.professions=[nurse,CEO]",)),
-        ("equisteer", ("method.edit.noises=1", "method.edit.steps=2", "method.edit.gate=null")),
-    ],
-)
+SMALLER = {
+    "uce": ("method.edit.professions=[nurse,CEO]",),
+    "equisteer": ("method.edit.noises=1", "method.edit.steps=2", "method.edit.gate=null"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # diffusers, of its own
+@pytest.mark.parametrize("family", ["sdxl", "pixart"])
+@pytest.mark.parametrize(("method", "smaller"), SMALLER.items())
+@torch.no_grad()
+def test_other_families_are_edited_too(
+    method: str, smaller: tuple[str, ...], family: str, tiny_family: Callable[[str], Path]
+) -> None:
+    backbone = load_backbone(tiny_family(family), device="cpu")
+    own = concepts(backbone)
+    edit = edit_of(configured(method, "none", smaller), own, asked_groups(own, []), {"male": 2.0})
+    found, plain = (sample_chunk(backbone, Sampling(2), ITEMS, 0, some) for some in (edit, None))
+    assert (found[0] - plain[0]).abs().max() > 1e-5
+    assert torch.equal(found[1], plain[1])
+
+
+@pytest.mark.parametrize(("method", "smaller"), SMALLER.items())
 def test_files_say_only_which_prompts_are_meant(
     method: str, smaller: tuple[str, ...], tiny_backbone: Backbone, tiny_folder: Path
 ) -> None:
