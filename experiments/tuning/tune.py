@@ -153,7 +153,7 @@ def trial(run: Path, keys: Collection[str]) -> dict[str, Any]:
     found = json.loads((run / FILE).read_bytes())["concepts"]
     chosen = {name: next(p for p in one["curve"] if p["strength"] == one["strength"]) for name, one in found.items()}
     overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
-    told = [line.lstrip("+").partition("=") for line in overrides]
+    told = [line.lstrip("+").replace("\\:", ":").partition("=") for line in overrides]
     n = sum(point["images"] for point in chosen.values())
     # squared errors are averaged, not decibels
     error = sum(p["images"] * 10 ** (-p["background_psnr"] / 10) for p in chosen.values() if p["background_psnr"]) / n
