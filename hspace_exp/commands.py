@@ -24,7 +24,7 @@ exchange = Cli(help="Look at concept files, and exchange them with other project
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps")]
 Seed = Annotated[int, Option(help="of what is drawn")]
 Overrides = Annotated[list[str] | None, Argument(help="of the run, e.g. model=sd15 method=lwim")]
-Records = Annotated[list[Path], Argument(metavar="PATH...", help="a record.json, a run's folder or any folder above")]
+Records = Annotated[list[Path], Argument(metavar="PATH...", help="a record.json, records.jsonl.gz or any folder above")]
 Files = Annotated[list[Path], Argument(metavar="FILE...", help="concept files, or folders of them")]
 
 

@@ -5,11 +5,13 @@ Reading records needs no torch, so that tables can be built anywhere.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
 import platform
 import subprocess
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field, fields
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     import torch
 
 FILE_NAME = "record.json"
+PACKED = "records.jsonl.gz"  # those of many runs, one a line
+_MOST = 64 << 20  # bytes of them; a hundred make 2 MB
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -135,9 +139,28 @@ def read_record(path: str | Path) -> RunRecord:
     if is_noted(path) is False:
         raise UserError(f"the record {path} is not what its run wrote: run the command again that made it")
     with getting(f"the record {path}", "run the command that makes it"):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        # As JSON again: read from Python objects, strict means instances.
-        return _READ.validate_json(json.dumps(data, allow_nan=False))
+        return _parsed(path.read_text(encoding="utf-8"))
+
+
+def read_packed(path: str | Path) -> list[RunRecord]:
+    """Read a ``records.jsonl.gz``: records of several runs, one a line, packed by gzip.
+
+    Raises UserError: there is none, it is damaged or too large, or a line is no record; the message names the line.
+    """
+    with getting(f"the records {path}", "get the file again", zlib.error), gzip.open(path) as file:
+        data = file.read(_MOST + 1)
+        if len(data) > _MOST:
+            raise ValueError(f"more than {_MOST >> 20} MiB unpacked")
+    records = []
+    for number, line in enumerate(data.splitlines(), 1):
+        with getting(f"line {number} of the records {path}", "get the file again"):
+            records.append(_parsed(line.decode()))
+    return records
+
+
+def _parsed(text: str) -> RunRecord:
+    # As JSON again: read from Python objects, strict means instances.
+    return _READ.validate_json(json.dumps(json.loads(text), allow_nan=False))
 
 
 def done(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hspace_exp.errors import UserError
 from hspace_exp.io.rows import read_rows
-from hspace_exp.results.record import FILE_NAME, RunRecord, read_record
+from hspace_exp.results.record import FILE_NAME, PACKED, RunRecord, read_packed, read_record
 
 if TYPE_CHECKING:  # what imports torch, which tables do without
     from hspace_exp.generation.manifest import Pair
@@ -20,7 +20,7 @@ LOSS = "loss/"
 
 @dataclass(frozen=True)
 class Run:
-    """One run: the file of its record, and the record; what lies beside it is read when it is asked for."""
+    """One run: the file that holds its record, and the record; what lies beside it is read when it is asked for."""
 
     path: Path
     record: RunRecord
@@ -89,7 +89,7 @@ class Run:
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """All runs whose records are in and below ``paths``, each once.
+    """All runs whose records are in and below ``paths``, files of their own or packed, each once.
 
     Raises UserError: a path does not exist, no record is found, or one is not whole.
     """
@@ -98,11 +98,13 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     for path in folders:
         if not path.exists():
             raise UserError(f"no such file or folder: {path}")
-        files |= dict.fromkeys(sorted(path.rglob(FILE_NAME)) if path.is_dir() else [path])
-    if not files:
+        inside = (file for name in (FILE_NAME, PACKED) for file in sorted(path.rglob(name)))
+        files |= dict.fromkeys(inside if path.is_dir() else [path])
+    runs = [Run(f, r) for f in files for r in (read_packed(f) if f.suffix == ".gz" else [read_record(f)])]
+    if not runs:
         where = ", ".join(map(str, folders)) or "no path"
         raise UserError(f"no {FILE_NAME} under {where}: run `python -m hspace_exp +experiment=…` first")
-    return [Run(file, read_record(file)) for file in files]
+    return runs
 
 
 def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:

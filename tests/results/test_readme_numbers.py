@@ -12,7 +12,7 @@ import pytest
 
 from experiments.replication import ranking
 from hspace_exp.evaluation.value import MetricValue
-from hspace_exp.results.record import RunRecord
+from hspace_exp.results.record import PACKED, RunRecord
 from hspace_exp.results.runs import find_runs
 from hspace_exp.results.tables.build import merge_seeds
 from hspace_exp.results.tables.records import by_row
@@ -115,7 +115,8 @@ ROWS = {
     },
 }
 SAYS_NO_METRIC = ("bar", "so the part", "straight line explains")
-EXPERIMENTS = sorted({*(path.parents[1].name for path in ROOT.glob("experiments/*/results/avatars")), *ROWS})
+PACKS = ROOT.glob(f"experiments/*/results/{PACKED}")
+EXPERIMENTS = sorted({path.parents[1].name for path in PACKS} - {"replication"})  # whose ranking is looked at below
 
 Merged = Mapping[str, Mapping[str, MetricValue]]
 

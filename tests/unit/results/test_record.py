@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gzip
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hspace_exp.results.record import (
     differences,
     git_state,
     json_schema,
+    read_packed,
     read_record,
     shareable,
 )
@@ -183,6 +185,47 @@ def test_missing_file_and_unreadable_bytes(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(UserError, match="can't decode"):
         read_record(tmp_path)
+
+
+def packed(folder: Path, *texts: str) -> Path:
+    """A file of records, one a line."""
+    path = folder / "records.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(f"{text}\n" for text in texts).encode(), mtime=0))
+    return path
+
+
+def test_packed_records_are_those_that_were_written(tmp_path: Path) -> None:
+    records = [make(), make(seed=1, device="CPU …")]
+    assert read_packed(packed(tmp_path, *(json.dumps(one.to_json()) for one in records))) == records
+
+
+def test_damaged_packs_are_refused_in_one_line(tmp_path: Path) -> None:
+    line = json.dumps(make().to_json())
+    path = packed(tmp_path, line, line[:-9], line)
+    with pytest.raises(UserError, match=rf"^line 2 of the records {path} cannot be had .*get the file again$"):
+        read_packed(path)
+    with pytest.raises(UserError, match=r"^line 1 of the records .*Out of range float"):
+        read_packed(packed(tmp_path, line.replace("12.5", "NaN")))
+    whole = packed(tmp_path, line).read_bytes()
+    body = bytes(256 - byte if 20 <= i < 40 and byte else byte for i, byte in enumerate(whole))
+    for data, message in ((whole[:-20], "ended before"), (line.encode(), "Not a gzipped"), (body, "")):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=rf"^the records .* cannot be had \(.*{message}.*again$"):
+            read_packed(path)
+    path.unlink()
+    with pytest.raises(UserError, match="No such file"):
+        read_packed(path)
+
+
+def test_packs_are_unpacked_within_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = json.dumps(make().to_json())
+    path = packed(tmp_path, line)
+    monkeypatch.setattr("hspace_exp.results.record._MOST", len(line) + 1)
+    assert read_packed(path) == [make()]
+    with gzip.open(path, "wb") as file:
+        file.write(f"{line}\n\n".encode())
+    with pytest.raises(UserError, match="more than 0 MiB unpacked"):
+        read_packed(path)
 
 
 def test_records_do_not_change() -> None:

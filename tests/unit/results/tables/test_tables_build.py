@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,21 @@ def test_nothing_found_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
     path = record(success=0.5).write(tmp_path / "a")
     assert len(find_runs([path, path.parent, tmp_path])) == 1
+
+
+def test_packed_records_make_the_same_tables(tmp_path: Path) -> None:
+    save(tmp_path / "runs", record("sdid", success=0.5), record(success=0.25), record(seed=1, success=0.75))
+    files = [path.read_text() for path in sorted((tmp_path / "runs").rglob("record.json"))]
+    path = tmp_path / "kept" / "records.jsonl.gz"
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress("".join(json.dumps(json.loads(one)) + "\n" for one in files).encode()))
+    tables = build([tmp_path / "runs"])
+    assert cell(tables[0], "lwim", "success")[0] == "0.500"
+    assert build([path]) == build([path.parent, path]) == tables
+    assert [run.folder for run in find_runs([tmp_path])][2:] == [tmp_path / "runs" / "sdid_0", *[path.parent] * 3]
+    path.write_bytes(gzip.compress(b""))
+    with pytest.raises(UserError, match=r"no record\.json under"):
+        find_runs([path])
 
 
 def test_how_much_of_everything_is_said_where_records_know(tmp_path: Path) -> None:
