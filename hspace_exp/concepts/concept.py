@@ -45,7 +45,7 @@ BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").r
 _Number = Annotated[float, Field(ge=-LARGEST_STRENGTH, le=LARGEST_STRENGTH)]
 _Name = Annotated[str, AfterValidator(named)]
 _Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_Site = Annotated[str, Field(max_length=200, pattern=r"^(mid_block|heads:[0-9]+(\+[0-9]+)*)$")]
+_Site = Annotated[str, Field(max_length=200, pattern=r"^(mid_block|(heads|block):[0-9]+(\+[0-9]+)*)$")]
 _Text = Annotated[str, Field(max_length=4000)]
 _Side = Annotated[int, Field(ge=1, le=2**16)]
 _Setting = bool | int | _Number | _Name | None

@@ -23,7 +23,7 @@ from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
-from hspace_exp.models.sites import MID_BLOCK, Site, heads_of
+from hspace_exp.models.sites import MID_BLOCK, Site, site_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -150,7 +150,7 @@ class Backbone:
         """Where vectors act. Raises UserError: the model has no such site."""
         if self.is_transformer:
             height, width = (size // self.unet.config.patch_size for size in self.latent_shape[1:])
-            return heads_of(self.unet, (height, width), self._site)
+            return site_of(self.unet, (height, width), self._site)
         if self._site not in (None, MID_BLOCK.name):
             raise UserError(f"a U-Net's only site is {MID_BLOCK.name}, got {self._site!r}")
         return MID_BLOCK
@@ -283,9 +283,9 @@ def load_backbone(
     compile: bool = False,  # whether the U-Net's blocks are compiled, see ``compile_blocks``
     # of a training batch, whose memory they bound, see ``losses_of``; None: all
     micro_batch_size: PositiveInt | None = None,
-    network: str
-    | None = None,  # ``unet`` or ``transformer``, of a folder that holds both; by default as its index says
-    # where vectors act in a transformer, ``heads:4`` or ``heads:2+4``, see ``Site``; its middle block by default
+    # ``unet`` or ``transformer``, of a folder that holds both; by default as its index says
+    network: str | None = None,
+    # where vectors act in a transformer, ``heads:4``, ``block:4`` or ``heads:2+4``, see ``Site``; default: middle heads
     site: str | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.

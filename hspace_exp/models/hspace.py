@@ -140,7 +140,7 @@ def edit_hspace(network: nn.Module, edit: Callable[[Tensor], Tensor | None], sit
     with ExitStack() as hooks:
         for place, name in enumerate(site.modules):
             module = network.get_submodule(name)
-            if site.tokens:
+            if site.inputs:
                 hooks.callback(module.register_forward_pre_hook(partial(before, place)).remove)
             else:
                 hooks.callback(module.register_forward_hook(partial(after, place)).remove)

@@ -1,4 +1,4 @@
-"""Where a vector acts: behind a U-Net's middle block, or in the attention heads of some blocks of a transformer."""
+"""Where a vector acts: behind a U-Net's middle block, behind blocks of a transformer, or in their attention heads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ class Site:
 
     At ``mid_block`` they are the output of a U-Net's middle block. At ``heads:K`` they are what the output projection
     of attention gets in a transformer's block K: the heads of the image's tokens side by side, (B, N, heads d), of
-    which N = H W tokens are the places of a map. Maps of several blocks, ``heads:K+L``, lie side by side along C.
+    which N = H W tokens are the places of a map. At ``block:K`` they are that block's output, (B, N, D): what the image
+    shows can be read there, and hardly in what attention takes from the text. Maps of several blocks, ``heads:K+L``,
+    lie side by side along C.
     """
 
     name: str = "mid_block"
     modules: tuple[str, ...] = ("mid_block",)  # dotted names, in the order in which they run
     widths: tuple[int, ...] = ()  # channels of each where there are tokens; none: it is a map already
     grid: tuple[int, int] = (0, 0)  # (H, W) of tokens
+    inputs: bool = False  # whether the features are what the modules get, and not what they give
 
     @property
     def tokens(self) -> bool:
-        """Whether the features are what modules get, (B, N, D), and not the maps that they give."""
+        """Whether the features are tokens, (B, N, D), and not maps."""
         return bool(self.widths)
 
     def to_map(self, features: Tensor) -> Tensor:
@@ -46,25 +49,24 @@ class Site:
 MID_BLOCK = Site()
 
 
-def heads_of(transformer: Any, grid: tuple[int, int], name: str | None = None) -> Site:  # noqa: ANN401 (diffusers' classes)
-    """The site ``heads:K+…`` of a transformer with a (H, W) ``grid`` of tokens; by default of the middle block.
+def site_of(transformer: Any, grid: tuple[int, int], name: str | None = None) -> Site:  # noqa: ANN401 (diffusers' classes)
+    """The site ``heads:K+…`` or ``block:K+…`` of a transformer with a (H, W) ``grid`` of tokens.
 
-    Raises UserError: no such site, or no such block.
+    By default the heads of the middle block. Raises UserError: no such site, or no such block.
     """
     count = len(transformer.transformer_blocks)
     name = f"heads:{count // 2}" if name is None else name
-    blocks = (
-        [int(one) for one in name.removeprefix("heads:").split("+")] if re.fullmatch(r"heads:\d+(\+\d+)*", name) else []
-    )
+    kind, _, places = name.partition(":")
+    blocks = [int(one) for one in places.split("+")] if re.fullmatch(r"(heads|block):\d+(\+\d+)*", name) else []
     if not blocks or blocks != sorted(set(blocks)) or blocks[-1] >= count:
-        raise UserError(
-            f"expected a site like heads:{count // 2} or heads:0+{count - 1} (of {count} blocks), got {name!r}"
-        )
+        example = f"heads:{count // 2}, block:{count // 2} or heads:0+{count - 1}"
+        raise UserError(f"expected a site like {example} (of {count} blocks), got {name!r}")
     inner = transformer.transformer_blocks[0]
     attention = next(one for one in _ATTENTIONS if getattr(inner, one, None) is not None)
-    modules = tuple(f"transformer_blocks.{block}.{attention}.to_out.0" for block in blocks)
-    widths = tuple(int(transformer.get_submodule(one).in_features) for one in modules)
-    return Site(name, modules, widths, grid)
+    ends = f".{attention}.to_out.0"
+    widths = tuple(int(transformer.get_submodule(f"transformer_blocks.{k}{ends}").in_features) for k in blocks)
+    modules = tuple(f"transformer_blocks.{k}{ends if kind == 'heads' else ''}" for k in blocks)
+    return Site(name, modules, widths, grid, inputs=kind == "heads")
 
 
 def joined(maps: list[Tensor]) -> Tensor:

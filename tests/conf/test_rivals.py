@@ -153,7 +153,9 @@ def winner(method: str) -> dict[str, str]:
 @pytest.mark.parametrize("method", KINDS)
 def test_settings_are_those_of_the_winner_of_the_tuning_study(method: str) -> None:
     found = winner(method)
-    assert len(found) == (2 if "method.training.optimizer.lr" not in found and method not in ("uce", "equisteer") else 3)
+    assert len(found) == (
+        2 if "method.training.optimizer.lr" not in found and method not in ("uce", "equisteer") else 3
+    )
     used = {key: OmegaConf.select(config(f"method={method}"), key) for key in found}
     assert used == {key: yaml.safe_load(value) for key, value in found.items()}
 

@@ -17,7 +17,7 @@ from hspace_exp.models.attention import cross_attention_modules, record_cross_at
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.sites import heads_of
+from hspace_exp.models.sites import site_of
 from hspace_exp.models.split import encode
 
 # Of diffusers' schedulers with this NumPy, and its advice.
@@ -112,6 +112,18 @@ def test_a_place_of_a_spatial_vector_is_its_token(backbone: Backbone) -> None:
     torch.testing.assert_close((seen[1] - seen[0])[0, 29], torch.ones(16), rtol=0, atol=1e-6)
 
 
+def test_behind_a_block_a_vector_is_added_to_all_of_its_output(folder: Path) -> None:
+    backbone = load_backbone(folder, device="cpu", site="block:2")
+    v = torch.randn(backbone.h_shape, generator=torch.Generator().manual_seed(2))
+    assert v.shape == (16, 8, 8)
+    tokens = v.flatten(1).T
+    handle = backbone.unet.transformer_blocks[2].register_forward_hook(lambda _, args, output: output + tokens)
+    expected = predicted(backbone)
+    handle.remove()
+    assert torch.equal(predicted(backbone, HEdit(v)), expected)
+    assert not torch.allclose(predicted(backbone), expected, atol=1e-3)
+
+
 def test_several_blocks_have_their_channels_side_by_side(folder: Path) -> None:
     both = load_backbone(folder, device="cpu", site="heads:1+3")
     assert both.h_shape == (32, 8, 8)
@@ -133,7 +145,7 @@ def test_several_blocks_have_their_channels_side_by_side(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mid_block", "heads:4", "heads:2+1", "heads:1+1", "heads:", "../x"])
 def test_a_site_that_is_none_is_refused(folder: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"expected a site like heads:2 or heads:0\+3 \(of 4 blocks\)"):
+    with pytest.raises(UserError, match=r"expected a site like heads:2, block:2 or heads:0\+3 \(of 4 blocks\)"):
         load_backbone(folder, device="cpu", site=name)
 
 
@@ -213,7 +225,7 @@ def test_the_sites_of_other_transformers_are_found() -> None:
 
     with torch.device("meta"):
         found = {
-            heads_of(model, (4, 4)).modules[0]
+            site_of(model, (4, 4)).modules[0]
             for model in (
                 SD3Transformer2DModel(
                     num_layers=2, num_attention_heads=2, attention_head_dim=8, caption_projection_dim=16
