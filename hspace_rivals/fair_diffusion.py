@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
-from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.backbone import Backbone, PipelineModel
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import PERSON
@@ -82,9 +82,17 @@ class FairDiffusion:
     composes: ClassVar[bool] = False  # of several attributes, none knows which concepts are the others of its own
 
     def steer(self, application: Application, backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
-        """Steering of ``items``, see ``Editor``. Raises UserError: there is a low-frequency term, which is one of h."""
+        """Steering of ``items``, see ``Editor``.
+
+        Raises UserError: there is a low-frequency term, which is one of h, or the model is that of a pipeline that is
+        being called.
+        """
         a, device = application, backbone.device
         check_targets(items, a.prompts)
+        if isinstance(backbone, PipelineModel):
+            raise UserError(
+                "fair_diffusion edits no h, which is all that is watched in calls of a pipeline: say generate"
+            )
         if a.frequency.weight:
             raise UserError("fair_diffusion edits the noise estimate, not h: say frequency=none")
         asked = [row for row, item in enumerate(items) if item.target]
@@ -111,16 +119,19 @@ class FairDiffusion:
         def hooks(done: float) -> Iterator[None]:
             busy, shown = False, done + 1e-9 >= self.warm_up
 
-            def add(unet: nn.Module, args: tuple[Tensor, Tensor], output: Any) -> Any:
+            def add(unet: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Any) -> Any:
                 nonlocal busy
                 if busy:  # with the call that is made here
                     return None
                 busy = True
-                found = gamma(*args, output.sample).repeat(len(where) // len(asked), 1, 1, 1)
+                latents, t = args[0], args[1] if len(args) > 1 else kwargs["timestep"]
+                noise, rest = output.sample.tensor_split([latents.shape[1]], dim=1)  # PixArt tells a variance, too
+                found = gamma(latents, t, noise).repeat(len(where) // len(asked), 1, 1, 1)
                 busy = False
-                return type(output)(output.sample.index_add(0, where, found.to(output.sample.dtype))) if shown else None
+                edited = torch.cat([noise.index_add(0, where, found.to(noise.dtype)), rest], dim=1)
+                return type(output)(edited) if shown else None
 
-            handle = backbone.unet.register_forward_hook(add)
+            handle = backbone.unet.register_forward_hook(add, with_kwargs=True)
             try:
                 yield
             finally:

@@ -285,7 +285,7 @@ def load_backbone(
     micro_batch_size: PositiveInt | None = None,
     # ``unet`` or ``transformer``, of a folder that holds both; by default as its index says
     network: str | None = None,
-    # where vectors act in a transformer, ``heads:4``, ``block:4`` or ``heads:2+4``, see ``Site``; default: middle heads
+    # where vectors act in a transformer, ``block:4``, ``heads:4`` or ``heads:2+4``, see ``Site``; None: middle block
     site: str | None = None,
 ) -> Backbone:
     """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.

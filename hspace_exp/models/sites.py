@@ -52,10 +52,10 @@ MID_BLOCK = Site()
 def site_of(transformer: Any, grid: tuple[int, int], name: str | None = None) -> Site:  # noqa: ANN401 (diffusers' classes)
     """The site ``heads:K+…`` or ``block:K+…`` of a transformer with a (H, W) ``grid`` of tokens.
 
-    By default the heads of the middle block. Raises UserError: no such site, or no such block.
+    By default behind the middle block. Raises UserError: no such site, or no such block.
     """
     count = len(transformer.transformer_blocks)
-    name = f"heads:{count // 2}" if name is None else name
+    name = f"block:{(count - 1) // 2}" if name is None else name
     kind, _, places = name.partition(":")
     blocks = [int(one) for one in places.split("+")] if re.fullmatch(r"(heads|block):\d+(\+\d+)*", name) else []
     if not blocks or blocks != sorted(set(blocks)) or blocks[-1] >= count:

@@ -94,7 +94,7 @@ def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[S
     """
     if protocol not in LISTS:
         raise unknown("protocol", protocol, LISTS)
-    left_out = PHOTOS_ONLY if model == "avatars" else WORLD_ONLY
+    left_out = PHOTOS_ONLY if model.startswith("avatars") else WORLD_ONLY
     known = list(dict.fromkeys(sweep.experiment for sweep in LISTS[protocol]))
     for name in experiments:
         if name not in known:

@@ -33,6 +33,7 @@ def concepts(backbone: Backbone) -> dict[str, Concept]:
 
 SMALLER = {
     "uce": ("method.edit.professions=[nurse,CEO]",),
+    "fair_diffusion": ("method.edit.warm_up=0.0",),
     "equisteer": ("method.edit.noises=1", "method.edit.steps=2", "method.edit.gate=null"),
 }
 
