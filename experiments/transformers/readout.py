@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,12 @@ def reading(backbone: Backbone, rows: int) -> Iterator[States]:
     sites = [site_of(backbone.unet, backbone.site.grid, f"{kind}:{k}") for kind in ("heads", "block") for k in blocks]
     with ExitStack() as stack:
         for site in sites:
-            states = found.setdefault(site.name, [])
-            stack.enter_context(edit_hspace(backbone.unet, lambda h, to=states: to.append(h[-rows:].half()), site))
+            stack.enter_context(edit_hspace(backbone.unet, partial(_keep, found.setdefault(site.name, []), rows), site))
         yield found
+
+
+def _keep(states: list[Tensor], rows: int, h: Tensor) -> None:
+    states.append(h[-rows:].half())
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ METRICS = {
     "worst profession": ["success_worst"],
     "worst profession, zero-shot / probe": ["success_worst", "success_worst_probe"],
     "background PSNR (dB)": ["background_psnr"],
+    "KID to the unedited images": ["kid"],
     "scene kept": ["scene_kept"],
     "profession kept": ["-entanglement_profession"],
     "age / skin tone changed": ["entanglement_age", "entanglement_skin_tone"],
@@ -114,7 +115,7 @@ ROWS = {
         "haar_current": "Haar levels 1, LL of run current",
     },
 }
-SAYS_NO_METRIC = ("bar", "so the part", "straight line explains")
+SAYS_NO_METRIC = ("bar", "site, rate", "so the part", "straight line explains")
 PACKS = ROOT.glob(f"experiments/*/results/{PACKED}")
 EXPERIMENTS = sorted({path.parents[1].name for path in PACKS} - {"replication"})  # whose ranking is looked at below
 
@@ -165,6 +166,9 @@ def bound(experiment: str, corner: str, row: str, heads: list[str], c: int) -> t
     if swapped := re.fullmatch(r"(DDIM|DPM-Solver\+\+), (\d+) steps", row):
         sampler = {"DDIM": "native", "DPM-Solver++": "dpm"}[swapped[1]]
         return [f"{head.strip('`')}, sampler {sampler}, steps {swapped[2]}"], METRICS[corner]
+    whom, _, metric = head.partition(": ")
+    if metric in METRICS and experiment == "explicit_prompts":
+        return [f"{row.strip('`')}, measured not_{ {'women': 'female', 'men': 'male'}[whom] }"], METRICS[metric]
     if corner in METRICS:  # strength_sweep
         return [f"{row.strip('`')}, factor {float(head):g}"], METRICS[corner]
     if row in METRICS:
