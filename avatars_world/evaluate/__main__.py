@@ -130,8 +130,10 @@ def run(a: Arguments) -> dict[str, Any]:
     }
     draw = partial(generated.generate, backbone, batch=a.batch)
     if a.transformer:
-        transformer = load_transformer(Path(a.transformer), device).eval()
-        draw = partial(generated.generate_by_transformer, transformer, backbone, batch=a.batch)
+        transformer: Any = load_transformer(Path(a.transformer), device)
+        others = backbone.vae, backbone.prompt_encoder, backbone.scheduler
+        measured = Backbone(transformer, *others, name="avatars_dit", guidance_scale=a.guidance_scale)
+        draw = partial(generated.generate, measured, batch=a.batch)
         result["transformer_parameters"] = sum(p.numel() for p in transformer.parameters())
     for part in parts:
         started = time.monotonic()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
 import torch
-from diffusers import PixArtTransformer2DModel
 
 from avatars_world.captions import plain_text
 from avatars_world.claims import Claim
 from avatars_world.evaluate.renders import classify
-from avatars_world.train.dit import predict
 from hspace_exp.avatars.probe import ATTRIBUTES, AttributeProbe
 from hspace_exp.avatars.world import AGES, GENDERS, PROFESSIONS, SCENES, SKIN_TONES, SUBJECTS, load_truth
 from hspace_exp.evaluation.features import OpenClip
@@ -56,37 +53,6 @@ def generate(
         noise = noise_of(backbone, texts, seeds[start : start + batch])
         with nullcontext() if edit is None else backbone.edited(edit):
             latents = Sampling(STEPS)(backbone, noise, backbone.encode_prompts(texts))
-        images.append(backbone.decode_latents(latents).half())
-    return torch.cat(images)
-
-
-@torch.no_grad()
-def generate_by_transformer(
-    transformer: PixArtTransformer2DModel,
-    backbone: Backbone,
-    prompts: list[str],
-    seeds: list[int],
-    *,
-    batch: int = 64,
-) -> torch.Tensor:
-    """What ``generate`` gives, with a transformer in the place of the U-Net and all other parts of ``backbone``.
-
-    The noise of a (prompt, seed) is the U-Net's. Sampling is as ``Sampling`` does it: classifier-free guidance, the
-    unconditional half being the empty prompt.
-    """
-    images = []
-    for start in range(0, len(prompts), batch):
-        texts = prompts[start : start + batch]
-        latents = noise_of(backbone, texts, seeds[start : start + batch]).to(backbone.device)
-        context = backbone.encode_prompts([""] * len(texts) + texts).encoder_hidden_states.float()
-        scheduler = copy.deepcopy(backbone.scheduler)
-        scheduler.set_timesteps(STEPS, device=backbone.device)
-        latents = latents * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            given = scheduler.scale_model_input(latents, t)
-            output = predict(transformer, torch.cat([given] * 2), t.expand(2 * len(texts)), context)
-            empty, full = output.chunk(2)
-            latents = scheduler.step(empty + backbone.guidance_scale * (full - empty), t, latents).prev_sample
         images.append(backbone.decode_latents(latents).half())
     return torch.cat(images)
 

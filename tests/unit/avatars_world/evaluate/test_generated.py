@@ -29,12 +29,17 @@ def transformer() -> Any:
     return model
 
 
+@pytest.fixture(scope="module")
+def measured(backbone: Backbone, transformer: Any) -> Backbone:
+    return Backbone(transformer, backbone.vae, backbone.prompt_encoder, backbone.scheduler, guidance_scale=3.0)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_images_are_those_of_diffusers_pipeline(
-    backbone: Backbone, transformer: Any, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, measured: Backbone, transformer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generated, "STEPS", 3)
-    ours = generated.generate_by_transformer(transformer, backbone, PROMPTS, SEEDS)
+    ours = generated.generate(measured, PROMPTS, SEEDS)
     pipe: Any = PixArtAlphaPipeline(
         tokenizer=None, text_encoder=None, vae=backbone.vae, transformer=transformer, scheduler=backbone.scheduler
     )
@@ -58,10 +63,10 @@ def test_images_are_those_of_diffusers_pipeline(
     assert (ours[0] - ours[2]).abs().max() > 0.01
 
 
-def test_batch_size_changes_nothing(backbone: Backbone, transformer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_size_changes_nothing(measured: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated, "STEPS", 2)
-    whole = generated.generate_by_transformer(transformer, backbone, PROMPTS, SEEDS)
-    parts = generated.generate_by_transformer(transformer, backbone, PROMPTS, SEEDS, batch=2)
+    whole = generated.generate(measured, PROMPTS, SEEDS)
+    parts = generated.generate(measured, PROMPTS, SEEDS, batch=2)
     torch.testing.assert_close(whole, parts, rtol=0, atol=2e-3)
 
 
