@@ -123,7 +123,9 @@ class SweepCallback(Callback):
                     checked(cfg)
 
         self._begin(config, config.hydra.run.dir, check)
-        places = Path(config.hydra.run.dir).absolute(), Path(cfg.paths.cache).absolute()
+        places = [Path(config.hydra.run.dir).absolute()]
+        with suppress(OmegaConfBaseException):  # which the job says, too
+            places.append(Path(cfg.paths.cache).absolute())
         SweepCallback.missing = [path for place in places for path in (place, *place.parents) if not path.exists()]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

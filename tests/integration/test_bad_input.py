@@ -92,6 +92,13 @@ def test_files_of_conf_that_are_none_are_one_line(cli: Cli, tmp_path: Path, body
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("error")  # Hydra warns of what is raised while it begins
+def test_a_group_of_what_is_not_there_is_one_line_and_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    here = f"hydra.run.dir={tmp_path / 'run'}"
+    refused(cli("+experiment=gender_fairness", here, "++paths=${nosuch}"), "Interpolation key 'nosuch' not found")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_sweep_of_nothing_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
     refused(cli("-m", "+experiment=gender_fairness", "method=sdidd", f"hydra.sweep.dir={tmp_path / 'o'}"), "sdidd")
     refused(
