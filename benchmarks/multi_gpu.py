@@ -31,7 +31,7 @@ from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.random_pipeline import save_random_pipeline
 from benchmarks.run import made, run_measure, say
 from hspace_exp.io.atomic import write_json
-from hspace_exp.io.locks import LEADER
+from hspace_exp.io.leader import LEADER
 from hspace_exp.pipeline.workers import FOLDER, READY
 
 FASTER, CHANGED = 1.8, 0.2

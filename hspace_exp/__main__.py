@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 
-from hspace_exp.io.locks import end_with_leader
+from hspace_exp.io.leader import end_with_leader
 
 
 def main() -> int:

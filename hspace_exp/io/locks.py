@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +13,6 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 FOLDER = ".locks"
-LEADER = "HSPACE_EXP_LEADER"  # the process that started this one, whose end is this one's
-
-
-def end_with_leader() -> None:
-    """Let this process end at once when the one that started it has ended; files are whole or absent."""
-    leader = os.environ.get(LEADER)
-
-    def follow() -> None:
-        while str(os.getppid()) == leader:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if leader is not None:
-        threading.Thread(target=follow, daemon=True).start()
 
 
 def cores() -> int:

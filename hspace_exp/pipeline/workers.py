@@ -27,7 +27,8 @@ from hspace_exp.errors import UserError
 from hspace_exp.generation.generate import Lock, claim, generate, take_originals
 from hspace_exp.generation.manifest import write_manifest
 from hspace_exp.io import locks
-from hspace_exp.io.locks import LEADER, cores, lock
+from hspace_exp.io.leader import LEADER
+from hspace_exp.io.locks import cores, lock
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import prompts_of
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hspace_exp.errors import UserError
-from hspace_exp.io.locks import LEADER, lock
+from hspace_exp.io.leader import LEADER
+from hspace_exp.io.locks import lock
 from hspace_exp.pipeline import workers
 from hspace_exp.pipeline.workers import RANK_0, VARIABLES, Worker
 
