@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,21 +16,14 @@ from torch import Tensor
 from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.io.seeding import LEARNING, initial_noise
-from hspace_exp.methods.steering import (
-    AddedVector,
-    Application,
-    HooksOfStep,
-    Steering,
-    check_targets,
-    low_frequencies,
-    strength_of,
-)
+from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
 from hspace_exp.models.attention import cross_attention_modules, visited_cross_attention
 from hspace_exp.models.backbone import Backbone, PipelineModel
-from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.sampling import Hooks, Sampling, step_at
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import wordings
+from hspace_rivals.beside import beside_low_frequencies
 from hspace_rivals.latest import Latest
 
 if TYPE_CHECKING:
@@ -56,8 +49,7 @@ class Found:
 
     def at(self, done: float) -> int:
         """Which of the T steps the one after the share ``done`` of the schedule is, or comes closest to."""
-        steps = self.magnitudes.shape[1]
-        return min(round(done * steps), steps - 1)
+        return step_at(done, self.magnitudes.shape[1])
 
 
 @dataclass(frozen=True)
@@ -101,8 +93,8 @@ class EquiSteer:
         check_targets(items, application.prompts)
         if isinstance(backbone, PipelineModel):
             raise UserError("equisteer samples its model beforehand, which no call of a pipeline can: say generate")
-        term = low_frequencies(application, backbone)
-        return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
+        make = partial(self._hooks, application, backbone, guided)
+        return beside_low_frequencies(application, backbone, items, guided, make)
 
     def found(self, backbone: Backbone, prompts: Concepts) -> Found:
         """Directions, magnitudes and thresholds of the concepts, in their order. Raises UserError: no such layer."""
@@ -113,9 +105,7 @@ class EquiSteer:
             raise UserError(f"method.edit.gate is a layer below {len(found.vectors)}, got {self.gate}")
         return found
 
-    def _hooks(
-        self, application: Application, backbone: Backbone, guided: bool, term: AddedVector, items: Sequence[Item]
-    ) -> HooksOfStep:
+    def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
         a, device, count, names = application, backbone.device, len(items), list(application.prompts)
         found, modules = self.found(backbone, a.prompts), cross_attention_modules(backbone.unet, self.scope)
         layer_of = {id(module): layer for layer, (_, module) in enumerate(modules)}
@@ -130,7 +120,6 @@ class EquiSteer:
         strength = torch.tensor([strength_of(a.strength, items[row].target) for row in asked], device=device)
         target, strength = target.repeat(len(starts)), strength.repeat(len(starts))
         edited = {"rows": torch.full_like(rows, gate is None, dtype=torch.bool)}  # until the gate was asked: none
-        low = term.hooks(backbone, guided, items)
         started = [gate is None]
 
         def visit(
@@ -148,12 +137,8 @@ class EquiSteer:
             changed = steered(some.float(), found.bases[layer][step], size[:, None] * vector).to(output.dtype)
             return output.index_copy(0, rows, torch.where(edited["rows"][:, None, None], changed, some))
 
-        @contextmanager
-        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
-            see = partial(visit, done in a.window, found.at(done))
-            own = visited_cross_attention(backbone.unet, modules, see)
-            with own, low(done, h_0) if a.frequency.weight else nullcontext():
-                yield
+        def hooks(done: float) -> AbstractContextManager[object]:
+            return visited_cross_attention(backbone.unet, modules, partial(visit, done in a.window, found.at(done)))
 
         return hooks
 
@@ -261,7 +246,7 @@ def _sample(
         see(rows, layer_of[id(module)], step, output.chunk(half)[-1].float())
 
     def hooks(rows: slice, done: float) -> AbstractContextManager[object]:
-        seen = partial(visit, rows, min(round(done * steps), steps - 1))
+        seen = partial(visit, rows, step_at(done, steps))
         return visited_cross_attention(backbone.unet, modules, seen)
 
     for start in track(range(0, len(runs), chunk), description):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar
@@ -16,10 +16,12 @@ from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept, Levels
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import AddedVector, Application, HooksOfStep, Steering, low_frequencies, targets_of
+from hspace_exp.methods.steering import Application, Steering, targets_of
 from hspace_exp.methods.task import Task, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
+from hspace_exp.models.sampling import Hooks, step_at
 from hspace_exp.prompts.plan import Item
+from hspace_rivals.beside import beside_low_frequencies
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class LinearClassifier:
 
     def at(self, done: float) -> int:
         """Which of the T noise levels the step after the share ``done`` of the schedule has, or comes closest to."""
-        return min(round(done * len(self.scale)), len(self.scale) - 1)
+        return step_at(done, len(self.scale))
 
     def log_probabilities(self, h: Tensor, level: int) -> Tensor:
         """(B, K) of h (B, C, H, W) at a noise level."""
@@ -168,12 +170,10 @@ class HGuidance:
         """Steering of ``items``, see ``Editor``; the concepts are the classes."""
         if len(application.concepts) < 2:
             raise UserError("h_guidance tells the concepts of an attribute apart: it needs the files of all of them")
-        term = low_frequencies(application, backbone)
-        return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
+        make = partial(self._hooks, application, backbone, guided)
+        return beside_low_frequencies(application, backbone, items, guided, make)
 
-    def _hooks(
-        self, application: Application, backbone: Backbone, guided: bool, term: AddedVector, items: Sequence[Item]
-    ) -> HooksOfStep:
+    def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
         a, device, count = application, backbone.device, len(items)
         classifier = LinearClassifier.of(list(a.concepts.values()), device, self.temperature)
         square = classifier.scale.square() * classifier.weights[0].numel()  # r_t^2
@@ -182,17 +182,14 @@ class HGuidance:
         target = torch.tensor([names.index(item.target) if item.target else 0 for item in items], device=device)
         # Rows that are edited: in the halves of guidance that the branch names.
         rows = torch.arange(count if guided and a.branch == "conditional" else 0, 2 * count if guided else count)
-        repeats, low = len(rows) // max(1, count), term.hooks(backbone, guided, items)
+        repeats = len(rows) // max(1, count)
 
         def add(level: int, h: Tensor) -> Tensor:
             size, of_batch = (strength * square[level]).repeat(repeats)[:, None, None, None], rows.to(h.device)
             addition = size * classifier.gradient(h[of_batch].float(), level, target.repeat(repeats))
             return h.index_add(0, of_batch, addition.to(h.dtype))
 
-        @contextmanager
-        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
-            own = backbone.edited(partial(add, classifier.at(done))) if done in a.window else nullcontext()
-            with own, low(done, h_0) if a.frequency.weight else nullcontext():
-                yield
+        def hooks(done: float) -> AbstractContextManager[object]:
+            return backbone.edited(partial(add, classifier.at(done))) if done in a.window else nullcontext()
 
         return hooks

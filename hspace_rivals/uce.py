@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -13,20 +13,14 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import (
-    AddedVector,
-    Application,
-    HooksOfStep,
-    Steering,
-    check_targets,
-    low_frequencies,
-    strength_of,
-)
+from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
 from hspace_exp.models.attention import cross_attention_modules
 from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import wordings
+from hspace_rivals.beside import beside_low_frequencies
 from hspace_rivals.latest import Latest
 
 Tokens = Literal["last", "rest"]
@@ -78,8 +72,8 @@ class ClosedFormEdit:
         check_targets(items, application.prompts)
         if isinstance(backbone, PipelineModel):
             raise UserError("uce edits no h, which is all that is watched in calls of a pipeline: say generate")
-        term = low_frequencies(application, backbone)
-        return term.steering(backbone, items, guided, partial(self._hooks, application, backbone, guided, term))
+        make = partial(self._hooks, application, backbone, guided)
+        return beside_low_frequencies(application, backbone, items, guided, make)
 
     def shifts(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
         """M of each concept, (D, D) float64 on the model's device; text features have D numbers."""
@@ -113,9 +107,7 @@ class ClosedFormEdit:
             found[name] = shift_of_text(c, d, p, self.ridge, self.preserve)
         return found
 
-    def _hooks(
-        self, application: Application, backbone: Backbone, guided: bool, term: AddedVector, items: Sequence[Item]
-    ) -> HooksOfStep:
+    def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
         a, count, shifts = application, len(items), self.shifts(backbone, application.prompts)
         first = count if guided and a.branch == "conditional" else 0
         halves = range(first, 2 * count if guided else count, max(1, count))
@@ -124,13 +116,9 @@ class ClosedFormEdit:
             rows = [start + row for start in halves for row, item in enumerate(items) if item.target == name]
             matrix = (strength_of(a.strength, name) * shifts[name]).T.float()
             edits[name] = torch.tensor(rows, device=backbone.device), matrix
-        low = term.hooks(backbone, guided, items)
 
-        @contextmanager
-        def hooks(done: float, h_0: Tensor | None) -> Iterator[None]:
-            own = edited_text(backbone.unet, edits) if done in a.window else nullcontext()
-            with own, low(done, h_0) if a.frequency.weight else nullcontext():
-                yield
+        def hooks(done: float) -> AbstractContextManager[object]:
+            return edited_text(backbone.unet, edits) if done in a.window else nullcontext()
 
         return hooks
 

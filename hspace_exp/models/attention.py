@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
+from hspace_exp.models.sites import is_transformer
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -29,7 +30,7 @@ def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[s
     from diffusers.models.attention_processor import Attention  # seconds, which importing this need not take
 
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
-    if scope != "all" and hasattr(unet, "transformer_blocks"):
+    if scope != "all" and is_transformer(unet):
         modules = modules[: len(modules) // 2]  # of a transformer: the blocks before the middle one
     elif scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
@@ -88,7 +89,7 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
         return visit(module, queries, context, output, token_grid(queries.shape[1], (height, width)))
 
     with ExitStack() as hooks:
-        first = unet.get_submodule("pos_embed" if hasattr(unet, "transformer_blocks") else "conv_in")
+        first = unet.get_submodule("pos_embed" if is_transformer(unet) else "conv_in")
         hooks.callback(first.register_forward_pre_hook(before).remove)
         for _, module in modules:
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)

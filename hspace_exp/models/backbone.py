@@ -23,7 +23,7 @@ from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
-from hspace_exp.models.sites import MID_BLOCK, Site, site_of
+from hspace_exp.models.sites import MID_BLOCK, Site, is_transformer, site_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -81,7 +81,7 @@ class Backbone:
         """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
         from diffusers import DDPMScheduler  # seconds, which importing this need not take
 
-        self.is_transformer = hasattr(unet, "transformer_blocks")
+        self.is_transformer = is_transformer(unet)
         if not self.is_transformer and getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         if not hasattr(scheduler, "alphas_cumprod"):
@@ -322,15 +322,12 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
     place = Path(str(pipe.name_or_path or "model"))
-    part, most = (
-        "unet" if getattr(pipe, "unet", None) is not None else "transformer",
-        loading.MOST_TOKENS.get(type(pipe).__name__),
-    )
+    part = _part_of(pipe)
     local = (place / part).is_dir()
     return Backbone(
-        network_of(pipe),
+        getattr(pipe, part),
         vae,
-        PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"), most),
+        _prompt_encoder(pipe, tokenizers, encoders),
         pipe.scheduler,
         name=place.name if local else str(place),
         revision=fingerprint(place / part) if local else "unknown",
@@ -340,7 +337,16 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
 
 def network_of(pipe: Any) -> Any:  # noqa: ANN401 (diffusers' pipelines)
     """The network of a pipeline that predicts noise: its U-Net or transformer."""
-    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer
+    return getattr(pipe, _part_of(pipe))
+
+
+def _part_of(pipe: Any) -> str:
+    return "unet" if getattr(pipe, "unet", None) is not None else "transformer"
+
+
+def _prompt_encoder(pipe: Any, tokenizers: Sequence[Any], encoders: Sequence[Any]) -> PromptEncoder:
+    most = loading.MOST_TOKENS.get(type(pipe).__name__)
+    return PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"), most)
 
 
 class PipelineModel(Backbone):
@@ -355,12 +361,8 @@ class PipelineModel(Backbone):
         tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
         if None in encoders:
             raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
-        encoder = PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"))
-        name, parts = (
-            str(pipe.name_or_path or type(pipe).__name__),
-            (network_of(pipe), pipe.vae, encoder, pipe.scheduler),
-        )
-        super().__init__(*parts, name=name, site=site, frozen=False)
+        encoder, name = _prompt_encoder(pipe, tokenizers, encoders), str(pipe.name_or_path or type(pipe).__name__)
+        super().__init__(network_of(pipe), pipe.vae, encoder, pipe.scheduler, name=name, site=site, frozen=False)
         self.sample, self.latent_shape = sample, (self.latent_shape[0], *sample.shape[-2:])
 
     @property

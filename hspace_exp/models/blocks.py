@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from hspace_exp.models.sites import is_transformer
+
 # Blocks of a class share their code, and each has shapes of its own; PyTorch's limit of 8 would leave most as they are.
 RECOMPILATIONS = 64
 _HOOKS = tuple(f"_forward_{kind}{ending}" for kind in ("hooks", "pre_hooks") for ending in ("", "_with_kwargs"))
@@ -22,7 +24,7 @@ def checkpoint_second_half(unet: Any) -> None:
     forward pass, such as those that suppress cross-attention, are there again when it is repeated.
     """
     unet.enable_gradient_checkpointing(_checkpointed)
-    for part in (*unet.down_blocks, unet.mid_block) if hasattr(unet, "mid_block") else ():
+    for part in () if is_transformer(unet) else (*unet.down_blocks, unet.mid_block):
         for module in part.modules():
             if hasattr(module, "gradient_checkpointing"):
                 module.gradient_checkpointing = False
@@ -54,7 +56,7 @@ def parts(unet: Any) -> list[nn.Module]:
     Hooks on blocks, and so edits of h, stay outside of what is compiled. Of a block that is computed twice
     (``checkpoint_second_half``) the pieces that are kept or repeated as a whole are compiled.
     """
-    if hasattr(unet, "transformer_blocks"):
+    if is_transformer(unet):
         return list(unet.transformer_blocks)
     found: list[nn.Module] = []
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):

@@ -85,6 +85,11 @@ class Sampling:
         }
 
 
+def step_at(done: float, steps: int) -> int:
+    """Which of so many evenly spaced steps the one after the share ``done`` of a schedule is, or comes closest to."""
+    return min(round(done * steps), steps - 1)
+
+
 def share_of(schedule: Tensor, timestep: Tensor | float) -> float:
     """Share of a schedule (T,) that is done before the step at a timestep, (), (rows,) or a number.
 

@@ -15,6 +15,11 @@ from hspace_exp.errors import UserError
 _ATTENTIONS = ("attn2", "attn")
 
 
+def is_transformer(network: Any) -> bool:  # noqa: ANN401 (diffusers' classes)
+    """Whether a network that predicts noise is a transformer, and no U-Net."""
+    return hasattr(network, "transformer_blocks")
+
+
 @dataclass(frozen=True)
 class Site:
     """Features of a network that vectors are added to, as maps (B, C, H, W).
