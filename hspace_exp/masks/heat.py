@@ -77,7 +77,7 @@ def attention(backbone: Backbone, prompts: ConceptPrompts, count: int, at: Noise
     """
     embeds = backbone.encode_prompts([prompts.positive]).expand(count)
     tokens = backbone.word_mask(prompts.positive, prompts.words).expand(count, -1)
-    with record_cross_attention(backbone.unet, tokens) as record:
+    with record_cross_attention(backbone.unet, tokens, keep=embeds.read) as record:
         for share in EVERYWHERE:
             backbone.predict(*at(share, 0), embeds)
     return record.heatmap()

@@ -177,8 +177,8 @@ class Focus:
         embeds = backbone.encode_prompts([prompt for prompt, _ in pairs])
         tokens = torch.stack([backbone.word_mask(prompt, words) for prompt, words in pairs])
         read = torch.arange(rows.start, rows.stop, device=backbone.device)
-        _, height, width = backbone.h_shape
-        return AttentionGate(backbone.context(embeds.encoder_hidden_states), tokens, read, (height, width), self.gate)
+        states, size = backbone.context(embeds.encoder_hidden_states), backbone.h_shape[1:]
+        return AttentionGate(states, tokens, read, size, self.gate, embeds.read)
 
     def additions(self, application: Application, items: Sequence[Item], device: torch.device) -> Additions:
         """A (s v + keep sum_c p_c v_c) of each item, as a function of h_0.

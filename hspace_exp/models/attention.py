@@ -122,11 +122,14 @@ class AttentionRecord:
 
 
 @contextmanager
-def record_cross_attention(unet: nn.Module, token_mask: Tensor, *, guided: bool = False) -> Iterator[AttentionRecord]:
+def record_cross_attention(
+    unet: nn.Module, token_mask: Tensor, *, keep: Tensor | None = None, guided: bool = False
+) -> Iterator[AttentionRecord]:
     """Record how much attention the tokens in ``token_mask`` get; the U-Net's output is not changed by a bit.
 
-    The mask is (B, L) bool, for instance ``Backbone.word_mask`` of the attribute word of each prompt. Of a ``guided``
-    batch, laid out [unconditional; conditional], only the conditional half is recorded.
+    The mask is (B, L) bool, for instance ``Backbone.word_mask`` of the attribute word of each prompt, and ``keep``
+    (B, L) what the model reads of the prompt, ``PromptEmbeds.read``; None: all. Of a ``guided`` batch, laid out
+    [unconditional; conditional], only the conditional half is recorded.
     """
     record = AttentionRecord()
 
@@ -136,7 +139,7 @@ def record_cross_attention(unet: nn.Module, token_mask: Tensor, *, guided: bool 
         if token_mask.shape != expected:
             raise UserError(f"expected a token mask of shape {expected}, got {tuple(token_mask.shape)}")
         with torch.no_grad():
-            probabilities = attention_probabilities(module, queries[-rows:], context[-rows:])
+            probabilities = attention_probabilities(module, queries[-rows:], context[-rows:], keep)
             record.add(token_mean(probabilities, token_mask.to(queries.device)), grid)
 
     with visited_cross_attention(unet, cross_attention_modules(unet), visit):

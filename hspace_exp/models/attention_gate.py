@@ -41,6 +41,7 @@ class AttentionGate:
     rows: Tensor  # (B,) row of each sample's unedited run in the batch, which the gate is read from
     size: tuple[int, int]  # (H, W) of h
     threshold: float = 0.3  # of the gate, in (0, 1]
+    keep: Tensor | None = None  # (K, L) bool, tokens that the model reads, see ``PromptEmbeds.read``; None: all
     heat: Tensor | None = field(default=None, init=False)  # (B, K, H, W), the sum so far
     modules: list[tuple[str, Attention]] = field(default_factory=list, init=False)  # read, found when it opens first
     # Module → keys (heads, d, K L) of all prompts, scaled: no step changes them.
@@ -53,7 +54,8 @@ class AttentionGate:
             keys = by_head(module, module.to_k(self.states.to(queries))) * module.scale  # (K, heads, L, d)
             self._keys[module] = keys.permute(1, 3, 0, 2).flatten(2)
         query = by_head(module, module.to_q(queries[self.rows]))
-        shares = (query @ self._keys[module]).unflatten(-1, self.words.shape).softmax(-1)
+        logits = (query @ self._keys[module]).unflatten(-1, self.words.shape)
+        shares = (logits if self.keep is None else logits.masked_fill(~self.keep, float("-inf"))).softmax(-1)
         heats = (shares.mean(1) * self.words).sum(-1).transpose(1, 2)  # of each word alike: peaks are relative
         heat = F.adaptive_avg_pool2d(heats.unflatten(-1, grid), self.size)
         self.heat = heat if self.heat is None else self.heat + heat

@@ -33,6 +33,11 @@ class PromptEmbeds:
         """Number of prompts."""
         return self.encoder_hidden_states.shape[0]
 
+    @property
+    def read(self) -> Tensor | None:
+        """(B, L) bool, True on tokens that cross-attention reads; None: all."""
+        return None if self.attention_mask is None else self.attention_mask.bool()
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> PromptEmbeds:
         mapped: dict[str, Any] = {k: None if value is None else function(value) for k, value in vars(self).items()}
         return PromptEmbeds(**mapped)

@@ -52,7 +52,7 @@ def sample_block(
         embeds = backbone.encode_prompts([prompt]).expand(len(chunk))
         tokens = backbone.word_mask(prompt, words).expand(len(chunk), -1)
         guided = sampling.scale(backbone) > 1
-        with record_cross_attention(backbone.unet, tokens, guided=guided) as record:
+        with record_cross_attention(backbone.unet, tokens, keep=embeds.read, guided=guided) as record:
             found["latents"].append(sampling(backbone, noise, embeds).cpu())
         found["heatmaps"].append(record.heatmap().cpu())
     return {name: torch.cat(parts) for name, parts in found.items()}

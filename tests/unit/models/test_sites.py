@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from hspace_exp import Concept, steer
 from hspace_exp.errors import UserError
 from hspace_exp.models.attention import cross_attention_modules, record_cross_attention
+from hspace_exp.models.attention_gate import AttentionGate, open_attention_gate
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.sampling import Sampling
@@ -178,6 +180,35 @@ def test_h_is_reached_without_the_rest_of_the_network(backbone: Backbone) -> Non
     after = backbone.unet.transformer_blocks[3].register_forward_hook(lambda *_: pytest.fail("ran behind the site"))
     assert torch.equal(encode(backbone, latents, t, backbone.encode_prompts(PROMPTS)).h, seen[0])
     after.remove()
+
+
+def test_attention_of_words_is_shared_with_no_padding(backbone: Backbone) -> None:
+    prompt, latents = "a photo of a woman", torch.randn(2, *backbone.latent_shape)
+    embeds, tokens = backbone.encode_prompts([prompt]).expand(2), backbone.word_mask(prompt, "woman").expand(2, -1)
+    assert embeds.read is not None
+    assert not embeds.read.all()  # there is padding
+    noise = torch.randn_like(embeds.encoder_hidden_states)
+    other = torch.where(embeds.read[..., None], embeds.encoder_hidden_states, noise)
+    heats, gates, outputs = [], [], []
+    for states in (embeds.encoder_hidden_states, other):
+        text = replace(embeds, encoder_hidden_states=states)
+        gate = AttentionGate(
+            backbone.context(states[:1]), tokens[:1], torch.arange(2), backbone.h_shape[1:], keep=embeds.read[:1]
+        )
+        with (
+            record_cross_attention(backbone.unet, tokens, keep=embeds.read) as record,
+            open_attention_gate(backbone.unet, gate),
+        ):
+            outputs.append(backbone.predict(latents, 500, text))
+        heats.append(record.heatmap())
+        gates.append(gate())
+    torch.testing.assert_close(outputs[1], outputs[0])  # the model does not read what padding says
+    torch.testing.assert_close(heats[1], heats[0])
+    torch.testing.assert_close(gates[1], gates[0])
+    with record_cross_attention(backbone.unet, embeds.read, keep=embeds.read) as record:
+        backbone.predict(latents, 500, embeds)
+    share = 1 / embeds.read.sum(-1).float()  # mean over tokens that share all attention
+    torch.testing.assert_close(record.heatmap(), share[:, None, None, None].expand_as(record.heatmap()))
 
 
 def test_attention_is_read_on_the_grid_of_tokens(backbone: Backbone) -> None:
