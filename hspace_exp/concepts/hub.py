@@ -6,10 +6,8 @@ import logging
 import re
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-
 from hspace_exp.errors import getting
-from hspace_exp.models.hub import TIMEOUT_S, UNREACHED
+from hspace_exp.models.hub import TIMEOUT_S, unreached
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +26,14 @@ def local(place: Path | str) -> Path:
     named = _NAME.fullmatch(place) if isinstance(place, str) else None
     if named is None or named[2].endswith(".safetensors") or Path(place).exists():
         return Path(place)
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache  # slow, and paths need none of it
+
     repo, file, revision = named[1], f"{named[2]}.safetensors", named[3]
     if re.fullmatch("[0-9a-f]{40}", revision or ""):
         there = try_to_load_from_cache(repo, file, revision=revision)
         if isinstance(there, str):  # the last that was fetched of its folder
             return Path(there)
-    with getting(f"{place} is no file here, and from the Hugging Face hub it", "name either", *UNREACHED):
+    with getting(f"{place} is no file here, and from the Hugging Face hub it", "name either", *unreached()):
         about = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
         small = {one.rfilename for one in about.siblings or () if (one.size or 0) <= _LARGEST}
         if file not in small:
@@ -48,7 +48,10 @@ def local(place: Path | str) -> Path:
 
 def push(folder: Path, repo: str, private: bool | None) -> str:
     """Upload a folder's concept files and cards; returns the commit. Raises UserError: the hub does not take them."""
+    from huggingface_hub import HfApi
+
     api, kinds = HfApi(), ["*.safetensors", "*.md"]
-    with getting(f"access to {repo!r}", "name a repository org/name that is yours, after `hf auth login`", *UNREACHED):
+    advice = "name a repository org/name that is yours, after `hf auth login`"
+    with getting(f"access to {repo!r}", advice, *unreached()):
         api.create_repo(repo, private=private, exist_ok=True)
         return api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=kinds, commit_message="Concepts").oid

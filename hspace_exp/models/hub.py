@@ -11,10 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import huggingface_hub
-from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever of its versions is in use
-
 from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
@@ -23,7 +19,6 @@ PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokeni
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 TIMEOUT_S, ANSWER_S = 10, 5
-UNREACHED = httpx.HTTPError, OfflineModeIsEnabled  # what is raised for it besides the usual
 # Files of weights: "fp16" of "model.fp16.safetensors" and of its shards, no variant of "model.safetensors".
 _WEIGHTS = re.compile(r"[^.]+(?:\.([^.-]+))?[^.]*\.safetensors")
 
@@ -31,7 +26,9 @@ _WEIGHTS = re.compile(r"[^.]+(?:\.([^.-]+))?[^.]*\.safetensors")
 @functools.cache
 def answers(url: str) -> bool:
     """Whether a host answers, whatever it says."""
-    if site(url) == site(host()) and huggingface_hub.constants.HF_HUB_OFFLINE:
+    from huggingface_hub import constants  # half a second, which importing this need not take
+
+    if site(url) == site(host()) and constants.HF_HUB_OFFLINE:
         return False
     try:
         urllib.request.urlopen(urllib.request.Request(site(url), method="HEAD"), timeout=ANSWER_S).close()
@@ -44,7 +41,17 @@ def answers(url: str) -> bool:
 
 def host() -> str:
     """The Hugging Face hub in use."""
-    return str(huggingface_hub.constants.ENDPOINT)
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def unreached() -> tuple[type[Exception], ...]:
+    """What is raised where the hub does not answer, besides the usual."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever of its versions is in use
+
+    return httpx.HTTPError, OfflineModeIsEnabled
 
 
 def site(url: str) -> str:
@@ -63,13 +70,14 @@ def snapshot(repo: str, revision: str | None, variant: str | None) -> Path:
     if there is not None:
         return there
     from diffusers import DiffusionPipeline  # seconds, which looking for what is there need not take
+    from huggingface_hub import HfApi
 
     advice = (
         f"where there is a network run `{download_command(repo, revision)}` (for a gated model after `hf auth login`) "
         "and give its folder as model.path=<folder>, or use model=avatars, which needs no download"
     )
-    with getting(f"{repo!r} of the Hugging Face hub", advice, *UNREACHED):
-        commit = huggingface_hub.HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S).sha
+    with getting(f"{repo!r} of the Hugging Face hub", advice, *unreached()):
+        commit = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S).sha
         log.info("fetching %s from the Hugging Face hub", repo)
         return Path(DiffusionPipeline.download(repo, revision=commit, variant=variant, use_safetensors=True, **_UNUSED))
 
@@ -81,7 +89,9 @@ def download_command(repo: str, revision: str | None, folder: str = "<folder>") 
 
 def cached(repo: str, revision: str | None) -> Path | None:
     """The folder of a pipeline that was fetched before, if every part of it is there; no network is used."""
-    index = huggingface_hub.try_to_load_from_cache(repo, "model_index.json", revision=revision)
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(repo, "model_index.json", revision=revision)
     folder = Path(index).parent if isinstance(index, str) else None
     return folder if folder is not None and is_whole(folder) else None
 
