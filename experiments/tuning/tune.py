@@ -79,12 +79,10 @@ def main() -> None:
     if a.list:
         print(json.dumps(TRIALS, indent=2))
         return
-    if foreign := set(a.methods).difference(TRIALS):
-        sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}")
-    trials, ending = {name: TRIALS[name] for name in a.methods or TRIALS}, ""
-    if a.trials:
-        own = {key: values.split(",") for key, _, values in (text.partition("=") for text in a.trials)}
-        trials = dict.fromkeys(trials, own)
+    ending, own = "", {key: values.split(",") for key, _, values in (text.partition("=") for text in a.trials)}
+    trials = {name: own or TRIALS.get(name, {}) for name in a.methods or TRIALS}
+    if foreign := [name for name, some in trials.items() if not some]:
+        sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}, or say --trials")
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
     runs = a.out / f"runs{ending}"
