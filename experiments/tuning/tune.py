@@ -4,6 +4,7 @@
     python experiments/tuning/tune.py --finer --set protocol=full     # three rates more, at the budget of the tables
     python experiments/tuning/tune.py --list
     python experiments/tuning/tune.py sdid --trials model.site=heads:1,heads:2 --set model=avatars_dit --out FOLDER
+    python experiments/tuning/tune.py sdid --best 4 --set model=avatars_dit calibration.images=72 --out FOLDER
 
 A trial learns vectors with one setting of the table below and calibrates their strength, as every run does. Of the
 trials that reach ``calibration.success`` the one with the best background wins, and else the most successful one.
@@ -16,6 +17,7 @@ import argparse
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -74,6 +76,9 @@ def main() -> None:
     parser.add_argument(
         "--finer", action="store_true", help="a tenth, a third and all of the winners' rates, at another budget"
     )
+    parser.add_argument(
+        "--best", type=int, default=0, metavar="N", help="the N best trials of METHOD.json again, at another budget"
+    )
     parser.add_argument("--list", action="store_true", help="print the trials and end")
     a = parser.parse_args()
     if a.list:
@@ -85,11 +90,14 @@ def main() -> None:
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}, or say --trials")
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
-    runs = a.out / f"runs{ending}"
     # a process has the trials that differ in the last setting only
-    parts = [(name, first) for name in trials for first in itertools.product(*list(trials[name].values())[:-1])]
+    parts = [(name, settings) for name, some in trials.items() for settings in swept(some)]
+    if a.best:
+        parts, ending = [(name, settings) for name in trials for settings in best(name, a.out, a.best)], "_best"
+        trials = {name: {key: [] for key in settings} for name, settings in parts}
+    runs = a.out / f"runs{ending}"
     with ThreadPoolExecutor(a.jobs) as threads:
-        failed = {name for name, code in threads.map(partial(tune, trials, a.set, runs), parts) if code}
+        failed = {name for name, code in threads.map(partial(tune, a.set, runs), parts) if code}
     for name, some in trials.items():
         gather(name, some, a.set, runs, a.out / f"{name}{ending}.json")
     if failed:
@@ -104,18 +112,27 @@ def finer(method: str, out: Path) -> dict[str, list[Any]]:
     }
 
 
-def tune(
-    all_trials: Mapping[str, Mapping[str, list[Any]]],
-    overrides: Sequence[str],
-    runs: Path,
-    part: tuple[str, tuple[Any, ...]],
-) -> tuple[str, int]:
-    """Run the trials of a method that differ in their last setting as a sweep; returns the method and exit code."""
-    method, first = part
-    folder, trials = runs / method / "-".join(map(str, first)), all_trials[method]
+def swept(trials: Mapping[str, list[Any]]) -> list[dict[str, str]]:
+    """Settings of multiruns, one for each choice of all values but the last setting's, which is swept."""
+    *firsts, last = trials.values()
+    return [
+        dict(zip(trials, [*map(str, some), ",".join(map(str, last))], strict=True))
+        for some in itertools.product(*firsts)
+    ]
+
+
+def best(method: str, out: Path, count: int) -> list[dict[str, str]]:
+    """Settings of the best trials that were found before."""
+    found = json.loads((out / f"{method}.json").read_bytes())["trials"]
+    return [trial["settings"] for trial in found[:count]]
+
+
+def tune(overrides: Sequence[str], runs: Path, part: tuple[str, Mapping[str, str]]) -> tuple[str, int]:
+    """Run trials of a method, a sweep over its last setting or one trial; returns the method and exit code."""
+    method, chosen = part
+    folder = runs / method / re.sub(r"[^\w.]+", "_", "-".join(chosen.values()))
     folder.mkdir(parents=True, exist_ok=True)
-    values = [*map(str, first), ",".join(map(str, list(trials.values())[-1]))]
-    settings = [f"++{key}={value}" for key, value in zip(trials, values, strict=True)]
+    settings = [f"++{key}={value}" for key, value in chosen.items()]
     command = [sys.executable, *command_of(method), *settings, "logger=none", *overrides]
     command += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}"]
     with (folder / "tune.log").open("w") as log:

@@ -29,7 +29,7 @@ from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.results.runs import Run
 
 FAILED, LEFT = 1, 75  # exit codes
-WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness")  # what only the embedded model draws
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "transformers")  # what only the embedded model draws
 PHOTOS_ONLY = ("race_fairness",)
 
 
@@ -38,7 +38,8 @@ class Sweep:
     """One multirun of a file in conf/experiment."""
 
     experiment: str
-    # key → comma-separated values, beside or instead of those in the experiment's file; without a seed it is 0
+    # key → comma-separated values, beside or instead of those in the experiment's file and of the model that is asked
+    # for; without a seed it is 0
     values: Mapping[str, str] = field(default_factory=dict)
     protocol: str = ""  # name of a smaller protocol for this experiment; "" for the one that is asked for
 
@@ -71,7 +72,7 @@ _PARTS: dict[str, tuple[Sweep, ...]] = {
     part: tuple(Sweep(*one) for one in some)
     for part, some in yaml.safe_load(Path(__file__).with_name("sweeps.yaml").read_text("utf-8")).items()
 }
-_METHODS, _USE, _SETTINGS, _SEEDS = (_PARTS[part] for part in ("methods", "use", "settings", "seeds"))
+_METHODS, _USE, _SETTINGS, _SEEDS, _OTHER = (_PARTS[p] for p in ("methods", "use", "settings", "seeds", "other_models"))
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
     "demo": _METHODS + _USE + _SETTINGS,
@@ -81,6 +82,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         *(sweep for sweep in _METHODS if sweep.experiment not in {other.experiment for other in _SEEDS}),
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
+        *_OTHER,
     ),
     # The published set-up measures all professions, whichever group prompts.measured names.
     "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
@@ -120,7 +122,8 @@ def overrides_of(
         if not left:
             return None
         values["method"] = ",".join(left)
-    fixed = [f"+experiment={sweep.experiment}", f"model={model}", f"protocol={sweep.protocol or protocol}", *more]
+    own = f"model={values.pop('model', model)}", f"protocol={sweep.protocol or protocol}"
+    fixed = [f"+experiment={sweep.experiment}", *own, *more]
     if not any(text.startswith("logger=") for text in more):
         fixed.append("logger=none")
     values.setdefault("seed", "0")
