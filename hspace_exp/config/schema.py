@@ -18,6 +18,7 @@ from hspace_exp.avatars import EMBEDDED
 from hspace_exp.prompts.attributes import Group, Name
 
 _LONGEST_NAME = 120
+AUTO = "auto"  # a strength that is still to be found
 STAGES = ("concepts", "masks", "training", "calibration", "generation", "evaluation")
 
 

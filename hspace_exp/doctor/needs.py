@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-import torch
+import yaml
 
+from hspace_exp.config.schema import AUTO
 from hspace_exp.config.trust import with_target
 from hspace_exp.errors import UserError
-from hspace_exp.methods.base import AUTO
 from hspace_exp.models import hub
 from hspace_exp.models.hub import answers
 from hspace_exp.prompts.attributes import Attribute
@@ -31,6 +30,10 @@ PHOTOGRAPHED = ("race",)
 _FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download"
 _INCEPTION = f"{_FIDELITY}/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 _LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+# What libraries publish where, of what conf/ asks for: looking it up there would take seconds.
+PLACES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text("utf-8"))
+# Modules of ours whose objectives need attribute maps; others are imported and asked.
+MAPPED, UNMAPPED = "hspace_exp.methods.lwim.", ("hspace_exp.methods.", "hspace_rivals.")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ def require(needs: Sequence[Need]) -> None:
         other = ". Or use model=avatars, which needs no download" if silent else ""
         raise UserError(f"this run needs what is not here{why}. {ways}{other}")
     if any(need.host == hub.host() for need in needs) and not answers(hub.host()):
+        from huggingface_hub import constants
+
         log.info("%s does not answer: what was fetched before is used", hub.host())
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
+        constants.HF_HUB_OFFLINE = True
 
 
 def is_judged(config: Node) -> bool:
@@ -74,15 +79,26 @@ def needs_of(config: Node) -> list[Need]:
     used = {"model": config["model"], "logger": config.get("logger")}
     if is_judged(config):
         used["evaluator"] = config["evaluator"]
-    if getattr(pkgutil.resolve_name(str(objective.get("_target_", "builtins"))), "needs_maps", False):
+    if _needs_maps(str(objective.get("_target_", ""))):
         used["mask"] = config["mask"]
-    every = [(KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1]), one) for _, one in with_target(list(used.values()))]
-    found = [need for make, one in every if make is not None and (need := make(one)) is not None]
+    found = needs_in(list(used.values()))
     if "evaluator" in used and str(config["evaluator"].get("_target_", "")).endswith(".AvatarEvaluator"):
         strange = [group.name for group in Attribute.of(config["attribute"]).groups if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     return list(dict.fromkeys(found))
+
+
+def needs_in(nodes: object) -> list[Need]:
+    """What all that has a ``_target_`` in plain data needs."""
+    every = [(KINDS.get(str(one["_target_"]).rsplit(".", 1)[-1]), one) for _, one in with_target(nodes)]
+    return [need for make, one in every if make is not None and (need := make(one)) is not None]
+
+
+def _needs_maps(objective: str) -> bool:
+    if not objective or objective.startswith((MAPPED, *UNMAPPED)):
+        return objective.startswith(MAPPED)
+    return bool(getattr(pkgutil.resolve_name(objective), "needs_maps", False))
 
 
 def pipeline(node: Node) -> Need:
@@ -102,19 +118,23 @@ def pipeline(node: Node) -> Need:
 
 
 def _open_clip(node: Node) -> Need:
-    import open_clip
+    from huggingface_hub import try_to_load_from_cache
 
     model, weights = str(node["model"]), str(node["weights"])
     what, then = f"OpenCLIP {model} {Path(weights).name}", ", then evaluator.weights="
-    published = open_clip.get_pretrained_cfg(model, weights)
-    if not published:
-        there = weights if Path(weights).expanduser().is_file() else None
-        return Need(what, there, "evaluator.weights must be a file or a name of OpenCLIP's")
-    repo = str(published.get("hf_hub") or "").strip("/")
+    repo = PLACES.get(f"{model} {weights}", "")
     if not repo:
-        return _download(what, str(published["url"]), f"{then}<file>", Path.home() / ".cache" / "clip")
+        import open_clip
+
+        published = open_clip.get_pretrained_cfg(model, weights)
+        if not published:
+            there = weights if Path(weights).expanduser().is_file() else None
+            return Need(what, there, "evaluator.weights must be a file or a name of OpenCLIP's")
+        repo = str(published.get("hf_hub") or "").strip("/")
+        if not repo:
+            return _download(what, str(published["url"]), f"{then}<file>", Path.home() / ".cache" / "clip")
     files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    cached = (huggingface_hub.try_to_load_from_cache(repo, file) for file in files)
+    cached = (try_to_load_from_cache(repo, file) for file in files)
     there = next((path for path in cached if isinstance(path, str)), None)
     how = f"`hf download {repo} {files[0]} --local-dir models/clip`{then}models/clip/{files[0]}"
     return Need(what, there, how, hub.host())
@@ -152,14 +172,18 @@ def _inception(node: Node) -> Need:
 
 
 def _torchvision(what: str, network: str, weights: str | None = None) -> Need:
-    from torchvision.models import get_model_weights
+    url = PLACES.get(network)
+    if url is None:
+        from torchvision.models import get_model_weights
 
-    return _download(f"{what} ({network})", str(next(iter(get_model_weights(network))).url), given=weights)
+        url = str(next(iter(get_model_weights(network))).url)
+    return _download(f"{what} ({network})", url, given=weights)
 
 
 def _download(what: str, url: str, then: str = "", folder: Path | None = None, given: str | None = None) -> Need:
     """A file of an address: where it is given, or in the folder, by default torch's hub, where its library keeps it."""
-    kept = folder or Path(torch.hub.get_dir()) / "checkpoints"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    kept = folder or Path(os.environ.get("TORCH_HOME") or Path(caches, "torch")) / "hub" / "checkpoints"
     place = Path(given).expanduser() if given else kept / Path(url).name
     how = f"download {url}{then or f' to {place.parent}'}"
     return Need(what, str(place) if place.is_file() else None, how, "" if given else url)

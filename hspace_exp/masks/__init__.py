@@ -8,11 +8,12 @@ says nothing about the people shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from hspace_exp.models.backbone import Backbone
+    from hspace_exp.models.backbone import Backbone
 
 Heat = Literal["attention", "difference"]  # see ``masks.heat``
 

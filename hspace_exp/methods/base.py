@@ -26,8 +26,6 @@ from hspace_exp.methods.task import Learner
 from hspace_exp.models.hspace import BRANCHES
 from hspace_exp.prompts.attributes import Concepts
 
-AUTO = "auto"  # a strength that is still to be found
-
 
 @dataclass(frozen=True)
 class Method:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.config.schema import Calibration
+from hspace_exp.config.schema import AUTO, Calibration
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.content import background_mask, masked_squared_error, psnr
 from hspace_exp.evaluation.judged import Observers
@@ -32,7 +32,6 @@ from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe, digest
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import VALIDATION
-from hspace_exp.methods.base import AUTO
 from hspace_exp.methods.steering import UneditedRuns
 from hspace_exp.pipeline.learning import save_all
 from hspace_exp.pipeline.parts import Parts

@@ -11,10 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
+from hspace_exp.config.schema import AUTO
 from hspace_exp.errors import UserError
 from hspace_exp.io.digest import Recipe, essential
 from hspace_exp.masks import MaskProvider
-from hspace_exp.methods.base import AUTO, Method
+from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
 from hspace_exp.methods.steering import Edit, UneditedRuns, guidance_factor
 from hspace_exp.methods.task import MakeTrainer

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from hspace_exp.concepts.concept import Concept
 from hspace_exp.config.checks import check, plain_config
+from hspace_exp.config.schema import AUTO
 from hspace_exp.doctor.needs import is_judged, needs_of, require
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import write_judged
@@ -24,7 +25,6 @@ from hspace_exp.io.atomic import remove_parts
 from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe
 from hspace_exp.io.progress import Seconds, quieten
-from hspace_exp.methods.base import AUTO
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.pipeline.calibration import calibrate, recalled
 from hspace_exp.pipeline.learning import trained, vectors_of
