@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.memory import OVERHEAD, _Live, estimate
-from hspace_exp.doctor.overview import GIB, MEMORY_GIB
+from hspace_exp.doctor.overview import MEMORY_GIB
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.split import encode
 
@@ -38,7 +38,7 @@ def test_published_models_fit_their_targets(name: str, weights: int | None) -> N
     found = estimate(LAYOUTS[name])
     if weights is not None:
         assert found.weights == weights
-    assert found.training < {"sd14": 8, "sdxl": 24}[name] * GIB
+    assert found.training < {"sd14": 8, "sdxl": 24}[name] * 2**30
     assert found.generation > found.weights + OVERHEAD
 
 
@@ -66,4 +66,4 @@ def test_the_doctor_knows_the_estimates(name: str) -> None:
     plain, focused = estimate(LAYOUTS[name], runs=1), estimate(LAYOUTS[name], runs=2)
     generation, with_focused = (max(found.generation, found.decoding) for found in (plain, focused))
     peaks = (plain.training, focused.training, generation, with_focused)
-    assert MEMORY_GIB[name] == tuple(round(peak / GIB, 1) for peak in peaks)
+    assert MEMORY_GIB[name] == tuple(round(peak / 2**30, 1) for peak in peaks)
