@@ -9,7 +9,7 @@ from benchmarks.markdown import table
 from benchmarks.result_files import Results
 
 # GiB that a model has to fit, by how its name begins.
-CARDS = {"sdxl": 24.0, "sd": 8.0}
+CARDS = {"sdxl": 24.0, "sd1": 8.0, "sd2": 8.0}
 STAGES = ("concepts", "masks", "training", "generation", "evaluation")
 TEXT = """Peaks in GiB of tensors; in brackets what PyTorch had taken from the GPU up to then, with freed blocks, which
 it gives back before it fails. All runs share a process. The CUDA context, some 0.5 GiB, comes on top. *Foretold* is
@@ -34,16 +34,16 @@ def memory_section(results: Sequence[Results]) -> str:
 def _table(jobs: Sequence[Mapping[str, Any]], limit: float | None) -> str:
     rows = []
     for job in jobs:
-        stages, estimate = job["stages"], job["estimate_gib"]
-        foretold = {
-            "training": estimate["training"] + estimate.get("kept", 0.0),
-            "generation": max(estimate["generation"], estimate["decoding"]),
-        }
+        stages, estimate = job["stages"], job.get("estimate_gib")  # transformers have none
+        foretold = dict.fromkeys(("training", "generation"), "-")
+        if estimate is not None:
+            foretold["training"] = f"{estimate['training'] + estimate.get('kept', 0.0):.1f}"
+            foretold["generation"] = f"{max(estimate['generation'], estimate['decoding']):.1f}"
         cells = []
         for name in STAGES:
             cells.append(_peak(stages.get(name, {})))
             if name in foretold:
-                cells.append(f"{foretold[name]:.1f}")
+                cells.append(foretold[name])
         rows.append((f"{job['model']}, {job['method']}", *cells, _fits(job, limit)))
     head = [part for name in STAGES for part in ((name, "foretold") if name in ("training", "generation") else (name,))]
     return table(("", *head, "fits"), rows)
