@@ -25,17 +25,8 @@ from hspace_exp.prompts.plan import plan
 
 TUNED = Path(__file__).parents[2] / "experiments" / "tuning" / "results"
 RIVALS = [
-    "prompt",
-    "sdid",
-    "score_matching",
-    "respodiff",
-    "pca",
-    "h_guidance",
-    "uce",
-    "equisteer",
-    "sliders",
-    "lwim",
-    "focused",
+    *("prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance"),
+    *("uce", "equisteer", "sliders", "efa", "lwim", "focused"),
 ]
 
 
@@ -205,6 +196,18 @@ def test_sliders_learn_from_neutral_runs_alone_and_have_sixteen_trials() -> None
     assert math.prod(map(len, tried.values())) == 16
     for key, values in tried.items():
         assert str(OmegaConf.select(found, key)).replace(" ", "") in map(str, values)
+
+
+def test_efa_learns_from_masks_and_has_sixteen_trials() -> None:
+    found = config("method=efa", "method.training.width=8")
+    made = instantiate(found.method, _convert_="all")
+    assert made.needs == {"images", "maps"}
+    assert not made.composes
+    assert found.method.edit.width == 8
+    tried = TRIALS["efa"]
+    assert math.prod(map(len, tried.values())) == 16
+    for key, values in tried.items():
+        assert OmegaConf.select(found, key) in values
 
 
 def test_fair_diffusion_learns_nothing_and_has_sixteen_trials() -> None:
