@@ -57,6 +57,16 @@ TRIALS: Mapping[str, Mapping[str, list[Any]]] = {
         "method.edit.scope": ["all", "encoder"],
         "method.window": ["[0.0,0.25]", "[0.0,0.5]", "[0.0,0.75]", "[0.0,1.0]"],
     },
+    "sliders": {
+        "method.training.optimizer.lr": [0.0002, 0.0006, 0.002, 0.006],
+        "method.training.layers": ["self", "all"],
+        "method.window": ["[0.0,1.0]", "[0.2,1.0]"],
+    },
+    "efa": {
+        "method.training.optimizer.lr": [0.001, 0.003, 0.01, 0.03],
+        "method.training.present": [0.0001, 0.001],
+        "method.training.outside": [0.0001, 0.001],
+    },
     "fair_diffusion": {"method.edit.threshold": [0.5, 0.8, 0.9, 0.95], "method.edit.warm_up": [0.0, 0.1, 0.2, 0.3]},
 }
 RATE = "method.training.optimizer.lr"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional import pairwise_cosine_similarity
 
-from hspace_exp.concepts.concept import Concept, load_concept
+from hspace_exp.concepts.concept import WEIGHTS, Concept, load_concept
 from hspace_exp.errors import UserError
 
 Some = Sequence[Concept]
@@ -24,8 +24,8 @@ def flat(concepts: Some) -> Tensor:
 
 
 def concept_cosines(concepts: Some) -> dict[str, dict[str, float]]:
-    """Cosines between concepts' vectors: name → name → cosine, to four digits; {} for fewer than two."""
-    if len(concepts) < 2:
+    """Cosines between concepts' vectors: name → name → cosine, to four digits; {} for less than two, or for weights."""
+    if len(concepts) < 2 or any(one.kind == WEIGHTS for one in concepts):
         return {}
     found = pairwise_cosine_similarity(flat(concepts), zero_diagonal=False).tolist()
     names = [one.name for one in concepts]
@@ -42,6 +42,8 @@ def combined(name: str, add: Some, subtract: Some = (), orthogonal_to: Some = ()
     for one in every:
         if (one.model, one.revision, one.h_shape) != (first.model, first.revision, first.h_shape):
             raise UserError(f"{one.name!r} and {first.name!r} are of different models: name concepts of one model")
+        if one.kind == WEIGHTS:
+            raise UserError(f"{one.name!r} is of weights, which do not add up: name vectors of h")
     rows = flat(terms)
     vector = scale * (rows[: len(add)].sum(0) - rows[len(add) :].sum(0))
     if orthogonal_to:

@@ -35,6 +35,7 @@ _MARKDOWN, _README, _SPEC = (
 
 FORMAT = "hspace_exp.concept"
 FORMAT_VERSION = "1"
+WEIGHTS = "weights"  # the site of vectors that a method spreads over layers of the network: (P, 1, 1), whatever h is
 _JSON_FIELDS = ("h_shape", "prompts", "hyperparameters", "seed", "metrics")
 _TEXT_FIELDS = ("name", "attribute", "model", "revision", "method", "licence", "site")
 _MOST = 2**20  # characters of a file's metadata
@@ -45,7 +46,7 @@ BASES = {name: tuple(pair) for name, pair in json.loads((_HERE / "bases.json").r
 _Number = Annotated[float, Field(ge=-LARGEST_STRENGTH, le=LARGEST_STRENGTH)]
 _Name = Annotated[str, AfterValidator(named)]
 _Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_Site = Annotated[str, Field(max_length=200, pattern=r"^(mid_block|(heads|block):[0-9]+(\+[0-9]+)*)$")]
+_Site = Annotated[str, Field(max_length=200, pattern=r"^(mid_block|weights|(heads|block):[0-9]+(\+[0-9]+)*)$")]
 _Text = Annotated[str, Field(max_length=4000)]
 _Side = Annotated[int, Field(ge=1, le=2**16)]
 _Setting = bool | int | _Number | _Name | None
@@ -82,7 +83,7 @@ class Concept:
     """A direction in the h-space of one model.
 
     Attributes:
-        vector: (C, 1, 1) for a channel vector or (C, H, W) for a spatial one; kept as float32 on the CPU.
+        vector: (C, 1, 1) for a channel vector or (C, H, W) for a spatial one, or as ``WEIGHTS`` says; float32, CPU.
         name: what it adds, e.g. ``female``.
         attribute: the group it belongs to, e.g. ``gender``.
         model, revision: the weights it was made for.
@@ -126,7 +127,7 @@ class Concept:
             card = _CARD.model_validate_json(json.dumps(plain, default=dict, allow_nan=False))
         object.__setattr__(self, "used", card.hyperparameters)
         object.__setattr__(self, "h_shape", card.h_shape)
-        shapes = (self.h_shape[0], 1, 1), self.h_shape
+        shapes = (*(self.vector.shape if self.site == WEIGHTS else self.h_shape)[:1], 1, 1), self.h_shape
         for key, what in (("vector", f"concept {self.name!r}"), ("presence", f"presence of concept {self.name!r}")):
             tensor = getattr(self, key)
             if tensor is None:
@@ -145,8 +146,8 @@ class Concept:
 
     @property
     def kind(self) -> str:
-        """``channel`` or ``spatial``."""
-        return "channel" if self.vector.shape[1:] == (1, 1) else "spatial"
+        """``channel`` or ``spatial``, or ``weights`` at the site of this name."""
+        return WEIGHTS if self.site == WEIGHTS else "channel" if self.vector.shape[1:] == (1, 1) else "spatial"
 
     @property
     def rms(self) -> float:
@@ -202,7 +203,7 @@ class Concept:
 
     def check_shape(self, h_shape: tuple[int, int, int], model: str) -> None:
         """Refuse a model whose h (C, H, W) the vector does not fit; the message gives both shapes."""
-        if tuple(self.vector.shape) not in ((h_shape[0], 1, 1), h_shape):
+        if self.kind != WEIGHTS and tuple(self.vector.shape) not in ((h_shape[0], 1, 1), h_shape):
             raise UserError(
                 f"concept {self.name!r} is {tuple(self.vector.shape)} for {self.model!r} with h {self.h_shape}, but "
                 f"{model!r} has h {h_shape}: train it for this model and image size, or load the model it belongs to"
@@ -213,7 +214,7 @@ class Concept:
 
         Raises UserError: the vector does not fit, see ``check_shape``.
         """
-        if self.site != backbone.site.name:
+        if self.site not in (WEIGHTS, backbone.site.name):
             where = f"concept {self.name!r} is for {self.model!r} at {self.site}, but {backbone.name!r} is edited at"
             raise UserError(f"{where} {backbone.site.name}: say model.site={self.site}, or train it for this model")
         self.check_shape(backbone.h_shape, backbone.name)

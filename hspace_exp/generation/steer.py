@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hspace_exp.concepts.concept import LARGEST_STRENGTH, Concept, beside, concept_files, load_concept
+from hspace_exp.concepts.concept import LARGEST_STRENGTH, WEIGHTS, Concept, beside, concept_files, load_concept
 from hspace_exp.concepts.hub import local
 from hspace_exp.config.command_line import choices, composed
 from hspace_exp.errors import UserError, unknown
@@ -75,8 +75,8 @@ class steer(Passes):
         super().__init__(pipe, guidance_scale)
         asked, self.strength, folders = _loaded(concepts)
         self.site, *others = {one.site for one in asked.values()}
-        if others:
-            raise UserError("the concepts are for several sites of a model: name those of one in a steer(…)")
+        if others or self.site == WEIGHTS:
+            raise UserError("the concepts are for several sites, or for weights: name those of one, or say generate")
         own, low = _method(list(asked.values()), method, frequency)
         own = replace(own, window=own.window if window is None else window)
         whole = own.edit is not None

@@ -78,6 +78,11 @@ class Objective:
         """Losses (B,) of vectors (B, P C, H, W) or (B, P C, 1, 1)."""
         raise NotImplementedError
 
+    def start(self, backbone: Backbone, kind: str, random: torch.Generator) -> Tensor:
+        """Initial values of a concept's parts, (P C, H, W) or (P C, 1, 1), of standard deviation one."""
+        channels, height, width = backbone.h_shape
+        return torch.randn(self.parts * channels, *((height, width) if kind == "spatial" else (1, 1)), generator=random)
+
     def found(self, trained: Tensor) -> tuple[Tensor, dict[str, float]]:
         """What is added at inference, (C, ...), of trained parts (P C, ...), and what is worth noting of them."""
         return trained, {}

@@ -62,7 +62,7 @@ class Task:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # kept in the files
 
     def concept(self, name: str, vector: Tensor, presence: Tensor | None = None, **found: Any) -> Concept:  # noqa: ANN401
-        """The concept file of a vector; ``found`` are further hyper-parameters.
+        """The concept file of a vector; ``found`` are its ``site``, if it is not the model's, and hyper-parameters.
 
         One of these is ``unet_evaluations``, ``forward`` and ``backward``: passes of one row through the U-Net that the
         concept took to learn. A pass through one half counts as whole. The sampling of what is learnt from (images or
@@ -75,7 +75,7 @@ class Task:
             model=self.backbone.name,
             revision=self.backbone.revision,
             h_shape=self.backbone.h_shape,
-            site=self.backbone.site.name,
+            site=found.pop("site", self.backbone.site.name),
             method=self.method,
             prompts=self.prompts[name].plain(),
             hyperparameters={**self.hyperparameters, **found, "steps": self.steps, "made_by": self.made_by},

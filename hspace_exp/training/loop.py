@@ -44,12 +44,12 @@ def finished(folder: Path, names: Sequence[str], made_by: str) -> dict[str, Conc
     return found
 
 
-def train(task: Task, training: Training) -> dict[str, Concept]:
+def train(task: Task, training: Training, examples: NoisedImages | OnPolicyStates | None = None) -> dict[str, Concept]:
     """Train the vectors of a task by gradient descent; resumes from its last checkpoint.
 
-    The task has x+ (and maps), or sampling runs, as ``training`` needs them.
+    The task has x+ (and maps), or sampling runs, as ``training`` needs them; ``examples`` are made of these by default.
     """
-    examples = _examples(task, training)
+    examples = examples or _examples(task, training)
     steps = task.steps * training.steps_multiplier
     vectors = _fitted(task, training, examples, steps)
     learnt = {}

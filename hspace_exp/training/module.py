@@ -33,16 +33,12 @@ class ConceptModule(lightning.LightningModule):
     ) -> None:
         """Take what is learnt from.
 
-        The backbone is no part of this module, so neither trained nor checkpointed; ``names`` are those of K concepts,
-        and ``seed`` is of their initial values.
+        The backbone is no part of it, so neither trained nor checkpointed; ``seed`` is of K concepts' initial values.
         """
         super().__init__()
         self.backbone, self.training_settings, self.examples = backbone, training, examples
         self.names, self.seed = tuple(names), seed
-        channels, height, width = backbone.h_shape
-        channels = training.objective.parts * channels
-        shape = (channels, height, width) if training.vector == "spatial" else (channels, 1, 1)
-        start = [torch.randn(shape, generator=generator("vector", seed, name)) for name in self.names]
+        start = [training.objective.start(backbone, training.vector, generator("vector", seed, name)) for name in names]
         self.vectors = nn.Parameter(training.init_std * torch.stack(start))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -24,7 +24,10 @@ from hspace_exp.prompts.explicit import names_attribute
 from hspace_exp.prompts.plan import plan
 
 TUNED = Path(__file__).parents[2] / "experiments" / "tuning" / "results"
-RIVALS = ["prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance", "uce", "equisteer", "lwim", "focused"]
+RIVALS = [
+    *("prompt", "sdid", "score_matching", "respodiff", "pca", "h_guidance"),
+    *("uce", "equisteer", "sliders", "efa", "lwim", "focused"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +183,31 @@ def test_they_learn_from_what_the_stages_make(method: str) -> None:
     made = instantiate(config(f"method={method}", "frequency=haar").method, _convert_="all")
     assert made.needs <= {"images", "maps", "neutral", "positive"}
     assert made.edits
+
+
+def test_sliders_learn_from_neutral_runs_alone_and_have_sixteen_trials() -> None:
+    found = config("method=sliders")
+    made = instantiate(found.method, _convert_="all")
+    assert made.needs == {"neutral"}
+    assert made.composes
+    assert (found.method.training.rank, found.method.training.eta, found.method.branch) == (4, 4.0, "both")
+    assert OmegaConf.select(config("method=sliders", "method.training.layers=self"), "method.edit.layers") == "self"
+    tried = TRIALS["sliders"]
+    assert math.prod(map(len, tried.values())) == 16
+    for key, values in tried.items():
+        assert str(OmegaConf.select(found, key)).replace(" ", "") in map(str, values)
+
+
+def test_efa_learns_from_masks_and_has_sixteen_trials() -> None:
+    found = config("method=efa", "method.training.width=8")
+    made = instantiate(found.method, _convert_="all")
+    assert made.needs == {"images", "maps"}
+    assert not made.composes
+    assert found.method.edit.width == 8
+    tried = TRIALS["efa"]
+    assert math.prod(map(len, tried.values())) == 16
+    for key, values in tried.items():
+        assert OmegaConf.select(found, key) in values
 
 
 def test_fair_diffusion_learns_nothing_and_has_sixteen_trials() -> None:
