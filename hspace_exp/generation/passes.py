@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map_only
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
 from hspace_exp.models.backbone import Backbone, PipelineModel, network_of
+from hspace_exp.models.families import timestep_scale
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.sampling import Hooks, share_of
 from hspace_exp.models.sites import MID_BLOCK, Site
@@ -25,7 +26,8 @@ from hspace_exp.models.sites import MID_BLOCK, Site
 _CALLS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
 _CALLS_XL = ("XL", "XLImg2Img", "XLInpaint", "XLControlNet")
 _OTHERS = ("LatentConsistencyModelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
-TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), *_OTHERS)
+_FLOW = ("StableDiffusion3Pipeline", "SanaPipeline")
+TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), *_OTHERS, *_FLOW)
 _STEERED = "steered_by_hspace_exp"
 _DIFFERS = "the second run called the U-Net otherwise than the unedited one: leave out callbacks, or say method='plain'"
 
@@ -152,8 +154,9 @@ class Passes:
     def _before(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Before a call of the U-Net: set the hooks of its step, and in a second run its rows."""
         _check_plain(unet)
-        sample: Tensor = args[0] if args else kwargs["sample"]
-        done = self._done(kwargs["timestep"] if "timestep" in kwargs else args[1])
+        sample: Tensor = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
+        timestep, scale = kwargs["timestep"] if "timestep" in kwargs else args[1], timestep_scale(unet)
+        done = self._done(timestep if scale == 1 else timestep / scale)
         run = self._now = self._run or _Run()
         self._steer(run, sample)
         given, hooks = (args, kwargs), run.steering.hooks

@@ -48,14 +48,16 @@ class Sampling:
         """
         scale = self.scale(backbone)
         scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))
-        scheduler.set_timesteps(self.num_inference_steps, device=backbone.device)
-        latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
+        backbone.noising.start(scheduler, self.num_inference_steps, backbone.device)
+        # Schedulers of flow matching have neither.
+        scaled: Any = getattr(scheduler, "scale_model_input", lambda latents, t: latents)
+        latents = noise.to(backbone.device, torch.float32) * getattr(scheduler, "init_noise_sigma", 1.0)
         guided = scale > 1.0
         if guided:
             embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
         schedule = scheduler.timesteps.cpu()  # so that no step waits for the device to tell which it is
         for i, t in enumerate(scheduler.timesteps):
-            model_input = scheduler.scale_model_input(latents, t)
+            model_input = scaled(latents, t)
             if on_step is not None:
                 on_step(i, t, model_input)
             with hooks(share_of(schedule, schedule[i])) if hooks is not None else nullcontext():
