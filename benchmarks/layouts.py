@@ -120,7 +120,7 @@ class Layout:
     def image_size(self) -> int:
         """Side of the images, in pixels."""
         levels = self.vae.get("block_out_channels") or self.vae["encoder_block_out_channels"]
-        return int(self.unet["sample_size"]) * 2 ** (len(levels) - 1)
+        return int(self.unet.get("sample_size", 128)) * 2 ** (len(levels) - 1)
 
 
 _SD1 = Layout(
@@ -264,11 +264,41 @@ LAYOUTS: dict[str, Layout] = {
         network="SanaTransformer2DModel",
         autoencoder="AutoencoderDC",
     ),
+    "flux": Layout(
+        "FluxPipeline",
+        {
+            "patch_size": 1,
+            "in_channels": 64,
+            "num_layers": 19,
+            "num_single_layers": 38,
+            "num_attention_heads": 24,
+            "attention_head_dim": 128,
+            "joint_attention_dim": 4096,
+            "pooled_projection_dim": 768,
+            "guidance_embeds": True,
+            "axes_dims_rope": (16, 56, 56),
+        },
+        {
+            **_VAE,
+            "latent_channels": 16,
+            "sample_size": 1024,
+            "scaling_factor": 0.3611,
+            "shift_factor": 0.1159,
+            "force_upcast": True,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        (_CLIP_L, _T5_XXL),
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "use_dynamic_shifting": True}),
+        (None, None),
+        network="FluxTransformer2DModel",
+    ),
 }
-# Of transformers, at tiny width: what the text encoders' widths of 16 and 24 make, with 4 blocks of 2 heads of 8.
+# Of transformers, at tiny width: what the text encoders' widths of 16 and 24 make, with 4 blocks of 2 heads.
 _TINY: dict[str, dict[str, Any]] = {
-    "PixArtTransformer2DModel": {"cross_attention_dim": 16, "caption_channels": 16},
+    "PixArtTransformer2DModel": {"cross_attention_dim": 16, "caption_channels": 16, "sample_size": 16},
     "SD3Transformer2DModel": {
+        "sample_size": 16,
         "joint_attention_dim": 48,
         "caption_projection_dim": 16,
         "pooled_projection_dim": 40,
@@ -280,6 +310,13 @@ _TINY: dict[str, dict[str, Any]] = {
         "cross_attention_dim": 16,
         "caption_channels": 16,
         "sample_size": 4,
+    },
+    "FluxTransformer2DModel": {
+        "num_single_layers": 2,
+        "attention_head_dim": 16,
+        "axes_dims_rope": (4, 6, 6),
+        "joint_attention_dim": 24,
+        "pooled_projection_dim": 16,
     },
 }
 
@@ -293,7 +330,7 @@ def tiny(layout: Layout) -> Layout:
         vae |= {"attention_head_dim": 8, "encoder_layers_per_block": (1,) * 6, "decoder_layers_per_block": (1,) * 6}
     texts = _tiny_texts(layout)
     if layout.network != "UNet2DConditionModel":
-        small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8, "sample_size": 16}
+        small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8}
         return replace(layout, unet={**layout.unet, **small, **_TINY[layout.network]}, vae=vae, texts=texts)
     count = len(layout.unet["block_out_channels"])
     heads = layout.unet["attention_head_dim"]

@@ -77,7 +77,7 @@ def memory(name: str, available: float | None = None) -> list[str]:
     """Cells of a model's peaks of memory, those above the GiB that are available marked."""
     peaks = MEMORY_GIB.get(name)
     if peaks is None:
-        return ["small"] * 4
+        return ["small" if name.startswith("avatars") else "unknown"] * 4
     return [f"{peak:.1f}{'*' if available is not None and peak > available else ''}" for peak in peaks]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
-from hspace_exp.models.families import family_of, texts_of
+from hspace_exp.models.families import family_of, predict, texts_of
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.noising import Diffusion, Flow, is_flow
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
@@ -31,7 +30,7 @@ from hspace_exp.models.sites import MID_BLOCK, Site, is_transformer, site_of
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
-GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0, "t5": 4.5}
+GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0, "t5": 4.5, "sd3": 7.0, "gemma": 4.5, "flux": 3.5}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
 # Rows of a pass without gradients, and of a small U-Net's on a GPU.
@@ -49,18 +48,19 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 class Backbone:
-    """A frozen latent diffusion model: Stable Diffusion 1.x/2.x, SDXL, or a transformer of PixArt's kind.
+    """A frozen latent diffusion model: Stable Diffusion 1.x/2.x/3, SDXL, PixArt, SANA or FLUX.
 
     Not an ``nn.Module`` on purpose: a LightningModule that holds one neither trains, moves nor checkpoints it.
     The VAE stays in float32, whatever the type of the U-Net.
 
     Attributes:
         unet, vae, scheduler: the diffusers parts; of a transformer ``unet`` is that.
-        family: of its text encoders, ``sd``, ``sdxl`` or ``t5``.
+        family: of its text encoders, ``sd``, ``sdxl``, ``t5``, ``sd3``, ``gemma`` or ``flux``.
         name, revision: which weights these are; they go into every concept file.
         image_size: side of the images, in pixels.
         latent_shape: (C, H, W) of the latents.
         guidance_scale: the scale that the model is meant to be sampled with.
+        embeds_guidance: whether that is an input of the model, as in FLUX, and not what two predictions are joined by.
         micro_batch_size: that training differentiates at a time; None: a whole batch.
     """
 
@@ -81,7 +81,7 @@ class Backbone:
         frozen: bool = True,
     ) -> None:
         """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
-        self.is_transformer, self._network = is_transformer(unet), family_of(unet)
+        self.is_transformer = is_transformer(unet)
         if not self.is_transformer and getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
         # diffusers' classes hide their attributes from type checkers, hence Any.
@@ -96,19 +96,24 @@ class Backbone:
         self._site = site
         levels = getattr(self.vae.config, "block_out_channels", None) or self.vae.config.encoder_block_out_channels
         self.vae_scale = 2 ** (len(levels) - 1)
-        side = self.unet.config.sample_size
+        self._vae_shift = getattr(self.vae.config, "shift_factor", None) or 0.0  # mean of latents that are not scaled
+        family = family_of(unet)
+        self.embeds_guidance, self._packs = family.flux, 2 if family.flux else 1
+        side = getattr(self.unet.config, "sample_size", 128)  # FLUX's file does not say
         height, width = (side, side) if isinstance(side, int) else side
         if image_size is not None:
-            if image_size <= 0 or image_size % self.vae_scale:
-                raise UserError(f"image_size must be a positive multiple of {self.vae_scale}, got {image_size}")
+            least = self.vae_scale * self._packs
+            if image_size <= 0 or image_size % least:
+                raise UserError(f"image_size must be a positive multiple of {least}, got {image_size}")
             height = width = image_size // self.vae_scale
-        self.latent_shape = (int(self.unet.config.in_channels), int(height), int(width))
+        self.latent_shape = (int(self.unet.config.in_channels) // self._packs**2, int(height), int(width))
         self.image_size = int(height) * self.vae_scale
-        usual = self._network.guidance_scale or GUIDANCE_SCALES[self.family]
-        self.guidance_scale = usual if guidance_scale is None else float(guidance_scale)
+        self.guidance_scale = GUIDANCE_SCALES[self.family] if guidance_scale is None else float(guidance_scale)
         self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
-        self.noising = Flow(scheduler, math.prod(self._grid)) if is_flow(scheduler) else Diffusion(scheduler)
+        self.noising = Flow(scheduler, self._grid, family.flux) if is_flow(scheduler) else Diffusion(scheduler)
         self.prediction_type = self.noising.prediction_type
+        self.add_noise, self.training_target = self.noising.add, self.noising.target
+        self.noise_prediction = self.noising.noise
         if frozen:
             self.site  # noqa: B018 (refuses what is none of this model's)
 
@@ -153,7 +158,7 @@ class Backbone:
     @property
     def _grid(self) -> tuple[int, int]:
         """(height, width) of a transformer's tokens."""
-        patch = self.unet.config.patch_size * self._network.packs
+        patch = self.unet.config.patch_size * self._packs
         return self.latent_shape[1] // patch, self.latent_shape[2] // patch
 
     @cached_property
@@ -203,11 +208,6 @@ class Backbone:
         return torch.cat(found)
 
     @property
-    def _vae_shift(self) -> float:
-        """The mean of latents before they are scaled."""
-        return getattr(self.vae.config, "shift_factor", None) or 0.0
-
-    @property
     def _vae_rows(self) -> int:
         """Images that the VAE takes at once."""
         return max(1, VAE_PIXELS // self.image_size**2)
@@ -225,26 +225,15 @@ class Backbone:
         with edit_hspace(self.unet, edit, self.site):
             yield
 
-    def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
+    def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds, scale: float | None = None) -> Tensor:
         """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``, under B prompts.
 
-        Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar.
+        Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar. The
+        guidance ``scale``, by default the model's own, counts where the model ``embeds_guidance``.
         """
         timesteps = torch.as_tensor(t, device=self.device).expand(latents.shape[0])
-        given = latents.to(self.device, self.dtype)
-        return self._network.call(self.unet, given, timesteps, embeds, self.image_size, self.guidance_scale).float()
-
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
-        return self.noising.add(latents, noise, timesteps)
-
-    def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What ``predict`` should give at z_t, see ``models.noising``."""
-        return self.noising.target(latents, noise, timesteps)
-
-    def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The eps that an output of ``predict`` means, see ``models.noising``."""
-        return self.noising.noise(output, noisy, timesteps)
+        given, scale = latents.to(self.device, self.dtype), self.guidance_scale if scale is None else scale
+        return predict(self.unet, given, timesteps, embeds, self.image_size, scale).float()
 
 
 def load_backbone(
@@ -268,7 +257,7 @@ def load_backbone(
     # where vectors act in a transformer, ``block:4``, ``heads:4`` or ``heads:2+4``, see ``Site``; None: middle block
     site: str | None = None,
 ) -> Backbone:
-    """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.
+    """Load a Stable Diffusion 1.x/2.x/3, SDXL, PixArt, SANA or FLUX pipeline and freeze it.
 
     The ``source`` is a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``. Raises
     UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -327,10 +316,11 @@ def _part_of(pipe: Any) -> str:
 def _prompt_encoder(pipe: Any) -> PromptEncoder:
     """Of the text encoders that a pipeline has. Raises UserError: it lacks one that it needs."""
     ends = [end for end in loading.ENDS if getattr(pipe, f"text_encoder{end}", None) is not None]
-    if ends[:1] != [""]:
+    name = type(pipe).__name__
+    if not {end for end in loading.PIPELINES.get(name, ("",)) if end != "_3"} <= set(ends):  # SD3 may lack T5
         raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
     tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
-    zeros, name = pipe.config.get("force_zeros_for_empty_prompt"), type(pipe).__name__
+    zeros = pipe.config.get("force_zeros_for_empty_prompt")
     return PromptEncoder(tokenizers, encoders, zeros, loading.MOST_TOKENS.get(name), **texts_of(network_of(pipe)))
 
 

@@ -25,6 +25,7 @@ PIPELINES = {
     "PixArtSigmaPipeline": ("",),
     "StableDiffusion3Pipeline": ("", "_2", "_3"),
     "SanaPipeline": ("",),
+    "FluxPipeline": ("", "_2"),
 }
 ENDS = ("", "_2", "_3")
 VAES = ("AutoencoderKL", "AutoencoderDC")
@@ -36,7 +37,7 @@ TEXT_CLASSES = (
 NETWORKS = ("unet", "transformer")
 # Of a prompt, where it is no encoder's bound.
 MOST_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
-MOST_TOKENS |= {"StableDiffusion3Pipeline": 256, "SanaPipeline": 300}
+MOST_TOKENS |= {"StableDiffusion3Pipeline": 256, "SanaPipeline": 300, "FluxPipeline": 512}
 
 
 def find_folder(

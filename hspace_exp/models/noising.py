@@ -23,6 +23,8 @@ def is_flow(scheduler: Any) -> bool:  # noqa: ANN401 (diffusers' classes)
 class Diffusion:
     """z_t = sqrt(a_t) x + sqrt(1 - a_t) eps of Ho et al. (2020), of models that predict eps or v at whole timesteps."""
 
+    dtype = torch.long  # of timesteps that are kept
+
     def __init__(self, scheduler: Any) -> None:  # noqa: ANN401 (diffusers' classes)
         """Take the noise schedule. Raises UserError: it is not discrete, or what is predicted is something else."""
         from diffusers import DDPMScheduler  # seconds, which importing this need not take
@@ -39,10 +41,6 @@ class Diffusion:
     def times(self, drawn: Tensor) -> Tensor:
         """The timesteps that are trained at, of (B,) whole ones drawn uniformly: these."""
         return drawn
-
-    def kept(self, times: Tensor) -> Tensor:
-        """Timesteps of a sampling run as they are kept."""
-        return times.long()
 
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of latents and noise (B, C, H, W) at (B,) timesteps."""
@@ -71,17 +69,17 @@ class Flow:
     was trained with logit-normal sigmas.
     """
 
-    prediction_type = FLOW
+    dtype, prediction_type = torch.float32, FLOW
 
-    def __init__(self, scheduler: Any, tokens: int, even: bool = False) -> None:  # noqa: ANN401 (diffusers' classes)
-        """Take the shift s, which may depend on the ``tokens`` of an image; FLUX's pipeline steps evenly from 1."""
+    def __init__(self, scheduler: Any, grid: tuple[int, int], even: bool = False) -> None:  # noqa: ANN401 (diffusers' classes)
+        """Take the shift s, which may depend on the ``grid`` of tokens; ``even`` steps begin at 1, as FLUX's."""
         config = scheduler.config
         self.steps, self._even, self._mu = int(config.num_train_timesteps), even, None
         self.shift = float(config.get("flow_shift", config.get("shift", 1.0)))
         if config.get("use_dynamic_shifting"):
             least, most = config.base_image_seq_len, config.max_image_seq_len
             slope = (config.max_shift - config.base_shift) / (most - least)
-            self._mu = tokens * slope + (config.base_shift - slope * least)
+            self._mu = math.prod(grid) * slope + (config.base_shift - slope * least)
             self.shift = math.exp(self._mu) if config.time_shift_type == "exponential" else self._mu
 
     def _sigma(self, timesteps: Tensor) -> Tensor:
@@ -91,10 +89,6 @@ class Flow:
         """The timesteps that are trained at, (B,) float32, of whole ones drawn uniformly from [0, 1000)."""
         sigma = (drawn + 1) / self.steps
         return self.steps * self.shift * sigma / (1 + (self.shift - 1) * sigma)
-
-    def kept(self, times: Tensor) -> Tensor:
-        """Timesteps of a sampling run as they are kept."""
-        return times.float()
 
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """z_t of latents and noise (B, C, H, W) at (B,) timesteps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 # Below this size a vocabulary is a closed world (CLIP's own has 49,408), so unknown words deserve a warning.
 SMALL_VOCABULARY = 20_000
 # Whose tokens text features are of, by the tokenizers' places, where that is not the first one alone.
-READ = {"sd3": (0, 2)}
+READ = {"sd3": (0, 2), "flux": (1,)}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PromptEmbeds:
 
     encoder_hidden_states: Tensor  # (B, L, D) text features that cross-attention reads
     content_mask: Tensor  # (B, L) bool, True on content tokens: not on BOS, EOS or padding
-    pooled: Tensor | None = None  # (B, P) pooled text features, of SDXL, SD3
+    pooled: Tensor | None = None  # (B, P) pooled text features, of SDXL, SD3, FLUX
     time_ids: Tensor | None = None  # (B, 6) original size, crop corner and target size, SDXL only
     attention_mask: Tensor | None = None  # (B, L) 1 on tokens that are read, not padding; of PixArt and SANA
 
@@ -79,9 +80,10 @@ class PromptEncoder:
 
     Stable Diffusion 1.x/2.x (``sd``): one encoder, last layer. ``sdxl``: two, penultimate layers joined, the second
     one's pooled output. PixArt (``t5``): T5, last layer, with the mask of its tokens. ``sd3``: penultimate layers of
-    two CLIPs joined, then T5's tokens behind theirs, or zeros where the pipeline lacks T5; both pooled outputs. SANA
-    (``gemma``): Gemma 2, last layer, with the mask of its tokens, behind the instruction that its pipeline puts before
-    all but empty prompts. As in diffusers, an empty prompt means zeros for SDXL models that ask for it.
+    two CLIPs joined, then T5's tokens behind theirs, or zeros where the pipeline lacks T5; both pooled outputs.
+    ``flux``: T5, and CLIP's pooled output. SANA (``gemma``): Gemma 2, last layer, with the mask of its tokens, behind
+    the instruction that its pipeline puts before all but empty prompts. As in diffusers, an empty prompt means zeros
+    for SDXL models that ask for it.
     """
 
     def __init__(
@@ -117,11 +119,6 @@ class PromptEncoder:
             most = None if encoder.config.model_type.startswith("clip") else self._most
             found.append(min(one for one in (tokenizer.model_max_length, known, most) if one is not None))
         return found
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that a prompt may have, BOS and EOS included."""
-        return min(self.lengths)
 
     def clear(self) -> None:
         """Forget the cached prompts (after a change of device or type)."""
@@ -169,8 +166,8 @@ class PromptEncoder:
         for tokenizer, length in zip(self.tokenizers, self.lengths, strict=True):
             most = len(tokenizer(lead).input_ids) + length - 2 if lead else length
             options: dict[str, Any] = {"padding": "max_length", "padding_side": "right", "max_length": most}
-            options["return_offsets_mapping"] = self.family == "gemma"
-            found.append(tokenizer(lead + self._text(prompt), return_tensors="pt", **options))
+            options |= {"return_offsets_mapping": True, "return_tensors": "pt"}
+            found.append(tokenizer(lead + self._text(prompt), **options))
         return found
 
     def _kept(self, of_tokens: Tensor) -> Tensor:
@@ -192,7 +189,7 @@ class PromptEncoder:
         if prompt == "" and self.zeros_for_empty:
             hidden = torch.zeros_like(hidden)
             pooled = None if pooled is None else torch.zeros_like(pooled)
-        content = self._placed([self._content(i, own, prompt) for i, own in enumerate(tokens)])
+        content = self._covering(tokens, len(self._lead(prompt)))
         mask = None if masks[0] is None else self._kept(masks[0]).to(hidden.device)
         return PromptEmbeds(self._kept(hidden), content.to(hidden.device), pooled, attention_mask=mask)
 
@@ -207,38 +204,26 @@ class PromptEncoder:
             t5 = outputs[2].last_hidden_state if len(outputs) > 2 else zeros
             clip = F.pad(hidden, (0, t5.shape[-1] - hidden.shape[-1]))
             return torch.cat([clip, t5], dim=1), torch.cat([output.text_embeds for output in outputs[:2]], dim=-1)
+        if self.family == "flux":
+            return outputs[1].last_hidden_state, outputs[0].pooler_output
         return outputs[0].last_hidden_state, None
 
-    def _content(self, place: int, tokens: Any, prompt: str) -> Tensor:
-        """(1, L) bool of one tokenizer's tokens: those that carry the prompt's content."""
-        own, ids = self.tokenizers[place], tokens.input_ids
-        special = (ids == own.bos_token_id) | (ids == own.eos_token_id)
-        found: Tensor = tokens.attention_mask.bool() & ~special
-        if self.family == "gemma":
-            found = found & (tokens.offset_mapping[..., 1] > len(self._lead(prompt)))
-        return self._kept(found)
-
-    def _placed(self, masks: Sequence[Tensor]) -> Tensor:
-        """(1, L) bool of the text features, of one (1, L_i) a tokenizer."""
-        lacking = torch.zeros(1, self._most or 0, dtype=torch.bool)
-        return torch.cat([masks[i] if i < len(masks) else lacking for i in READ.get(self.family, (0,))], dim=1)
+    def _covering(self, tokens: Sequence[Any], first: int, last: float = math.inf) -> Tensor:
+        """(1, L) bool of the text features: tokens of characters in [first, last), so not BOS, EOS or padding."""
+        masks = [torch.zeros(1, self._most or 0, dtype=torch.bool)] * 3
+        for i, own in enumerate(tokens):
+            starts, ends = own.offset_mapping.unbind(-1)
+            masks[i] = self._kept((starts < last) & (ends > first))
+        return torch.cat([masks[i] for i in READ.get(self.family, (0,))], dim=1)
 
     def word_mask(self, prompt: str, words: str) -> Tensor:
         """(L,) bool: the tokens of ``words`` (one word or a phrase) where they first occur in ``prompt``.
 
         Raises UserError: the words do not occur in the prompt.
         """
-        masks = []
-        for tokenizer, own in zip(self.tokenizers, self._tokens(prompt), strict=True):
-            ids, mask = self._kept(own.input_ids)[0].tolist(), torch.zeros(1, 0, dtype=torch.bool)
-            for text in (self._text(words), f" {self._text(words)}"):  # Gemma's tokens begin with their space
-                wanted = tokenizer(text, add_special_tokens=False).input_ids
-                starts = [i for i in range(len(ids)) if wanted and ids[i : i + len(wanted)] == wanted]
-                if starts and not mask.any():
-                    mask = torch.zeros(1, len(ids), dtype=torch.bool)
-                    mask[:, starts[0] : starts[0] + len(wanted)] = True
-            if not mask.any():
-                told = f"expected the words {words!r} in the prompt, got {prompt!r}"
-                raise UserError(f"{told}: name words that it contains")
-            masks.append(mask)
-        return self._placed(masks)[0]
+        lead, wanted = self._lead(prompt), re.escape(words.strip())
+        found = re.search(rf"(?<!\w){wanted}(?!\w)", self._text(prompt), re.IGNORECASE) if wanted else None
+        if found is None:
+            raise UserError(f"expected the words {words!r} in the prompt, got {prompt!r}: name words that it contains")
+        first, last = (len(lead) + place for place in found.span())
+        return self._covering(self._tokens(prompt), first, last)[0]

@@ -14,16 +14,12 @@ from hspace_exp.errors import UserError
 # Attention of the image's tokens in a transformer's block that reads the text: jointly with the image (beside which
 # SD3.5 has an attn2 of the image alone), or by itself.
 _ATTENTIONS = ("attn", "attn2")
+FIRST = ("conv_in", "pos_embed", "patch_embed")  # what gets the latents (B, C, H, W)
 
 
 def is_transformer(network: Any) -> bool:  # noqa: ANN401 (diffusers' classes)
     """Whether a network that predicts noise is a transformer, and no U-Net."""
     return hasattr(network, "transformer_blocks")
-
-
-def first_module(network: Any) -> str:  # noqa: ANN401 (diffusers' classes)
-    """The name of the module that gets the latents (B, C, H, W)."""
-    return next(name for name in ("conv_in", "pos_embed", "patch_embed") if hasattr(network, name))
 
 
 def attends_jointly(network: Any) -> bool:  # noqa: ANN401 (diffusers' classes)

@@ -48,7 +48,7 @@ def sample_trajectories(
         sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in chunk]), on_step=keep)
         states, times = zip(*steps, strict=True)
         found["latents"].append(torch.stack(states, dim=1).cpu())
-        found["timesteps"].append(backbone.noising.kept(torch.stack(times)).cpu().expand(len(chunk), -1).clone())
+        found["timesteps"].append(torch.stack(times).to("cpu", backbone.noising.dtype).expand(len(chunk), -1).clone())
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 

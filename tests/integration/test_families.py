@@ -29,8 +29,9 @@ H_SHAPES = {
     "pixart": (16, 8, 8),
     "sd3": (16, 8, 8),
     "sana": (16, 4, 4),
+    "flux": (32, 8, 8),
 }
-FLOW, JOINT = ("sd3", "sana"), {"sd3"}  # attend to image and text jointly
+FLOW, JOINT = ("sd3", "sana", "flux"), {"sd3", "flux"}  # attend to image and text jointly
 CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
@@ -65,7 +66,11 @@ CHOICES = {
 }
 QUICK = {("sdid-fft", "sd14"), ("lwim-attention", "sdxl"), ("lwim-sam", "sd21"), ("focused-0.05", "sdxl")}
 QUICK |= {("score_matching-bfloat16", "sd21"), ("lwim-sam", "sd3")}
-QUICK |= {("lwim-attention", "sana")}  # each choice and family at least once
+QUICK |= {
+    ("lwim-attention", "sana"),
+    ("sdid-fft", "flux"),
+    ("sdid-fft", "pixart"),
+}  # each choice and family at least once
 # What stands for a choice that reads or changes cross-attention, where there is none.
 INSTEAD = {"method=lwim": "method=lwim_no_chi", "method=focused": "method=focused_no_gate"}
 INSTEAD |= {"mask=attention": "mask.heat=difference"}
@@ -107,6 +112,7 @@ def test_the_main_job_on(
         f"model={family}",
         f"model.path={tiny_family(family)}",
         *(["model.site=block:1"] if family in ("pixart", *FLOW) else []),  # tiny ones have four blocks
+        *(["model.image_size=128"] if family == "flux" else []),
         *(choice.format(world=world) for choice in choices),
         *photo_judge,
         "method.strength=2.0",

@@ -24,9 +24,9 @@ from hspace_exp.training.on_policy import sample_trajectories
 # Of diffusers' schedulers with this NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-FAMILIES = ["sd3", "sana"]
+FAMILIES = ["sd3", "sana", "flux"]
 PROMPTS = ["a photo of a woman", "a photo of a ceo"]
-H_SHAPES = {"sd3": (16, 8, 8), "sana": (16, 4, 4)}
+H_SHAPES = {"sd3": (16, 8, 8), "sana": (16, 4, 4), "flux": (32, 8, 8)}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -50,12 +50,14 @@ def pipeline_of(folder: Path) -> Any:
 
 
 def called(pipe: Any, noise: Tensor, **options: Any) -> Tensor:
-    """Latents (B, C, H, W) that the pipeline's call makes of noise."""
+    """Latents (B, C, H, W), or images, that the pipeline's call makes of noise."""
     given: dict[str, Any] = {"height": 128, "width": 128, "num_inference_steps": 4, "output_type": "latent", **options}
     if isinstance(pipe, diffusers.SanaPipeline):
         given["use_resolution_binning"] = False
+    if isinstance(pipe, diffusers.FluxPipeline):
+        noise = pipe._pack_latents(noise, *noise.shape)
     found: Tensor = pipe(PROMPTS, latents=noise.clone(), **given).images
-    return found
+    return pipe._unpack_latents(found, 128, 128, pipe.vae_scale_factor) if found.ndim == 3 else found
 
 
 def test_sampling_without_an_edit_is_the_pipelines_call(folder: Path) -> None:
@@ -95,6 +97,43 @@ def test_sd3_may_lack_t5(tiny_family: Callable[[str], Path], tmp_path: Path) -> 
         assert ours.pooled is not None
         assert torch.equal(ours.pooled, pooled)
         assert backbone.word_mask(PROMPTS[0], "woman").nonzero().flatten().tolist() == [5]
+
+
+def test_prompts_of_flux_are_encoded_as_the_pipeline_does(tiny_family: Callable[[str], Path]) -> None:
+    pipe, backbone = pipeline_of(tiny_family("flux")), load(tiny_family("flux"))
+    with torch.no_grad():
+        states, pooled, _ = pipe.encode_prompt(PROMPTS[0], device="cpu")
+    ours = backbone.encode_prompts(PROMPTS[:1])
+    assert ours.pooled is not None
+    assert torch.equal(ours.encoder_hidden_states, states)
+    assert torch.equal(ours.pooled, pooled)
+    assert ours.content_mask[0].nonzero().flatten().tolist() == [0, 1, 2, 3, 4]
+    assert backbone.word_mask(PROMPTS[0], "woman").nonzero().flatten().tolist() == [4]
+
+
+def test_fluxs_guidance_is_an_input_and_runs_no_second_half(tiny_family: Callable[[str], Path]) -> None:
+    backbone = load(tiny_family("flux"))
+    noise, rows = torch.randn(2, *backbone.latent_shape), list[int]()
+    handle = backbone.unet.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    embeds = backbone.encode_prompts(PROMPTS)
+    own, weak = (Sampling(2, guidance_scale=scale)(backbone, noise, embeds) for scale in (None, 1.0))
+    handle.remove()
+    assert rows == [2] * 4
+    assert not torch.allclose(own, weak, atol=1e-5)
+    backbone.guidance_scale = 1.0
+    assert torch.equal(Sampling(2)(backbone, noise, embeds), weak)
+    with pytest.raises(UserError, match="multiple of 16, got 136"):
+        load_backbone(tiny_family("flux"), device="cpu", image_size=136)
+
+
+def test_true_guidance_of_flux_is_refused(tiny_family: Callable[[str], Path]) -> None:
+    pipe, shape = pipeline_of(tiny_family("flux")), (32, 8, 8)
+    one = Concept(
+        torch.zeros(shape), "female", "gender", "flux", "x", shape, "sdid", {"positive": "x"}, {}, site="block:1"
+    )
+    noise = torch.zeros(2, 16, 16, 16)
+    with pytest.raises(UserError, match="true_cfg_scale"), steer(pipe, [(one, 1.0)]):
+        called(pipe, noise, true_cfg_scale=2.0, negative_prompt="x")
 
 
 def test_prompts_of_sana_are_encoded_as_its_pipelines_call_does(
@@ -187,9 +226,10 @@ def test_a_vector_acts_at_a_site_and_an_edit_of_zero_is_vanilla(family: str, fol
     assert torch.equal(encode(backbone, *given).h, seen[0])
 
 
-def test_joint_attention_is_not_read(tiny_family: Callable[[str], Path]) -> None:
-    with pytest.raises(UserError, match="attends to image and text jointly"):
-        cross_attention_modules(load(tiny_family("sd3")).unet)
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_joint_attention_is_not_read(tiny_family: Callable[[str], Path], name: str) -> None:
+    with pytest.raises(UserError, match=r"attend jointly here: use .* focused_no_gate"):
+        cross_attention_modules(load(tiny_family(name)).unet)
 
 
 def test_a_users_pipeline_is_steered(family: str, folder: Path) -> None:
@@ -206,7 +246,7 @@ def test_a_users_pipeline_is_steered(family: str, folder: Path) -> None:
         steered = called(pipe, noise, guidance_scale=5.0)
     assert torch.equal(called(pipe, noise, guidance_scale=5.0), plain)
     assert not torch.allclose(steered, plain, atol=1e-3)
-    guided, rows = backbone.guidance_scale > 1, vector.expand(2, -1, -1, -1)
+    guided, rows = family != "flux", vector.expand(2, -1, -1, -1)
     backbone.guidance_scale = 5.0
     edit = HEdit(rows, strength=2.0, guided=guided, branch="conditional")
     ours = Sampling(4)(backbone, noise, backbone.encode_prompts(PROMPTS), lambda done: backbone.edited(edit))
