@@ -158,7 +158,7 @@ class Passes:
         _check_plain(unet)
         sample, unit = latents_of(args, kwargs), timestep_unit(unet)
         timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        exact = getattr(self.pipe, "current_timestep", None)  # which FLUX's pipeline rounds for its network
+        exact = getattr(self.pipe, "current_timestep", None) if self._run else None  # FLUX rounds it for its network
         done = self._done(exact if exact is not None else timestep if unit == 1 else timestep * unit)
         run = self._now = self._run or _Run()
         self._steer(run, sample)
