@@ -79,6 +79,17 @@ _T5_XXL: dict[str, Any] = {
 }
 
 
+_GEMMA_2B: dict[str, Any] = {
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "vocab_size": 256_000,
+}
+
+
 @dataclass(frozen=True)
 class Layout:
     """A family of pipelines.
@@ -86,11 +97,13 @@ class Layout:
     Attributes:
         pipeline: diffusers' class.
         unet: arguments of ``UNet2DConditionModel``, or of the transformer that ``network`` names.
-        vae: arguments of ``AutoencoderKL``.
-        texts: arguments of each ``CLIPTextConfig``, a second encoder has a projection; of a transformer ``T5Config``'s.
+        vae: arguments of ``AutoencoderKL``, or of what ``autoencoder`` names.
+        texts: arguments of each ``CLIPTextConfig``, or T5's, which have ``d_model``, or Gemma 2's, ``head_dim``.
         scheduler: diffusers' class and its arguments.
         pads: token that each tokenizer pads with; None is the end token.
         network: diffusers' class of the network that predicts noise.
+        autoencoder: diffusers' class of the autoencoder.
+        projected: whether each CLIP has a projection.
     """
 
     pipeline: str
@@ -100,11 +113,14 @@ class Layout:
     scheduler: tuple[str, Mapping[str, Any]]
     pads: tuple[str | None, ...] = field(default=(None,))
     network: str = "UNet2DConditionModel"
+    autoencoder: str = "AutoencoderKL"
+    projected: tuple[bool, ...] = (False, True)
 
     @property
     def image_size(self) -> int:
         """Side of the images, in pixels."""
-        return int(self.unet["sample_size"]) * 2 ** (len(self.vae["block_out_channels"]) - 1)
+        levels = self.vae.get("block_out_channels") or self.vae["encoder_block_out_channels"]
+        return int(self.unet.get("sample_size", 128)) * 2 ** (len(levels) - 1)
 
 
 _SD1 = Layout(
@@ -178,37 +194,152 @@ LAYOUTS: dict[str, Layout] = {
         ),
         network="PixArtTransformer2DModel",
     ),
+    "sd3": Layout(
+        "StableDiffusion3Pipeline",
+        {
+            "sample_size": 128,
+            "patch_size": 2,
+            "in_channels": 16,
+            "out_channels": 16,
+            "num_layers": 24,
+            "num_attention_heads": 24,
+            "attention_head_dim": 64,
+            "joint_attention_dim": 4096,
+            "caption_projection_dim": 1536,
+            "pooled_projection_dim": 2048,
+            "pos_embed_max_size": 192,
+        },
+        {
+            **_VAE,
+            "latent_channels": 16,
+            "sample_size": 1024,
+            "scaling_factor": 1.5305,
+            "shift_factor": 0.0609,
+            "force_upcast": True,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        (_CLIP_L, _CLIP_G, _T5_XXL),
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "num_train_timesteps": 1000}),
+        (None, "!", None),
+        network="SD3Transformer2DModel",
+        projected=(True, True),
+    ),
+    "sana": Layout(
+        "SanaPipeline",
+        {
+            "sample_size": 32,
+            "patch_size": 1,
+            "in_channels": 32,
+            "out_channels": 32,
+            "num_layers": 20,
+            "num_attention_heads": 70,
+            "attention_head_dim": 32,
+            "num_cross_attention_heads": 20,
+            "cross_attention_head_dim": 112,
+            "cross_attention_dim": 2240,
+            "caption_channels": 2304,
+            "mlp_ratio": 2.5,
+        },
+        {
+            "latent_channels": 32,
+            "attention_head_dim": 32,
+            "encoder_block_types": ("ResBlock",) * 3 + ("EfficientViTBlock",) * 3,
+            "decoder_block_types": ("ResBlock",) * 3 + ("EfficientViTBlock",) * 3,
+            "encoder_block_out_channels": (128, 256, 512, 512, 1024, 1024),
+            "decoder_block_out_channels": (128, 256, 512, 512, 1024, 1024),
+            "encoder_layers_per_block": (2, 2, 2, 3, 3, 3),
+            "decoder_layers_per_block": (3,) * 6,
+            "encoder_qkv_multiscales": ((), (), (), (5,), (5,), (5,)),
+            "decoder_qkv_multiscales": ((), (), (), (5,), (5,), (5,)),
+            "upsample_block_type": "interpolate",
+            "downsample_block_type": "conv",
+            "scaling_factor": 0.41407,
+        },
+        (_GEMMA_2B,),
+        (
+            "DPMSolverMultistepScheduler",
+            {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0},
+        ),
+        network="SanaTransformer2DModel",
+        autoencoder="AutoencoderDC",
+    ),
+    "flux": Layout(
+        "FluxPipeline",
+        {
+            "patch_size": 1,
+            "in_channels": 64,
+            "num_layers": 19,
+            "num_single_layers": 38,
+            "num_attention_heads": 24,
+            "attention_head_dim": 128,
+            "joint_attention_dim": 4096,
+            "pooled_projection_dim": 768,
+            "guidance_embeds": True,
+            "axes_dims_rope": (16, 56, 56),
+        },
+        {
+            **_VAE,
+            "latent_channels": 16,
+            "sample_size": 1024,
+            "scaling_factor": 0.3611,
+            "shift_factor": 0.1159,
+            "force_upcast": True,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        (_CLIP_L, _T5_XXL),
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "use_dynamic_shifting": True}),
+        (None, None),
+        network="FluxTransformer2DModel",
+    ),
+}
+# Of transformers, at tiny width: what the text encoders' widths of 16 and 24 make, with 4 blocks of 2 heads.
+_TINY: dict[str, dict[str, Any]] = {
+    "PixArtTransformer2DModel": {"cross_attention_dim": 16, "caption_channels": 16, "sample_size": 16},
+    "SD3Transformer2DModel": {
+        "sample_size": 16,
+        "joint_attention_dim": 48,
+        "caption_projection_dim": 16,
+        "pooled_projection_dim": 40,
+        "pos_embed_max_size": 24,
+    },
+    "SanaTransformer2DModel": {
+        "num_cross_attention_heads": 2,
+        "cross_attention_head_dim": 8,
+        "cross_attention_dim": 16,
+        "caption_channels": 16,
+        "sample_size": 4,
+    },
+    "FluxTransformer2DModel": {
+        "num_single_layers": 2,
+        "attention_head_dim": 16,
+        "axes_dims_rope": (4, 6, 6),
+        "joint_attention_dim": 24,
+        "pooled_projection_dim": 16,
+    },
 }
 
 
 def tiny(layout: Layout) -> Layout:
     """The same blocks at widths that a CPU runs in milliseconds: images of 128 px, h of 2 x 2 (4 x 4 for SDXL)."""
     vae = {**layout.vae, "block_out_channels": (8,) * 4, "norm_num_groups": 4, "sample_size": 128}
+    if layout.autoencoder == "AutoencoderDC":
+        levels = (8, 8, 8, 16, 16, 32)
+        vae = {**layout.vae, "encoder_block_out_channels": levels, "decoder_block_out_channels": levels}
+        vae |= {"attention_head_dim": 8, "encoder_layers_per_block": (1,) * 6, "decoder_layers_per_block": (1,) * 6}
+    texts = _tiny_texts(layout)
     if layout.network != "UNet2DConditionModel":
-        text = {**layout.texts[0], "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-        small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
-        return replace(
-            layout, unet={**layout.unet, **small, "sample_size": 16, "caption_channels": 16}, vae=vae, texts=(text,)
-        )
-    levels = len(layout.unet["block_out_channels"])
+        small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8}
+        return replace(layout, unet={**layout.unet, **small, **_TINY[layout.network]}, vae=vae, texts=texts)
+    count = len(layout.unet["block_out_channels"])
     heads = layout.unet["attention_head_dim"]
-    texts = tuple(
-        {
-            **text,
-            "hidden_size": width,
-            "intermediate_size": 2 * width,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-            "projection_dim": width,
-        }
-        for text, width in zip(layout.texts, (16, 24), strict=False)
-    )
     width = sum(text["hidden_size"] for text in texts)
     unet = {
         **layout.unet,
         "sample_size": 16,
-        "block_out_channels": (8, 16, 32, 32)[:levels],
-        "attention_head_dim": 2 if isinstance(heads, int) else (1, 2, 4, 4)[:levels],
+        "block_out_channels": (8, 16, 32, 32)[:count],
+        "attention_head_dim": 2 if isinstance(heads, int) else (1, 2, 4, 4)[:count],
         "cross_attention_dim": width,
         "norm_num_groups": 4,
     }
@@ -219,3 +350,19 @@ def tiny(layout: Layout) -> Layout:
             "projection_class_embeddings_input_dim": texts[-1]["projection_dim"] + 6 * 8,
         }
     return replace(layout, unet=unet, vae=vae, texts=texts)
+
+
+def _tiny_texts(layout: Layout) -> tuple[Mapping[str, Any], ...]:
+    """CLIPs of width 16 and 24; Gemma or T5 of width 16, or 48 beside CLIPs, whose features are padded to it."""
+    found: list[Mapping[str, Any]] = []
+    for text, width in zip(layout.texts, (16, 24, 48), strict=False):
+        if "d_model" in text:
+            found.append({**text, "d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2})
+            continue
+        if "head_dim" in text:
+            small = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+            found.append({**text, **small, "num_attention_heads": 2, "num_key_value_heads": 1})
+            continue
+        small = {"hidden_size": width, "intermediate_size": 2 * width, "projection_dim": width}
+        found.append({**text, **small, "num_hidden_layers": 3, "num_attention_heads": 2})
+    return tuple(found)

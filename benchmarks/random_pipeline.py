@@ -14,6 +14,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -41,29 +44,32 @@ def save_random_pipeline(
         the folder.
     """
     torch.manual_seed(0)
-    t5 = layout.network != "UNet2DConditionModel"
-    tokenizers = [_t5_tokenizer(words) if t5 else _tokenizer(words, pad) for pad in layout.pads]
+    network = "unet" if layout.network == "UNet2DConditionModel" else "transformer"
     with torch.device(device):
         parts: dict[str, Any] = {
-            "transformer" if t5 else "unet": getattr(diffusers, layout.network)(**layout.unet),
-            "vae": diffusers.AutoencoderKL(**layout.vae),
+            network: getattr(diffusers, layout.network)(**layout.unet),
+            "vae": getattr(diffusers, layout.autoencoder)(**layout.vae),
         }
-        for i, (tokenizer, text) in enumerate(zip(tokenizers, layout.texts, strict=True)):
+        for i, (pad, text) in enumerate(zip(layout.pads, layout.texts, strict=True)):
             suffix = f"_{i + 1}" if i else ""
-            parts[f"tokenizer{suffix}"] = tokenizer
-            parts[f"text_encoder{suffix}"] = (
-                T5EncoderModel(T5Config(**text)) if t5 else _text_encoder(tokenizer, text, projected=bool(i))
-            )
+            if "d_model" in text:
+                tokenizer: Any = _t5_tokenizer(words)
+                encoder: torch.nn.Module = T5EncoderModel(T5Config(**text))
+            elif "head_dim" in text:
+                tokenizer = _gemma_tokenizer(words)
+                encoder = Gemma2Model(Gemma2Config(**{**text, "vocab_size": len(tokenizer)}))
+            else:
+                tokenizer = _tokenizer(words, pad)
+                encoder = _text_encoder(tokenizer, text, projected=layout.projected[i])
+            parts |= {f"tokenizer{suffix}": tokenizer, f"text_encoder{suffix}": encoder}
     for part in parts.values():
         if isinstance(part, torch.nn.Module):
             torch.nn.Module.to(part, dtype)  # diffusers' own warns of any cast
     name, options = layout.scheduler
     parts["scheduler"] = getattr(diffusers, name)(**options)
-    if t5:
-        pass
-    elif len(tokenizers) == 1:
+    if layout.pipeline == "StableDiffusionPipeline":
         parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    else:
+    if layout.pipeline == "StableDiffusionXLPipeline":
         parts |= {"add_watermarker": False}
     getattr(diffusers, layout.pipeline)(**parts).save_pretrained(folder)
     return folder
@@ -80,6 +86,16 @@ def _t5_tokenizer(words: Iterable[str]) -> T5Tokenizer:
         *((piece, -float(len(known))) for piece in dict.fromkeys(pieces)),
     ]
     return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
+
+
+def _gemma_tokenizer(words: Iterable[str]) -> GemmaTokenizer:
+    """Gemma's own class, with a token for each word and each letter; words are merged letter by letter."""
+    known = dict.fromkeys(f"\u2581{word}" for text in words for word in text.lower().split())
+    merges = dict.fromkeys((word[:i], word[i]) for word in known for i in range(1, len(word)))
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    pieces = (*special, "\u2581", *string.printable.strip(), "\n", *("".join(pair) for pair in merges))
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    return GemmaTokenizer(vocab=vocab, merges=list(merges))
 
 
 def _tokenizer(words: Iterable[str], pad: str | None) -> CLIPTokenizer:

@@ -33,7 +33,7 @@ class Loop:
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Text features (B, L, D), computed anew."""
         tokenizer, encoder = self.backbone.prompt_encoder.tokenizers[0], self.backbone.prompt_encoder.text_encoders[0]
-        length = self.backbone.prompt_encoder.max_length
+        length = self.backbone.prompt_encoder.lengths[0]
         tokens = tokenizer(list(prompts), padding="max_length", max_length=length, return_tensors="pt")
         return encoder(tokens.input_ids.to(self.device)).last_hidden_state
 

@@ -238,7 +238,7 @@ def _sample(
     sampling, modules = Sampling(steps), cross_attention_modules(backbone.unet, scope)
     layer_of = {id(module): layer for layer, (_, module) in enumerate(modules)}
     chunk = max(1, backbone.rows_without_gradient // 2)
-    half, shape = 2 if sampling.scale(backbone) > 1 else 1, backbone.latent_shape
+    half, shape = 2 if sampling.guided(backbone) else 1, backbone.latent_shape
 
     def visit(
         rows: slice, step: int, module: Attention, _q: Tensor, _text: Tensor, output: Tensor, _grid: object

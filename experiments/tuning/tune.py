@@ -96,7 +96,7 @@ def main() -> None:
         return
     ending, own = "", {key: values.split(",") for key, _, values in (text.partition("=") for text in a.trials)}
     trials = {name: own or TRIALS.get(name, {}) for name in a.methods or TRIALS}
-    if foreign := [name for name, some in trials.items() if not some]:
+    if foreign := [name for name, some in trials.items() if not (some or a.best)]:
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}, or say --trials")
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"

@@ -107,7 +107,7 @@ def sample_chunk(
     shape = backbone.latent_shape
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, shape, image_seed, domain) for i in chunk])
     prompts = [item.prompt for item in chunk]
-    steering = Steering() if edit is None else edit(backbone, chunk, sampling.scale(backbone) > 1)
+    steering = Steering() if edit is None else edit(backbone, chunk, sampling.guided(backbone))
     own = list(steering.prompts or prompts)
 
     def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map_only
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Steering
 from hspace_exp.models.backbone import Backbone, PipelineModel, network_of
+from hspace_exp.models.families import family_of, latents_of, timestep_unit
 from hspace_exp.models.hspace import edit_hspace
 from hspace_exp.models.sampling import Hooks, share_of
 from hspace_exp.models.sites import MID_BLOCK, Site
@@ -25,7 +26,8 @@ from hspace_exp.models.sites import MID_BLOCK, Site
 _CALLS = ("", "Img2Img", "Inpaint", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
 _CALLS_XL = ("XL", "XLImg2Img", "XLInpaint", "XLControlNet")
 _OTHERS = ("LatentConsistencyModelPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
-TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), *_OTHERS)
+_FLOW = ("StableDiffusion3Pipeline", "SanaPipeline", "FluxPipeline")
+TRIED = (*(f"StableDiffusion{call}Pipeline" for call in (*_CALLS, *_CALLS_XL)), *_OTHERS, *_FLOW)
 _STEERED = "steered_by_hspace_exp"
 _DIFFERS = "the second run called the U-Net otherwise than the unedited one: leave out callbacks, or say method='plain'"
 
@@ -92,6 +94,8 @@ class Passes:
             given = inspect.signature(former.__call__).bind(pipe, *args, **kwargs)
             given.apply_defaults()  # for those that do not keep the scale where ``_steer`` finds it
             self._scale = given.arguments.get("guidance_scale")
+            if (given.arguments.get("true_cfg_scale") or 1) > 1:
+                raise UserError("steer does not know the halves of true_cfg_scale: leave it at 1")
             return self._called(functools.partial(former.__call__, pipe, *args, **kwargs), [*args, *kwargs.values()])
 
         named = {"__call__": call, "__module__": former.__module__, _STEERED: True}
@@ -152,8 +156,10 @@ class Passes:
     def _before(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Before a call of the U-Net: set the hooks of its step, and in a second run its rows."""
         _check_plain(unet)
-        sample: Tensor = args[0] if args else kwargs["sample"]
-        done = self._done(kwargs["timestep"] if "timestep" in kwargs else args[1])
+        sample, unit = latents_of(args, kwargs), timestep_unit(unet)
+        timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
+        exact = getattr(self.pipe, "current_timestep", None) if self._run else None  # FLUX rounds it for its network
+        done = self._done(exact if exact is not None else timestep if unit == 1 else timestep * unit)
         run = self._now = self._run or _Run()
         self._steer(run, sample)
         given, hooks = (args, kwargs), run.steering.hooks
@@ -203,7 +209,8 @@ class Passes:
         by_hand, pipe = self._run is None, self.pipe
         scale = self.guidance_scale if by_hand else getattr(pipe, "guidance_scale", self._scale)
         guided = (scale or 1) > 1 if by_hand else bool(getattr(pipe, "do_classifier_free_guidance", (scale or 1) > 1))
-        scale = scale if by_hand or guided else 1.0
+        embedded = family_of(network_of(pipe)).flux
+        guided, scale = guided and not embedded, scale if by_hand or guided or embedded else 1.0
         if guided and len(sample) % 2:
             raise UserError(f"the U-Net got {len(sample)} rows, which do not split into two halves of guidance")
         layout = (len(sample) // 2 if guided else len(sample), guided, *sample.shape[-2:])

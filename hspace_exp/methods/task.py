@@ -25,7 +25,7 @@ class Trajectories:
     """N sampling runs of one prompt, or of several in turn."""
 
     latents: Tensor  # (N, T, C, H, W) float32 model inputs, before each of T steps
-    timesteps: Tensor  # (N, T) long
+    timesteps: Tensor  # (N, T) long, or float32 of flow matching
 
     def prompt_of(self, prompts: int) -> Tensor:
         """(N T,) which of so many prompts each state is of."""

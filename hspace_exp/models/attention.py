@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
-from hspace_exp.models.sites import is_transformer
+from hspace_exp.models.sites import FIRST, attends_jointly, is_transformer
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -29,12 +29,16 @@ def cross_attention_modules(unet: nn.Module, scope: str = "all") -> list[tuple[s
     """
     from diffusers.models.attention_processor import Attention  # seconds, which importing this need not take
 
+    if attends_jointly(unet):
+        raise UserError("image and text attend jointly here: use methods without gate and chi, e.g. focused_no_gate")
     modules = [(n, m) for n, m in unet.named_modules() if n.split(".")[-1] == "attn2" and isinstance(m, Attention)]
     if scope != "all" and is_transformer(unet):
         modules = modules[: len(modules) // 2]  # of a transformer: the blocks before the middle one
     elif scope != "all":
         parts = ("down_blocks.", "mid_block.") if scope == "before_h" else ("down_blocks.",)
         modules = [(n, m) for n, m in modules if n.startswith(parts)]
+    if any(module.norm_q is not None for _, module in modules):
+        raise UserError("this model normalises queries and keys of attention, which maps of attention do not follow")
     if not modules:
         raise UserError(f"this U-Net has no cross-attention in scope {scope!r}: use another scope, or switch chi off")
     return modules[-1:] if scope == "final" else modules
@@ -89,7 +93,7 @@ def visited_cross_attention(unet: nn.Module, modules: Iterable[tuple[str, Attent
         return visit(module, queries, context, output, token_grid(queries.shape[1], (height, width)))
 
     with ExitStack() as hooks:
-        first = unet.get_submodule("pos_embed" if is_transformer(unet) else "conv_in")
+        first = next(module for name, module in unet.named_children() if name in FIRST)
         hooks.callback(first.register_forward_pre_hook(before).remove)
         for _, module in modules:
             hooks.callback(module.register_forward_hook(after, with_kwargs=True).remove)

@@ -16,20 +16,21 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from hspace_exp.config.schema import Scale
-from hspace_exp.errors import UserError, unknown
+from hspace_exp.errors import UserError
 from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import loading
 from hspace_exp.models.blocks import checkpoint_second_half, compile_blocks
 from hspace_exp.models.devices import resolve_device
+from hspace_exp.models.families import family_of, predict, texts_of
 from hspace_exp.models.hspace import edit_hspace
+from hspace_exp.models.noising import Diffusion, Flow, is_flow
 from hspace_exp.models.prompts import PromptEmbeds, PromptEncoder
 from hspace_exp.models.sites import MID_BLOCK, Site, is_transformer, site_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 
-GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0, "t5": 4.5}
-PREDICTION_TYPES = ("epsilon", "v_prediction")
+GUIDANCE_SCALES = {"sd": 7.5, "sdxl": 5.0, "t5": 4.5, "sd3": 7.0, "gemma": 4.5, "flux": 3.5}
 # Smaller U-Nets than this run in float32 also on a GPU: they are fast enough, and exact.
 SMALL_UNET = 100_000_000
 # Rows of a pass without gradients, and of a small U-Net's on a GPU.
@@ -47,18 +48,19 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 class Backbone:
-    """A frozen latent diffusion model: Stable Diffusion 1.x/2.x, SDXL, or a transformer of PixArt's kind.
+    """A frozen latent diffusion model: Stable Diffusion 1.x/2.x/3, SDXL, PixArt, SANA or FLUX.
 
     Not an ``nn.Module`` on purpose: a LightningModule that holds one neither trains, moves nor checkpoints it.
     The VAE stays in float32, whatever the type of the U-Net.
 
     Attributes:
         unet, vae, scheduler: the diffusers parts; of a transformer ``unet`` is that.
-        family: of its text encoders, ``sd``, ``sdxl`` or ``t5``.
+        family: of its text encoders, ``sd``, ``sdxl``, ``t5``, ``sd3``, ``gemma`` or ``flux``.
         name, revision: which weights these are; they go into every concept file.
         image_size: side of the images, in pixels.
         latent_shape: (C, H, W) of the latents.
         guidance_scale: the scale that the model is meant to be sampled with.
+        embeds_guidance: whether that is an input of the model, as in FLUX, and not what two predictions are joined by.
         micro_batch_size: that training differentiates at a time; None: a whole batch.
     """
 
@@ -79,13 +81,9 @@ class Backbone:
         frozen: bool = True,
     ) -> None:
         """Put loaded parts together and freeze them, unless told; see ``load_backbone`` for loading."""
-        from diffusers import DDPMScheduler  # seconds, which importing this need not take
-
         self.is_transformer = is_transformer(unet)
         if not self.is_transformer and getattr(unet, "mid_block", None) is None:
             raise UserError("expected a U-Net with a middle block (its output is h), got one without")
-        if not hasattr(scheduler, "alphas_cumprod"):
-            raise UserError(f"expected a scheduler with a discrete noise schedule, got {type(scheduler).__name__}")
         # diffusers' classes hide their attributes from type checkers, hence Any.
         self.unet, self.vae, self.scheduler = cast(Any, unet), cast(Any, vae), cast(Any, scheduler)
         self.prompt_encoder = prompt_encoder
@@ -96,23 +94,26 @@ class Backbone:
         if checkpointing:
             checkpoint_second_half(self.unet)
         self._site = site
-        self.vae_scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        side = self.unet.config.sample_size
+        levels = getattr(self.vae.config, "block_out_channels", None) or self.vae.config.encoder_block_out_channels
+        self.vae_scale = 2 ** (len(levels) - 1)
+        self._vae_shift = getattr(self.vae.config, "shift_factor", None) or 0.0  # mean of latents that are not scaled
+        family = family_of(unet)
+        self.embeds_guidance, self._packs = family.flux, 2 if family.flux else 1
+        side = getattr(self.unet.config, "sample_size", 128)  # FLUX's file does not say
         height, width = (side, side) if isinstance(side, int) else side
         if image_size is not None:
-            if image_size <= 0 or image_size % self.vae_scale:
-                raise UserError(f"image_size must be a positive multiple of {self.vae_scale}, got {image_size}")
+            least = self.vae_scale * self._packs
+            if image_size <= 0 or image_size % least:
+                raise UserError(f"image_size must be a positive multiple of {least}, got {image_size}")
             height = width = image_size // self.vae_scale
-        self.latent_shape = (int(self.unet.config.in_channels), int(height), int(width))
+        self.latent_shape = (int(self.unet.config.in_channels) // self._packs**2, int(height), int(width))
         self.image_size = int(height) * self.vae_scale
         self.guidance_scale = GUIDANCE_SCALES[self.family] if guidance_scale is None else float(guidance_scale)
-        self.prediction_type = str(self.scheduler.config.prediction_type)
-        if self.prediction_type not in PREDICTION_TYPES:
-            raise unknown("prediction type", self.prediction_type, PREDICTION_TYPES)
         self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
-        # diffusers' samplers do not all add noise by eq. (4) of Ho et al. (2020); this one does, on any schedule.
-        self._noising: Any = DDPMScheduler(self.num_train_timesteps)
-        self._noising.alphas_cumprod = self.scheduler.alphas_cumprod
+        self.noising = Flow(scheduler, self._grid, family.flux) if is_flow(scheduler) else Diffusion(scheduler)
+        self.prediction_type = self.noising.prediction_type
+        self.add_noise, self.training_target = self.noising.add, self.noising.target
+        self.noise_prediction = self.noising.noise
         if frozen:
             self.site  # noqa: B018 (refuses what is none of this model's)
 
@@ -149,11 +150,16 @@ class Backbone:
     def site(self) -> Site:
         """Where vectors act. Raises UserError: the model has no such site."""
         if self.is_transformer:
-            height, width = (size // self.unet.config.patch_size for size in self.latent_shape[1:])
-            return site_of(self.unet, (height, width), self._site)
+            return site_of(self.unet, self._grid, self._site)
         if self._site not in (None, MID_BLOCK.name):
             raise UserError(f"a U-Net's only site is {MID_BLOCK.name}, got {self._site!r}")
         return MID_BLOCK
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """(height, width) of a transformer's tokens."""
+        patch = self.unet.config.patch_size * self._packs
+        return self.latent_shape[1] // patch, self.latent_shape[2] // patch
 
     @cached_property
     def h_shape(self) -> tuple[int, int, int]:
@@ -188,16 +194,16 @@ class Backbone:
         side = self.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
             raise UserError(f"expected images of shape (B, 3, {side}, {side}), got {tuple(images.shape)}: resize them")
-        found = [
-            self.vae.encode(some.to(self.vae.device, torch.float32) * 2 - 1).latent_dist.mode()
-            for some in images.split(self._vae_rows)
-        ]
-        return torch.cat(found) * self.vae.config.scaling_factor
+        found = []
+        for some in images.split(self._vae_rows):
+            encoded = self.vae.encode(some.to(self.vae.device, torch.float32) * 2 - 1)
+            found.append(encoded.latent if hasattr(encoded, "latent") else encoded.latent_dist.mode())
+        return (torch.cat(found) - self._vae_shift) * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, C, H, W) to float32 images (B, 3, S, S) in [0, 1]."""
-        latents = latents.to(self.vae.device, torch.float32) / self.vae.config.scaling_factor
+        latents = latents.to(self.vae.device, torch.float32) / self.vae.config.scaling_factor + self._vae_shift
         found = [(self.vae.decode(some).sample / 2 + 0.5).clamp(0, 1) for some in latents.split(self._vae_rows)]
         return torch.cat(found)
 
@@ -208,8 +214,10 @@ class Backbone:
 
     def context(self, states: Tensor) -> Tensor:
         """What cross-attention reads of text features (B, L, D): themselves, but in a transformer projected."""
-        projection = getattr(self.unet, "caption_projection", None)
-        return states if projection is None else projection(states.to(self.dtype))
+        for name in ("caption_projection", "caption_norm"):
+            module = getattr(self.unet, name, None)
+            states = states if module is None else module(states.to(self.dtype))
+        return states
 
     @contextmanager
     def edited(self, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -217,54 +225,15 @@ class Backbone:
         with edit_hspace(self.unet, edit, self.site):
             yield
 
-    def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds) -> Tensor:
+    def predict(self, latents: Tensor, t: Tensor | int, embeds: PromptEmbeds, scale: float | None = None) -> Tensor:
         """The U-Net's output (B, C, H, W) in float32, in the model's own ``prediction_type``, under B prompts.
 
-        Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar.
+        Latents (B, C, H, W) are scaled as the scheduler wants its model input; timesteps are (B,) or scalar. The
+        guidance ``scale``, by default the model's own, counts where the model ``embeds_guidance``.
         """
         timesteps = torch.as_tensor(t, device=self.device).expand(latents.shape[0])
-        if self.is_transformer:
-            return self._of_transformer(latents, timesteps, embeds)
-        added = None
-        if embeds.pooled is not None:
-            added = {"text_embeds": embeds.pooled.to(self.dtype), "time_ids": embeds.time_ids}
-        return self.unet(
-            latents.to(self.device, self.dtype),
-            timesteps,
-            encoder_hidden_states=embeds.encoder_hidden_states.to(self.dtype),
-            added_cond_kwargs=added,
-        ).sample.float()
-
-    def _of_transformer(self, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds) -> Tensor:
-        added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
-        if self.unet.config.use_additional_conditions:
-            side = float(self.image_size)
-            size, ratio = (torch.tensor([one], device=self.device, dtype=self.dtype) for one in ([side, side], [1.0]))
-            added = {name: x.expand(len(latents), -1) for name, x in (("resolution", size), ("aspect_ratio", ratio))}
-        output = self.unet(
-            latents.to(self.device, self.dtype),
-            encoder_hidden_states=embeds.encoder_hidden_states.to(self.dtype),
-            timestep=timesteps,
-            added_cond_kwargs=added,
-            encoder_attention_mask=embeds.attention_mask,
-        ).sample
-        return output[:, : latents.shape[1]].float()  # without the variance that PixArt learns beside
-
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """z_t of the model's own noise schedule; all (B, C, H, W), timesteps (B,)."""
-        return self._noising.add_noise(latents, noise, timesteps)
-
-    def training_target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What ``predict`` should give at z_t: eps, or the v of appendix D of Salimans & Ho (2022)."""
-        if self.prediction_type == "epsilon":
-            return noise
-        return self._noising.get_velocity(latents, noise, timesteps)
-
-    def noise_prediction(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The eps that an output of ``predict`` means: the output itself, or sqrt(a_t) v + sqrt(1 - a_t) z_t."""
-        if self.prediction_type == "epsilon":
-            return output
-        return self._noising.get_velocity(-noisy, output, timesteps)  # sqrt(a_t) v - sqrt(1 - a_t) (-z_t)
+        given, scale = latents.to(self.device, self.dtype), self.guidance_scale if scale is None else scale
+        return predict(self.unet, given, timesteps, embeds, self.image_size, scale).float()
 
 
 def load_backbone(
@@ -288,7 +257,7 @@ def load_backbone(
     # where vectors act in a transformer, ``block:4``, ``heads:4`` or ``heads:2+4``, see ``Site``; None: middle block
     site: str | None = None,
 ) -> Backbone:
-    """Load a Stable Diffusion 1.x/2.x, SDXL or PixArt pipeline and freeze it.
+    """Load a Stable Diffusion 1.x/2.x/3, SDXL, PixArt, SANA or FLUX pipeline and freeze it.
 
     The ``source`` is a folder in diffusers layout, or a hub id such as ``CompVis/stable-diffusion-v1-4``. Raises
     UserError: weights are missing, damaged, of another kind, or the hub cannot be reached.
@@ -319,7 +288,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32. The
     scale of guidance is by default that of its family. Raises UserError: it is another kind of pipeline.
     """
-    tokenizers, encoders = ([getattr(pipe, name) for name in some] for some in loading.text_parts(type(pipe).__name__))
+    loading.text_parts(type(pipe).__name__)  # refuses other kinds
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
     place = Path(str(pipe.name_or_path or "model"))
     part = _part_of(pipe)
@@ -327,7 +296,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
     return Backbone(
         getattr(pipe, part),
         vae,
-        _prompt_encoder(pipe, tokenizers, encoders),
+        _prompt_encoder(pipe),
         pipe.scheduler,
         name=place.name if local else str(place),
         revision=fingerprint(place / part) if local else "unknown",
@@ -344,9 +313,15 @@ def _part_of(pipe: Any) -> str:
     return "unet" if getattr(pipe, "unet", None) is not None else "transformer"
 
 
-def _prompt_encoder(pipe: Any, tokenizers: Sequence[Any], encoders: Sequence[Any]) -> PromptEncoder:
-    most = loading.MOST_TOKENS.get(type(pipe).__name__)
-    return PromptEncoder(tokenizers, encoders, pipe.config.get("force_zeros_for_empty_prompt"), most)
+def _prompt_encoder(pipe: Any) -> PromptEncoder:
+    """Of the text encoders that a pipeline has. Raises UserError: it lacks one that it needs."""
+    ends = [end for end in loading.ENDS if getattr(pipe, f"text_encoder{end}", None) is not None]
+    name = type(pipe).__name__
+    if not {end for end in loading.PIPELINES.get(name, ("",)) if end != "_3"} <= set(ends):  # SD3 may lack T5
+        raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
+    tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
+    zeros = pipe.config.get("force_zeros_for_empty_prompt")
+    return PromptEncoder(tokenizers, encoders, zeros, loading.MOST_TOKENS.get(name), **texts_of(network_of(pipe)))
 
 
 class PipelineModel(Backbone):
@@ -357,11 +332,7 @@ class PipelineModel(Backbone):
 
     def __init__(self, pipe: Any, sample: Tensor, site: str | None = None) -> None:
         """Take the pipeline's parts, the size of the latents, and where vectors act."""
-        ends = [""] if getattr(pipe, "text_encoder_2", None) is None else ["", "_2"]
-        tokenizers, encoders = ([getattr(pipe, part + end) for end in ends] for part in ("tokenizer", "text_encoder"))
-        if None in encoders:
-            raise UserError("the pipeline lacks a text encoder: load it with all of its parts")
-        encoder, name = _prompt_encoder(pipe, tokenizers, encoders), str(pipe.name_or_path or type(pipe).__name__)
+        encoder, name = _prompt_encoder(pipe), str(pipe.name_or_path or type(pipe).__name__)
         super().__init__(network_of(pipe), pipe.vae, encoder, pipe.scheduler, name=name, site=site, frozen=False)
         self.sample, self.latent_shape = sample, (self.latent_shape[0], *sample.shape[-2:])
 

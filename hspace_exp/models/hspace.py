@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,8 +135,10 @@ def edit_hspace(network: nn.Module, edit: Callable[[Tensor], Tensor | None], sit
         edited = at(place, args[0])
         return None if edited is None else (edited, *args[1:])
 
-    def after(place: int, module: nn.Module, args: object, output: Tensor) -> Tensor | None:
-        return at(place, output)
+    def after(place: int, module: nn.Module, args: object, output: Any) -> Any:
+        *text, features = output if isinstance(output, tuple) else (output,)  # joint blocks give both, the text first
+        edited = at(place, features)
+        return edited if edited is None or not isinstance(output, tuple) else (*text, edited)
 
     with ExitStack() as hooks:
         for place, name in enumerate(site.modules):

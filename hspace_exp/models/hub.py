@@ -15,7 +15,8 @@ from hspace_exp.errors import getting
 
 log = logging.getLogger(__name__)
 
-PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_TEXTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+PARTS = ("unet", "transformer", "vae", *_TEXTS, "scheduler")
 # Parts of published pipelines that are not used here, and so not fetched.
 _UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 TIMEOUT_S, ANSWER_S = 10, 5
@@ -107,7 +108,7 @@ def is_whole(folder: Path) -> bool:
     """Whether a folder has a pipeline's index and the files of each of its parts."""
     index = folder / "model_index.json"
     text = index.read_text(encoding="utf-8") if index.is_file() else ""
-    parts = [part for part in PARTS if f'"{part}"' in text]
+    parts = [part for part in PARTS if re.search(rf'"{part}":\s*\[\s*"', text)]  # not those that are [null, null]
     files = {part: "*" if part.startswith(("tokenizer", "scheduler")) else "*.safetensors" for part in parts}
     return bool(parts) and all(any((folder / part).glob(pattern)) for part, pattern in files.items())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hspace_exp.avatars import EMBEDDED
 from hspace_exp.errors import UserError, getting, unknown
 from hspace_exp.io.digest import fingerprint
 from hspace_exp.models import hub
+from hspace_exp.models.families import FAMILIES, texts_of
 from hspace_exp.models.prompts import PromptEncoder
 
 # Classes of pipelines → endings of their tokenizers' and text encoders' names.
@@ -21,13 +23,21 @@ PIPELINES = {
     "StableDiffusionXLPipeline": ("", "_2"),
     "PixArtAlphaPipeline": ("",),
     "PixArtSigmaPipeline": ("",),
+    "StableDiffusion3Pipeline": ("", "_2", "_3"),
+    "SanaPipeline": ("",),
+    "FluxPipeline": ("", "_2"),
 }
+ENDS = ("", "_2", "_3")
+VAES = ("AutoencoderKL", "AutoencoderDC")
 TEXT_CLASSES = (
     *("CLIPTokenizer", "CLIPTokenizerFast", "CLIPTextModel", "CLIPTextModelWithProjection"),
     *("T5Tokenizer", "T5TokenizerFast", "T5EncoderModel"),
+    *("GemmaTokenizer", "GemmaTokenizerFast", "Gemma2Model"),
 )
-NETWORKS = {"unet": "UNet2DConditionModel", "transformer": "PixArtTransformer2DModel"}
-MOST_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}  # of a prompt, where it is no encoder's bound
+NETWORKS = ("unet", "transformer")
+# Of a prompt, where it is no encoder's bound.
+MOST_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+MOST_TOKENS |= {"StableDiffusion3Pipeline": 256, "SanaPipeline": 300, "FluxPipeline": 512}
 
 
 def find_folder(
@@ -65,10 +75,9 @@ def network_of(folder: Path, chosen: str | None = None) -> str:
 
 def count_parameters(folder: Path, network: str | None = None) -> int:
     """Parameters of the network in ``folder`` that predicts noise, from its config alone."""
-    import diffusers  # seconds, which importing this need not take
-
-    cls: Any = getattr(diffusers, NETWORKS[part := network_of(folder, network)])
+    part = network_of(folder, network)
     with getting(f"the pipeline in {folder}", _fix(folder)), torch.device("meta"):
+        cls = _class_of(folder, part, FAMILIES)
         built = cls.from_config(cls.load_config(folder, subfolder=part))
     return sum(p.numel() for p in built.parameters())
 
@@ -89,7 +98,8 @@ def load_parts(
     place, what, advice = str(folder), f"the pipeline in {folder}", _fix(folder)
     with getting(what, advice):
         index = diffusers.DiffusionPipeline.load_config(place)
-    names = text_parts(str(index.get("_class_name")))
+    # Of text encoders that a pipeline can do without, the index has [null, null].
+    names = [[one for one in some if index[one][1]] for some in text_parts(str(index.get("_class_name")))]
     for name in names[0] + names[1]:
         if index[name][1] not in TEXT_CLASSES:
             raise unknown(f"class of {name} in {folder}", index[name][1], TEXT_CLASSES)
@@ -98,14 +108,14 @@ def load_parts(
         # diffusers would use accelerate, where it is installed, and else print advice.
         ours = {"low_cpu_mem_usage": is_accelerate_available()}
         part = network_of(folder, network)
-        unet = _module(getattr(diffusers, NETWORKS[part]), folder, part, variant, torch_dtype=dtype, **ours)
-        vae = _module(diffusers.AutoencoderKL, folder, "vae", variant, torch_dtype=torch.float32, **ours)
+        unet = _module(_class_of(folder, part, FAMILIES), folder, part, variant, torch_dtype=dtype, **ours)
+        vae = _module(_class_of(folder, "vae", VAES), folder, "vae", variant, torch_dtype=torch.float32, **ours)
         tokenizers = [getattr(transformers, index[name][1]).from_pretrained(place, subfolder=name) for name in names[0]]
         encoders = [
             _module(getattr(transformers, index[name][1]), folder, name, variant, dtype=dtype) for name in names[1]
         ]
-    most = MOST_TOKENS.get(index["_class_name"])
-    encoder = PromptEncoder(tokenizers, encoders, index.get("force_zeros_for_empty_prompt"), most)
+    zeros, most = index.get("force_zeros_for_empty_prompt"), MOST_TOKENS.get(index["_class_name"])
+    encoder = PromptEncoder(tokenizers, encoders, zeros, most, **texts_of(unet))
     return {"unet": unet, "vae": vae, "prompt_encoder": encoder, "scheduler": scheduler}
 
 
@@ -118,6 +128,16 @@ def text_parts(pipeline: str) -> tuple[list[str], list[str]]:
         raise unknown("pipeline class", pipeline, PIPELINES)
     endings = PIPELINES[pipeline]
     return [f"tokenizer{ending}" for ending in endings], [f"text_encoder{ending}" for ending in endings]
+
+
+def _class_of(folder: Path, part: str, known: Collection[str]) -> Any:  # noqa: ANN401 (diffusers' classes)
+    """The class of diffusers that a part's config names. Raises UserError: it is none of those that are ``known``."""
+    import diffusers  # seconds, which importing this need not take
+
+    name = json.loads((folder / part / "config.json").read_bytes()).get("_class_name")
+    if name not in known:
+        raise unknown(f"class of {part} in {folder}", name, known)
+    return getattr(diffusers, name)
 
 
 def _module(cls: Any, folder: Path, part: str, variant: str | None, **options: Any) -> Any:  # noqa: ANN401 (two libraries' classes)

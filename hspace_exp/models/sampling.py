@@ -42,24 +42,27 @@ class Sampling:
     ) -> Tensor:
         """(B, C, H, W) float32 scaled latents, denoised under B prompts from as much standard normal ``noise``.
 
-        A guidance scale of 1 or less samples without guidance; the unconditional half is the empty prompt. ``hooks``
+        A guidance scale of 1 or less samples without guidance; the unconditional half is the empty prompt, which models
+        that are given their guidance scale do without. ``hooks``
         make the context of each step, in which the U-Net is edited; None leaves the U-Net alone. ``on_step`` is called
         with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
         """
         scale = self.scale(backbone)
         scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))
-        scheduler.set_timesteps(self.num_inference_steps, device=backbone.device)
-        latents = noise.to(backbone.device, torch.float32) * scheduler.init_noise_sigma
-        guided = scale > 1.0
+        backbone.noising.start(scheduler, self.num_inference_steps, backbone.device)
+        # Schedulers of flow matching have neither.
+        scaled: Any = getattr(scheduler, "scale_model_input", lambda latents, t: latents)
+        latents = noise.to(backbone.device, torch.float32) * getattr(scheduler, "init_noise_sigma", 1.0)
+        guided, options = self.guided(backbone), {"scale": scale} if backbone.embeds_guidance else {}
         if guided:
             embeds = PromptEmbeds.cat([backbone.encode_prompts([""]).expand(len(latents)), embeds])
         schedule = scheduler.timesteps.cpu()  # so that no step waits for the device to tell which it is
         for i, t in enumerate(scheduler.timesteps):
-            model_input = scheduler.scale_model_input(latents, t)
+            model_input = scaled(latents, t)
             if on_step is not None:
                 on_step(i, t, model_input)
             with hooks(share_of(schedule, schedule[i])) if hooks is not None else nullcontext():
-                output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds)
+                output = backbone.predict(torch.cat([model_input] * 2) if guided else model_input, t, embeds, **options)
             if guided:
                 unconditional, conditional = output.chunk(2)
                 output = unconditional + scale * (conditional - unconditional)
@@ -69,6 +72,10 @@ class Sampling:
     def scale(self, backbone: Backbone) -> float:
         """The guidance scale."""
         return backbone.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
+    def guided(self, backbone: Backbone) -> bool:
+        """Whether the unconditional half is run, too."""
+        return self.scale(backbone) > 1.0 and not backbone.embeds_guidance
 
     def describe(self, backbone: Backbone) -> dict[str, Any]:
         """Everything that decides which image a prompt and a seed give, but for the prompt and the seed."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hspace_exp.errors import UserError
+from hspace_exp.models.noising import is_flow
+
 Kind = Literal["native", "ddim", "dpm"]
 KINDS: dict[Kind, str | None] = {"native": None, "ddim": "DDIMScheduler", "dpm": "DPMSolverMultistepScheduler"}
 
@@ -17,6 +20,8 @@ def make_scheduler(native: Any, kind: Kind = "native") -> Any:
     import diffusers  # seconds, which importing this need not take
 
     name = KINDS[kind]
+    if name is not None and is_flow(native):
+        raise UserError(f"a flow-matching model is sampled by its own scheduler alone: scheduler=native, not {kind}")
     return native if name is None else getattr(diffusers, name).from_config(native.config)
 
 

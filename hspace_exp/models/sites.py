@@ -11,13 +11,20 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 
-# Attention of the image's tokens in a transformer's block that reads the text: by itself, or jointly with the image.
-_ATTENTIONS = ("attn2", "attn")
+# Attention of the image's tokens in a transformer's block that reads the text: jointly with the image (beside which
+# SD3.5 has an attn2 of the image alone), or by itself.
+_ATTENTIONS = ("attn", "attn2")
+FIRST = ("conv_in", "pos_embed", "patch_embed")  # what gets the latents (B, C, H, W)
 
 
 def is_transformer(network: Any) -> bool:  # noqa: ANN401 (diffusers' classes)
     """Whether a network that predicts noise is a transformer, and no U-Net."""
     return hasattr(network, "transformer_blocks")
+
+
+def attends_jointly(network: Any) -> bool:  # noqa: ANN401 (diffusers' classes)
+    """Whether image and text attend to each other in one attention, as in SD3 and FLUX: no cross-attention is apart."""
+    return is_transformer(network) and getattr(network.transformer_blocks[0], "attn", None) is not None
 
 
 @dataclass(frozen=True)

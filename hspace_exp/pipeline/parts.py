@@ -22,6 +22,7 @@ from hspace_exp.methods.task import MakeTrainer
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import Swapped, make_scheduler
+from hspace_exp.models.sites import attends_jointly
 from hspace_exp.pipeline.learning import Learning
 from hspace_exp.prompts.attributes import Attribute, Group, kept_by, learnt_together, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
@@ -90,6 +91,7 @@ def make_parts(cfg: DictConfig, config: Mapping[str, Any], backbone: Backbone | 
     protocol, asked = config["protocol"], attribute.groups if method.edits else ()
     backbone = _make(cfg.model) if backbone is None else backbone
     _check_schedule(backbone, config)
+    _check_attention(backbone, method, masks)
     small = SMALL_CHUNK_CPU if backbone.device.type == "cpu" else SMALL_CHUNK_GPU
     chunk_size = config["chunk_size"] or (small if backbone.small else CHUNK)
     sampling = Sampling(protocol["num_inference_steps"], scheduler, chunk_size, protocol["guidance_scale"])
@@ -137,6 +139,19 @@ def _check_schedule(backbone: Backbone, config: Mapping[str, Any]) -> None:
     for key, steps in asked.items():
         if steps is not None and steps > most:
             raise UserError(f"{key}: {steps} is more than the {most} steps of this model's schedule")
+
+
+def _check_attention(backbone: Backbone, method: Method, masks: MaskProvider) -> None:
+    """Refuse what reads or changes cross-attention, where the model attends to image and text jointly."""
+    objective = getattr(method.training, "objective", None)
+    asked = {
+        "method=focused_no_gate (or method.edit.gate=null)": getattr(method.edit, "gate", None) is not None,
+        "method=lwim_no_chi (or method.training.objective.scope=null)": getattr(objective, "scope", None) is not None,
+        "mask=sam (or mask.heat=difference)": "maps" in method.needs and masks.heat == "attention",
+    }
+    if attends_jointly(backbone.unet) and any(asked.values()):
+        ways = " and ".join(way for way, needed in asked.items() if needed)
+        raise UserError(f"{backbone.name!r} attends to image and text jointly, with no cross-attention: use {ways}")
 
 
 def _learnings(

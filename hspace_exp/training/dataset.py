@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from hspace_exp.masks import MaskProvider
 from hspace_exp.models.attention import record_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
+from hspace_exp.models.sites import attends_jointly
 
 # Written at once, so at most this many images are lost when a run is stopped.
 BLOCK = 32
@@ -44,18 +46,20 @@ class Positives:
 def sample_block(
     backbone: Backbone, sampling: Sampling, prompt: str, words: str, indices: Sequence[int], image_seed: int
 ) -> Block:
-    """Latents of generated images and the attention that ``words`` got, averaged over layers and steps."""
+    """Latents of images and the attention that ``words`` got, mean over layers and steps, where text has its own."""
     found: dict[str, list[Tensor]] = {"latents": [], "heatmaps": []}
     for start in range(0, len(indices), sampling.chunk_size):
         chunk = indices[start : start + sampling.chunk_size]
         noise = torch.stack([initial_noise(prompt, i, backbone.latent_shape, image_seed, LEARNING) for i in chunk])
         embeds = backbone.encode_prompts([prompt]).expand(len(chunk))
         tokens = backbone.word_mask(prompt, words).expand(len(chunk), -1)
-        guided = sampling.scale(backbone) > 1
-        with record_cross_attention(backbone.unet, tokens, keep=embeds.read, guided=guided) as record:
+        own, guided = not attends_jointly(backbone.unet), sampling.guided(backbone)
+        recorded = record_cross_attention(backbone.unet, tokens, keep=embeds.read, guided=guided)
+        with recorded if own else nullcontext() as record:
             found["latents"].append(sampling(backbone, noise, embeds).cpu())
-        found["heatmaps"].append(record.heatmap().cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}
+        if record is not None:
+            found["heatmaps"].append(record.heatmap().cpu())
+    return {name: torch.cat(parts) for name, parts in found.items() if parts}
 
 
 def positives(

@@ -19,7 +19,7 @@ class NoisedImages:
     """B noised x+ of each of K concepts; what a step sees depends on the seed, the step and the concept's name only.
 
     ``latents`` (K, N, C, H, W) are those of x+, ``maps`` (K, N, 1, S, S) their uint8 attribute maps. Timesteps are
-    drawn uniformly from [first, last).
+    drawn uniformly from [first, last); those of flow matching are then shifted, see ``Flow``.
     """
 
     backbone: Backbone
@@ -51,7 +51,8 @@ class NoisedImages:
         device = self.backbone.device
         row, t, noise = (torch.cat(drawn) for drawn in (rows, times, noises))
         concept = torch.arange(len(self.prompts)).repeat_interleave(self.batch_size)
-        clean, noise, t = self.latents[concept, row].to(device), noise.to(device), t.to(device)
+        clean, noise = self.latents[concept, row].to(device), noise.to(device)
+        t = self.backbone.noising.times(t.to(device))
         return Noisy(
             latents=self.backbone.add_noise(clean, noise, t),
             timesteps=t,

@@ -48,7 +48,7 @@ def sample_trajectories(
         sampling(backbone, noise, backbone.encode_prompts([prompt for prompt, _ in chunk]), on_step=keep)
         states, times = zip(*steps, strict=True)
         found["latents"].append(torch.stack(states, dim=1).cpu())
-        found["timesteps"].append(torch.stack(times).long().cpu().expand(len(chunk), -1).clone())
+        found["timesteps"].append(torch.stack(times).to("cpu", backbone.noising.dtype).expand(len(chunk), -1).clone())
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
@@ -101,9 +101,10 @@ class OnPolicyStates:
             for run in runs[name]:
                 if (id(run), own) not in shared:
                     t, pair = run.timesteps.flatten(), run.prompt_of(len(own))
-                    inside = (t >= self.timesteps[0]) & (t < self.timesteps[1])
-                    first = sum(map(len, times))
-                    shared[id(run), own] = torch.arange(first, first + int(inside.sum())), pair[inside]
+                    first, last = self.timesteps
+                    inside = (t >= first) & ((t < last) | (last >= self.backbone.num_train_timesteps))  # t may be 1000
+                    start = sum(map(len, times))
+                    shared[id(run), own] = torch.arange(start, start + int(inside.sum())), pair[inside]
                     latents.append(run.latents.flatten(0, 1)[inside])
                     times.append(t[inside])
                     prompt.append(torch.tensor([neutral.index(one) for one in own])[pair[inside]])

@@ -22,7 +22,16 @@ from hspace_exp.results.record import read_record
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Cli = Callable[..., Any]
-H_SHAPES = {"sd14": (32, 2, 2), "sd21": (32, 2, 2), "sdxl": (32, 4, 4), "pixart": (16, 8, 8)}
+H_SHAPES = {
+    "sd14": (32, 2, 2),
+    "sd21": (32, 2, 2),
+    "sdxl": (32, 4, 4),
+    "pixart": (16, 8, 8),
+    "sd3": (16, 8, 8),
+    "sana": (16, 4, 4),
+    "flux": (32, 8, 8),
+}
+FLOW, JOINT = ("sd3", "sana", "flux"), {"sd3", "flux"}  # attend to image and text jointly
 CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
@@ -56,14 +65,33 @@ CHOICES = {
     "score_matching-bfloat16": ["method=score_matching", "model.dtype=bfloat16"],
 }
 QUICK = {("sdid-fft", "sd14"), ("lwim-attention", "sdxl"), ("lwim-sam", "sd21"), ("focused-0.05", "sdxl")}
-QUICK |= {("score_matching-bfloat16", "sd21")}  # each family and each of the choices at least once
+QUICK |= {("score_matching-bfloat16", "sd21"), ("lwim-sam", "sd3")}
+QUICK |= {
+    ("lwim-attention", "sana"),
+    ("sdid-fft", "flux"),
+    ("sdid-fft", "pixart"),
+}  # each choice and family at least once
+# What stands for a choice that reads or changes cross-attention, where there is none.
+INSTEAD = {"method=lwim": "method=lwim_no_chi", "method=focused": "method=focused_no_gate"}
+INSTEAD |= {"mask=attention": "mask.heat=difference"}
+
+
+def choices_of(name: str, family: str) -> list[str]:
+    chosen = CHOICES[name]
+    if family not in JOINT:
+        return chosen
+    found = [INSTEAD.get(one, one) for one in chosen]
+    return ["mask=attention", *found] if "mask=attention" in chosen else found
 
 
 @pytest.mark.parametrize(
     ("choices", "family"),
     [
         pytest.param(
-            CHOICES[name], family, id=f"{name}-{family}", marks=[pytest.mark.slow] * ((name, family) not in QUICK)
+            choices_of(name, family),
+            family,
+            id=f"{name}-{family}",
+            marks=[pytest.mark.slow] * ((name, family) not in QUICK),
         )
         for name, family in itertools.product(CHOICES, H_SHAPES)
     ],
@@ -83,6 +111,8 @@ def test_the_main_job_on(
         "+experiment=gender_fairness",
         f"model={family}",
         f"model.path={tiny_family(family)}",
+        *(["model.site=block:1"] if family in ("pixart", *FLOW) else []),  # tiny ones have four blocks
+        *(["model.image_size=128"] if family == "flux" else []),
         *(choice.format(world=world) for choice in choices),
         *photo_judge,
         "method.strength=2.0",
@@ -99,7 +129,7 @@ def test_the_main_job_on(
         f"hydra.run.dir={run_dir}",
     )
     assert outcome.code == 0, outcome.error
-    method = choices[0].split("=")[1]
+    method = next(one.split("=")[1] for one in choices if one.startswith("method="))
     record = read_record(run_dir)
     assert (record.method, record.config["model"]["name"]) == (method, family)
     assert {"deviation_ratio", "success", "fid"} <= set(record.metrics)
@@ -110,6 +140,27 @@ def test_the_main_job_on(
     before, after = (load_images([getattr(p, kind) for p in pairs]) for kind in ("original", "edited"))
     assert before.shape == (4, 128, 128, 3)
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (["method=focused"], "use method=focused_no_gate (or method.edit.gate=null)"),
+        (
+            ["method=lwim", "mask=attention"],
+            "use method=lwim_no_chi (or method.training.objective.scope=null) and mask=sam (or mask.heat=difference)",
+        ),
+    ],
+)
+def test_what_reads_cross_attention_is_refused_at_once_where_there_is_none(
+    cli: Cli, tiny_family: Callable[[str], Path], photo_judge: list[str], tmp_path: Path, method: list[str], told: str
+) -> None:
+    places = [f"model.path={tiny_family('sd3')}", "model.site=block:1", f"hydra.run.dir={tmp_path / 'run'}"]
+    given = ["model=sd3", *method, *places, *photo_judge, "protocol=smoke", "device=cpu", f"paths.cache={tmp_path}"]
+    outcome = cli("+experiment=gender_fairness", *given, "logger=none")
+    assert outcome.code == 2
+    told = f"error: 'sd3' attends to image and text jointly, with no cross-attention: {told}"
+    assert outcome.error.splitlines()[-1] == told
 
 
 def test_strengths_of_photographs_are_found_without_being_asked_for(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import diffusers
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from benchmarks.layouts import LAYOUTS, tiny
 
@@ -26,6 +27,30 @@ def test_full_layouts_have_the_published_numbers_of_parameters(name: str) -> Non
         modules = [UNet2DConditionModel(**layout.unet), AutoencoderKL(**layout.vae), *texts]
     unet, vae, *encoders = (sum(p.numel() for p in module.parameters()) for module in modules)
     assert (unet, vae, encoders, layout.image_size) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "t5"),
+    [
+        ("pixart", 610_856_096, 4_762_310_656),
+        ("sd3", 2_028_328_000, 4_762_310_656),
+        ("flux", 11_901_408_320, 4_762_310_656),
+    ],
+)
+def test_transformers_have_the_published_numbers_of_parameters(name: str, network: int, t5: int) -> None:
+    layout = LAYOUTS[name]
+    with torch.device("meta"):
+        modules = getattr(diffusers, layout.network)(**layout.unet), T5EncoderModel(T5Config(**layout.texts[-1]))
+    assert tuple(sum(p.numel() for p in module.parameters()) for module in modules) == (network, t5)
+
+
+@pytest.mark.parametrize("name", ["pixart", "sd3", "sana", "flux"])
+def test_tiny_transformers_differ_in_widths_and_depth_alone(name: str) -> None:
+    full, small = LAYOUTS[name], tiny(LAYOUTS[name])
+    assert (small.scheduler, small.pipeline, small.pads) == (full.scheduler, full.pipeline, full.pads)
+    for key in ("patch_size", "in_channels", "out_channels", "guidance_embeds", "mlp_ratio"):
+        assert small.unet.get(key) == full.unet.get(key)
+    assert sum(p.numel() for p in getattr(diffusers, small.network)(**small.unet).parameters()) < 1_000_000
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -61,7 +61,7 @@ def test_the_first_half_of_a_state_is_what_the_split_keeps(tiny_family: Callable
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", MEMORY_GIB)
 def test_the_doctor_knows_the_estimates(name: str) -> None:
     plain, focused = estimate(LAYOUTS[name], runs=1), estimate(LAYOUTS[name], runs=2)
     generation, with_focused = (max(found.generation, found.decoding) for found in (plain, focused))

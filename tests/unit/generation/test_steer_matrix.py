@@ -459,7 +459,7 @@ REFUSED = [
     "StableDiffusionPanoramaPipeline", "StableDiffusionInstructPix2PixPipeline", "StableDiffusionPAGPipeline",
     "StableDiffusionSAGPipeline", "StableDiffusionUpscalePipeline", "AnimateDiffPipeline", "KandinskyPipeline",
     "StableVideoDiffusionPipeline", "LEditsPPPipelineStableDiffusion", "LEditsPPPipelineStableDiffusionXL",
-    "LatentConsistencyModelImg2ImgPipeline", "KolorsPipeline", "StableDiffusion3Pipeline",
+    "LatentConsistencyModelImg2ImgPipeline", "KolorsPipeline", "StableDiffusion3Img2ImgPipeline",
 ]  # fmt: skip
 
 
