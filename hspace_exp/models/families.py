@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hspace_exp.errors import unknown
 from hspace_exp.models.prompts import PromptEmbeds
 
 # (network, latents (B, C, H, W), prompts, side of the images, guidance scale) → what else the network is given
@@ -72,11 +71,9 @@ FAMILIES = {
 
 
 def family_of(network: Any) -> Family:  # noqa: ANN401 (diffusers' classes)
-    """The family of a network. Raises UserError: its class is none of ``FAMILIES``."""
-    name = next((kind.__name__ for kind in type(network).__mro__ if kind.__name__ in FAMILIES), None)
-    if name is None:
-        raise unknown("class of the network that predicts noise", type(network).__name__, FAMILIES)
-    return FAMILIES[name]
+    """The family of a network, by its class; a U-Net's where that is not known."""
+    own = (FAMILIES[kind.__name__] for kind in type(network).__mro__ if kind.__name__ in FAMILIES)
+    return next(own, FAMILIES["UNet2DConditionModel"])
 
 
 def predict(network: Any, latents: Tensor, timesteps: Tensor, embeds: PromptEmbeds, size: int, scale: float) -> Tensor:
@@ -113,4 +110,5 @@ def texts_of(network: Any) -> dict[str, Any]:  # noqa: ANN401 (diffusers' classe
 
 def timestep_unit(network: Any) -> float:  # noqa: ANN401 (diffusers' classes)
     """By what a pipeline divides the scheduler's timesteps before the network gets them."""
-    return 1000.0 if family_of(network).flux else 1 / getattr(network.config, "timestep_scale", 1.0)
+    own = getattr(getattr(network, "config", None), "timestep_scale", 1.0)  # SANA's
+    return 1000.0 if family_of(network).flux else 1 / own

@@ -58,14 +58,14 @@ class Toy(nn.Module):
         self.rows: list[int] = []
 
     def forward(
-        self, latents: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: Any
+        self, latents: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: Any
     ) -> UNet2DConditionOutput:
         """As a U-Net of diffusers is called."""
         assert added_cond_kwargs is None
-        assert len(latents) == len(timesteps) == len(encoder_hidden_states)
+        assert len(latents) == len(timestep) == len(encoder_hidden_states)
         self.rows.append(len(latents))
         told = encoder_hidden_states.flatten(1)[:, : latents[0].numel()].reshape(latents.shape)
-        return UNet2DConditionOutput(torch.tanh(latents * told + self.factor) + timesteps[:, None, None, None] / 1000)
+        return UNet2DConditionOutput(torch.tanh(latents * told + self.factor) + timestep[:, None, None, None] / 1000)
 
 
 def called(toy: Toy, latents: Tensor, t: int, embeds: Tensor) -> np.ndarray[Any, Any]:
