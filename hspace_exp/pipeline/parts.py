@@ -24,7 +24,8 @@ from hspace_exp.models.schedulers import Swapped, make_scheduler
 from hspace_exp.pipeline.learning import Learning
 from hspace_exp.prompts.attributes import Attribute, Group, kept_by, learnt_together, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
-from hspace_exp.prompts.plan import Item, check_assignment, plan
+from hspace_exp.prompts.listed import read_prompts
+from hspace_exp.prompts.plan import Item, check_assignment, plan, plan_listed
 from hspace_exp.prompts.wording import warn_of_unsaid
 
 _make = partial(instantiate, _convert_="all")
@@ -188,16 +189,22 @@ def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item
     """The images to make, and plain data of what decides which of them is asked for what."""
     protocol, templates, seed = config["protocol"], config["prompts"]["templates"], config["seed"]
     names, assignment = targets(asked), protocol["assignment"]
-    items = plan(protocol["professions"], templates, protocol["images_per_profession"], names, assignment, seed)
+    count, file = protocol["images_per_profession"], config["prompts"].get("file")
+    if file:
+        items = plan_listed(read_prompts(file), count, names, assignment, seed)
+    else:
+        items = plan(protocol["professions"], templates, count, names, assignment, seed)
     prompts = list(dict.fromkeys(item.prompt for item in items))
     left = explicit_prompts(prompts, asked) if config["respect_prompt"] else {}
-    placing = {
+    placing: dict[str, Any] = {
         "templates": templates,
         "assignment": assignment,
         "targets": names,
         "left_alone": sorted(left),
         "seed": seed if assignment == "random" else None,
     }
+    if file:
+        placing["listed"] = config["prompts"]["listed"]
     return [replace(item, target="") if item.prompt in left else item for item in items], placing
 
 

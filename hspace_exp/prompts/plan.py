@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from hspace_exp.errors import unknown
-from hspace_exp.io.seeding import generator
+from hspace_exp.io.seeding import generator, seed_of
 from hspace_exp.prompts.attributes import parts_of
+from hspace_exp.prompts.listed import Listed
 from hspace_exp.prompts.wording import article
 
 
@@ -21,6 +22,7 @@ class Item:
     profession: str
     seed_index: int
     target: str = ""
+    folder: str = ""  # of its images; "": named by the profession
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -30,7 +32,7 @@ class Item:
     @property
     def file(self) -> str:
         """Where the image is, below a folder."""
-        return f"{self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
+        return f"{self.folder or self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
 
 
 def plan(
@@ -54,6 +56,19 @@ def plan(
             prompt = templates[i % len(templates)].format(a=article(name), profession=name)
             target = target_of(concepts, assignment, seed, p, profession, i) if concepts else ""
             items.append(Item(prompt, profession, i, target))
+    return items
+
+
+def plan_listed(
+    rows: Sequence[Listed], count: int, concepts: Sequence[str], assignment: str, seed: int = 0
+) -> list[Item]:
+    """As ``plan``, ``count`` images of each row's own prompt, whose folder its text alone names."""
+    items = []
+    for p, row in enumerate(rows):
+        folder = f"listed/{seed_of(row.prompt):016x}"
+        for i in range(count):
+            target = target_of(concepts, assignment, seed, p, row.prompt, i) if concepts else ""
+            items.append(Item(row.prompt, row.group, i, target, folder))
     return items
 
 

@@ -5,7 +5,7 @@ A judge's class is negative where it is unclear: such an image meets no request 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -13,9 +13,12 @@ from torch import Tensor
 
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
+    confusion_tables,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
+    normalised_entropy,
+    parity_gap,
 )
 from hspace_exp.evaluation.judged import NO_TARGET, JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys, where
@@ -40,10 +43,8 @@ class ClassBalance(ImageMetric):
     def by_groups(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
         """(R, G') numbers of the groups that occur, for each row of (R, N) indices; resamples keep groups' sizes."""
         present, member = groups.unique(return_inverse=True)
-        shape = len(indices), len(present), len(self.setting.values)
-        cells = member * shape[2] + rows[:, 0].long()[indices]
-        cells += shape[1] * shape[2] * torch.arange(shape[0], device=cells.device)[:, None]
-        return self.formula(torch.bincount(cells.flatten(), minlength=math.prod(shape)).view(shape), present)
+        shape = len(present), len(self.setting.values)
+        return self.formula(confusion_tables(member, rows[:, 0][indices], shape), present)
 
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
         """Means over groups."""
@@ -74,6 +75,28 @@ class DeviationRatio(ClassBalance):
         sizes = groups.unique(return_counts=True)[1].tolist()
         floor = sum(deviation_ratio_floor(size, len(self.setting.values)) for size in sizes) / len(sizes)
         return f"classes drawn evenly at random would give {floor:.3f}"
+
+
+class ParityGap(DeviationRatio):
+    """Mean deviation of each profession's shares from even ones, averaged over professions."""
+
+    heading = "Parity gap"
+    note = ImageMetric.note
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The parity gap."""
+        return parity_gap(counts)
+
+
+class NormalisedEntropy(ParityGap):
+    """Entropy of each profession's shares by that of even ones, averaged over professions; 1 is even."""
+
+    heading = "Normalised entropy"
+    higher_is_better = True
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The normalised entropy."""
+        return normalised_entropy(counts)
 
 
 class BiasAmplification(ClassBalance):
@@ -145,6 +168,26 @@ class Flipped(Success):
         before = batch.before[batch.attribute]
         other = (batch.targets != NO_TARGET) & (before != batch.targets) & (before >= 0)
         return where(other, batch.classes == batch.targets)
+
+
+class StillShown(Share):
+    """Share of images that show what was to be removed; also of unedited images, of which nothing was asked."""
+
+    heading = "Still shown"
+    higher_is_better = False
+    stratified = True
+    by_profession = True
+
+    def __init__(self, values: Sequence[str]) -> None:
+        """Take the names of the values that say so; an attribute with none of them leaves the metric empty."""
+        super().__init__()
+        self.named = tuple(values)
+
+    def observe(self, batch: JudgedBatch) -> Tensor | None:
+        """Whether each clear image shows one of the values."""
+        numbers = [k for k, value in enumerate(self.setting.values) if value in self.named]
+        shown = torch.isin(batch.classes, torch.tensor(numbers, dtype=torch.int64))
+        return where(batch.classes >= 0, shown) if numbers else None
 
 
 class Unclear(Share):

@@ -9,14 +9,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, entropy
 
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
+    confusion_tables,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
     intersect,
+    normalised_entropy,
+    parity_gap,
     part_of,
 )
 
@@ -127,3 +130,40 @@ def test_many_images_agree_with_simulation() -> None:
     shares = np.random.default_rng(0).multinomial(300, [1 / 6] * 6, size=20_000) / 300
     expected = (np.abs(shares - 1 / 6).max(1) / (5 / 6)).mean()
     assert deviation_ratio_floor(300, 6) == pytest.approx(expected, abs=5e-4)
+
+
+def test_parity_gap_and_entropy_of_cases_worked_by_hand() -> None:
+    counts = torch.tensor([[5, 5], [10, 0], [8, 2]])
+    assert parity_gap(counts).tolist() == pytest.approx([0, 0.5, 0.3])
+    assert normalised_entropy(counts).tolist() == pytest.approx([1, 0, 0.8 * 0.321928095 + 0.2 * 2.321928095])
+    three = torch.tensor([[6, 3, 0], [0, 0, 4]])  # shares 2/3, 1/3, 0 and 0, 0, 1
+    assert parity_gap(three).tolist() == pytest.approx([(1 / 3 + 0 + 1 / 3) / 3, 4 / 9])
+    assert normalised_entropy(three).tolist() == pytest.approx([0.918295834 / 1.584962501, 0])
+
+
+@given(COUNTS, st.randoms())
+def test_parity_gap_and_entropy_are_numpys_and_scipys(counts: list[int], random: object) -> None:
+    shares, c = np.array(counts) / sum(counts), len(counts)
+    gap, evenness = np.abs(shares - 1 / c).mean(), entropy(shares) / np.log(c)
+    random.shuffle(counts)  # type: ignore[attr-defined]
+    assert parity_gap(torch.tensor(counts)).item() == pytest.approx(gap)
+    assert normalised_entropy(torch.tensor(counts)).item() == pytest.approx(evenness, abs=1e-12)
+    assert -1e-12 <= parity_gap(torch.tensor(counts)).item() <= 2 * (c - 1) / c**2 + 1e-12
+
+
+def test_the_parity_gap_of_two_classes_is_half_of_the_deviation_ratio() -> None:
+    counts = torch.tensor([[7, 3], [0, 4], [5, 5]])
+    assert (2 * parity_gap(counts)).tolist() == pytest.approx(deviation_ratio(counts).tolist())
+
+
+def test_confusion_tables_count_each_draw_for_itself() -> None:
+    groups, classes = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([[0.0, 2, 1, 1, 0], [2.0, 2, 2, 0, 0]])
+    assert confusion_tables(groups, classes, (2, 3)).tolist() == [[[1, 0, 1], [1, 2, 0]], [[0, 0, 2], [2, 0, 1]]]
+    rng = np.random.default_rng(0)
+    g, k = rng.integers(0, 4, 50), rng.integers(0, 3, (6, 50))
+    expected = np.zeros((6, 4, 3), int)
+    for draw in range(6):
+        np.add.at(expected[draw], (g, k[draw]), 1)
+    assert confusion_tables(torch.from_numpy(g), torch.from_numpy(k), (4, 3)).numpy().tolist() == expected.tolist()
+    per_draw = torch.from_numpy(np.stack([g] * 6))
+    assert confusion_tables(per_draw, torch.from_numpy(k), (4, 3)).numpy().tolist() == expected.tolist()

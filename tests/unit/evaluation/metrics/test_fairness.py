@@ -12,7 +12,14 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import deviation_ratio_floor
 from hspace_exp.evaluation.judged import JudgedBatch, item_keys
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, Share
-from hspace_exp.evaluation.metrics.fairness import BiasAmplification, DeviationRatio, WorstSuccess
+from hspace_exp.evaluation.metrics.fairness import (
+    BiasAmplification,
+    DeviationRatio,
+    NormalisedEntropy,
+    ParityGap,
+    StillShown,
+    WorstSuccess,
+)
 
 GROUPS, EACH = 8, 10
 KEYS = item_keys([f"image {i}" for i in range(GROUPS * EACH)])
@@ -63,3 +70,29 @@ def test_unclear_images_do_not_count(make_batch: Callable[..., JudgedBatch]) -> 
 def test_bias_needs_the_truth() -> None:
     with pytest.raises(UserError, match=r"a field .* that its `needs` do not name"):
         filled(BiasAmplification()).result()
+
+
+def test_all_measures_of_evenness_are_of_one_table_and_one_bootstrap() -> None:
+    ratio, gap, entropy = (filled(kind(), repeats=200).result() for kind in (DeviationRatio, ParityGap, NormalisedEntropy))
+    # four professions of one class each, four that are even
+    assert (ratio.value, gap.value, entropy.value) == (0.5, 0.25, 0.5)
+    assert ratio.n == gap.n == entropy.n == GROUPS * EACH
+    # of two classes the gap is half of the ratio in every resample, and so are the bounds but for rounding
+    bounds = [ratio.ci_low, ratio.ci_high, ratio.ci_low_professions, ratio.ci_high_professions]
+    halves = [gap.ci_low, gap.ci_high, gap.ci_low_professions, gap.ci_high_professions]
+    assert None not in bounds
+    assert halves == pytest.approx([bound / 2 for bound in bounds if bound is not None], abs=1e-6)
+    assert (entropy.heading, entropy.higher_is_better, gap.note) == ("Normalised entropy", True, "")
+
+
+def test_what_is_still_shown_counts_clear_images_asked_or_not(make_batch: Callable[..., JudgedBatch]) -> None:
+    classes = torch.tensor([0, 1, 1, 1, -1, 0, 0, 0])
+    found = {}
+    for values in (["neutral", "flagged"], ["gone"], ["nothing"]):
+        own = StillShown(values).prepared(Setting(values=("gone", "neutral"), professions=("a", "b"), repeats=50))
+        own.update(make_batch(8, groups=torch.arange(8) // 4, classes=classes, targets=torch.full((8,), -1)))
+        found[values[0]] = own.result(), dict(own.by_group())
+    (shown, by_group), (gone, _), (none, _) = found.values()
+    assert (shown.value, shown.n, by_group) == (pytest.approx(3 / 7, abs=1e-6), 7, {0: 0.75, 1: 0.0})
+    assert gone.value == pytest.approx(4 / 7, abs=1e-6)
+    assert (none.value, none.n) == (None, 0)
