@@ -25,7 +25,7 @@ from hspace_exp.pipeline.learning import Learning
 from hspace_exp.prompts.attributes import Attribute, Group, kept_by, learnt_together, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
 from hspace_exp.prompts.listed import read_prompts
-from hspace_exp.prompts.plan import Item, check_assignment, plan, plan_listed
+from hspace_exp.prompts.plan import Item, check_assignment, plan
 from hspace_exp.prompts.wording import warn_of_unsaid
 
 _make = partial(instantiate, _convert_="all")
@@ -190,10 +190,8 @@ def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item
     protocol, templates, seed = config["protocol"], config["prompts"]["templates"], config["seed"]
     names, assignment = targets(asked), protocol["assignment"]
     count, file = protocol["images_per_profession"], config["prompts"].get("file")
-    if file:
-        items = plan_listed(read_prompts(file), count, names, assignment, seed)
-    else:
-        items = plan(protocol["professions"], templates, count, names, assignment, seed)
+    groups = read_prompts(file)[0] if file else None
+    items = plan(groups or protocol["professions"], templates, count, names, assignment, seed, groups)
     prompts = list(dict.fromkeys(item.prompt for item in items))
     left = explicit_prompts(prompts, asked) if config["respect_prompt"] else {}
     placing: dict[str, Any] = {
@@ -203,8 +201,7 @@ def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item
         "left_alone": sorted(left),
         "seed": seed if assignment == "random" else None,
     }
-    if file:
-        placing["listed"] = config["prompts"]["listed"]
+    placing |= {"listed": config["prompts"]["listed"]} if file else {}
     return [replace(item, target="") if item.prompt in left else item for item in items], placing
 
 

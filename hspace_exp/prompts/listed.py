@@ -1,11 +1,7 @@
-"""Prompts from a file of one's own, ``prompts.file``: whole prompts, or what stands for ``{profession}`` in templates.
-
-What a file holds is text and nothing else: no path, target or command is read from it.
-"""
+"""Prompts from a file of one's own, ``prompts.file``. What it holds is text: no path, target or command is read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +10,34 @@ from hspace_exp.io.digest import digest
 from hspace_exp.io.rows import read_rows
 
 MOST_BYTES, LONGEST, LONGEST_GROUP = 2**24, 1000, 100
-PROMPT, GROUP, SUBJECT = "prompt", "categories", "profession"  # columns of a table
-_ADVICE = f"expected UTF-8, a prompt a line, or a .csv with a column {PROMPT!r} or {SUBJECT!r}"
+_ADVICE = "expected UTF-8, a prompt a line, or a .csv with a column 'prompt' or 'profession'"
 
 
-@dataclass(frozen=True)
-class Listed:
-    """One row of a file."""
+def read_prompts(path: str | Path) -> tuple[dict[str, str], bool]:
+    """Texts, in their order, with the group that each one's images count to, and whether they are whole prompts.
 
-    prompt: str  # the whole prompt; "" where the row is a subject of templates
-    group: str  # whose images are counted together: the row's category, else the prompt or the subject itself
-
-
-def read_prompts(path: str | Path) -> list[Listed]:
-    """Rows of a text file (a prompt a line, blank lines aside) or of a table (``.csv``), each once, in their order.
-
-    Of a table the column ``prompt`` is read with ``categories``, where it is there, or else the column ``profession``;
-    others are left alone. Runs of spaces count as one. Raises UserError, one line: no file, not UTF-8, larger than 16
-    MiB, no prompt in it, one empty, twice, or longer than 1,000 characters, or a broken table.
+    Of a ``.csv`` the column ``prompt`` is read, or else ``profession``, whose texts are for templates, and
+    ``categories``, which name groups; without one each text is a group. Any other file has a prompt a line. Spaces in a row count as one. Raises UserError: no
+    file, not UTF-8, above 16 MiB, no prompt, one twice or above 1,000 characters, or a broken table.
     """
     path = Path(path).expanduser()
     with getting(f"the prompts of {path}", _ADVICE):
-        if not path.is_file():
-            raise FileNotFoundError("no such file")
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"larger than {MOST_BYTES} bytes")
-        lines = path.read_text("utf-8-sig").splitlines()
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise OSError(f"larger than {MOST_BYTES} bytes" if path.is_file() else "no such file")
+        rows = [{"prompt": line} for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     if path.suffix.lower() == ".csv":
         rows = read_rows(path, (), _ADVICE, absent="", what="prompts")
-        column = PROMPT if PROMPT in rows[0] else SUBJECT
-        if column not in rows[0]:
-            raise UserError(f"{path} lacks the column {PROMPT!r} (or {SUBJECT!r}): its columns are {', '.join(rows[0])}")
-        found = [(n, row[column], row.get(GROUP, "")) for n, row in enumerate(rows, start=1)]
-    else:
-        column, found = PROMPT, [(n, line, "") for n, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
+    column = next((name for name in ("prompt", "profession") if rows and name in rows[0]), "")
+    if not column:
         raise UserError(f"{path} lists no prompts: {_ADVICE}")
-    seen, used, listed = dict[str, int](), set[str](), list[Listed]()
-    for n, cell, category in found:
-        text = " ".join(cell.split())
-        if not text or len(text) > LONGEST or not text.replace("\u200b", "").isprintable():
-            raise UserError(f"row {n} of {path}: expected 1 to {LONGEST} characters that print, got {text[:60]!r}")
-        if seen.setdefault(text, n) != n:
-            raise UserError(f"rows {seen[text]} and {n} of {path} are the same, {text[:60]!r}: take one out")
-        group = _name(category) or _name(text) or f"row {n}"
-        group = f"{group} #{n}" if group in used and not _name(category) else group
-        used.add(group)
-        listed.append(Listed(text if column == PROMPT else "", group))
-    return listed
+    found: dict[str, str] = {}
+    for n, row in enumerate(rows, start=1):
+        text = " ".join(row[column].split())
+        if not 0 < len(text) <= LONGEST or min(text) < " " or text in found:
+            wrong = "one that is there already" if text in found else f"not 1 to {LONGEST} characters of text"
+            raise UserError(f"prompt {n} of {path} is {wrong}, {text[:60]!r}: correct it, or take it out")
+        found[text] = _name(row.get("categories", "")) or _name(text) or f"prompt {n}"
+    return found, column == "prompt"
 
 
 def _name(text: str) -> str:
@@ -71,13 +47,10 @@ def _name(text: str) -> str:
 
 
 def with_listed(config: dict[str, Any]) -> None:
-    """In a resolved configuration, name the groups of ``prompts.file`` as what is measured, and what it holds."""
+    """In a resolved configuration, make the groups of ``prompts.file`` what is measured, and tell its content."""
     prompts, file = config["prompts"], config["prompts"].pop("file", "")
-    prompts.pop("listed", "")
-    if not file:  # described, and digested, as ever
-        return
-    rows = read_prompts(file)
-    groups = list(dict.fromkeys(row.group for row in rows))
-    prompts["professions"] = config["protocol"]["professions"] = groups
-    if rows[0].prompt:
-        prompts |= {"file": file, "listed": digest([[row.prompt, row.group] for row in rows])}
+    prompts.pop("listed", "")  # without a file all is described, and digested, as ever
+    if file:
+        groups, whole = read_prompts(file)
+        prompts["professions"] = config["protocol"]["professions"] = list(dict.fromkeys(groups.values()))
+        prompts |= {"file": file, "listed": digest(list(groups.items()))} if whole else {}

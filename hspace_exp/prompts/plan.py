@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,6 @@ import torch
 from hspace_exp.errors import unknown
 from hspace_exp.io.seeding import generator, seed_of
 from hspace_exp.prompts.attributes import parts_of
-from hspace_exp.prompts.listed import Listed
 from hspace_exp.prompts.wording import article
 
 
@@ -36,39 +35,29 @@ class Item:
 
 
 def plan(
-    professions: Sequence[str],
+    professions: Collection[str],
     templates: Sequence[str],
     count: int,
     concepts: Sequence[str] = (),
     assignment: str = "balanced",
     seed: int = 0,
+    groups: Mapping[str, str] | None = None,
 ) -> list[Item]:
     """Which images are made, ``count`` of each profession; seed i takes template i modulo their number.
 
     ``concepts`` are what may be asked for, concepts or compositions of them; none for the unedited model. The
     assignment ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count`` allows),
-    ``random`` draws by ``seed``, a concept's name asks it of every image.
+    ``random`` draws by ``seed``, a concept's name asks it of every image. With ``groups`` what stands for professions
+    are whole prompts, by which images lie in folders, and ``groups`` tells what each counts as.
     """
     items = []
     for p, profession in enumerate(professions):
-        name = profession.lower()
+        name, group = profession.lower(), (groups or {}).get(profession)
+        folder = f"listed/{seed_of(profession):016x}" if groups else ""
         for i in range(count):
-            prompt = templates[i % len(templates)].format(a=article(name), profession=name)
+            worded = templates[i % len(templates)].format(a=article(name), profession=name)
             target = target_of(concepts, assignment, seed, p, profession, i) if concepts else ""
-            items.append(Item(prompt, profession, i, target))
-    return items
-
-
-def plan_listed(
-    rows: Sequence[Listed], count: int, concepts: Sequence[str], assignment: str, seed: int = 0
-) -> list[Item]:
-    """As ``plan``, ``count`` images of each row's own prompt, whose folder its text alone names."""
-    items = []
-    for p, row in enumerate(rows):
-        folder = f"listed/{seed_of(row.prompt):016x}"
-        for i in range(count):
-            target = target_of(concepts, assignment, seed, p, row.prompt, i) if concepts else ""
-            items.append(Item(row.prompt, row.group, i, target, folder))
+            items.append(Item(profession if groups else worded, group or profession, i, target, folder))
     return items
 
 

@@ -23,34 +23,21 @@ def deviation_ratio(counts: Tensor) -> Tensor:
 
 
 def parity_gap(counts: Tensor) -> Tensor:
-    """Mean deviation of the shares from even ones: 1/C sum_c |N_c / N - 1/C|.
+    """Mean deviation of the shares from even ones, 1/C sum_c |N_c / N - 1/C|; of two classes half of their ratio.
 
-    The parity gap of Gaintseva et al., "EquiSteer" (ECCV 2026), averaged over professions there. Of counts as in
-    ``deviation_ratio``; (...) float64 in [0, 2(C - 1)/C^2]. For two classes it is half of the deviation ratio.
+    The parity gap of Gaintseva et al., "EquiSteer" (ECCV 2026). Of counts as above; (...) float64 in [0, 2(C - 1)/C^2].
     """
-    shares = counts / counts.sum(-1, keepdim=True).double()
-    return (shares - 1 / counts.shape[-1]).abs().mean(-1)
+    return (counts / counts.sum(-1, keepdim=True).double() - 1 / counts.shape[-1]).abs().mean(-1)
 
 
 def normalised_entropy(counts: Tensor) -> Tensor:
-    """Shannon's entropy of the shares by that of even ones: -sum_c p_c log p_c / log C, p_c = N_c / N, 0 log 0 = 0.
+    """Entropy of the shares by that of even ones: -sum_c p_c log p_c / log C, p_c = N_c / N, 0 log 0 = 0.
 
-    By which "A Framework for Benchmarking Fairness-Utility Trade-offs in Text-to-Image Models via Pareto Frontiers"
-    (2025, arXiv 2508.16752) measures fairness. Of counts as in ``deviation_ratio``; (...) float64 in [0, 1], 1 is even.
+    As in "A Framework for Benchmarking Fairness-Utility Trade-offs in Text-to-Image Models via Pareto Frontiers" (2025,
+    arXiv 2508.16752). Of counts as above; (...) float64 in [0, 1], 1 is even.
     """
     shares = counts / counts.sum(-1, keepdim=True).double()
     return torch.special.entr(shares).sum(-1) / math.log(counts.shape[-1])
-
-
-def confusion_tables(groups: Tensor, classes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """How many images of each of G groups (professions, or targets) show each of C classes, for R draws of images.
-
-    Deviation ratio, parity gap, entropy and bias amplification are all of this table. Of (N,) or (R, N) numbers of
-    groups and (R, N) of classes and the ``shape`` (G, C); (R, G, C) int64.
-    """
-    draws = torch.arange(len(classes), device=classes.device)[:, None]
-    cells = (draws * shape[0] + groups) * shape[1] + classes.long()
-    return torch.bincount(cells.flatten(), minlength=len(classes) * math.prod(shape)).view(-1, *shape)
 
 
 def group_means(values: Tensor, groups: Tensor) -> Tensor:

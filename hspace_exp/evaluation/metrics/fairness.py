@@ -5,7 +5,7 @@ A judge's class is negative where it is unclear: such an image meets no request 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
-    confusion_tables,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
@@ -25,7 +24,7 @@ from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys
 
 
 class ClassBalance(ImageMetric):
-    """Base: a number of each group's counts of classes, averaged over groups; upside down where all ask for one."""
+    """Base: a number of each row of the table group × class, averaged over groups; upside down where all ask for one."""
 
     higher_is_better = False
     needs: ClassVar[tuple[str, ...]] = ("choices",)
@@ -43,8 +42,10 @@ class ClassBalance(ImageMetric):
     def by_groups(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
         """(R, G') numbers of the groups that occur, for each row of (R, N) indices; resamples keep groups' sizes."""
         present, member = groups.unique(return_inverse=True)
-        shape = len(present), len(self.setting.values)
-        return self.formula(confusion_tables(member, rows[:, 0][indices], shape), present)
+        shape = len(indices), len(present), len(self.setting.values)
+        cells = member * shape[2] + rows[:, 0].long()[indices]
+        cells += shape[1] * shape[2] * torch.arange(shape[0], device=cells.device)[:, None]
+        return self.formula(torch.bincount(cells.flatten(), minlength=math.prod(shape)).view(shape), present)
 
     def statistics(self, rows: Tensor, groups: Tensor, indices: Tensor) -> Tensor:
         """Means over groups."""
@@ -168,26 +169,6 @@ class Flipped(Success):
         before = batch.before[batch.attribute]
         other = (batch.targets != NO_TARGET) & (before != batch.targets) & (before >= 0)
         return where(other, batch.classes == batch.targets)
-
-
-class StillShown(Share):
-    """Share of images that show what was to be removed; also of unedited images, of which nothing was asked."""
-
-    heading = "Still shown"
-    higher_is_better = False
-    stratified = True
-    by_profession = True
-
-    def __init__(self, values: Sequence[str]) -> None:
-        """Take the names of the values that say so; an attribute with none of them leaves the metric empty."""
-        super().__init__()
-        self.named = tuple(values)
-
-    def observe(self, batch: JudgedBatch) -> Tensor | None:
-        """Whether each clear image shows one of the values."""
-        numbers = [k for k, value in enumerate(self.setting.values) if value in self.named]
-        shown = torch.isin(batch.classes, torch.tensor(numbers, dtype=torch.int64))
-        return where(batch.classes >= 0, shown) if numbers else None
 
 
 class Unclear(Share):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hspace_exp.errors import UserError
-from hspace_exp.prompts.listed import Listed, read_prompts, with_listed
-from hspace_exp.prompts.plan import plan_listed
+from hspace_exp.prompts.listed import read_prompts, with_listed
+from hspace_exp.prompts.plan import plan
 
 I2P = "prompt,categories,hard,sd_seed\n"  # a part of the columns of I2P
 
@@ -22,25 +22,23 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 def test_a_text_file_has_a_prompt_a_line(tmp_path: Path) -> None:
     path = written(tmp_path, "own.txt", "\ufeffa photo of  a doctor\n\n a baker, at work/home \r\n")
-    assert read_prompts(path) == [
-        Listed("a photo of a doctor", "a photo of a doctor"),
-        Listed("a baker, at work/home", "a baker, at work home"),
+    found, whole = read_prompts(path)
+    assert list(found.items()) == [
+        ("a photo of a doctor", "a photo of a doctor"),
+        ("a baker, at work/home", "a baker, at work home"),
     ]
+    assert whole
 
 
 def test_a_table_keeps_categories_and_leaves_the_rest(tmp_path: Path) -> None:
     rows = '"a red kite, high up","toys, sky",0,7\nhttps://x.y/../z {a.b},toys,1,8\nthird,,0,9\n'
-    found = read_prompts(written(tmp_path, "some.CSV", I2P + rows))
-    assert [(row.prompt, row.group) for row in found] == [
+    found, whole = read_prompts(written(tmp_path, "some.CSV", I2P + rows))
+    assert whole
+    assert list(found.items()) == [
         ("a red kite, high up", "toys, sky"),
         ("https://x.y/../z {a.b}", "toys"),
         ("third", "third"),
     ]
-
-
-def test_long_prompts_that_begin_alike_are_groups_of_their_own(tmp_path: Path) -> None:
-    found = read_prompts(written(tmp_path, "long.txt", f"{'a' * 200} b\n{'a' * 200} c\n"))
-    assert [row.group for row in found] == ["a" * 100, "a" * 100 + " #2"]
 
 
 def test_subjects_are_for_templates_and_described_by_themselves(tmp_path: Path) -> None:
@@ -79,12 +77,12 @@ def test_the_configuration_tells_content_and_groups_not_prompts(tmp_path: Path) 
         ("heading.csv", I2P, "lists no prompts"),
         ("latin.txt", "caf\u00e9".encode("latin-1"), "UTF-8"),
         ("latin.csv", I2P.encode() + b"caf\xe9,a,0,1\n", "UTF-8"),
-        ("other.csv", "text,label\nhello,1\n", "lacks the column 'prompt'"),
-        ("hole.csv", I2P + ",toys,0,1\n", "row 1 of"),
+        ("other.csv", "text,label\nhello,1\n", "column 'prompt'"),
+        ("hole.csv", I2P + ",toys,0,1\n", "prompt 1 of"),
         ("cells.csv", I2P + "a,b,0,1,2,3\n", "more cells than the heading"),
-        ("long.txt", "fine\n" + "a" * 1001, "row 2 of"),
-        ("null.txt", "a\x00b\n", "row 1 of"),
-        ("twice.txt", "one\ntwo\n one \n", "rows 1 and 3 of"),
+        ("long.txt", "fine\n" + "a" * 1001, "prompt 2 of"),
+        ("null.txt", "a\x00b\n", "prompt 1 of"),
+        ("twice.txt", "one\ntwo\n one \n", "prompt 3 of"),
         ("large.txt", b"a" * (2**24 + 1), "larger than"),
     ],
 )
@@ -97,17 +95,17 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, name: str, content: str | byt
 
 
 def test_images_are_named_by_their_prompt_alone() -> None:
-    rows = [Listed("one", "a"), Listed("../../two", "a"), Listed("three", "b")]
-    items = plan_listed(rows, 2, ["female", "male"], "balanced")
+    groups = {"one": "a", "../../two {profession} Two": "a", "three": "b"}
+    items = plan(groups, ["of {a} {profession}"], 2, ["female", "male"], groups=groups)
     assert [(i.prompt, i.profession, i.seed_index, i.target) for i in items] == [
         ("one", "a", 0, "female"),
         ("one", "a", 1, "male"),
-        ("../../two", "a", 0, "male"),
-        ("../../two", "a", 1, "female"),
+        ("../../two {profession} Two", "a", 0, "male"),
+        ("../../two {profession} Two", "a", 1, "female"),
         ("three", "b", 0, "female"),
         ("three", "b", 1, "male"),
     ]
     files = {i.prompt: i.file for i in items if i.seed_index == 0}
     assert len(set(files.values())) == 3
     assert all(file.startswith("listed/") and ".." not in file for file in files.values())
-    assert {i.prompt: i.file for i in plan_listed(rows[::-1], 1, [], "balanced")} == files
+    assert {i.prompt: i.file for i in plan(list(groups)[::-1], ["{profession}"], 1, groups=groups)} == files

@@ -13,7 +13,6 @@ from scipy.stats import binom, entropy
 
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
-    confusion_tables,
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
@@ -154,16 +153,3 @@ def test_parity_gap_and_entropy_are_numpys_and_scipys(counts: list[int], random:
 def test_the_parity_gap_of_two_classes_is_half_of_the_deviation_ratio() -> None:
     counts = torch.tensor([[7, 3], [0, 4], [5, 5]])
     assert (2 * parity_gap(counts)).tolist() == pytest.approx(deviation_ratio(counts).tolist())
-
-
-def test_confusion_tables_count_each_draw_for_itself() -> None:
-    groups, classes = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([[0.0, 2, 1, 1, 0], [2.0, 2, 2, 0, 0]])
-    assert confusion_tables(groups, classes, (2, 3)).tolist() == [[[1, 0, 1], [1, 2, 0]], [[0, 0, 2], [2, 0, 1]]]
-    rng = np.random.default_rng(0)
-    g, k = rng.integers(0, 4, 50), rng.integers(0, 3, (6, 50))
-    expected = np.zeros((6, 4, 3), int)
-    for draw in range(6):
-        np.add.at(expected[draw], (g, k[draw]), 1)
-    assert confusion_tables(torch.from_numpy(g), torch.from_numpy(k), (4, 3)).numpy().tolist() == expected.tolist()
-    per_draw = torch.from_numpy(np.stack([g] * 6))
-    assert confusion_tables(per_draw, torch.from_numpy(k), (4, 3)).numpy().tolist() == expected.tolist()

@@ -17,7 +17,6 @@ from hspace_exp.evaluation.metrics.fairness import (
     DeviationRatio,
     NormalisedEntropy,
     ParityGap,
-    StillShown,
     WorstSuccess,
 )
 
@@ -83,16 +82,3 @@ def test_all_measures_of_evenness_are_of_one_table_and_one_bootstrap() -> None:
     assert None not in bounds
     assert halves == pytest.approx([bound / 2 for bound in bounds if bound is not None], abs=1e-6)
     assert (entropy.heading, entropy.higher_is_better, gap.note) == ("Normalised entropy", True, "")
-
-
-def test_what_is_still_shown_counts_clear_images_asked_or_not(make_batch: Callable[..., JudgedBatch]) -> None:
-    classes = torch.tensor([0, 1, 1, 1, -1, 0, 0, 0])
-    found = {}
-    for values in (["neutral", "flagged"], ["gone"], ["nothing"]):
-        own = StillShown(values).prepared(Setting(values=("gone", "neutral"), professions=("a", "b"), repeats=50))
-        own.update(make_batch(8, groups=torch.arange(8) // 4, classes=classes, targets=torch.full((8,), -1)))
-        found[values[0]] = own.result(), dict(own.by_group())
-    (shown, by_group), (gone, _), (none, _) = found.values()
-    assert (shown.value, shown.n, by_group) == (pytest.approx(3 / 7, abs=1e-6), 7, {0: 0.75, 1: 0.0})
-    assert gone.value == pytest.approx(4 / 7, abs=1e-6)
-    assert (none.value, none.n) == (None, 0)
