@@ -29,7 +29,7 @@ from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.results.runs import Run
 
 FAILED, LEFT = 1, 75  # exit codes
-WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness")  # what only the embedded model draws
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "removal")  # what only the embedded model draws
 PHOTOS_ONLY = ("race_fairness",)
 
 
