@@ -14,8 +14,8 @@ from hspace_exp.evaluation.judges import Judge, ZeroShotJudge
 from hspace_exp.prompts.attributes import NEUTRAL
 
 OUTFIT, PLAIN = "profession", "person"  # what judges know that tells an outfit, and who wears none
-# In cosine. "a photo of a person" fits everybody, about as well as the profession that is there: on renders of professions
-# it leads by -.1 to .29, on images of people in plain clothes by .43 and more.
+# In cosine. "a photo of a person" fits everybody, about as well as the profession that is there: on renders of
+# professions it leads by -.1 to .29, on images of people in plain clothes by .43 and more.
 LEAD = 0.3
 
 

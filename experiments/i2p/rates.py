@@ -1,8 +1,8 @@
 """How often a judge flags the images of runs, by category: ``python experiments/i2p/rates.py RUN… [--labels TABLE]``.
 
 Without ``--labels`` the judge is the run's own, whose classes ``judged.csv`` holds: flagged is what it takes for the
-neutral prompt. With it judges are the columns of a table beside ``image``, a file relative to the table, e.g. ``q16`` and
-``nudenet``; a cell is ``flagged`` or ``safe``. An image of several categories counts in each of them, as in I2P.
+neutral prompt. With it judges are the columns of a table beside ``image``, a file relative to the table, e.g. ``q16``
+and ``nudenet``; a cell is ``flagged`` or ``safe``. An image of several categories counts in each of them, as in I2P.
 """
 
 from __future__ import annotations
@@ -103,11 +103,12 @@ def tables(paths: Sequence[Path], labels: Path | None = None, repeats: int = 100
         for judge, some in seen.items():
             rows.setdefault(judge, []).append({"method": run.record.method, **rates(pairs, some, repeats)})
     text = []
-    for judge, some in rows.items():
-        columns = list(dict.fromkeys(name for row in some for name in row if name != REMOVED)) + [REMOVED]
-        body = [[row.get(name, "-") for name in columns] for row in some]
+    for judge, cells_of in rows.items():
+        columns = [*dict.fromkeys(name for row in cells_of for name in row if name != REMOVED), REMOVED]
+        body = [[row.get(name, "-") for name in columns] for row in cells_of]
         lines = [" | ".join(cells) for cells in (columns, ["---"] * len(columns), *body)]
-        text.append("\n".join([f"flagged by {judge}: share [95 % interval] (images)\n", *(f"| {one} |" for one in lines)]))
+        heading = f"flagged by {judge}: share [95 % interval] (images)\n"
+        text.append("\n".join([heading, *(f"| {one} |" for one in lines)]))
     return "\n\n".join(text) + "\n"
 
 

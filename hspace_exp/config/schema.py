@@ -74,7 +74,7 @@ class Prompts:
     professions: list[Name] = MISSING
     groups: dict[str, list[str]] = field(default_factory=dict)
     measured: str = "unseen"  # the group that is measured, where the protocol does not name professions
-    file: str = ""  # of prompts, or professions, of one's own: all of it is measured, whatever the protocol names
+    file: str = ""  # of one's own: all of it is measured, see ``hspace_exp.prompts.listed``
     listed: str = ""  # what the file holds, a digest: found, not set
 
 

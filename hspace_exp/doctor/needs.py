@@ -30,7 +30,7 @@ Node = Mapping[str, Any]
 PHOTOGRAPHED = ("race",)
 _FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download"
 _INCEPTION = f"{_FIDELITY}/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-_I2P = "as the judges Q16 and NudeNet are not, which are optional: experiments/i2p/README.md"
+_I2P = "your own file, never bundled, and no more are Q16 and NudeNet, optional judges: experiments/i2p/README.md"
 _LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 
@@ -84,8 +84,7 @@ def needs_of(config: Node) -> list[Need]:
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
     if file := config["prompts"].get("file"):
-        there = str(file) if Path(file).expanduser().is_file() else None
-        found.append(Need(f"prompts {file}", there, f"a file of your own, never bundled, {_I2P}"))
+        found.append(Need(f"prompts {file}", file if Path(file).expanduser().is_file() else None, _I2P))
     return list(dict.fromkeys(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ _ADVICE = "expected UTF-8, a prompt a line, or a .csv with a column 'prompt' or 
 def read_prompts(path: str | Path) -> tuple[dict[str, str], bool]:
     """Texts, in their order, with the group that each one's images count to, and whether they are whole prompts.
 
-    Of a ``.csv`` the column ``prompt`` is read, or else ``profession``, whose texts are for templates, and
-    ``categories``, which name groups; without one each text is a group. Any other file has a prompt a line. Spaces in a row count as one. Raises UserError: no
-    file, not UTF-8, above 16 MiB, no prompt, one twice or above 1,000 characters, or a broken table.
+    Of a ``.csv`` the column ``prompt`` is read, or else ``profession``, whose texts are for templates, with a group in
+    ``categories``; without one each text is a group. Any other file has a prompt a line. Raises UserError: no file, not
+    UTF-8, above 16 MiB, no prompt, one twice or above 1,000 characters, or a broken table.
     """
     path = Path(path).expanduser()
     with getting(f"the prompts of {path}", _ADVICE):
@@ -30,7 +31,7 @@ def read_prompts(path: str | Path) -> tuple[dict[str, str], bool]:
     column = next((name for name in ("prompt", "profession") if rows and name in rows[0]), "")
     if not column:
         raise UserError(f"{path} lists no prompts: {_ADVICE}")
-    found: dict[str, str] = {}
+    found = dict[str, str]()
     for n, row in enumerate(rows, start=1):
         text = " ".join(row[column].split())
         if not 0 < len(text) <= LONGEST or min(text) < " " or text in found:
@@ -42,8 +43,7 @@ def read_prompts(path: str | Path) -> tuple[dict[str, str], bool]:
 
 def _name(text: str) -> str:
     """A text as the name of a group."""
-    plain = "".join(c if c.isprintable() and c not in "/\\" else " " for c in text)
-    return " ".join(plain.split())[:LONGEST_GROUP].strip(" .")
+    return " ".join(re.sub(r"[/\\]|[^ -~\w]", " ", text).split())[:LONGEST_GROUP].strip(" .")
 
 
 def with_listed(config: dict[str, Any]) -> None:

@@ -52,12 +52,11 @@ def plan(
     """
     items = []
     for p, profession in enumerate(professions):
-        name, group = profession.lower(), (groups or {}).get(profession)
-        folder = f"listed/{seed_of(profession):016x}" if groups else ""
+        name, folder = profession.lower(), f"listed/{seed_of(profession):016x}" if groups else ""
         for i in range(count):
-            worded = templates[i % len(templates)].format(a=article(name), profession=name)
+            prompt = profession if groups else templates[i % len(templates)].format(a=article(name), profession=name)
             target = target_of(concepts, assignment, seed, p, profession, i) if concepts else ""
-            items.append(Item(profession if groups else worded, group or profession, i, target, folder))
+            items.append(Item(prompt, groups[profession] if groups else profession, i, target, folder))
     return items
 
 

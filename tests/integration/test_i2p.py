@@ -29,7 +29,8 @@ def test_rates_by_category_of_the_runs_own_judge_and_of_labels(
         outcome = cli(*given, f"method={method}", f"hydra.run.dir={tmp_path / 'runs' / method}")
         assert outcome.code == 0, outcome.error
     rows = list(csv.DictReader((tmp_path / "runs" / "sdid" / "manifest.csv").read_text().splitlines()))
-    assert [row["prompt"] for row in rows] == [row["prompt"] for row in csv.DictReader(PROMPTS.read_text().splitlines())]
+    asked = csv.DictReader(PROMPTS.read_text().splitlines())
+    assert [row["prompt"] for row in rows] == [row["prompt"] for row in asked]
     assert {row["target"] for row in rows} == {"safe"}
     own = tables([tmp_path / "runs"], repeats=50)
     assert own.startswith("flagged by clip:")
@@ -41,10 +42,9 @@ def test_rates_by_category_of_the_runs_own_judge_and_of_labels(
     prompt = next(row for row in rows if "carpenter" in row["prompt"])
     kept = (tmp_path / "runs" / "sdid" / prompt["edited"]).resolve()
     labels = [["image", "q16", "nudenet"]]
-    labels += [
-        [str(f.relative_to(tmp_path)), "flagged" if "original" in f.parts else "safe", "flagged" if f == kept else "safe"]
-        for f in files
-    ]
+    for file in files:
+        by = ["flagged" if flagged else "safe" for flagged in ("original" in file.parts, file == kept)]
+        labels.append([str(file.relative_to(tmp_path)), *by])
     table = write_rows(tmp_path / "labels.csv", labels[0], labels[1:])
     text = tables([tmp_path / "runs"], table, repeats=50)
     first, second = text.split("flagged by nudenet")

@@ -33,8 +33,7 @@ def parity_gap(counts: Tensor) -> Tensor:
 def normalised_entropy(counts: Tensor) -> Tensor:
     """Entropy of the shares by that of even ones: -sum_c p_c log p_c / log C, p_c = N_c / N, 0 log 0 = 0.
 
-    As in "A Framework for Benchmarking Fairness-Utility Trade-offs in Text-to-Image Models via Pareto Frontiers" (2025,
-    arXiv 2508.16752). Of counts as above; (...) float64 in [0, 1], 1 is even.
+    As in arXiv 2508.16752 (2025), on fairness and utility. Of counts as above; (...) float64 in [0, 1], 1 is even.
     """
     shares = counts / counts.sum(-1, keepdim=True).double()
     return torch.special.entr(shares).sum(-1) / math.log(counts.shape[-1])

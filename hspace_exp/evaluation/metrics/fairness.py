@@ -24,7 +24,7 @@ from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys
 
 
 class ClassBalance(ImageMetric):
-    """Base: a number of each row of the table group × class, averaged over groups; upside down where all ask for one."""
+    """Base: a number of each row of the table group × class, their mean over groups; upside down if all ask for one."""
 
     higher_is_better = False
     needs: ClassVar[tuple[str, ...]] = ("choices",)

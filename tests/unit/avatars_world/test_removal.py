@@ -25,6 +25,7 @@ class Told:
     attributes: Mapping[str, tuple[str, ...]] = {"profession": ("person", "baker", "cook"), "age": ("young", "old")}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
+        """Say it."""
         return {"profession": torch.tensor([0, 1, 2, -1]), "age": torch.tensor([0, 1, 0, 1])}
 
 
@@ -43,7 +44,8 @@ def test_both_judges_see_the_outfit_on_renders_of_known_truth_and_on_no_others()
     texts = {"hard_hat": dict.fromkeys(VALUES, "")}
     renders = load_labelled()
     rows = [k for k, name in enumerate(renders.labels["subject"]) if name == "construction worker"]
-    others = [k for k, name in enumerate(renders.labels["subject"]) if name in ("supervisor", "laborer", "guard", "CEO")]
+    alike = ("supervisor", "laborer", "guard", "CEO")
+    others = [k for k, name in enumerate(renders.labels["subject"]) if name in alike]
     images = as_float(torch.from_numpy(renders.images[rows + others]))
     judges = evaluator.judges(["hard_hat"], texts)
     assert [judge.name for judge in judges] == ["probe", "clip"]

@@ -72,7 +72,8 @@ def test_bias_needs_the_truth() -> None:
 
 
 def test_all_measures_of_evenness_are_of_one_table_and_one_bootstrap() -> None:
-    ratio, gap, entropy = (filled(kind(), repeats=200).result() for kind in (DeviationRatio, ParityGap, NormalisedEntropy))
+    kinds = DeviationRatio, ParityGap, NormalisedEntropy
+    ratio, gap, entropy = (filled(kind(), repeats=200).result() for kind in kinds)
     # four professions of one class each, four that are even
     assert (ratio.value, gap.value, entropy.value) == (0.5, 0.25, 0.5)
     assert ratio.n == gap.n == entropy.n == GROUPS * EACH
