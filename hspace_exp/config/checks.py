@@ -22,6 +22,7 @@ from hspace_exp.config.trust import check_trust, resolve, with_target
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import fingerprint, with_sources
 from hspace_exp.prompts.attributes import Attribute, Name, with_own_concept
+from hspace_exp.prompts.listed import with_listed
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_source_"}
 # Keys of nodes with a ``_target_`` → where ours are, and keys of those that null may stand for.
@@ -51,6 +52,7 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
     if isinstance(source, str) and (Path(source).expanduser() / "unet").is_dir():
         plain["model"]["revision"] = fingerprint(Path(source).expanduser() / "unet")
     plain["attribute"] = with_own_concept(plain["attribute"])
+    with_listed(plain)
     return plain
 
 

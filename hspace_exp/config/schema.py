@@ -75,6 +75,8 @@ class Prompts:
     professions: list[Name] = MISSING
     groups: dict[str, list[str]] = field(default_factory=dict)
     measured: str = "unseen"  # the group that is measured, where the protocol does not name professions
+    file: str = ""  # of one's own: all of it is measured, see ``hspace_exp.prompts.listed``
+    listed: str = ""  # what the file holds, a digest: found, not set
 
 
 @dataclass

@@ -29,6 +29,7 @@ Node = Mapping[str, Any]
 PHOTOGRAPHED = ("race",)
 _FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download"
 _INCEPTION = f"{_FIDELITY}/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+_I2P = "your own file, never bundled, and no more are Q16 and NudeNet, optional judges: experiments/i2p/README.md"
 _LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 # What libraries publish where, of what conf/ asks for: looking it up there would take seconds.
 PLACES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text("utf-8"))
@@ -86,6 +87,8 @@ def needs_of(config: Node) -> list[Need]:
         strange = [group.name for group in Attribute.of(config["attribute"]).groups if group.name in PHOTOGRAPHED]
         how = "the embedded world does not show it: add a model of photographs, e.g. model=sd15"
         found += [Need(f"a judge of {name}", None, how) for name in strange]
+    if file := config["prompts"].get("file"):
+        found.append(Need(f"prompts {file}", file if Path(file).expanduser().is_file() else None, _I2P))
     return list(dict.fromkeys(found))
 
 

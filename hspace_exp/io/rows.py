@@ -30,8 +30,10 @@ def markdown(text: object, kept: str = "") -> str:
     return re.sub(r"[\\`|<]|(?<=\])\(", lambda found: found[0] if found[0] in kept else f"\\{found[0]}", line)
 
 
-def read_rows(path: Path, columns: Sequence[str], advice: str, absent: str | None = None) -> list[dict[str, str]]:
-    """Read a table with a heading and at least these columns; ``advice`` says what to do where it is something else.
+def read_rows(
+    path: Path, columns: Sequence[str], advice: str, absent: str | None = None, what: str = "images"
+) -> list[dict[str, str]]:
+    """Read a table of ``what`` with a heading and at least these columns; ``advice`` says what to do where it is none.
 
     Cells that a row lacks at its end are ``absent``; None: there must be none.
 
@@ -40,7 +42,7 @@ def read_rows(path: Path, columns: Sequence[str], advice: str, absent: str | Non
     with getting(f"the table {path}", advice), path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file, restval=absent))
     if not rows:
-        raise UserError(f"{path} lists no images: {advice}")
+        raise UserError(f"{path} lists no {what}: {advice}")
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             other = "more cells than the heading: put texts with commas into quotes"

@@ -26,6 +26,7 @@ from hspace_exp.models.sites import attends_jointly
 from hspace_exp.pipeline.learning import Learning
 from hspace_exp.prompts.attributes import Attribute, Group, kept_by, learnt_together, prompts_of, targets
 from hspace_exp.prompts.explicit import explicit_prompts
+from hspace_exp.prompts.listed import read_prompts
 from hspace_exp.prompts.plan import Item, check_assignment, plan
 from hspace_exp.prompts.wording import warn_of_unsaid
 
@@ -204,16 +205,19 @@ def _items(config: Mapping[str, Any], asked: Sequence[Group]) -> tuple[list[Item
     """The images to make, and plain data of what decides which of them is asked for what."""
     protocol, templates, seed = config["protocol"], config["prompts"]["templates"], config["seed"]
     names, assignment = targets(asked), protocol["assignment"]
-    items = plan(protocol["professions"], templates, protocol["images_per_profession"], names, assignment, seed)
+    count, file = protocol["images_per_profession"], config["prompts"].get("file")
+    groups = read_prompts(file)[0] if file else None
+    items = plan(groups or protocol["professions"], templates, count, names, assignment, seed, groups)
     prompts = list(dict.fromkeys(item.prompt for item in items))
     left = explicit_prompts(prompts, asked) if config["respect_prompt"] else {}
-    placing = {
+    placing: dict[str, Any] = {
         "templates": templates,
         "assignment": assignment,
         "targets": names,
         "left_alone": sorted(left),
         "seed": seed if assignment == "random" else None,
     }
+    placing |= {"listed": config["prompts"]["listed"]} if file else {}
     return [replace(item, target="") if item.prompt in left else item for item in items], placing
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from hspace_exp.errors import unknown
-from hspace_exp.io.seeding import generator
+from hspace_exp.io.seeding import generator, seed_of
 from hspace_exp.prompts.attributes import parts_of
 from hspace_exp.prompts.wording import article
 
@@ -21,6 +21,7 @@ class Item:
     profession: str
     seed_index: int
     target: str = ""
+    folder: str = ""  # of its images; "": named by the profession
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -30,30 +31,32 @@ class Item:
     @property
     def file(self) -> str:
         """Where the image is, below a folder."""
-        return f"{self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
+        return f"{self.folder or self.profession.replace(' ', '_')}/{self.seed_index:04d}.png"
 
 
 def plan(
-    professions: Sequence[str],
+    professions: Collection[str],
     templates: Sequence[str],
     count: int,
     concepts: Sequence[str] = (),
     assignment: str = "balanced",
     seed: int = 0,
+    groups: Mapping[str, str] | None = None,
 ) -> list[Item]:
     """Which images are made, ``count`` of each profession; seed i takes template i modulo their number.
 
     ``concepts`` are what may be asked for, concepts or compositions of them; none for the unedited model. The
     assignment ``balanced`` gives every concept the same share of a profession's seeds (as nearly as ``count`` allows),
-    ``random`` draws by ``seed``, a concept's name asks it of every image.
+    ``random`` draws by ``seed``, a concept's name asks it of every image. With ``groups`` what stands for professions
+    are whole prompts, by which images lie in folders, and ``groups`` tells what each counts as.
     """
     items = []
     for p, profession in enumerate(professions):
-        name = profession.lower()
+        name, folder = profession.lower(), f"listed/{seed_of(profession):016x}" if groups else ""
         for i in range(count):
-            prompt = templates[i % len(templates)].format(a=article(name), profession=name)
+            prompt = profession if groups else templates[i % len(templates)].format(a=article(name), profession=name)
             target = target_of(concepts, assignment, seed, p, profession, i) if concepts else ""
-            items.append(Item(prompt, profession, i, target))
+            items.append(Item(prompt, groups[profession] if groups else profession, i, target, folder))
     return items
 
 

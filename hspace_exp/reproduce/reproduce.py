@@ -29,7 +29,8 @@ from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.results.runs import Run
 
 FAILED, LEFT = 1, 75  # exit codes
-WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "transformers")  # what only the embedded model draws
+# What only the embedded model draws.
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "removal", "transformers")
 PHOTOS_ONLY = ("race_fairness",)
 
 

@@ -55,7 +55,9 @@ def together(group: str, name: str) -> list[str]:
     for other, one in CHOICES:
         choices.setdefault(other, []).append(one)
     row = choices[group].index(name)
-    return [f"{other}={names[row % len(names)]}" for other, names in choices.items() if other not in ALONE]
+    found = [f"{other}={names[row % len(names)]}" for other, names in choices.items() if other not in ALONE]
+    # smoke names professions, of which not every list has all
+    return [*found, "protocol.professions=${prompts.professions}"] if "protocol=smoke" in found else found
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, reduce
 
 import numpy as np
@@ -19,6 +20,23 @@ def deviation_ratio(counts: Tensor) -> Tensor:
     """
     even, total = 1 / counts.shape[-1], counts.sum(-1, keepdim=True)
     return (counts / total.double() - even).abs().amax(-1) / (1 - even)
+
+
+def parity_gap(counts: Tensor) -> Tensor:
+    """Mean deviation of the shares from even ones, 1/C sum_c |N_c / N - 1/C|; of two classes half of their ratio.
+
+    The parity gap of Gaintseva et al., "EquiSteer" (ECCV 2026). Of counts as above; (...) float64 in [0, 2(C - 1)/C^2].
+    """
+    return (counts / counts.sum(-1, keepdim=True).double() - 1 / counts.shape[-1]).abs().mean(-1)
+
+
+def normalised_entropy(counts: Tensor) -> Tensor:
+    """Entropy of the shares by that of even ones: -sum_c p_c log p_c / log C, p_c = N_c / N, 0 log 0 = 0.
+
+    As in arXiv 2508.16752 (2025), on fairness and utility. Of counts as above; (...) float64 in [0, 1], 1 is even.
+    """
+    shares = counts / counts.sum(-1, keepdim=True).double()
+    return torch.special.entr(shares).sum(-1) / math.log(counts.shape[-1])
 
 
 def group_means(values: Tensor, groups: Tensor) -> Tensor:

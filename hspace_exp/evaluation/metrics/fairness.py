@@ -16,13 +16,15 @@ from hspace_exp.evaluation.functional.fairness import (
     deviation_ratio,
     deviation_ratio_floor,
     group_means,
+    normalised_entropy,
+    parity_gap,
 )
 from hspace_exp.evaluation.judged import NO_TARGET, JudgedBatch, known
 from hspace_exp.evaluation.metrics.base import ImageMetric, Share, smallest_keys, where
 
 
 class ClassBalance(ImageMetric):
-    """Base: a number of each group's counts of classes, averaged over groups; upside down where all ask for one."""
+    """Base: a number of each row of the table group × class, their mean over groups; upside down if all ask for one."""
 
     higher_is_better = False
     needs: ClassVar[tuple[str, ...]] = ("choices",)
@@ -74,6 +76,28 @@ class DeviationRatio(ClassBalance):
         sizes = groups.unique(return_counts=True)[1].tolist()
         floor = sum(deviation_ratio_floor(size, len(self.setting.values)) for size in sizes) / len(sizes)
         return f"classes drawn evenly at random would give {floor:.3f}"
+
+
+class ParityGap(DeviationRatio):
+    """Mean deviation of each profession's shares from even ones, averaged over professions."""
+
+    heading = "Parity gap"
+    note = ImageMetric.note
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The parity gap."""
+        return parity_gap(counts)
+
+
+class NormalisedEntropy(ParityGap):
+    """Entropy of each profession's shares by that of even ones, averaged over professions; 1 is even."""
+
+    heading = "Normalised entropy"
+    higher_is_better = True
+
+    def formula(self, counts: Tensor, groups: Tensor) -> Tensor:
+        """The normalised entropy."""
+        return normalised_entropy(counts)
 
 
 class BiasAmplification(ClassBalance):

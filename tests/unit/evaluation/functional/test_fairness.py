@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, entropy
 
 from hspace_exp.evaluation.functional.fairness import (
     bias_amplification,
@@ -17,6 +17,8 @@ from hspace_exp.evaluation.functional.fairness import (
     deviation_ratio_floor,
     group_means,
     intersect,
+    normalised_entropy,
+    parity_gap,
     part_of,
 )
 
@@ -127,3 +129,27 @@ def test_many_images_agree_with_simulation() -> None:
     shares = np.random.default_rng(0).multinomial(300, [1 / 6] * 6, size=20_000) / 300
     expected = (np.abs(shares - 1 / 6).max(1) / (5 / 6)).mean()
     assert deviation_ratio_floor(300, 6) == pytest.approx(expected, abs=5e-4)
+
+
+def test_parity_gap_and_entropy_of_cases_worked_by_hand() -> None:
+    counts = torch.tensor([[5, 5], [10, 0], [8, 2]])
+    assert parity_gap(counts).tolist() == pytest.approx([0, 0.5, 0.3])
+    assert normalised_entropy(counts).tolist() == pytest.approx([1, 0, 0.8 * 0.321928095 + 0.2 * 2.321928095])
+    three = torch.tensor([[6, 3, 0], [0, 0, 4]])  # shares 2/3, 1/3, 0 and 0, 0, 1
+    assert parity_gap(three).tolist() == pytest.approx([(1 / 3 + 0 + 1 / 3) / 3, 4 / 9])
+    assert normalised_entropy(three).tolist() == pytest.approx([0.918295834 / 1.584962501, 0])
+
+
+@given(COUNTS, st.randoms())
+def test_parity_gap_and_entropy_are_numpys_and_scipys(counts: list[int], random: object) -> None:
+    shares, c = np.array(counts) / sum(counts), len(counts)
+    gap, evenness = np.abs(shares - 1 / c).mean(), entropy(shares) / np.log(c)
+    random.shuffle(counts)  # type: ignore[attr-defined]
+    assert parity_gap(torch.tensor(counts)).item() == pytest.approx(gap)
+    assert normalised_entropy(torch.tensor(counts)).item() == pytest.approx(evenness, abs=1e-12)
+    assert -1e-12 <= parity_gap(torch.tensor(counts)).item() <= 2 * (c - 1) / c**2 + 1e-12
+
+
+def test_the_parity_gap_of_two_classes_is_half_of_the_deviation_ratio() -> None:
+    counts = torch.tensor([[7, 3], [0, 4], [5, 5]])
+    assert (2 * parity_gap(counts)).tolist() == pytest.approx(deviation_ratio(counts).tolist())

@@ -12,7 +12,13 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.functional.fairness import deviation_ratio_floor
 from hspace_exp.evaluation.judged import JudgedBatch, item_keys
 from hspace_exp.evaluation.metrics.base import ImageMetric, Setting, Share
-from hspace_exp.evaluation.metrics.fairness import BiasAmplification, DeviationRatio, WorstSuccess
+from hspace_exp.evaluation.metrics.fairness import (
+    BiasAmplification,
+    DeviationRatio,
+    NormalisedEntropy,
+    ParityGap,
+    WorstSuccess,
+)
 
 GROUPS, EACH = 8, 10
 KEYS = item_keys([f"image {i}" for i in range(GROUPS * EACH)])
@@ -63,3 +69,17 @@ def test_unclear_images_do_not_count(make_batch: Callable[..., JudgedBatch]) -> 
 def test_bias_needs_the_truth() -> None:
     with pytest.raises(UserError, match=r"a field .* that its `needs` do not name"):
         filled(BiasAmplification()).result()
+
+
+def test_all_measures_of_evenness_are_of_one_table_and_one_bootstrap() -> None:
+    kinds = DeviationRatio, ParityGap, NormalisedEntropy
+    ratio, gap, entropy = (filled(kind(), repeats=200).result() for kind in kinds)
+    # four professions of one class each, four that are even
+    assert (ratio.value, gap.value, entropy.value) == (0.5, 0.25, 0.5)
+    assert ratio.n == gap.n == entropy.n == GROUPS * EACH
+    # of two classes the gap is half of the ratio in every resample, and so are the bounds but for rounding
+    bounds = [ratio.ci_low, ratio.ci_high, ratio.ci_low_professions, ratio.ci_high_professions]
+    halves = [gap.ci_low, gap.ci_high, gap.ci_low_professions, gap.ci_high_professions]
+    assert None not in bounds
+    assert halves == pytest.approx([bound / 2 for bound in bounds if bound is not None], abs=1e-6)
+    assert (entropy.heading, entropy.higher_is_better, gap.note) == ("Normalised entropy", True, "")
