@@ -22,4 +22,4 @@ def command(words: Sequence[str], schema: type[A], run: Callable[[A], object], p
     work.__signature__ = own.replace(parameters=flags, return_annotation=None)  # type: ignore[attr-defined]
     app = Cli()
     app.starts(work, help=about)(work)
-    return app.run(words, program, pairs=True)
+    return app.run(words, program)

@@ -13,7 +13,6 @@ from hspace_exp import __version__
 from hspace_exp.config.cli import Cli
 
 PROGRAM = "hspace-exp"
-HAD_PAIRS = ("generate", "evaluate", "compare")  # their words were key=value until version 0.1
 
 HELP = yaml.safe_load(Path(__file__).with_name("commands.yaml").read_text("utf-8"))
 AS_IT_IS = "\b\n"  # before a text whose lines are not joined
@@ -30,7 +29,7 @@ Files = Annotated[list[Path], Argument(metavar="FILE...", help="concept files, o
 
 def start(words: Sequence[str]) -> int:
     """Run the command that ``words`` begin with; returns its exit code, 2 for wrong input, 130 when interrupted."""
-    return app.run(words, PROGRAM, pairs=words[0] in HAD_PAIRS)
+    return app.run(words, PROGRAM)
 
 
 def _version(asked: bool) -> None:

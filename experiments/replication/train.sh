@@ -17,10 +17,10 @@ start() { # name, GPU, options
   cp hspace_exp/avatars/weights/vae/* "$out/vae/"
   echo '{}' > "$out/vae/trained.json"
   cp -r hspace_exp/avatars/weights "$out/"
-  CUDA_VISIBLE_DEVICES=$gpu TORCHINDUCTOR_CACHE_DIR="/tmp/inductor$gpu" "$PYTHON" -m avatars_world.train out="$out" stage=unet,save \
-    max_seconds="$seconds" deadline="$deadline" "$@" 2>&1 | tee "$out/train.log" &
+  CUDA_VISIBLE_DEVICES=$gpu TORCHINDUCTOR_CACHE_DIR="/tmp/inductor$gpu" "$PYTHON" -m avatars_world.train --out="$out" --stage=unet,save \
+    --max-seconds="$seconds" --deadline="$deadline" "$@" 2>&1 | tee "$out/train.log" &
 }
-"$PYTHON" -m avatars_world.train out="$OUT_DIR" stage=data &
-start seed1 0 seed=1 ${TRAIN_OPTIONS:-}
-start h4 "$((gpus > 1))" seed=2 form=h4 ${TRAIN_OPTIONS:-}
+"$PYTHON" -m avatars_world.train --out="$OUT_DIR" --stage=data &
+start seed1 0 --seed=1 ${TRAIN_OPTIONS:-}
+start h4 "$((gpus > 1))" --seed=2 --form=h4 ${TRAIN_OPTIONS:-}
 wait

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pkgutil
-import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -17,7 +15,6 @@ import typer
 F = TypeVar("F", bound=Callable[..., Any])
 
 WRONG = 2  # exit code
-_PAIR = re.compile(r"([+~]*[\w.@]+)=(.*)", re.DOTALL)  # a word of version 0.1
 _WrongWords: Any = typer.BadParameter.__bases__[0]
 
 
@@ -50,25 +47,19 @@ class Cli(typer.Typer):
 
         return decorated
 
-    def run(self, words: Sequence[str], program: str, pairs: bool = False) -> int:
-        """Do what ``words`` ask for; returns the exit code. ``pairs``: words of version 0.1 are understood, too."""
-        tree: Any = typer.main.get_command(self)
-        head, given = int(hasattr(tree, "commands")), [*words]  # one command alone has no name
-        found = _as_flags(given[head:], tree.commands[given[0]] if head else tree) if pairs else []
-        given[head:] = found or given[head:]
+    def run(self, words: Sequence[str], program: str) -> int:
+        """Do what ``words`` ask for; returns the exit code."""
         try:
-            for word in given:  # bytes of another encoding come as surrogates, which no text file takes
+            for word in words:  # bytes of another encoding come as surrogates, which no text file takes
                 place = word.partition("=")[2] or word
                 if word != word.encode("utf-8", "replace").decode() and not os.path.exists(place):
                     raise typer.BadParameter(f"{word!a:.80} is no text in this system's encoding")
-            work = self(given, prog_name=program, standalone_mode=False, obj=tuple(given))
+            work = self([*words], prog_name=program, standalone_mode=False, obj=tuple(words))
         except _WrongWords as error:
             print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
             return WRONG
         if not callable(work):
             return int(work or 0)
-        if found:
-            print(f"key=value words go with version 0.3; now: {program} {shlex.join(given)}", file=sys.stderr)
         from hspace_exp.config.command_line import exit_code
 
         return exit_code(work)
@@ -85,35 +76,8 @@ def split_paths(text: str) -> list[str]:
     return found
 
 
-def _as_flags(words: Sequence[str], command: Any) -> list[str]:
-    """``key=value`` words as flags and positionals of a command of typer's; [] where some are others."""
-    pairs = [None if os.path.exists(word) else _PAIR.fullmatch(word) for word in words]
-    if None in pairs:
-        return []
-    known = {one.name: one for one in command.params}
-    flags: list[str] = []
-    places: dict[str, str] = {}
-    for key, value in (pair.groups() for pair in pairs if pair):
-        option = known.get(key)
-        if option is None:
-            flags += ["--set", f"{key}={value}"] if "more" in known else [f"--{key}", value]
-        elif option.param_type_name == "argument":
-            places[key] = _inside(value)
-        elif getattr(option, "is_bool_flag", False):
-            flags.append((option.opts if value.lower() == "true" else option.secondary_opts)[0])
-        elif value not in ("", "null", "[]"):
-            values = map(_inside, split_paths(_inside(value))) if option.multiple else [value]
-            flags += [word for one in values for word in (option.opts[0], one)]
-    return [*flags, *(["--", *(places[name] for name in known if name in places)] if places else [])]
-
-
 def _path(text: str) -> Path:
     """A path; "" is none, where ``Path`` takes it for the working folder."""
     if not text:
         raise typer.BadParameter("expected a path, got an empty word")
     return Path(text)
-
-
-def _inside(text: str) -> str:
-    """Without the brackets or quotes around it."""
-    return text[1:-1].replace("\\'", "'") if f"{text[:1]}{text[1:][-1:]}" in ("[]", "{}", "''", '""') else text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -281,38 +280,6 @@ def test_a_prompt_needs_no_more_than_the_quotes_of_the_shell(place: Place) -> No
     alone = place.image(rows[4], "edited")
     assert main([*place.given, prompts[2], f"--concepts={place.concepts}", "--ask=gender", "--seeds=2"]) == 0
     assert np.abs(place.image(place.rows()[0], "edited") - alone).max() <= 1
-
-
-def test_words_of_version_0_1_do_the_same_and_say_the_new_ones(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = ",".join(str(place.concepts / f"{name}.safetensors") for name in ("male", "old"))
-    old = [
-        f"concepts=[{files}]",
-        "assignment=sum",
-        "seeds=[5]",
-        "prompt=a photo, it's of a nurse",
-        "respect_prompt=false",
-    ]
-    old += [
-        f"model.source={place.given[1].partition('=')[2]}",
-        "num_inference_steps=2",
-        f"out={place.out}",
-        "device=cpu",
-    ]
-    assert main([*old, "strength={male:0.5,old:1}"]) == 0
-    told = capsys.readouterr().err.splitlines()[0]
-    first, _, new = told.partition("; now: hspace-exp generate ")
-    assert first == "key=value words go with version 0.3"
-    (row,) = place.rows()
-    assert (row["target"], row["seed_index"], row["strength"]) == ("male+old", "5", "1.0")
-    assert row["prompt"] == "a photo, it's of a nurse"
-    image = place.image(row, "edited")
-    flags, words = new.split(" -- ")
-    assert main([*shlex.split(flags), f"--out={place.out / 'again'}", *shlex.split(words)]) == 0
-    again = np.asarray(Image.open(place.out / "again" / row["edited"]), float)
-    assert np.array_equal(again, image)
-    assert not capsys.readouterr().err.startswith("key=value")
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])

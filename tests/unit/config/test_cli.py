@@ -1,4 +1,4 @@
-"""Words that typer reads, and those of version 0.1."""
+"""Words that typer reads."""
 
 from __future__ import annotations
 
@@ -90,45 +90,6 @@ def test_an_empty_word_is_no_path(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().err.endswith(": expected a path, got an empty word\n")
     assert app.run(["a", "--several", ".", "--out", "b", "--name", ""], "program") == 0
     assert got == [{"one": Path("a"), "several": [Path()], "out": Path("b"), "name": ""}]
-
-
-def test_words_of_version_0_1_say_what_they_are_now(
-    app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    run = tmp_path / "seed=0,protocol=full"
-    run.mkdir()
-    old = ["second=b c", f"files=[x.pt,'y z.pt',{run}]", "count=0", "margin=null", "keep=false", "first='a, {it}'"]
-    assert app.run([*old, "+model.size=64", "method.strength={a: 2}"], "program", pairs=True) == 0
-    told = capsys.readouterr().err
-    assert told.startswith("key=value words go with version 0.3; now: program --files x.pt --files 'y z.pt' --files /")
-    assert told.endswith("--set +model.size=64 --set 'method.strength={a: 2}' -- 'a, {it}' 'b c'\n")
-    (got,) = seen
-    assert (got["first"], got["second"], got["margin"], got["keep"]) == ("a, {it}", "b c", None, False)
-    assert got["files"] == ["x.pt", "y z.pt", str(run)]
-    assert got["more"] == ["+model.size=64", "method.strength={a: 2}"]
-
-
-def test_new_words_are_left_as_they_are(
-    app: Cli, seen: Seen, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "count=7").mkdir()
-    assert app.run(["--set", "model.size=64", "count=7", "--keep", "a = b", "--count=0"], "program", pairs=True) == 0
-    assert app.run(["count=7"], "program", pairs=True) == 1
-    assert capsys.readouterr().err == ""
-    assert [(got["first"], got["second"]) for got in seen] == [("count=7", "a = b"), ("count=7", "")]  # a folder's name
-    assert seen[0]["more"] == ["model.size=64"]
-
-
-def test_an_unknown_key_of_version_0_1_is_an_unknown_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    app = Cli()
-
-    @app.starts(lambda **_: 0)
-    def signature(count: int = 1) -> None:
-        """Work."""
-
-    assert app.run(["cuont=3"], "program", pairs=True) == 2
-    assert "error: No such option: --cuont (Possible options: --count)" in capsys.readouterr().err
 
 
 def test_commas_within_names_that_exist_do_not_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
