@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from hspace_exp.config.checks import check_targets
-from hspace_exp.config.command_line import choices, composed, importing
+from hspace_exp.config.command_line import choices, composed, importing, quoted
 from hspace_exp.errors import UserError, unknown
 from hspace_exp.io.digest import essential
 from hspace_exp.results.record import FILE_NAME, describe_device, read_record
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluators import Evaluator
 
 EXPERIMENT = "evaluate"
-COMPOSED = ".hydra/config.yaml"  # what Hydra leaves in the folder of a run, finished or not
 _NO_JUDGE = ("metrics", "repeats", "labelled")  # settings that make no other judge
 
 Node = Mapping[str, Any]
@@ -70,74 +67,51 @@ def main(context: Any, **given: Any) -> None:
 
 def evaluator_node(a: SimpleNamespace, device: str) -> dict[str, Any]:
     """The evaluator that was asked for, or else the run's, as conf/evaluator has it but for what the arguments set."""
-    persons = {"network": a.persons, "weights": a.person_weights or None, "device": device}
-    segmenter = {"_target_": "hspace_exp.evaluation.person_segmenter.PersonSegmenter", **persons}
-    given: dict[str, Any] = {"margin": a.margin, "labelled": a.labelled, "model": a.model or None}
-    given |= {"weights": a.weights or None, "person_masks": segmenter if a.persons else None}
-    given = {name: value for name, value in given.items() if value is not None}
-    choice, published = (a.evaluator, {}) if a.evaluator else judge_of_run(a.images, given)
-    cfg = composed([f"evaluator={choice}", f"device={device}"])
+    overrides = [quoted(one) for one in a.more or ()]
+    choice = a.evaluator or judge_of_run(a.images, overrides)
+    cfg = composed([f"evaluator={choice}", f"device={device}", f"evaluator.repeats={a.repeats}", *overrides])
     node: Any = OmegaConf.to_container(cfg.evaluator, resolve=True)
-    for name in given:
-        if name not in (*node, "margin"):
-            raise UserError(f"the evaluator {choice} takes no --{name.replace('person_masks', 'persons')}")
-    node |= {"repeats": a.repeats, "batch_size": a.batch, **published, **given}
+    node |= {"batch_size": a.batch}
     check_targets(node, "evaluator")
     return node
 
 
-def judge_of_run(images: Path, given: Collection[str]) -> tuple[str, dict[str, str]]:
-    """The choice of evaluator that judged the run that ``images`` are in, and its OpenCLIP model, where it has one.
+def judge_of_run(images: Path, overrides: Sequence[str]) -> str:
+    """The choice of evaluator that judged the finished run that ``images`` are in.
 
-    Settings of the names ``given`` may differ, as the user sets them. Files of a run are data from anywhere: what they
-    name is only compared with names that exist here, of conf/evaluator and of OpenCLIP. No class, path or number of
-    theirs is used. Raises UserError: the images are in no run, or its evaluator is none of conf/evaluator.
+    Settings of ``overrides``, e.g. ``evaluator.margin=0.02``, may differ, as the user sets them. A record is data from
+    anywhere: what it says is only compared with conf/evaluator. Raises UserError: the images are in no run, or its
+    evaluator is none of conf/evaluator.
     """
-    held, names = _evaluator_in(images.resolve()), ", ".join(choices("evaluator"))
+    names, held = choices("evaluator"), _evaluator_in(images.resolve())
     if held is None:
         advice = "say who judges it: --evaluator avatars for the embedded world, --evaluator photos for photographs"
-        raise UserError(f"{images} is in no folder of a run, so {advice}. Choices: {names}")
-    published, metrics = _published(held), set(held.get("metrics", ()))
-    fits = {}
-    for name in choices("evaluator"):
-        cfg = composed([f"evaluator={name}"]).evaluator
-        forms: list[Any] = [OmegaConf.to_container(cfg, resolve=resolve) for resolve in (True, False)]
-        other = min((_differing(held, own, {*given, *published, *_NO_JUDGE}) for own in forms), key=len)
-        fits[name] = len(other), len({*cfg.metrics} ^ metrics), other
-        if not any(fits[name]):
-            break
-    best = min(fits, key=lambda name: fits[name])
-    if other := fits[best][2]:
+        raise UserError(f"{images} is in no folder of a finished run, so {advice}. Choices: {', '.join(names)}")
+    own = {name: composed([f"evaluator={name}"]).evaluator for name in names}
+    aside = {*_NO_JUDGE, *(one.partition("=")[0].removeprefix("evaluator.").split(".")[0] for one in overrides)}
+    differing = {name: _differing(held, node, aside) for name, node in own.items()}
+    metrics = set(held.get("metrics", ()))
+    best = min(names, key=lambda name: (len(differing[name]), len({*own[name].metrics} ^ metrics)))
+    if other := differing[best]:
         told = f"the run of {images} has an evaluator of its own, which differs from {best} in {', '.join(other)}"
-        raise UserError(f"{told}: say --evaluator and such settings. Choices: {names}")
-    return best, published
+        raise UserError(f"{told}: say --evaluator and --set what it takes. Choices: {', '.join(names)}")
+    return best
 
 
 def _evaluator_in(start: Path) -> Node | None:
-    """The evaluator of the run whose folder this or the next one above is, plain data with references as they are."""
-    for file in (folder / name for folder in (start, *start.parents) for name in (FILE_NAME, COMPOSED)):
-        with suppress(ValueError, OSError, OmegaConfBaseException, YAMLError):
-            record = file.name == FILE_NAME
-            config: Any = read_record(file).config if record else OmegaConf.to_container(OmegaConf.load(file))
-            node = config.get("evaluator") if isinstance(config, Mapping) else None
+    """The evaluator in the record of this folder or the next one above."""
+    for folder in (start, *start.parents):
+        with suppress(UserError):
+            node = read_record(folder).config.get("evaluator")
             if isinstance(node, Mapping) and isinstance(node.get("metrics", {}), Mapping):
                 return node
     return None
 
 
-def _published(held: Node) -> dict[str, Any]:
-    """Model and weights of an evaluator, where OpenCLIP publishes such ones."""
-    if "model" not in held:
-        return {}
-    import open_clip
-
-    found = {name: held.get(name) for name in ("model", "weights")}
-    return found if tuple(found.values()) in open_clip.list_pretrained() else {}
-
-
-def _differing(held: Node, own: Node, aside: Collection[str]) -> list[str]:
+def _differing(held: Node, own: Any, aside: Collection[str]) -> list[str]:
     """Settings in which two evaluators differ, but for those that change no number and those ``aside``."""
-    a, b = (dict[str, Any](essential(node, "evaluator")) for node in (held, own))  # type: ignore[call-overload]
+    plain = OmegaConf.to_container(own, resolve=True)
+    a, b = (dict[str, Any](essential(node, "evaluator")) for node in (held, plain))  # type: ignore[call-overload]
     return sorted(key for key in {*a, *b} - {*aside} if key not in a or key not in b or a[key] != b[key])
 
 
@@ -146,4 +120,4 @@ def is_foreign(folder: Path) -> bool:
     try:
         return read_record(folder).experiment != EXPERIMENT
     except UserError:
-        return (folder / "record.json").exists()
+        return (folder / FILE_NAME).exists()

@@ -269,11 +269,12 @@ class Inputs:
     def words(self) -> Case:
         """Options of commands with values of another kind, and names that no file has."""
         judge = next(one for one in self.tiny if one.startswith("evaluator.weights=")).partition("=")[2]
-        evaluate = f"evaluate images --evaluator avatars --weights {judge} --labelled 0 --repeats 10"
+        quick = f"--set evaluator.weights={judge} --set evaluator.labelled=0 --repeats 10"
+        evaluate = f"evaluate images --evaluator avatars {quick}"
         forms = (
             (self.generate, "ask strength seeds assignment num-inference-steps image-seed chunk-size device out model"),
             (self.generate, "method frequency scheduler set concepts -"),
-            (evaluate, "reference attribute evaluator out name model weights margin persons person-weights labelled"),
+            (evaluate, "reference attribute evaluator out name set"),
             (evaluate, "device repeats batch seed -"),
             ("compare a a", "metrics repeats seed -"),
             ("tables a", "format out metrics -"),

@@ -66,7 +66,7 @@ def test_a_wheel_in_a_bare_environment_runs_the_gender_experiment(python: Path, 
         (["report", "run", "--out", "report.html"], ""),
         (["concepts", "show", concepts[0]], "h"),
         (["doctor", "method=lwim"], ""),
-        (["evaluate", "run", "--out", "again", "--labelled", "36"], "Success"),
+        (["evaluate", "run", "--out", "again", "--set", "evaluator.labelled=36"], "Success"),
         (["generate", "--help"], "concept"),
         (["steer", concepts[0]], "with steer(pipe, "),
     ):

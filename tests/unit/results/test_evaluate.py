@@ -98,7 +98,6 @@ def test_the_command_leaves_a_record_that_tables_read(
         (["x", "--evaluater=avatars"], "No such option: --evaluater (Possible options: --evaluator)"),
         (["/nowhere"], "no such file or folder"),
         (["x", "--batch=-1"], "Invalid value for '--batch'"),
-        (["x", "--labelled=-1"], "Invalid value for '--labelled'"),
         (["x", "--repeats=-1"], "Invalid value for '--repeats'"),
         ([".", "--name", 256 * "x"], "can be no name of a result"),
         ([".", "--name", "a\nb"], "can be no name of a result"),
@@ -111,16 +110,27 @@ def test_wrong_input_is_one_line(words: list[str], message: str, capsys: pytest.
     assert error.count("\n") == 1
 
 
-def test_an_unknown_finder_of_persons_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start(["evaluate", str(make(tmp_path, [0])), "--evaluator", "photos", "--persons", "deeplab"]) == 2
-    assert "evaluator.person_masks.network=deeplab: expected 'lraspp" in capsys.readouterr().err
-
-
-def test_a_setting_that_an_evaluator_lacks_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images = str(make(tmp_path, [0]))
-    for setting, choice in (("persons=deeplab", "avatars"), ("model=ViT-B-32", "avatars"), ("labelled=0", "photos")):
-        assert start(["evaluate", images, "--evaluator", choice, f"--{setting}"]) == 2
-        assert capsys.readouterr().err == f"error: the evaluator {choice} takes no --{setting.split('=')[0]}\n"
+@pytest.mark.parametrize(
+    ("choice", "setting", "message"),
+    [
+        (
+            "photos_backgrounds",
+            "person_masks.network=deeplab",
+            "evaluator.person_masks.network=deeplab: expected 'lraspp",
+        ),
+        ("avatars", "model=ViT-B-32", "unknown key of evaluator 'model'"),
+        ("photos", "labelled=0", "unknown key of evaluator 'labelled'"),
+        ("photos", "_target_=os.system", "_target_ names os.system, which is not ours"),
+    ],
+)
+def test_a_setting_that_an_evaluator_does_not_take_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], choice: str, setting: str, message: str
+) -> None:
+    words = ["evaluate", str(make(tmp_path, [0])), "--evaluator", choice, "--set", f"evaluator.{setting}"]
+    assert start(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_records_of_runs_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
