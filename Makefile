@@ -7,7 +7,6 @@ EXPERIMENTS ?=
 METHODS ?=
 JOBS ?= 1
 WORKERS ?= 2
-MAX_SECONDS ?= 0
 MINUTES ?= 30
 SEED ?= 0
 METHOD ?= focused
@@ -64,6 +63,6 @@ lock: $(UV) ## make requirements.lock again from pyproject.toml, without the add
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra avatars --extra studio --extra sweep --extra optuna --extra dev \
 		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
-reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS= MAX_SECONDS=
+reproduce-tables: install ## runs, tables and figures; PROTOCOL=smoke|demo|full|paper MODEL= EXPERIMENTS= METHODS= JOBS=
 	.venv/bin/hspace-exp reproduce --protocol "$(PROTOCOL)" --model "$(MODEL)" --experiments "$(EXPERIMENTS)" \
-		--methods "$(METHODS)" --jobs "$(JOBS)" --max-seconds "$(MAX_SECONDS)" $(ARGS)
+		--methods "$(METHODS)" --jobs "$(JOBS)" $(ARGS)

@@ -183,7 +183,6 @@ def reproduce(
     experiments: Annotated[str, Option(metavar="A,B", help="only these")] = "",
     methods: Annotated[str, Option(metavar="A,B", help="only these, where an experiment compares methods")] = "",
     jobs: Annotated[int, Option(min=1, help="runs of a sweep side by side, over all GPUs")] = 1,
-    max_seconds: Annotated[float, Option(min=0, help="stop after this time; 0: never. The tables come then, too")] = 0,
     out: Annotated[Path, Option(help="of tables")] = Path("tables"),
     list_only: Annotated[bool, Option("--list", help="only say what would run, and what is done")] = False,
     tables_only: Annotated[bool, Option("--tables-only", help="run nothing: tables of what is done")] = False,

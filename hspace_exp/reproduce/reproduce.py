@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
-import math
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +25,7 @@ from hspace_exp.io.locks import cores
 from hspace_exp.results.record import FILE_NAME, read_record
 from hspace_exp.results.runs import Run
 
-FAILED, LEFT = 1, 75  # exit codes
+FAILED = 1  # exit code
 # What only the embedded model draws.
 WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "removal", "transformers")
 PHOTOS_ONLY = ("race_fairness",)
@@ -161,7 +158,8 @@ def reproduce(**given: Any) -> int:
         for overrides, some in found:
             print(f"{sum(run.done for run in some)} of {len(some)} done: hspace-exp run -m {' '.join(overrides)}")
         return 0
-    in_time = options.tables_only or _run(found, options.jobs, options.max_seconds)
+    if not options.tables_only:
+        _run(found, options.jobs)
     done = [run for run in runs if run.done]
     if done:
         from hspace_exp.results.write import copy_records, write_tables
@@ -174,36 +172,24 @@ def reproduce(**given: Any) -> int:
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
     if options.tables_only or len(done) == len(runs):
         return 0
-    if not in_time:
-        return LEFT
     for run in runs:
         if run not in done:
             print(f"failed: {run.name}: see {run.folder / 'run.log'}", file=sys.stderr)
     return FAILED
 
 
-def _run(found: Sequence[tuple[list[str], list[Planned]]], jobs: int, max_seconds: float) -> bool:
-    """Make what is not done, by Hydra's multirun, one sweep after another; whether that ended before time was up."""
+def _run(found: Sequence[tuple[list[str], list[Planned]]], jobs: int) -> None:
+    """Make what is not done, by Hydra's multirun, one sweep after another."""
     from hspace_exp.job import main as multirun
 
     launcher = []
     if jobs > 1:
         launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
-    deadline = time.monotonic() + (max_seconds or math.inf)
-    timer = threading.Timer(max_seconds or threading.TIMEOUT_MAX, _thread.interrupt_main)
-    timer.daemon = True
-    timer.start()
     given = [*sys.argv]
     try:
         for overrides, runs in found:
             if not all(run.done for run in runs) and multirun(["-m", *overrides, *launcher]) == INTERRUPTED:
                 raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        if time.monotonic() < deadline:
-            raise
-        return False
     finally:
         sys.argv = given
-        timer.cancel()
-    return True
