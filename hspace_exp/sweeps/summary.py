@@ -52,7 +52,7 @@ def conclude(sweep: Sweep, interrupted: bool = False) -> bool:
 
 def write_summary(results: Path, experiment: str, notes: Sequence[Note]) -> str:
     """Write ``summary.md`` of an experiment, from the records of its jobs; returns what to print."""
-    from hspace_exp.results.tables.build import build  # imports scipy, which composing and --help do without
+    from hspace_exp.results.tables.build import build  # which composing and --help do without
     from hspace_exp.results.tables.formats import render
 
     done, path = _with_records(notes), results / experiment / "summary.md"

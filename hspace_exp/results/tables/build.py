@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
-
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
 from hspace_exp.results.runs import Run, find_runs
@@ -95,6 +93,8 @@ def merge_seeds(records: Sequence[RunRecord]) -> dict[str, MetricValue]:
         if value is None:
             low = high = None
         elif len(found) >= SEEDS_FOR_T:
+            from scipy.special import stdtrit  # a second, which tables of fewer seeds do without
+
             reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5
             least, most = column(name).bounds
             low = None if low is None else min(low, max(value - reach, least))
