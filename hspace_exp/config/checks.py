@@ -16,7 +16,6 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from hspace_exp.config.command_line import gone
 from hspace_exp.config.schema import Config
 from hspace_exp.config.trust import check_trust, resolve, with_target
 from hspace_exp.errors import UserError, unknown
@@ -141,8 +140,6 @@ def _check(node: Mapping[str, Any], where: str, trust: tuple[str, ...]) -> None:
     open_ended = any(p.kind is p.VAR_KEYWORD for p, _ in parameters.values())
     for name, value in node.items():
         if name not in named and name not in _HYDRA_KEYS and not open_ended:
-            if instead := gone(_below(where, name)):
-                raise UserError(instead)
             raise unknown(f"key of {where}" if where else "key", str(name), named)
         made = any(with_target(value))  # by Hydra, of a node inside
         if name in named and not made and (value, named[name].default) != (None, None):

@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -30,8 +29,8 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 WRONG, INTERRUPTED = 2, 130  # exit codes
 KNOWN = (UserError, HydraException, OmegaConfBaseException, OSError)
 
-# Keys of earlier versions → what to do now; launchers and sweepers that other packages bring → the extra with them.
-GONE, EXTRAS = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text("utf-8")).values()
+# Launchers and sweepers that other packages bring → the extra with them.
+EXTRAS = dict.fromkeys(("joblib", "submitit_local", "submitit_slurm"), "sweep") | {"ray": "ray", "optuna": "optuna"}
 _PROMPT = re.compile(r"attribute\.(.+\.)?(positive|neutral|words|adjective|concept)")
 _PLACE = re.compile(r"name|paths\.cache|hydra\.(run|sweep)\.dir|model\.(source|path)|.+\.(weights|checkpoint)")
 _NO_NAME = re.compile(r"null|true|false|nan|inf|[\d.+-].*|[\[{].*", re.IGNORECASE)  # what YAML reads as no text
@@ -157,8 +156,6 @@ def one_line(error: BaseException, config_name: str = "config", overrides: Seque
 
 def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     """The message for a dotted key that the configuration does not have."""
-    if instead := gone(key.lstrip("+")):
-        return instead
     node: object = _defaults(config_name, overrides)
     parent = ""
     for name in key.split("."):
@@ -167,12 +164,6 @@ def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
             return str(unknown(f"key of {parent}" if parent else "key", name, choices))
         node, parent = node._get_node(name), f"{parent}.{name}" if parent else name
     return f"{key} cannot be set here: only other choices of its group have it"
-
-
-def gone(key: str) -> str | None:
-    """What to do instead of a key of earlier versions, or of one inside it; None for other keys."""
-    found = (old for old in GONE if f"{key}.".startswith(f"{old}."))
-    return next((f"{old} is gone: {GONE[old]}" for old in found), None)
 
 
 def stop_printing() -> None:

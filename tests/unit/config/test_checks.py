@@ -101,12 +101,6 @@ def test_typed_parameters_of_functions_that_take_anything_are_checked() -> None:
         check_targets({"x": {"_target_": OPEN, "count": "two"}}, trust=TRUST)
 
 
-def test_a_replaced_key_names_what_stands_for_it() -> None:
-    node = {"evaluator": {"_target_": THING, "perceptual": {}}}
-    with pytest.raises(UserError, match=r"evaluator\.perceptual is gone: ask for the metric by .*=background_lpips"):
-        check_targets(node, trust=TRUST)
-
-
 @pytest.fixture(scope="module")
 def sound() -> Any:
     """A whole configuration, as it is composed."""
