@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +26,7 @@ from hspace_exp.results.tables.records import by_row, by_strength
 
 COMPARED = ("success", "deviation_ratio", "background_psnr", "entanglement")
 KEPT = ("background_psnr", "scene_kept", "entanglement")
-UNEDITED = "original"
 MOST_ROWS = 24
-MOST_BARS = 9  # a profession
 STRIP, MOST_PIXELS = 900, 500_000  # width and size of a picture of strips
 # Okabe and Ito's palette: told apart without red-green vision.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7f00", "#666666")
@@ -67,14 +64,13 @@ def charts(runs: Sequence[Run]) -> dict[str, Chart]:
     """Charts by kind of the runs of one table.
 
     ``front``: curves, where a method ran at several strengths; ``bars``: a row of the table each, unless curves show
-    more of them than a page holds; ``professions``: what images of each profession present, before and after.
+    more of them than a page holds.
     """
     rows = by_row(runs)
     merged = {label: merge_seeds(records) for label, records in rows.items()}
     front = _fronts(rows, merged)
     bars = None if front is not None and len(rows) > MOST_ROWS else _compared(merged)
-    made = {"front": front, "bars": bars, "professions": _professions(rows)}
-    return {kind: chart for kind, chart in made.items() if chart is not None}
+    return {kind: chart for kind, chart in (("front", front), ("bars", bars)) if chart is not None}
 
 
 def strips(runs: Sequence[Run]) -> Image.Image | None:
@@ -194,41 +190,3 @@ def _compared(merged: Merged) -> Chart | None:
             panel.grid(visible=False, axis="y")
             told.append(f"{heading}: {', '.join(f'{label} {v:.3g}' for label, v in zip(bars, values, strict=True))}")
     return Chart(figure, "; ".join(told))
-
-
-def _professions(rows: Rows) -> Chart | None:
-    """Of two classes the share of the first, of more the deviation ratio: before (``original``) and after."""
-    if UNEDITED not in rows or not 1 < len(rows) <= MOST_BARS:
-        return None
-    values = list(dict.fromkeys(v for row in rows[UNEDITED][0].per_profession for v in row.get("counts", {})))
-    if len(values) < 2:
-        return None
-    shares = {label: _shares(records, values[0] if len(values) == 2 else None) for label, records in rows.items()}
-    names = sorted(shares[UNEDITED], key=lambda name: shares[UNEDITED][name])
-    what = f"share of {values[0]}" if len(values) == 2 else "deviation ratio"
-    told, height = [], 0.8 / len(shares)
-    with _panels(1, (6.4, 0.9 + 0.1 * len(names) * (len(shares) + 1))) as (figure, (axes,)):
-        for i, (label, mine) in enumerate(shares.items()):
-            places = np.arange(len(names)) + (i + 0.5) * height - 0.4
-            axes.barh(places, [mine.get(name, np.nan) for name in names], height=height, label=label)
-            told.append(f"{label}: {', '.join(f'{n} {mine[n]:.2f}' for n in names if n in mine)}")
-        axes.set_yticks(range(len(names)), names)
-        axes.margins(y=0.01)
-        axes.set(title=f"Each profession's {what}, in the eyes of the judge")
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    return Chart(figure, f"Each profession's {what}. {'; '.join(told)}")
-
-
-def _shares(records: Sequence[RunRecord], value: str | None) -> dict[str, float]:
-    """Profession → share of the images judged ``value``, all seeds together, or without it the mean deviation ratio."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in (row for record in records for row in record.per_profession):
-        rows.setdefault(str(row["profession"]), []).append(row)
-    if value is None:
-        ratios = {name: [row.get("deviation_ratio") for row in mine] for name, mine in rows.items()}
-        known = {name: [ratio for ratio in some if ratio is not None] for name, some in ratios.items()}
-        return {name: sum(some) / len(some) for name, some in known.items() if some}
-    counts = {name: sum((Counter(row.get("counts", {})) for row in mine), Counter()) for name, mine in rows.items()}
-    return {name: some[value] / some.total() for name, some in counts.items() if some.total()}

@@ -45,11 +45,10 @@ def page(runs: Sequence[Run], title: str) -> str:
 
     groups = []
     for heading, group in by_table(runs).items():
-        shown = charts(group)
         groups.append(
             {
                 "table": make_table(heading, group),
-                "charts": [_chart(shown[kind]) for kind in ("front", "bars") if kind in shown],
+                "charts": [*map(_chart, charts(group).values())],
                 "runs": [_run(run, BUDGET // len(runs)) for run in group],
             }
         )

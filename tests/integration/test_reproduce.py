@@ -48,7 +48,7 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
         assert f"| sdid, factor {factor} " in text
         assert f"| focused, factor {factor} " in text
     figures = {path.name for path in (folder / "figures").iterdir()}
-    assert {"age_fairness_professions.pdf", "age_fairness_bars.png", "strength_sweep_front.pdf"} <= figures
+    assert {"age_fairness_bars.pdf", "age_fairness_bars.png", "strength_sweep_front.pdf"} <= figures
     shown = re.findall(r"\]\((.+?)\)", (folder / "README.md").read_text())
     linked = {(folder / link).resolve() for link in shown}
     assert linked == {path for path in folder.rglob("*.*") if path.suffix != ".pdf" and path.name != "README.md"}
