@@ -110,7 +110,7 @@ def compare(
 @app.starts("hspace_exp.results.tables.formats:write")
 def tables(
     paths: Records,
-    form: Annotated[str, Option("--format", help="markdown, latex or html")] = "markdown",
+    form: Annotated[str, Option("--format", help="markdown or latex")] = "markdown",
     out: Annotated[Path | None, Option(help="write there instead of printing")] = None,
     metrics: Annotated[str, Option(metavar="A,B", help="these metrics, or all; default: the standard ones")] = "",
 ) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
 from hspace_exp.io.atomic import write_text
 from hspace_exp.results.runs import Run, chosen, find_runs
 from hspace_exp.results.tables.build import interval, make_table, number
 from hspace_exp.results.tables.columns import column
-from hspace_exp.results.tables.formats import rendered
 from hspace_exp.results.tables.records import by_table
 
 if TYPE_CHECKING:  # imports torch
@@ -175,6 +176,20 @@ def _image(path: Path, words: str, side: int = SIDE) -> dict[str, Any]:
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     image.save(data, format="JPEG", quality=QUALITY, optimize=True)
     return {"uri": _data("jpeg", data.getvalue()), "width": image.width, "height": image.height, "words": words}
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A page of the template ``name``; ``values`` are escaped, and the filter ``code`` marks `code`."""
+    folder = FileSystemLoader(Path(__file__).parent / "templates")
+    blanks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, **blanks)
+    pages.filters["code"] = _code
+    return pages.get_template(name).render(values).lstrip()
+
+
+def _code(text: str) -> Markup:
+    pieces = [escape(piece) for piece in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
 def _data(kind: str, data: bytes) -> str:

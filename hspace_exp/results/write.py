@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
 # What else a run promises, beside its images.
 KEPT = ("calibration.json", "calibration.png", "calibration.pdf", "masks*.png", "concepts/*.safetensors")
-FORMATS = {"md": "markdown", "tex": "latex", "html": "html"}
+FORMATS = {"md": "markdown", "tex": "latex"}
 
 
 def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
@@ -109,7 +109,7 @@ def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> st
 def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write tables and figures of runs, those of one experiment under its name; returns what was written.
 
-    ``folder`` gets ``<experiment>.md``, ``.tex`` and ``.html``, ``figures/<experiment>_….png`` and ``.pdf``, and a
+    ``folder`` gets ``<experiment>.md`` and ``.tex``, ``figures/<experiment>_….png`` and ``.pdf``, and a
     ``README.md`` that shows them.
     """
     from hspace_exp.results.figures import charts, small_png, strips  # imports matplotlib, which a run does without

@@ -219,7 +219,7 @@ class Inputs:
             "tables a --format latex",
             "report a b",
         ]
-        lines += ["tables --format html a", "tables a --metrics all", "reproduce --protocol smoke --tables-only"]
+        lines += ["tables --format latex a", "tables a --metrics all", "reproduce --protocol smoke --tables-only"]
         return Case("records", tuple(self.pick(lines).split()), files)
 
     def table_file(self) -> Case:

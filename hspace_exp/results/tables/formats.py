@@ -1,13 +1,10 @@
-"""Tables as text: Markdown that reads as plain text, LaTeX (booktabs), or an HTML page."""
+"""Tables as text: Markdown that reads as plain text, or LaTeX (booktabs)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from hspace_exp.errors import unknown
@@ -68,24 +65,9 @@ def _tex(text: str) -> str:
     return "".join(rf"\texttt{{{piece.replace('-', '{-}')}}}" if i % 2 else piece for i, piece in enumerate(pieces))
 
 
-def rendered(name: str, **values: Any) -> str:
-    """A page of this package's template ``name``; ``values`` are escaped, and the filter ``code`` marks `code`."""
-    folder = FileSystemLoader(Path(__file__).parents[1] / "templates")
-    blanks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, **blanks)
-    pages.filters["code"] = _code
-    return pages.get_template(name).render(values).lstrip()
-
-
-def _code(text: str) -> Markup:
-    pieces = [escape(piece) for piece in text.split("`")]
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
-
-
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": lambda tables: "\n".join(map(_markdown_table, tables)),
     "latex": lambda tables: "\n".join(map(_latex_table, tables)),  # needs the package booktabs
-    "html": lambda tables: rendered("tables.html.j2", tables=tables),
 }
 
 
