@@ -186,7 +186,6 @@ def reproduce(
     out: Annotated[Path, Option(help="of tables")] = Path("tables"),
     list_only: Annotated[bool, Option("--list", help="only say what would run, and what is done")] = False,
     tables_only: Annotated[bool, Option("--tables-only", help="run nothing: tables of what is done")] = False,
-    records: Annotated[Path | None, Option(help="also copy records to FOLDER/<experiment>/results, to be kept")] = None,
 ) -> None:
     """Make the runs that tables need, then tables and figures from their records."""
 

@@ -51,11 +51,6 @@ class Planned:
     result: Run | None = None
 
     @property
-    def name(self) -> str:
-        """Experiment, attribute, method and the rest of the folder's name."""
-        return " ".join(part for part in self.folder.parts[-5:] if part != self.config["model"]["name"])
-
-    @property
     def done(self) -> bool:
         """Whether the folder holds the record of this very configuration: ``result``, which is read once."""
         if self.result is None and (self.folder / FILE_NAME).exists():
@@ -162,19 +157,17 @@ def reproduce(**given: Any) -> int:
         _run(found, options.jobs)
     done = [run for run in runs if run.done]
     if done:
-        from hspace_exp.results.write import copy_records, write_tables
+        from hspace_exp.results.write import write_tables
 
         folder, results = options.out / options.protocol / options.model, [run.result for run in done if run.result]
         written = write_tables(results, folder)
-        if options.records:
-            copy_records(results, options.records)
         print(f"{len(written)} files of tables and figures in {folder}")
     print(f"{len(done)} of {len(runs)} runs are done, after {time.monotonic() - started:.0f} s")
     if options.tables_only or len(done) == len(runs):
         return 0
     for run in runs:
         if run not in done:
-            print(f"failed: {run.name}: see {run.folder / 'run.log'}", file=sys.stderr)
+            print(f"failed: see {run.folder / 'run.log'}", file=sys.stderr)
     return FAILED
 
 

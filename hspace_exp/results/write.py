@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
@@ -143,14 +142,3 @@ def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
         index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in files if path.suffix == ".png"]
     write_text(folder / "README.md", "\n".join(index))
     return [*written, folder / "README.md"]
-
-
-def copy_records(runs: Sequence[Run], folder: Path) -> None:
-    """Copy records to ``folder/<experiment>/results/…``, without the spaces that make a third of them.
-
-    ``python -m hspace_exp tables folder/<experiment>/results`` makes the same table.
-    """
-    for run in runs:
-        experiment, *rest = run.folder.parts[-5:]
-        text = json.dumps(json.loads(run.path.read_bytes()), separators=(",", ":"), ensure_ascii=False)
-        write_text(folder.joinpath(experiment, "results", *rest, FILE_NAME), text + "\n")

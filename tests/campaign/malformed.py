@@ -281,7 +281,7 @@ class Inputs:
             ("report a", "out title -"),
             (
                 "reproduce logger=none --experiments frequency_cutoff --protocol smoke",
-                "protocol model experiments methods jobs out records -",
+                "protocol model experiments methods jobs out -",
             ),
             ("concepts show a/concepts", "json -"),
             (

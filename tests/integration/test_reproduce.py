@@ -70,10 +70,10 @@ def test_tables_come_from_one_command_and_again_from_nothing_new(
 def test_tables_of_what_is_done(command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert start(["reproduce", *command, "--methods", "original"]) == 0
     capsys.readouterr()
-    assert start(["reproduce", "--tables-only", "--records", str(tmp_path / "kept"), *command]) == 0
+    assert start(["reproduce", "--tables-only", *command]) == 0
     assert "1 of 6 runs are done" in capsys.readouterr().out
     folder = tmp_path / "tables" / "smoke" / "avatars"
-    assert render(build([tmp_path / "kept" / "age_fairness" / "results"])) == (folder / "age_fairness.md").read_text()
+    assert render(build([tmp_path / "outputs" / "age_fairness"])) == (folder / "age_fairness.md").read_text()
 
 
 @pytest.mark.slow

@@ -14,9 +14,7 @@ from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord, lacking
 from hspace_exp.results.runs import find_runs
-from hspace_exp.results.tables.build import build
-from hspace_exp.results.tables.formats import render
-from hspace_exp.results.write import copy_records, write_tables
+from hspace_exp.results.write import write_tables
 
 SUCCESS, LPIPS = {"_target_": "a.Success"}, {"_target_": "a.Lpips", "backbone": "alex", "device": "cpu"}
 
@@ -74,10 +72,3 @@ def test_attributes_of_one_experiment_have_files_of_their_own(tmp_path: Path) ->
     runs = [leave(tmp_path / "outputs", "x", "sdid", attribute) for attribute in ("age", "gender")]
     names = {path.name for path in write_tables(find_runs(runs), tmp_path / "tables") if path.suffix == ".md"}
     assert names == {"x_age.md", "x_gender.md", "README.md"}
-
-
-def test_copied_records_make_the_same_table(tmp_path: Path) -> None:
-    runs = [leave(tmp_path / "outputs", "age", method) for method in ("sdid", "lwim")]
-    copy_records(find_runs(runs), tmp_path / "kept")
-    assert render(build([tmp_path / "kept" / "age" / "results"])) == render(build([tmp_path / "outputs"]))
-    assert (tmp_path / "kept" / "age" / "results" / "avatars" / "gender" / "sdid" / "seed=0" / "record.json").exists()
