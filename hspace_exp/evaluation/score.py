@@ -14,20 +14,16 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.evaluate import Evaluation, accuracy_of
 from hspace_exp.evaluation.evaluators import Evaluator
 from hspace_exp.evaluation.features import ImageFeatures
-from hspace_exp.evaluation.functional.bootstrap import interval
 from hspace_exp.evaluation.functional.distribution import frechet_distance, kernel_distance
 from hspace_exp.evaluation.judged_csv import IDENTITY
-from hspace_exp.evaluation.metrics.base import DECIMALS, Setting
+from hspace_exp.evaluation.metrics.base import Setting
 from hspace_exp.evaluation.metrics.distribution import FrechetDistance, KernelDistance
 from hspace_exp.evaluation.sources import Source
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.io.images import as_float, load_images
-from hspace_exp.io.seeding import generator
 from hspace_exp.prompts.attributes import JOIN, parts_of
 
-# Halves of sets that are drawn for an interval, and images that a set needs.
-REPEATS = 20
-FEWEST = 6
+FEWEST = 6  # images that a set needs
 DISTANCES = {"fid": (FrechetDistance, frechet_distance), "kid": (KernelDistance, kernel_distance)}
 
 
@@ -47,7 +43,7 @@ def score(source: Source, evaluator: Evaluator, attribute: str, *, seed: int = 0
     if source.reference:
         features = evaluator.distribution_features
         own, others = (_features(f, features) for f in ([pair.edited for pair in source.pairs], source.reference))
-        metrics |= set_distances(own, others, features.name, repeats=repeats, seed=seed)
+        metrics |= set_distances(own, others, features.name)
     if source.truth:
         values = tuple(found.per_profession[0]["counts"])
         # The first judge's columns come first.
@@ -69,30 +65,13 @@ def _features(files: Sequence[Path], features: ImageFeatures, batch_size: int = 
     return torch.cat([features(as_float(load_images(batch))).cpu() for batch in batches])
 
 
-def set_distances(x: Tensor, y: Tensor, name: str, *, repeats: int = REPEATS, seed: int = 0) -> dict[str, MetricValue]:
-    """Every distance of a set of images from a reference set whose images are no pairs of them.
+def set_distances(x: Tensor, y: Tensor, name: str) -> dict[str, MetricValue]:
+    """Every distance of a set of images from a reference set whose images are no pairs of them, without an interval.
 
-    Intervals are normal ones from halves: each replicate takes a random half of either set without replacement, which,
-    unlike drawing with replacement, makes no image its own neighbour; the spread of a half is √2 of the whole's when
-    drawn anew, and equal to the whole's when drawn from it (Politis, Romano & Wolf, "Subsampling", 1999).
-
-    Takes (N, D) and (M, D) features of that ``name``; ``repeats`` halves are drawn, 0 leaves intervals out. Raises
-    UserError: fewer than six images in a set.
+    Takes (N, D) and (M, D) features of that ``name``. Raises UserError: fewer than six images in a set.
     """
     if min(len(x), len(y)) < FEWEST:
         raise UserError(f"sets of images need at least {FEWEST} each, got {len(x)} and a reference of {len(y)}")
-    random, found = generator("sets", seed, len(x), len(y)), {}
-
-    def half(rows: Tensor) -> Tensor:
-        return rows[torch.randperm(len(rows), generator=random)[: len(rows) // 2]]
-
-    halves = [(half(x), half(y)) for _ in range(min(repeats, REPEATS))]
-    enough = min(len(x), len(y)) >= 2 * FEWEST and len(halves) > 1
-    for distance, (metric, statistic) in DISTANCES.items():
-        value, low, high = float(statistic(x, y)), None, None
-        if enough:
-            spread = torch.stack([statistic(a, b) for a, b in halves])
-            low, high = (round(bound, DECIMALS) for bound in interval(value, spread))
-        note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
-        found[distance] = metric().told(round(value, DECIMALS), low, high, len(x), note)
-    return found
+    note = f"{name} features, {len(x)} images against {len(y)} that are no pairs of them"
+    values = {distance: (metric(), statistic(x, y)) for distance, (metric, statistic) in DISTANCES.items()}
+    return {n: metric.told(metric.tidy(float(v)), None, None, len(x), note) for n, (metric, v) in values.items()}
