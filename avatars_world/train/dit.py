@@ -36,7 +36,7 @@ def load_transformer(folder: Path, device: torch.device) -> PixArtTransformer2DM
 
     Raises UserError: there is none, or it is damaged.
     """
-    with getting(f"the transformer in {folder}", "train it with python -m avatars_world.train stage=dit,save"):
+    with getting(f"the transformer in {folder}", "train it with python -m avatars_world.train --stage dit,save"):
         model: Any = PixArtTransformer2DModel.from_pretrained(
             folder, subfolder="transformer", torch_dtype=torch.float32, use_safetensors=True
         )

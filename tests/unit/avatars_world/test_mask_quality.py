@@ -30,7 +30,13 @@ def small_renders(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_renders")
 def test_command_writes_numbers_and_pictures(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
-    arguments = [f"weights={tiny_folder}", f"out={out}", "device=cpu", "images=2", "providers=attention,difference"]
+    arguments = [
+        f"--weights={tiny_folder}",
+        f"--out={out}",
+        "--device=cpu",
+        "--images=2",
+        "--providers=attention,difference",
+    ]
     assert main(arguments) == 0
     report = json.loads((out / "gender.json").read_text())
     assert set(report["results"]) == {"attention", "difference"}
@@ -39,9 +45,9 @@ def test_command_writes_numbers_and_pictures(tiny_folder: Path, tmp_path: Path, 
     assert report["part"] == "gender"
     assert (out / "gender_difference.png").is_file()
     for wrong, message in (
-        ("attribute=hair", "Choices: age, custom, expression, gender"),
-        ("providers=sams", "Did you mean 'sam'"),
-        ("images=1", "at least 2 images"),
+        ("--attribute=hair", "Choices: age, custom, expression, gender"),
+        ("--providers=sams", "Did you mean 'sam'"),
+        ("--images=1", "at least 2 images"),
     ):
         assert main([*arguments, wrong]) == 2
         assert message in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_text_encoder_is_that_of_the_pipeline_and_frozen() -> None:
 
 
 def test_missing_folders_are_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the transformer in .* stage=dit,save"):
+    with pytest.raises(UserError, match=r"the transformer in .* --stage dit,save"):
         load_transformer(tmp_path, CPU)
     with pytest.raises(UserError, match="set pipeline=FOLDER"):
         load_text(tmp_path / "none", CPU)
