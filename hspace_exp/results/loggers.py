@@ -34,24 +34,31 @@ def wandb_logger(
     The mode is ``online``, ``offline``, or ``auto``: online where a key is configured and the server answers. Else the
     run stays in ``folder``/wandb and nobody is asked to log in. The variable WANDB_MODE stands for ``auto``, and where
     it is ``disabled`` the file is all that is written. In a group runs are told apart by their method, a job type.
-    Raises UserError: the run cannot begin.
+    """
+    from lightning.pytorch.loggers import WandbLogger  # seconds, which a run that logs nowhere need not take
+
+    job_type = config.get("method", {}).get("name")
+    run = wandb_run(folder, name, mode, project=project, group=group, job_type=job_type, config=config)
+    return [*([] if run is None else [WandbLogger(experiment=run)]), *csv_logger(folder, name, config)]
+
+
+def wandb_run(folder: Path, name: str, mode: Mode, **options: Any) -> Any:
+    """Begin a run of Weights & Biases, as ``wandb_logger`` describes it; ``options`` are those of ``wandb.init``.
+
+    None where it is disabled. Raises UserError: it cannot begin.
     """
     asked = os.environ.get("WANDB_MODE", "")
     if asked == "disabled":
-        return csv_logger(folder, name, config)
+        return None
     import wandb
-    from lightning.pytorch.loggers import WandbLogger  # seconds, which a run that logs nowhere need not take
 
     chosen: Any = {"dryrun": "offline"}.get(asked, asked) if mode == "auto" and asked else mode
     if chosen == "auto" and (chosen := "online" if has_key() else "offline") == "online" and not answers(server()):
         log.warning("%s does not answer: this run stays offline, `wandb sync` uploads it later", server())
         chosen = "offline"
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    about: dict[str, Any] = {"project": project, "group": group, "job_type": config.get("method", {}).get("name")}
-    about |= {"dir": folder, "name": name, "config": config, "mode": chosen}
     with getting("a run of Weights & Biases", "say logger.mode=offline, or logger=csv", wandb.Error):
-        run = wandb.init(**about, settings=settings, reinit="finish_previous")
-    return [WandbLogger(experiment=run), *csv_logger(folder, name, config)]
+        return wandb.init(dir=folder, name=name, mode=chosen, settings=settings, reinit="finish_previous", **options)
 
 
 def csv_logger(folder: Path, name: str, config: dict[str, Any]) -> list[Logger]:

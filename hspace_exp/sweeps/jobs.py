@@ -122,7 +122,7 @@ class SweepCallback(Callback):
 
                     checked(cfg)
 
-        self._begin(config.hydra.run.dir, check)
+        self._begin(config, config.hydra.run.dir, check)
         places = [Path(config.hydra.run.dir).absolute()]
         with suppress(OmegaConfBaseException):  # which the job says, too
             places.append(Path(cfg.paths.cache).absolute())
@@ -130,7 +130,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin, without the notes of an earlier attempt."""
-        self._begin(config.hydra.sweep.dir)
+        self._begin(config, config.hydra.sweep.dir)
         notice = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"
         SweepCallback.missing = [path for path in (notice, *notice.parents) if not path.exists()]
         overrides = [str(text) for text in config.hydra.overrides.task]
@@ -138,7 +138,7 @@ class SweepCallback(Callback):
         SweepCallback.current = self.sweep = sweep_of(notice.parent, overrides, params.get("params"))
         self.sweep.clear()
 
-    def _begin(self, results: object, check: Callable[[], None] = lambda: None) -> None:
+    def _begin(self, config: DictConfig, results: object, check: Callable[[], None] = lambda: None) -> None:
         def code() -> None:
             check_logging(OmegaConf.to_container(config.hydra.job_logging, resolve=False))
             if not str(results or "").strip():

@@ -22,6 +22,7 @@ from hspace_exp.results.loggers import (
     log_results,
     no_logger,
     wandb_logger,
+    wandb_run,
 )
 
 KEY = "0123456789" * 4  # of the form of a key, and nobody's
@@ -65,11 +66,11 @@ def test_a_key_without_a_network_goes_on_offline_with_one_warning(
     monkeypatch.setattr(loggers, "answers", lambda url: False)
     modes: list[str] = []
     monkeypatch.setattr("wandb.init", lambda **given: modes.append(given["mode"]))
-    wandb_logger(tmp_path, "x", {}, project="p", mode="auto")
+    wandb_run(tmp_path, "x", "auto")
     assert modes == ["offline"]
     assert [record.getMessage().count("stays offline") for record in caplog.records] == [1]
     monkeypatch.setattr(loggers, "answers", lambda url: True)
-    wandb_logger(tmp_path, "x", {}, project="p", mode="auto")
+    wandb_run(tmp_path, "x", "auto")
     assert modes == ["offline", "online"]
 
 
@@ -87,7 +88,7 @@ def test_what_weights_and_biases_says_is_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr("wandb.init", refuse)
     with pytest.raises(UserError, match=r"Weights & Biases cannot be had \(no server\): say logger.mode=offline"):
-        wandb_logger(tmp_path, "x", {}, project="p", mode="online")
+        wandb_run(tmp_path, "x", "online")
 
 
 def test_csv_keeps_results(tmp_path: Path) -> None:
