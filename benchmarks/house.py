@@ -18,6 +18,7 @@ PACKAGE, RUN, RIVALS = "hspace_exp", "hspace_exp.pipeline.run", "hspace_rivals"
 OTHERS = {
     RIVALS,
     "avatars_world",
+    "hspace_reproduce",
     "hspace_studio",
     "benchmarks",
     "experiments",

@@ -117,7 +117,7 @@ def tables(
     """Compare runs by their records, in one table an experiment."""
 
 
-@app.starts("hspace_exp.results.report:write")
+@app.starts("hspace_studio.report:write")
 def report(
     paths: Records,
     out: Annotated[Path | None, Option(help="the page; default: report.html in the first PATH")] = None,
@@ -175,7 +175,7 @@ def doctor(
     """What runs need, what of it is here, and how to get the rest; 1 where the experiment lacks something."""
 
 
-@app.starts("hspace_exp.reproduce.reproduce:reproduce", epilog=HELP["reproduce"])
+@app.starts("hspace_reproduce.reproduce:reproduce", epilog=HELP["reproduce"])
 def reproduce(
     overrides: Overrides = None,
     protocol: Annotated[str, Option(help="smoke, demo, full or paper")] = "demo",

@@ -1,1 +1,1 @@
-"""A page to feel concepts with: ``python -m hspace_exp studio``."""
+"""Pages for the browser: of finished runs, ``hspace-exp report``, and to feel concepts with, ``hspace-exp studio``."""

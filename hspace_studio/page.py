@@ -17,10 +17,10 @@ from PIL import Image
 
 from hspace_exp.errors import UserError
 from hspace_exp.models.schedulers import KINDS
-from hspace_exp.results.report import page as report
 from hspace_exp.results.runs import find_runs
 from hspace_studio.opening import Opened, file_name
 from hspace_studio.pictures import gate_over, grid
+from hspace_studio.report import page as report
 from hspace_studio.session import USUAL_STRENGTH, Asked, Fair, Shown
 
 P = ParamSpec("P")

@@ -89,7 +89,7 @@ def never_begun() -> None:
     """From now on commands of this process stop where all has been checked and models would start to work."""
     from hspace_exp.generation import request
     from hspace_exp.pipeline import run
-    from hspace_exp.reproduce import reproduce
+    from hspace_reproduce import reproduce
 
     honest = run.make_parts
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from hspace_exp.commands import start
-from hspace_exp.reproduce.reproduce import overrides_of, planned, sweeps
 from hspace_exp.results.record import read_record
 from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
+from hspace_reproduce.reproduce import overrides_of, planned, sweeps
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from hspace_exp.commands import start
 from hspace_exp.errors import UserError
 from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.report import rendered
 from hspace_exp.results.tables.build import Block, Cell, Table, interval, number
 from hspace_exp.results.tables.columns import column
 from hspace_exp.results.tables.formats import FORMATS, render
+from hspace_studio.report import rendered
 
 TABLE = Table(
     title="gender_fairness: 50 % & more",

@@ -19,8 +19,8 @@ from hspace_exp.evaluation.value import MetricValue
 from hspace_exp.generation.manifest import Pair, write_pairs
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord
-from hspace_exp.results.report import page
 from hspace_exp.results.runs import chosen, find_runs
+from hspace_studio.report import page
 
 VOID = {"meta", "img", "input", "br", "circle", "path", "polyline"}
 
@@ -156,7 +156,7 @@ def test_pictures_of_maps_and_pairs_share_the_budget(tmp_path: Path, monkeypatch
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     for name in ("masks_age.png", "masks_gender.png"):
         save_png(folder / name, noise)
-    monkeypatch.setattr("hspace_exp.results.report.BUDGET", 120_000)
+    monkeypatch.setattr("hspace_studio.report.BUDGET", 120_000)
     text = page(find_runs([folder]), "Small")
     assert "masks_gender.png does not fit into this page" in text
     assert text.count('class="wide"') == 1
@@ -192,7 +192,7 @@ def test_loss_curves_are_shown(tmp_path: Path) -> None:
 
 def test_pictures_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_run(tmp_path / "run")
-    monkeypatch.setattr("hspace_exp.results.report.BUDGET", 8000)
+    monkeypatch.setattr("hspace_studio.report.BUDGET", 8000)
     text = page(find_runs([folder]), "Small")
     assert 0 < text.count("<figure") < 8
     shutil.rmtree(folder / "images")

@@ -13,9 +13,9 @@ import pytest
 from hspace_exp.commands import start
 from hspace_exp.config.command_line import CONF, composed
 from hspace_exp.errors import UserError
-from hspace_exp.reproduce import reproduce as reproduced
-from hspace_exp.reproduce.reproduce import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
 from hspace_exp.results.record import RunRecord
+from hspace_reproduce import reproduce as reproduced
+from hspace_reproduce.reproduce import LISTS, PHOTOS_ONLY, WORLD_ONLY, Planned, Sweep, overrides_of, planned, sweeps
 
 
 @pytest.fixture(autouse=True)
