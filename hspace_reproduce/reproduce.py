@@ -65,7 +65,10 @@ _PARTS: dict[str, tuple[Sweep, ...]] = {
     part: tuple(Sweep(*one) for one in some)
     for part, some in yaml.safe_load(Path(__file__).with_name("sweeps.yaml").read_text("utf-8")).items()
 }
-_METHODS, _USE, _SETTINGS, _SEEDS, _OTHER = (_PARTS[p] for p in ("methods", "use", "settings", "seeds", "other_models"))
+_METHODS, _USE, _SETTINGS, _SEEDS = (_PARTS[part] for part in ("methods", "use", "settings", "seeds"))
+_OTHER_MODELS = tuple(
+    replace(sweep, values={"model": "avatars_dit", **sweep.values}) for sweep in _PARTS["other_models"]
+)
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
     "demo": _METHODS + _USE + _SETTINGS,
@@ -75,7 +78,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         *(sweep for sweep in _METHODS if sweep.experiment not in {other.experiment for other in _SEEDS}),
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
-        *_OTHER,
+        *_OTHER_MODELS,
     ),
     # The published set-up measures all professions, whichever group prompts.measured names.
     "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
