@@ -109,7 +109,7 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
             f"paths.cache={folder / 'cache'}",
             *overrides[:1],  # the model comes before the method, which may set another mask
             f"method={method}",
-            *(o for o in overrides[1:] if method == "lwim" or not o.startswith("mask")),
+            *(o for o in overrides[1:] if method.startswith("lwim") or not o.startswith("mask")),
         ],
     )
     states = CONCEPTS * config.protocol.training_images * config.protocol.num_inference_steps
@@ -126,7 +126,7 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
 
 
 def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float]:
-    """What ``benchmarks.memory`` foretells, in GiB.
+    """What ``benchmarks.memory`` foretells, in GiB; nothing of transformers.
 
     Args:
         name: of the model.
@@ -135,6 +135,8 @@ def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float
         states: of all concepts; ``focused`` keeps the first half of the U-Net for them where that takes 4 GiB at most.
     """
     layout = tiny(LAYOUTS[name]) if toy else LAYOUTS[name]
+    if layout.network != "UNet2DConditionModel":
+        return {}
     found = estimate(layout, rows=ROWS, runs=1 if method == "sdid" else 2)
     kept = states * found.state if method == "focused" else 0
     peaks = vars(found) | {"kept": kept if kept <= OnPolicy().kept_bytes else 0}
