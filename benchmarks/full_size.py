@@ -126,7 +126,7 @@ def job(name: str, method: str, overrides: Sequence[str], folder: Path, device: 
 
 
 def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float]:
-    """What ``benchmarks.memory`` foretells, in GiB; nothing of transformers.
+    """What ``benchmarks.memory`` foretells of a U-Net, in GiB.
 
     Args:
         name: of the model.
@@ -135,8 +135,6 @@ def estimated(name: str, method: str, toy: bool, states: int) -> dict[str, float
         states: of all concepts; ``focused`` keeps the first half of the U-Net for them where that takes 4 GiB at most.
     """
     layout = tiny(LAYOUTS[name]) if toy else LAYOUTS[name]
-    if layout.network != "UNet2DConditionModel":
-        return {}
     found = estimate(layout, rows=ROWS, runs=1 if method == "sdid" else 2)
     kept = states * found.state if method == "focused" else 0
     peaks = vars(found) | {"kept": kept if kept <= OnPolicy().kept_bytes else 0}

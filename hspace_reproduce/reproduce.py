@@ -71,7 +71,7 @@ _OTHER_MODELS = tuple(
 )
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
-    "demo": _METHODS + _USE + _SETTINGS,
+    "demo": _METHODS + _USE + _SETTINGS + _OTHER_MODELS,
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
         *_SEEDS,
