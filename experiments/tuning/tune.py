@@ -29,7 +29,7 @@ from typing import Any
 import torch
 import yaml
 
-from hspace_exp.io.atomic import write_json
+from hspace_exp.io.atomic import write_text
 from hspace_exp.pipeline.calibration import FILE
 from hspace_exp.results.record import git_state
 
@@ -164,8 +164,14 @@ def gather(method: str, trials: Mapping[str, list[Any]], overrides: Sequence[str
     if ranked:
         command = ["python", *command_of(method), *(f"{key}=…" for key in trials), *overrides]
         about = {"method": method, "command": " ".join(command), "git": git_state(), "device": device()}
-        write_json(out, {**about, "winner": ranked[0]["settings"], "trials": ranked})
+        write_text(out, text({**about, "winner": ranked[0]["settings"], "trials": ranked}))
         print(f"{method}: {json.dumps(ranked[0])}", flush=True)
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """JSON with a trial a line."""
+    head, trials = json.dumps({**found, "trials": 0})[:-2], ",\n".join(map(json.dumps, found["trials"]))
+    return f"{head}[\n{trials}\n]}}\n"
 
 
 def device() -> str:

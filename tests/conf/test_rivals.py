@@ -51,6 +51,8 @@ KINDS = {
     "h_guidance": ("both", "HClassifier", "HGuidance", 0.0, "current"),
     "uce": ("both", None, "ClosedFormEdit", 0.0, "current"),
     "equisteer": ("conditional", None, "EquiSteer", 0.0, "current"),
+    "sliders": ("both", "TextSliders", "Sliders", 0.0, "current"),
+    "efa": ("both", "AttentionPredictors", "ExtendedAttention", 0.0, "current"),
     "fair_diffusion": ("both", None, "FairDiffusion", 0.0, "current"),
     "lwim": ("conditional", "Localised", None, 0.35, "original"),
     "focused": ("conditional", "ScoreMatching", "Focus", 0.0, "current"),
