@@ -29,7 +29,7 @@ from hspace_exp.evaluation.judges import Judge
 from hspace_exp.generation.generate import generate
 from hspace_exp.io.atomic import write_bytes, write_json
 from hspace_exp.io.checksums import kept_json
-from hspace_exp.io.digest import Recipe, digest
+from hspace_exp.io.digest import Recipe, digest, essential
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import VALIDATION
 from hspace_exp.methods.steering import UneditedRuns
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 FILE = "calibration.json"
 BATCH = 32  # images looked at together
+NO_JUDGE = ("metrics", "repeats", "labelled", "features")  # of an evaluator: what no strength depends on
 
 
 def strengths_of(how: Calibration) -> list[float]:
@@ -93,20 +94,20 @@ def calibrate(
     parts: Parts,
     concepts: Mapping[str, Concept],
     evaluator: Evaluator,
-    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
     cache: Path,
     run_dir: Path,
 ) -> Parts:
     """Find the strengths of all concepts that can be asked for, or read them from the cache.
 
     The evaluator's first judge is asked; it finds persons, where it can. ``concepts`` are the vectors, none where the
-    method learns none, ``settings`` the node ``calibration`` of the configuration. The run's folder gets
+    method learns none, ``config`` has the nodes ``calibration`` and ``evaluator``. The run's folder gets
     ``calibration.json``, ``.png`` and ``.pdf``, and its concept files their strengths. The file and the record tell
     the settings, ``guidance_scale`` at which strengths hold, and of each concept its ``strength`` with its ``success``,
     whether that was ``reached``, and the ``curve``. Gives the parts with these strengths. Raises UserError: the
     evaluator has no judge.
     """
-    how = Calibration(**settings)
+    how = Calibration(**config["calibration"])
     # as vectors are learnt: with the model's own guidance scale, and not with a sampler that is swapped for the images
     sampling = parts.learnings[0].sampling if parts.learnings else replace(parts.sampling, guidance_scale=None)
     own = replace(parts, sampling=sampling)
@@ -115,7 +116,7 @@ def calibrate(
         raise UserError(f"method.strength=auto asks an evaluator's judge, and {kind} has none: say method.strength=…")
     found: dict[str, Any] = {}
     for group in parts.asked:
-        recipe = _recipe(own, group, evaluator, how)
+        recipe = _recipe(own, group, config["evaluator"], how)
         path = recipe.folder(cache) / FILE
         found |= kept_json(path, partial(_calibrated, own, group, concepts, evaluator, how, path.parent / "images"))
         shutil.rmtree(path.parent / "images", ignore_errors=True)
@@ -154,11 +155,16 @@ def _leave(told: Mapping[str, Any], concepts: Mapping[str, Concept], run_dir: Pa
         write_bytes(run_dir / f"calibration.{form}", chart.encoded(form))
 
 
-def _recipe(parts: Parts, group: Group, evaluator: Evaluator, settings: Calibration) -> Recipe:
+def judging(evaluator: Mapping[str, Any]) -> object:
+    """What of an evaluator's node decides strengths: all that its judges are made of, and who finds persons."""
+    return essential({key: one for key, one in evaluator.items() if key not in NO_JUDGE}, "evaluator")
+
+
+def _recipe(parts: Parts, group: Group, evaluator: Mapping[str, Any], settings: Calibration) -> Recipe:
     inputs: dict[str, Any] = {"settings": asdict(settings), "sampling": parts.sampling.describe(parts.backbone)}
     inputs |= {"templates": parts.templates, "applied": parts.applied, "group": group.name}
     inputs |= {"vectors": [one.of_vectors.digest for one in parts.learnings if group in one.asked]}
-    inputs |= {"judge": type(evaluator).__name__}
+    inputs |= {"judge": judging(evaluator)}
     return Recipe("calibration", {**inputs, "prompts": {name: some.plain() for name, some in group.concepts.items()}})
 
 

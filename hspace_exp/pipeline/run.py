@@ -102,7 +102,7 @@ def _lead(cfg: DictConfig, config: Mapping[str, Any], worker: Worker, overrides:
         concepts = _joined([vectors_of(one, stages, cache, run_dir, make_trainer, seconds) for one in parts.learnings])
         if "calibration" in stages and concepts is not None and parts.method.strength == AUTO:
             with seconds.of("calibration"):
-                parts = calibrate(parts, concepts, evaluator, config["calibration"], cache, run_dir)
+                parts = calibrate(parts, concepts, evaluator, config, cache, run_dir)
         if "generation" in stages:
             if concepts is None:
                 raise UserError(f"{run_dir}/concepts lacks this configuration's vectors: run the stage training first")

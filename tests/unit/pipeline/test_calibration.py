@@ -22,7 +22,7 @@ from hspace_exp.evaluation.metrics.fairness import Success
 from hspace_exp.generation.manifest import Pair
 from hspace_exp.io.atomic import save_png
 from hspace_exp.pipeline import calibration
-from hspace_exp.pipeline.calibration import Point, bisect, chosen, strengths_of
+from hspace_exp.pipeline.calibration import Point, bisect, chosen, judging, strengths_of
 
 
 def settings(**changed: object) -> Calibration:
@@ -61,6 +61,14 @@ def test_where_success_is_never_reached_the_best_strength_is_taken_and_of_equals
     assert chosen(curve, 0.95).strength == 2.0
     assert chosen(curve, 0.9).strength == 2.0
     assert chosen(curve, 0.4).strength == 1.0
+
+
+def test_strengths_hold_for_the_settings_of_the_judge_that_found_them() -> None:
+    node = {"_target_": "my.Judge", "wordings": ["a photo of {}"], "margin": 0.0, "device": "cpu", "repeats": 20}
+    node |= {"metrics": {"kid": {"_target_": "my.Kid"}}, "person_masks": None}
+    assert judging({**node, "device": "cuda", "repeats": 1000, "metrics": {}, "features": None}) == judging(node)
+    for other in ({"margin": 0.01}, {"wordings": ["a picture of {}"]}, {"_target_": "my.Other"}, {"person_masks": {}}):
+        assert judging({**node, **other}) != judging(node)
 
 
 class CornerJudge:
