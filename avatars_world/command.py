@@ -12,7 +12,10 @@ A = TypeVar("A")
 
 
 def command(words: Sequence[str], schema: type[A], run: Callable[[A], object], program: str, about: str) -> int:
-    """Run a command whose flags are the fields of a dataclass, each with a default; returns the exit code."""
+    """Run a command whose flags are the fields of a dataclass, each with a default; returns the exit code.
+
+    ``key=value`` stands for the flag, as in the commands that records and model cards tell.
+    """
 
     def work(**given: Any) -> None:
         run(schema(**given))
@@ -22,4 +25,9 @@ def command(words: Sequence[str], schema: type[A], run: Callable[[A], object], p
     work.__signature__ = own.replace(parameters=flags, return_annotation=None)  # type: ignore[attr-defined]
     app = Cli()
     app.starts(work, help=about)(work)
-    return app.run(words, program)
+    told = (word.partition("=") for word in words)
+    whole = [
+        f"--{key.replace('_', '-')}={value}" if equals and key in hints else f"{key}{equals}{value}"
+        for key, equals, value in told
+    ]
+    return app.run(whole, program)

@@ -31,6 +31,8 @@ def test_unknown_stages_and_measurements_list_the_choices(capsys: pytest.Capture
     assert "Did you mean 'base'" in capsys.readouterr().err
     assert evaluate(["--transformer=somewhere", "--what=potency"]) == 2
     assert "measured of U-Nets alone" in capsys.readouterr().err
+    assert train(["stage=vea", "max_seconds=3"]) == 2  # as records and model cards tell it
+    assert "Did you mean 'vae'" in capsys.readouterr().err
     assert train(["--batch=many"]) == 2
     assert capsys.readouterr().err.startswith("error: Invalid value for '--batch'")
     assert train(["--help"]) == 0
