@@ -87,7 +87,7 @@ def test_only_images_of_a_run_are_judged_without_a_word(cli: Cli, arguments: lis
     assert outcome.code == 2
     assert "--evaluator avatars" in outcome.error
     assert "--evaluator photos" in outcome.error
-    assert "Choices: avatars, avatars_lpips, photos, photos_backgrounds" in outcome.error
+    assert "Choices: avatars, avatars_lpips, avatars_removal, photos" in outcome.error
     assert outcome.error.count("\n") == 1
     assert not (tmp_path / "out").exists()
     outcome = cli(
