@@ -101,7 +101,7 @@ def main() -> None:
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
     # a process has the trials that differ in the last setting only
-    parts = [(name, settings) for name, some in trials.items() for settings in swept(some)]
+    parts = [(name, settings) for name, some in trials.items() if not a.best for settings in swept(some)]
     if a.best:
         parts, ending = [(name, settings) for name in trials for settings in best(name, a.out, a.best)], "_best"
         trials = {name: {key: [] for key in settings} for name, settings in parts}
