@@ -282,11 +282,12 @@ def load_backbone(
     return backbone
 
 
-def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # noqa: ANN401 (diffusers' pipelines)
-    """The frozen model in a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``.
+def backbone_of(pipe: Any, guidance_scale: float | None = None, site: str | None = None) -> Backbone:  # noqa: ANN401
+    """The frozen model in a diffusers pipeline of a family that is known, e.g. ``StableDiffusionPipeline``.
 
     Its networks are shared, on their device and in their type, and frozen; a VAE in 16 bits is copied to float32. The
-    scale of guidance is by default that of its family. Raises UserError: it is another kind of pipeline.
+    scale of guidance is by default that of its family, the site its middle. Raises UserError: it is another kind of
+    pipeline, or has no such site.
     """
     loading.text_parts(type(pipe).__name__)  # refuses other kinds
     vae = pipe.vae if pipe.vae.dtype == torch.float32 else copy.deepcopy(pipe.vae).float()
@@ -301,6 +302,7 @@ def backbone_of(pipe: Any, guidance_scale: float | None = None) -> Backbone:  # 
         name=place.name if local else str(place),
         revision=fingerprint(place / part) if local else "unknown",
         guidance_scale=guidance_scale,
+        site=site,
     )
 
 

@@ -31,6 +31,7 @@ def train_concept(
     steps: int = 600,
     num_inference_steps: int = 20,
     guidance_scale: float | None = None,
+    site: str | None = None,
     seed: int = 0,
     cache: Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -38,8 +39,8 @@ def train_concept(
     """Learn one concept vector of a frozen pipeline, which itself makes the images that are learnt from.
 
     Args:
-        pipe: a diffusers ``StableDiffusionPipeline`` or ``StableDiffusionXLPipeline``, on the device to train on, whose
-            networks are frozen and otherwise left as they are; or a ``Backbone``, with its own guidance scale.
+        pipe: a diffusers pipeline of Stable Diffusion, PixArt, SANA or FLUX, on the device to train on, whose networks
+            are frozen and otherwise left as they are; or a ``Backbone``, with its own guidance scale and site.
         positive: prompt with the concept, e.g. "a photo of a smiling person".
         neutral: the same prompt without it, e.g. "a photo of a person".
         method: a choice of conf/method that learns vectors, e.g. ``sdid``, ``score_matching``, ``lwim``, ``focused``.
@@ -49,6 +50,7 @@ def train_concept(
         steps: budget of the optimiser.
         num_inference_steps: denoising steps of an image.
         guidance_scale: of the images; the usual one of the model's family by default.
+        site: where a transformer is edited, e.g. ``block:12`` (``models.sites.Site``); its middle block by default.
         seed: of training.
         cache: folder that keeps images, maps and vectors, so that the same call goes on, or is done; None keeps none.
         overrides: further settings as on the command line, e.g. ``["mask=attention", "method.training.batch_size=4"]``.
@@ -63,7 +65,7 @@ def train_concept(
     budget = {"training_images": images, "training_steps": steps, "num_inference_steps": num_inference_steps}
     numbers = [*(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"]
     prompts = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
-    backbone = pipe if isinstance(pipe, Backbone) else backbone_of(pipe, guidance_scale)
+    backbone = pipe if isinstance(pipe, Backbone) else backbone_of(pipe, guidance_scale, site)
     parts = _parts([f"method={method}", *overrides, *numbers], prompts, backbone)
     if not parts.learnings:
         raise UserError(f"method {method!r} learns no vectors: name another")

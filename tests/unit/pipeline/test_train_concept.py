@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
@@ -42,6 +43,22 @@ def test_a_vector_from_two_prompts_steers_its_pipeline(
 
     assert torch.equal(image(0.0), image(0.0))
     assert not torch.equal(image(0.0), image(50.0))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with this NumPy
+def test_a_transformer_is_edited_where_it_is_told(tiny_family: Callable[[str], Path], tmp_path: Path) -> None:
+    pipe = diffusers.PixArtAlphaPipeline.from_pretrained(tiny_family("pixart"))
+    pipe.set_progress_bar_config(disable=True)
+    options = {**SMALL, "cache": tmp_path}
+    middle = train_concept(pipe, **PROMPTS, **options)
+    assert train_concept(pipe, **PROMPTS, **options, site="block:1").vector.equal(middle.vector)
+    other = train_concept(pipe, **PROMPTS, **options, site="heads:2")
+    assert (middle.site, other.site) == ("block:1", "heads:2")
+    assert not other.vector.equal(middle.vector)
+    with pytest.raises(UserError, match=r"expected a site like .* \(of 4 blocks\), got 'heads:4'"):
+        train_concept(pipe, **PROMPTS, **options, site="heads:4")
+    with pytest.raises(UserError, match="a U-Net's only site is mid_block, got 'block:1'"):
+        train_concept(diffusers.StableDiffusionPipeline.from_pretrained(tiny_family("sd14")), **PROMPTS, site="block:1")
 
 
 def test_a_strength_that_nobody_knows_is_not_stated_and_is_asked_for(
