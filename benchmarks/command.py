@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,8 +26,17 @@ def _result(path: str) -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Variables of a command that runs this checkout."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **more}
+    """Variables of a command that runs this checkout, and finds the byte code of modules that were imported before.
+
+    pip writes byte code when it installs, and Python when it first imports. Where ``PYTHONDONTWRITEBYTECODE`` is set,
+    as in many containers, each start compiles every module anew.
+    """
+    own = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "hspace_exp_bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    return {**os.environ, **own, **more}
 
 
 def timed_job(overrides: Sequence[str], timeout: float, **more: str) -> tuple[float, subprocess.CompletedProcess[str]]:

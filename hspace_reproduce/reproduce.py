@@ -27,7 +27,7 @@ from hspace_exp.results.runs import Run
 
 FAILED = 1  # exit code
 # What only the embedded model draws.
-WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "removal", "transformers")
+WORLD_ONLY = ("skin_tone_fairness", "intersectional_fairness", "removal", "transformers", "replication")
 PHOTOS_ONLY = ("race_fairness",)
 
 
@@ -71,7 +71,7 @@ _OTHER_MODELS = tuple(
 )
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
-    "demo": _METHODS + _USE + _SETTINGS + _OTHER_MODELS,
+    "demo": _METHODS + _USE + _SETTINGS + _OTHER_MODELS + _PARTS["trained"],
     # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
     "full": (
         *_SEEDS,
@@ -79,6 +79,7 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
         *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
         *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
         *_OTHER_MODELS,
+        *_PARTS["trained"],
     ),
     # The published set-up measures all professions, whichever group prompts.measured names.
     "paper": _METHODS + tuple(sweep for sweep in _USE if sweep.experiment != "professions") + _SETTINGS,
@@ -88,18 +89,25 @@ LISTS: dict[str, tuple[Sweep, ...]] = {
 def sweeps(protocol: str, model: str, experiments: Sequence[str] = ()) -> list[Sweep]:
     """The sweeps of a protocol, a key of ``LISTS``, that a model can run; of some experiments alone, if any are named.
 
-    Raises UserError: the protocol or an experiment is unknown, or has nothing to measure on this model.
+    Experiments whose models are not trained yet are left out. Raises UserError: the protocol or an experiment is
+    unknown, has nothing to measure on this model, or needs one that is not trained.
     """
     if protocol not in LISTS:
         raise unknown("protocol", protocol, LISTS)
     left_out = PHOTOS_ONLY if model.startswith("avatars") else WORLD_ONLY
     known = list(dict.fromkeys(sweep.experiment for sweep in LISTS[protocol]))
+    sources = {sweep.experiment: sweep.values.get("model.source") for sweep in LISTS[protocol]}
+    untrained = [name for name, source in sources.items() if source and not Path(source).is_dir()]
     for name in experiments:
         if name not in known:
             raise unknown("experiment", name, known)
         if name in left_out:
             raise UserError(f"experiment {name} has nothing to measure on model={model}: choose another model")
-    chosen = experiments or [name for name in known if name not in left_out]
+        if name in untrained:
+            raise UserError(
+                f"experiment {name} needs {sources[name]}: train it first, see experiments/{name}/README.md"
+            )
+    chosen = experiments or [name for name in known if name not in (*left_out, *untrained)]
     return [sweep for sweep in LISTS[protocol] if sweep.experiment in chosen]
 
 

@@ -1,4 +1,7 @@
-"""CPU time that commands take before they do anything, against that of importing the libraries which they need."""
+"""CPU time that commands take before they do anything, against that of importing the libraries which they need.
+
+Byte code of all modules is there, as on any machine where they were imported before; the last figures are without.
+"""
 
 from __future__ import annotations
 
@@ -64,11 +67,18 @@ def measure(bench: Bench) -> None:
             seconds = bench.found.measure(name, samples)
             if limit is not None:
                 bench.found.bar(f"CPU time of {name}", seconds, limit, AT_MOST, "s")
+        without = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": f"{folder}/nowhere"}
+        for name in ("import torch", "import of the libraries alone", "generate, until the first step")[
+            bench.tiny * 2 :
+        ]:
+            words = [sys.executable, *commands[name][0]]
+            samples = [cpu_seconds(words, **without) for _ in range(bench.of_size(3, 1))]
+            bench.found.measure(f"{name}, without byte code", samples)
 
 
-def cpu_seconds(words: Sequence[str]) -> float:
-    """What a command takes of all cores, its own and its children's."""
+def cpu_seconds(words: Sequence[str], **more: str) -> float:
+    """What a command takes of all cores, its own and its children's, with some variables of its environment."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, cwd=ROOT, env=environment(OMP_NUM_THREADS="1"), check=True, capture_output=True)
+    subprocess.run(words, cwd=ROOT, env=environment(OMP_NUM_THREADS="1", **more), check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

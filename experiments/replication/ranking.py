@@ -1,8 +1,8 @@
-"""The ranking of methods on three U-Nets, from the records here and of ../gender_fairness: ``results/ranking.md``.
+"""The ranking of methods on three U-Nets and a transformer: ``results/ranking.md``.
 
     python experiments/replication/ranking.py
 
-Of the shipped model seed 0 counts alone, as the others have no other.
+Records are those here, of ../gender_fairness and of ../transformers. Seed 0 counts alone, as two models have no other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hspace_exp.results.runs import Run, find_runs
 from hspace_exp.results.tables import build
 
 HERE = Path(__file__).resolve().parent
-MODELS = {"avatars": "shipped", "avatars_seed1": "`seed1`", "avatars_h4": "`h4`"}
+MODELS = {"avatars": "shipped", "avatars_seed1": "`seed1`", "avatars_h4": "`h4`", "avatars_dit": "`avatars_dit`"}
 METHODS = ["sdid", "sdid_lowfreq", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"]
 METRICS = {
     "background_psnr": ("Background PSNR, dB ↑", 1),
@@ -36,7 +36,8 @@ Found = Mapping[str, Mapping[str, Mapping[str, MetricValue]]]
 
 def found() -> Found:
     """Metrics of seed 0 of all methods on all models."""
-    runs: Sequence[Run] = find_runs([HERE / "results", HERE.parent / "gender_fairness" / "results"])
+    places = [HERE.parent / name / "results" for name in ("replication", "gender_fairness", "transformers")]
+    runs: Sequence[Run] = find_runs(places)
     own: dict[str, dict[str, Mapping[str, MetricValue]]] = {model: {} for model in MODELS}
     for run in runs:
         if run.record.seed == 0 and run.record.method in METHODS:
@@ -81,8 +82,9 @@ def text() -> str:
     """All of it, as Markdown."""
     of = found()
     intro = (
-        "# Ranking of methods on three U-Nets\n\nRank: value [95 % bootstrap interval over images]; seed 0, 12 unseen "
-        "professions × 60 images, each method at the strength\nthat calibration finds on that model. Made by "
+        "# Ranking of methods on three U-Nets and a transformer\n\nRank: value [95 % bootstrap interval over images]; "
+        "seed 0, 12 unseen professions × 60 images, each method at the strength\nthat calibration finds on that model. "
+        "Settings and sites of `avatars_dit` were tuned there, those of the others on the shipped model.\nMade by "
         "`python experiments/replication/ranking.py`.\n"
     )
     return "\n".join([intro, *(table(of, metric) for metric in METRICS)])

@@ -11,7 +11,7 @@ EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("
 PROMISED = (
     "gender_fairness age_fairness skin_tone_fairness race_fairness intersectional_fairness component_ablation "
     "sensitivity frequency_cutoff strength_sweep composition scene_consistency samplers guidance professions "
-    "rivals explicit_prompts removal transformers i2p"
+    "rivals explicit_prompts removal transformers replication i2p"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,10 @@ def test_lists_name_experiments_and_protocols_that_exist(protocol: str) -> None:
 
 
 def size(sweep: Sweep) -> int:
-    values = (text.partition("=")[2].split(",") for text in overrides_of(sweep, "smoke", "avatars") or [])
+    values = (
+        re.sub(r"\[.*?\]", "list", text.partition("=")[2]).split(",")
+        for text in overrides_of(sweep, "smoke", "avatars") or []
+    )
     return math.prod(map(len, values))
 
 
@@ -93,7 +97,7 @@ def test_methods_are_compared_over_three_seeds_and_uses_on_fewer_images() -> Non
 
 def test_models_run_what_they_can_show() -> None:
     world, photos = ({s.experiment for s in sweeps("demo", model)} for model in ("avatars", "sd15"))
-    assert world - photos == set(WORLD_ONLY)
+    assert world - photos == set(WORLD_ONLY) - {"replication"}  # whose models are not trained here
     assert photos - world == set(PHOTOS_ONLY)
     assert {s.experiment for s in sweeps("demo", "avatars", ("sensitivity",))} == {"sensitivity"}
 
@@ -109,6 +113,24 @@ def test_models_run_what_they_can_show() -> None:
 def test_unknown_lists_are_refused(arguments: tuple[str, str], words: str) -> None:
     with pytest.raises(UserError, match=words):
         sweeps(*arguments)
+
+
+@pytest.mark.parametrize("protocol", ["smoke", "demo", "full"])
+def test_what_needs_a_trained_model_runs_where_it_is(protocol: str, tmp_path: Path) -> None:
+    assert "replication" not in {sweep.experiment for sweep in sweeps(protocol, "avatars")}
+    with pytest.raises(
+        UserError, match=r"replication needs \./outputs/.*: train it first, see experiments/replication/"
+    ):
+        sweeps(protocol, "avatars", ("replication",))
+    for name in ("seed1", "h4"):
+        (tmp_path / "outputs" / "replication" / name / "weights").mkdir(parents=True)
+    found = [
+        run for sweep in sweeps(protocol, "avatars", ("replication",)) for run in runs(sweep, methods=("focused",))
+    ]
+    models = [run.config["model"] for run in found]
+    assert {model["name"]: model["source"] for model in models} == {
+        f"avatars_{name}": f"./outputs/replication/{name}/weights" for name in ("seed1", "h4")[-len(found) :]
+    }
 
 
 def test_a_sweep_is_the_product_of_its_values() -> None:
