@@ -164,15 +164,13 @@ def test_the_loss_is_the_sum_of_its_three_terms(tiny_epsilon_backbone: Backbone,
     losses = losses_of(MaskedValues(WIDTH, "all", 0.3, 0.7), backbone, vectors, batch)
     losses.sum().backward()
     for row, (name, concept) in enumerate(own.items()):
-        numbers, one = (
-            predictors(layers(backbone, "all"), concept.vector.flatten()[None], WIDTH),
-            batch.rows(slice(row, row + 1)),
-        )
+        modules, one = layers(backbone, "all"), batch.rows(slice(row, row + 1))
+        numbers = predictors(modules, concept.vector.flatten()[None], WIDTH)
         value = last_token(backbone.encode_prompts([PROMPTS[name].words]))
         terms, made = [], None
         for text in ("a photo of a man" if name == "female" else "a photo of a woman", PROMPTS[name].positive):
             seen: list[torch.Tensor] = []
-            with torch.no_grad(), extended(backbone, "all", [(torch.tensor([0]), numbers, value, 1.0)], seen):
+            with torch.no_grad(), extended(backbone, modules, [(torch.tensor([0]), numbers, value, 1.0)], seen):
                 output = backbone.predict(one.latents, one.timesteps, backbone.encode_prompts([text]))
             made = output if made is None else made
             terms.append(seen)
