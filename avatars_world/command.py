@@ -25,9 +25,8 @@ def command(words: Sequence[str], schema: type[A], run: Callable[[A], object], p
     work.__signature__ = own.replace(parameters=flags, return_annotation=None)  # type: ignore[attr-defined]
     app = Cli()
     app.starts(work, help=about)(work)
-    told = (word.partition("=") for word in words)
-    whole = [
-        f"--{key.replace('_', '-')}={value}" if equals and key in hints else f"{key}{equals}{value}"
-        for key, equals, value in told
-    ]
-    return app.run(whole, program)
+    told = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        told.append(f"--{key.replace('_', '-')}={value}" if equals and key in hints else word)
+    return app.run(told, program)

@@ -45,7 +45,6 @@ from hspace_exp.results.record import describe_device, git_state, versions
 
 GIB = 2**30
 ROWS, CONCEPTS = 16, 4  # rows that are trained at once; concepts of focused: those asked for, and those that it keeps
-UNET = "UNet2DConditionModel"  # whose memory is estimated
 ON_HAND = "a photo of an the person woman man female male young old nurse carpenter librarian CEO , - ."
 RESULTS = Path(__file__).parent / "results" / "full_size.json"
 
@@ -62,7 +61,7 @@ def weights(folder: Path, name: str, device: torch.device, toy: bool) -> list[st
         save_file(open_clip.create_model("ViT-B-32", pretrained=None).state_dict(), clip)
     found = [f"model={name}", f"model.path={pipeline}", f"evaluator.weights={clip}"]
     if toy:
-        found += ["model.site=block:1"] if layout.network != UNET else []
+        found += ["model.site=block:1"] if layout.is_transformer else []
         return [*found, "mask=sam"]  # the embedded one: the published size takes a CPU minutes
     if not sam.exists():
         torch.save(sam_model_registry["vit_b"]().state_dict(), sam)
@@ -175,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for method in asked.methods.split(","):
                 one = job(name, method, overrides, Path(place), device)
                 states = one.pop("states")
-                if LAYOUTS[name].network == UNET:
+                if not LAYOUTS[name].is_transformer:
                     one["estimate_gib"] = estimated(name, method, asked.tiny, states)
                 found["runs"].append(one)
                 write_json(asked.out, found)

@@ -38,6 +38,14 @@ _VAE: dict[str, Any] = {
     "sample_size": 512,
     "scaling_factor": 0.18215,
 }
+_VAE_16: dict[str, Any] = {
+    **_VAE,
+    "latent_channels": 16,
+    "sample_size": 1024,
+    "force_upcast": True,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
 _CLIP_L: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -115,6 +123,11 @@ class Layout:
     network: str = "UNet2DConditionModel"
     autoencoder: str = "AutoencoderKL"
     projected: tuple[bool, ...] = (False, True)
+
+    @property
+    def is_transformer(self) -> bool:
+        """Whether the network that predicts noise is a transformer, not a U-Net."""
+        return self.network != "UNet2DConditionModel"
 
     @property
     def image_size(self) -> int:
@@ -209,16 +222,7 @@ LAYOUTS: dict[str, Layout] = {
             "pooled_projection_dim": 2048,
             "pos_embed_max_size": 192,
         },
-        {
-            **_VAE,
-            "latent_channels": 16,
-            "sample_size": 1024,
-            "scaling_factor": 1.5305,
-            "shift_factor": 0.0609,
-            "force_upcast": True,
-            "use_quant_conv": False,
-            "use_post_quant_conv": False,
-        },
+        {**_VAE_16, "scaling_factor": 1.5305, "shift_factor": 0.0609},
         (_CLIP_L, _CLIP_G, _T5_XXL),
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "num_train_timesteps": 1000}),
         (None, "!", None),
@@ -278,16 +282,7 @@ LAYOUTS: dict[str, Layout] = {
             "guidance_embeds": True,
             "axes_dims_rope": (16, 56, 56),
         },
-        {
-            **_VAE,
-            "latent_channels": 16,
-            "sample_size": 1024,
-            "scaling_factor": 0.3611,
-            "shift_factor": 0.1159,
-            "force_upcast": True,
-            "use_quant_conv": False,
-            "use_post_quant_conv": False,
-        },
+        {**_VAE_16, "scaling_factor": 0.3611, "shift_factor": 0.1159},
         (_CLIP_L, _T5_XXL),
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "use_dynamic_shifting": True}),
         (None, None),
@@ -329,7 +324,7 @@ def tiny(layout: Layout) -> Layout:
         vae = {**layout.vae, "encoder_block_out_channels": levels, "decoder_block_out_channels": levels}
         vae |= {"attention_head_dim": 8, "encoder_layers_per_block": (1,) * 6, "decoder_layers_per_block": (1,) * 6}
     texts = _tiny_texts(layout)
-    if layout.network != "UNet2DConditionModel":
+    if layout.is_transformer:
         small = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 8}
         return replace(layout, unet={**layout.unet, **small, **_TINY[layout.network]}, vae=vae, texts=texts)
     count = len(layout.unet["block_out_channels"])
@@ -357,12 +352,12 @@ def _tiny_texts(layout: Layout) -> tuple[Mapping[str, Any], ...]:
     found: list[Mapping[str, Any]] = []
     for text, width in zip(layout.texts, (16, 24, 48), strict=False):
         if "d_model" in text:
-            found.append({**text, "d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2})
-            continue
-        if "head_dim" in text:
+            small = {"d_model": width, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+        elif "head_dim" in text:
             small = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
-            found.append({**text, **small, "num_attention_heads": 2, "num_key_value_heads": 1})
-            continue
-        small = {"hidden_size": width, "intermediate_size": 2 * width, "projection_dim": width}
-        found.append({**text, **small, "num_hidden_layers": 3, "num_attention_heads": 2})
+            small |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+        else:
+            small = {"hidden_size": width, "intermediate_size": 2 * width, "projection_dim": width}
+            small |= {"num_hidden_layers": 3, "num_attention_heads": 2}
+        found.append({**text, **small})
     return tuple(found)

@@ -44,7 +44,7 @@ def save_random_pipeline(
         the folder.
     """
     torch.manual_seed(0)
-    network = "unet" if layout.network == "UNet2DConditionModel" else "transformer"
+    network = "transformer" if layout.is_transformer else "unet"
     with torch.device(device):
         parts: dict[str, Any] = {
             network: getattr(diffusers, layout.network)(**layout.unet),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,17 +17,17 @@ from torch import Tensor, nn
 from hspace_exp.concepts.concept import WEIGHTS, Concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Noisy, Objective, Training, denoising_loss
-from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
+from hspace_exp.methods.steering import Application, Steering, strength_of
 from hspace_exp.methods.task import Task, exclusive
 from hspace_exp.models.attention import by_head, cross_attention_modules, visited_cross_attention
-from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.loop import train
 from hspace_exp.training.noised import NoisedImages
-from hspace_rivals.beside import beside_low_frequencies
+from hspace_rivals.beside import beside_low_frequencies, check, rows_of
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -59,22 +58,23 @@ class MaskedValues(Objective):
         """(P, 1, 1)."""
         parts = []
         for module in layers(backbone, self.scope):
-            for place, (shape, outputs) in enumerate(zip(*_shapes(module, self.width), strict=True)):
+            for place, shape in enumerate(_shapes(module, self.width)):
                 bound = 0.0 if place == 2 else prod(shape[1:]) ** -0.5
-                parts.append(bound * (2 * torch.rand(prod(shape) + outputs, generator=random) - 1))
+                parts.append(bound * (2 * torch.rand(prod(shape) + shape[0], generator=random) - 1))
         return torch.cat(parts)[:, None, None]
 
     def __call__(self, backbone: Backbone, vectors: Tensor, batch: Noisy) -> Tensor:
         """Losses (B,) of vectors (B, P, 1, 1). Raises UserError: there are no maps or words of the attribute."""
         if batch.maps is None or batch.words is None or batch.positive is None:
             raise UserError("efa learns from maps and words of an attribute: name attribute.words and a mask")
-        own = predictors(layers(backbone, self.scope), vectors.flatten(1), self.width)
+        modules = layers(backbone, self.scope)
+        own = predictors(modules, vectors.flatten(1), self.width)
         edits = [(torch.arange(len(vectors), device=vectors.device), own, last_token(batch.words), 1.0)]
         other: list[Tensor] = []
-        with extended(backbone, self.scope, edits, other):
+        with extended(backbone, modules, edits, other):
             prediction = batch.predict(backbone, HEdit())
         shown: list[Tensor] = []
-        with extended(backbone, self.scope, edits, shown):
+        with extended(backbone, modules, edits, shown):
             backbone.predict(batch.latents, batch.timesteps, batch.positive)
         inside = F.adaptive_max_pool2d(batch.maps, prediction.shape[-2:])
         away = [(1 - F.adaptive_max_pool2d(batch.maps, some.shape[-2:])) * some.abs() for some in other]
@@ -150,31 +150,23 @@ class ExtendedAttention:
         Raises UserError: an item asks for an unknown concept, a concept has no predictors for this model, or the model
         is a transformer, or that of a pipeline that is being called.
         """
-        check_targets(items, application.prompts)
-        if isinstance(backbone, PipelineModel):
-            raise UserError("efa edits no h, which is all that is watched in calls of a pipeline: say generate")
-        make = partial(self._hooks, application, backbone, guided)
-        return beside_low_frequencies(application, backbone, items, guided, make)
+        check(application, backbone, items, "efa edits")
+        return beside_low_frequencies(self._hooks, application, backbone, items, guided)
 
     def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
-        a, count = application, len(items)
-        modules = layers(backbone, self.scope)
-        size = sum(
-            prod(shape) + outputs for m in modules for shape, outputs in zip(*_shapes(m, self.width), strict=True)
-        )
-        first = count if guided and a.branch == "conditional" else 0
+        a, modules = application, layers(backbone, self.scope)
+        size = sum(prod(shape) + shape[0] for module in modules for shape in _shapes(module, self.width))
         edits: list[tuple[Tensor, list[Convolutions], Tensor, float]] = []
-        for name in dict.fromkeys(item.target for item in items if item.target):
+        for name, rows in rows_of(a, backbone, guided, items).items():
             concept = a.concepts[name]
             if concept.kind != WEIGHTS or concept.vector.numel() != size:
                 raise UserError(f"concept {name!r} has no predictors for these layers: train it with method=efa")
-            rows = [row for row in range(first, (1 + guided) * count) if items[row % count].target == name]
             own = predictors(modules, concept.vector.flatten()[None].to(backbone.device), self.width)
             value = last_token(backbone.encode_prompts([a.prompts[name].words]))
-            edits.append((torch.tensor(rows, device=backbone.device), own, value, strength_of(a.strength, name)))
+            edits.append((rows, own, value, strength_of(a.strength, name)))
 
         def hooks(done: float) -> AbstractContextManager[object]:
-            return extended(backbone, self.scope, edits) if done in a.window else nullcontext()
+            return extended(backbone, modules, edits) if done in a.window else nullcontext()
 
         return hooks
 
@@ -192,10 +184,10 @@ def layers(backbone: Backbone, scope: Scope) -> list[Attention]:
     return found
 
 
-def _shapes(module: Attention, width: int) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Weights' shapes and outputs of a predictor's convolutions."""
+def _shapes(module: Attention, width: int) -> list[tuple[int, ...]]:
+    """Shapes of the weights of a predictor's convolutions, each of which has a bias for every output."""
     sides = [module.to_q.in_features, width, width, module.heads]
-    return [(out, into, 3, 3) for into, out in pairwise(sides)], sides[1:]
+    return [(out, into, 3, 3) for into, out in pairwise(sides)]
 
 
 def predictors(modules: Sequence[Attention], numbers: Tensor, width: int) -> list[Convolutions]:
@@ -204,10 +196,10 @@ def predictors(modules: Sequence[Attention], numbers: Tensor, width: int) -> lis
     first = 0
     for module in modules:
         own = []
-        for shape, outputs in zip(*_shapes(module, width), strict=True):
+        for shape in _shapes(module, width):
             weight = numbers[:, first : first + prod(shape)].unflatten(1, shape)
-            first += prod(shape) + outputs
-            own.append((weight, numbers[:, first - outputs : first]))
+            first += prod(shape) + shape[0]
+            own.append((weight, numbers[:, first - shape[0] : first]))
         found.append(own)
     return found
 
@@ -243,12 +235,14 @@ def joined(module: Attention, x: Tensor, text: Tensor, logits: Tensor, value: Te
 
 def extended(
     backbone: Backbone,
-    scope: Scope,
+    modules: Sequence[Attention],
     edits: Sequence[tuple[Tensor, Sequence[Convolutions], Tensor, float]],
     seen: list[Tensor] | None = None,
 ) -> AbstractContextManager[None]:
-    """Let values join attention in (rows, predictors, value, strength) of each of ``edits``; ``seen`` gets all A."""
-    modules = layers(backbone, scope)
+    """Let values join attention in (rows, predictors, value, strength) of each of ``edits``; ``seen`` gets all A.
+
+    ``modules`` are the ``layers`` that predictors are of.
+    """
     place = {id(module): k for k, module in enumerate(modules)}
 
     def visit(module: Attention, x: Tensor, text: Tensor, output: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -23,7 +23,7 @@ from hspace_exp.models.sampling import Hooks, Sampling, step_at
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import wordings
-from hspace_rivals.beside import beside_low_frequencies
+from hspace_rivals.beside import beside_low_frequencies, halves
 from hspace_rivals.latest import Latest
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class EquiSteer:
         check_targets(items, application.prompts)
         if isinstance(backbone, PipelineModel):
             raise UserError("equisteer samples its model beforehand, which no call of a pipeline can: say generate")
-        make = partial(self._hooks, application, backbone, guided)
-        return beside_low_frequencies(application, backbone, items, guided, make)
+        return beside_low_frequencies(self._hooks, application, backbone, items, guided)
 
     def found(self, backbone: Backbone, prompts: Concepts) -> Found:
         """Directions, magnitudes and thresholds of the concepts, in their order. Raises UserError: no such layer."""
@@ -111,8 +110,7 @@ class EquiSteer:
         layer_of = {id(module): layer for layer, (_, module) in enumerate(modules)}
         gate = found.gate if self.gate == BEST else self.gate
         asked = [row for row, item in enumerate(items) if item.target]
-        first = count if guided and a.branch == "conditional" else 0
-        starts = range(first, 2 * count if guided else count, max(1, count))
+        starts = halves(a, count, guided)
         rows = torch.tensor([start + row for start in starts for row in asked], dtype=torch.long, device=device)
         # of the conditional half: what the gate reads, for each of ``rows``
         read = torch.tensor([count * guided + row for _ in starts for row in asked], dtype=torch.long, device=device)

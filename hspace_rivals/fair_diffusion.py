@@ -12,11 +12,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
-from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.methods.steering import Application, Steering, strength_of
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import PERSON
+from hspace_rivals.beside import check
 
 
 def edit_prompt(prompts: ConceptPrompts) -> str:
@@ -88,11 +89,7 @@ class FairDiffusion:
         being called.
         """
         a, device = application, backbone.device
-        check_targets(items, a.prompts)
-        if isinstance(backbone, PipelineModel):
-            raise UserError(
-                "fair_diffusion edits no h, which is all that is watched in calls of a pipeline: say generate"
-            )
+        check(a, backbone, items, "fair_diffusion edits")
         if a.frequency.weight:
             raise UserError("fair_diffusion edits the noise estimate, not h: say frequency=none")
         asked = [row for row, item in enumerate(items) if item.target]

@@ -21,7 +21,7 @@ from hspace_exp.methods.task import Task, exclusive, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks, step_at
 from hspace_exp.prompts.plan import Item
-from hspace_rivals.beside import beside_low_frequencies
+from hspace_rivals.beside import beside_low_frequencies, halves
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +170,7 @@ class HGuidance:
         """Steering of ``items``, see ``Editor``; the concepts are the classes."""
         if len(application.concepts) < 2:
             raise UserError("h_guidance tells the concepts of an attribute apart: it needs the files of all of them")
-        make = partial(self._hooks, application, backbone, guided)
-        return beside_low_frequencies(application, backbone, items, guided, make)
+        return beside_low_frequencies(self._hooks, application, backbone, items, guided)
 
     def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
         a, device, count = application, backbone.device, len(items)
@@ -180,9 +179,8 @@ class HGuidance:
         names, vectors = list(a.concepts), {name: concept.vector for name, concept in a.concepts.items()}
         _, strength = targets_of(items, vectors, a.strength, device)
         target = torch.tensor([names.index(item.target) if item.target else 0 for item in items], device=device)
-        # Rows that are edited: in the halves of guidance that the branch names.
-        rows = torch.arange(count if guided and a.branch == "conditional" else 0, 2 * count if guided else count)
-        repeats = len(rows) // max(1, count)
+        starts = halves(a, count, guided)
+        rows, repeats = torch.arange(starts.start, starts.stop), len(starts)
 
         def add(level: int, h: Tensor) -> Tensor:
             size, of_batch = (strength * square[level]).repeat(repeats)[:, None, None, None], rows.to(h.device)

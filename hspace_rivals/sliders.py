@@ -17,15 +17,15 @@ from hspace_exp.concepts.concept import WEIGHTS, Concept, load_concept
 from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_safetensors
 from hspace_exp.methods.learning import Noisy, Objective, OnPolicy, Training, denoising_loss
-from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
+from hspace_exp.methods.steering import Application, Steering, strength_of
 from hspace_exp.methods.task import Task, exclusive
-from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.models.sites import is_transformer
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.loop import train
 from hspace_exp.training.on_policy import OnPolicyStates
-from hspace_rivals.beside import beside_low_frequencies
+from hspace_rivals.beside import beside_low_frequencies, check, rows_of
 
 Layers = Literal["self", "cross", "all"]
 _ATTENTIONS = {"self": ("attn1",), "cross": ("attn2",), "all": ("attn1", "attn2")}
@@ -154,27 +154,16 @@ class Sliders:
         Raises UserError: an item asks for an unknown concept, a concept is no slider of this model, or the model is
         that of a pipeline that is being called.
         """
-        check_targets(items, application.prompts)
-        if isinstance(backbone, PipelineModel):
-            raise UserError("sliders edit no h, which is all that is watched in calls of a pipeline: say generate")
-        make = partial(self._hooks, application, backbone, guided)
-        return beside_low_frequencies(application, backbone, items, guided, make)
+        check(application, backbone, items, "sliders edit")
+        return beside_low_frequencies(self._hooks, application, backbone, items, guided)
 
     def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
-        a, device, count = application, backbone.device, len(items)
-        layers = attention_layers(backbone.unet, self.layers)
-        first = count if guided and a.branch == "conditional" else 0
-        edits = []
-        for name in sorted({name for item in items for name in item.parts}):
-            asked = [
-                start + row
-                for start in range(first, 2 * count if guided else count, max(1, count))
-                for row, item in enumerate(items)
-                if name in item.parts
-            ]
+        a, device, layers = application, backbone.device, attention_layers(backbone.unet, self.layers)
+        rows, edits = rows_of(a, backbone, guided, items), []
+        for name in sorted(rows):  # sliders of a row are added up in an order that the names alone decide
             low, strength = of_concept(a.concepts[name], layers), strength_of(a.strength, name)
             scaled = [(one.to(device), strength * other.to(device)) for one, other in low]
-            edits.append((torch.tensor(asked, device=device), scaled))
+            edits.append((rows[name], scaled))
 
         def hooks(done: float) -> AbstractContextManager[object]:
             return adapted(layers, edits) if done in a.window else nullcontext()

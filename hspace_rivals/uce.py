@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,15 +12,14 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from hspace_exp.errors import UserError
-from hspace_exp.methods.steering import Application, Steering, check_targets, strength_of
+from hspace_exp.methods.steering import Application, Steering, strength_of
 from hspace_exp.models.attention import cross_attention_modules
-from hspace_exp.models.backbone import Backbone, PipelineModel
+from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.attributes import Concepts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.prompts.wording import wordings
-from hspace_rivals.beside import beside_low_frequencies
+from hspace_rivals.beside import beside_low_frequencies, check, rows_of
 from hspace_rivals.latest import Latest
 
 Tokens = Literal["last", "rest"]
@@ -69,11 +68,8 @@ class ClosedFormEdit:
 
         Raises UserError: an item asks for an unknown concept, or the model is that of a pipeline that is being called.
         """
-        check_targets(items, application.prompts)
-        if isinstance(backbone, PipelineModel):
-            raise UserError("uce edits no h, which is all that is watched in calls of a pipeline: say generate")
-        make = partial(self._hooks, application, backbone, guided)
-        return beside_low_frequencies(application, backbone, items, guided, make)
+        check(application, backbone, items, "uce edits")
+        return beside_low_frequencies(self._hooks, application, backbone, items, guided)
 
     def shifts(self, backbone: Backbone, prompts: Concepts) -> dict[str, Tensor]:
         """M of each concept, (D, D) float64 on the model's device; text features have D numbers."""
@@ -108,14 +104,11 @@ class ClosedFormEdit:
         return found
 
     def _hooks(self, application: Application, backbone: Backbone, guided: bool, items: Sequence[Item]) -> Hooks:
-        a, count, shifts = application, len(items), self.shifts(backbone, application.prompts)
-        first = count if guided and a.branch == "conditional" else 0
-        halves = range(first, 2 * count if guided else count, max(1, count))
-        edits: dict[str, tuple[Tensor, Tensor]] = {}  # of each target: its rows, and (s M)^T
-        for name in dict.fromkeys(item.target for item in items if item.target):
-            rows = [start + row for start in halves for row, item in enumerate(items) if item.target == name]
-            matrix = (strength_of(a.strength, name) * shifts[name]).T.float()
-            edits[name] = torch.tensor(rows, device=backbone.device), matrix
+        a, shifts = application, self.shifts(backbone, application.prompts)
+        edits = [  # of each target: its rows, and (s M)^T
+            (rows, (strength_of(a.strength, name) * shifts[name]).T.float())
+            for name, rows in rows_of(a, backbone, guided, items).items()
+        ]
 
         def hooks(done: float) -> AbstractContextManager[object]:
             return edited_text(backbone.unet, edits) if done in a.window else nullcontext()
@@ -151,12 +144,12 @@ def shift_of_text(c: Tensor, d: Tensor, p: Tensor, ridge: float, preserve: float
 
 
 @contextmanager
-def edited_text(unet: nn.Module, edits: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+def edited_text(unet: nn.Module, edits: Sequence[tuple[Tensor, Tensor]]) -> Iterator[None]:
     """Give keys and values of cross-attention x + x A in the place of x (L, D): (rows, A) of each of ``edits``."""
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         text, *rest = args
-        for rows, matrix in edits.values():
+        for rows, matrix in edits:
             some = text[rows].float()
             text = text.index_copy(0, rows, (some + some @ matrix).to(text.dtype))
         return (text, *rest)

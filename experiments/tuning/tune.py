@@ -100,16 +100,15 @@ def main() -> None:
         sys.exit(f"error: no trials of {', '.join(sorted(foreign))}: choose of {', '.join(TRIALS)}, or say --trials")
     if a.finer:
         trials, ending = {name: finer(name, a.out) for name, some in trials.items() if RATE in some}, "_finer"
-    # a process has the trials that differ in the last setting only
-    parts = [(name, settings) for name, some in trials.items() if not a.best for settings in swept(some)]
     if a.best:
         parts, ending = [(name, settings) for name in trials for settings in best(name, a.out, a.best)], "_best"
-        trials = {name: {key: [] for key in settings} for name, settings in parts}
+    else:  # a process has the trials that differ in the last setting only
+        parts = [(name, settings) for name, some in trials.items() for settings in swept(some)]
     runs = a.out / f"runs{ending}"
     with ThreadPoolExecutor(a.jobs) as threads:
         failed = {name for name, code in threads.map(partial(tune, a.set, runs), parts) if code}
-    for name, some in trials.items():
-        gather(name, some, a.set, runs, a.out / f"{name}{ending}.json")
+    for name, settings in dict(parts).items():  # those of a method are of the same keys
+        gather(name, settings, a.set, runs, a.out / f"{name}{ending}.json")
     if failed:
         sys.exit(f"error: a trial of {', '.join(sorted(failed))} failed, see {runs}/…/tune.log")
 
@@ -157,21 +156,21 @@ def command_of(method: str) -> list[str]:
     return [*command, "stages=[concepts,masks,training,calibration]"]
 
 
-def gather(method: str, trials: Mapping[str, list[Any]], overrides: Sequence[str], runs: Path, out: Path) -> None:
-    """Write what all trials of a method found, the best first."""
-    found = [trial(path.parent, trials) for path in sorted((runs / method).glob(f"*/*/{FILE}"))]
+def gather(method: str, keys: Collection[str], overrides: Sequence[str], runs: Path, out: Path) -> None:
+    """Write what all trials of a method found, which set these keys, the best first."""
+    found = [trial(path.parent, keys) for path in sorted((runs / method).glob(f"*/*/{FILE}"))]
     ranked = sorted(found, key=rank, reverse=True)
     if ranked:
-        command = ["python", *command_of(method), *(f"{key}=…" for key in trials), *overrides]
+        command = ["python", *command_of(method), *(f"{key}=…" for key in keys), *overrides]
         about = {"method": method, "command": " ".join(command), "git": git_state(), "device": device()}
-        write_text(out, text({**about, "winner": ranked[0]["settings"], "trials": ranked}))
+        write_text(out, text({**about, "winner": ranked[0]["settings"]}, ranked))
         print(f"{method}: {json.dumps(ranked[0])}", flush=True)
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """JSON with a trial a line."""
-    head, trials = json.dumps({**found, "trials": 0})[:-2], ",\n".join(map(json.dumps, found["trials"]))
-    return f"{head}[\n{trials}\n]}}\n"
+def text(about: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> str:
+    """JSON with a trial a line: indented as ``write_json`` does it, results would be several times as large."""
+    lines = ",\n".join(map(json.dumps, trials))
+    return f'{json.dumps(about)[:-1]}, "trials": [\n{lines}\n]}}\n'
 
 
 def device() -> str:

@@ -187,40 +187,36 @@ def test_they_learn_from_what_the_stages_make(method: str) -> None:
     assert made.edits
 
 
-def test_sliders_learn_from_neutral_runs_alone_and_have_sixteen_trials() -> None:
+@pytest.mark.parametrize("method", ["sliders", "efa", "fair_diffusion"])
+def test_what_is_used_is_among_the_values_of_sixteen_trials(method: str) -> None:
+    tried = TRIALS[method]
+    assert math.prod(map(len, tried.values())) == 16
+    for key, values in tried.items():
+        assert str(OmegaConf.select(config(f"method={method}"), key)).replace(" ", "") in map(str, values)
+
+
+def test_sliders_learn_from_neutral_runs_alone() -> None:
     found = config("method=sliders")
     made = instantiate(found.method, _convert_="all")
     assert made.needs == {"neutral"}
     assert made.composes
     assert (found.method.training.rank, found.method.training.eta, found.method.branch) == (4, 4.0, "both")
     assert OmegaConf.select(config("method=sliders", "method.training.layers=self"), "method.edit.layers") == "self"
-    tried = TRIALS["sliders"]
-    assert math.prod(map(len, tried.values())) == 16
-    for key, values in tried.items():
-        assert str(OmegaConf.select(found, key)).replace(" ", "") in map(str, values)
 
 
-def test_efa_learns_from_masks_and_has_sixteen_trials() -> None:
+def test_efa_learns_from_masks() -> None:
     found = config("method=efa", "method.training.width=8")
     made = instantiate(found.method, _convert_="all")
     assert made.needs == {"images", "maps"}
     assert not made.composes
     assert found.method.edit.width == 8
-    tried = TRIALS["efa"]
-    assert math.prod(map(len, tried.values())) == 16
-    for key, values in tried.items():
-        assert OmegaConf.select(found, key) in values
 
 
-def test_fair_diffusion_learns_nothing_and_has_sixteen_trials() -> None:
+def test_fair_diffusion_learns_nothing() -> None:
     made = instantiate(config("method=fair_diffusion").method, _convert_="all")
     assert made.edits
     assert not made.needs
     assert not made.composes
-    tried = TRIALS["fair_diffusion"]
-    assert math.prod(map(len, tried.values())) == 16
-    for key, values in tried.items():
-        assert OmegaConf.select(config("method=fair_diffusion"), key) in values
 
 
 def test_prompts_that_name_a_gender_are_asked_for_the_other_one() -> None:

@@ -90,14 +90,7 @@ def test_only_images_of_a_run_are_judged_without_a_word(cli: Cli, arguments: lis
     assert "Choices: avatars, avatars_lpips, avatars_removal, photos" in outcome.error
     assert outcome.error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-    outcome = cli(
-        "evaluate",
-        str(foreign),
-        "--evaluator=avatars",
-        f"--out={tmp_path / 'out'}",
-        "--set=evaluator.labelled=0",
-        *QUICK,
-    )
+    outcome = cli("evaluate", str(foreign), "--evaluator=avatars", f"--out={tmp_path / 'out'}", BARE, *QUICK)
     assert outcome.code == 0, outcome.error
 
 

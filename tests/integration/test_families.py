@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.layouts import LAYOUTS
 from hspace_exp.concepts.concept import load_concept
 from hspace_exp.generation.manifest import read_manifest
 from hspace_exp.io.images import load_images
@@ -31,7 +32,7 @@ H_SHAPES = {
     "sana": (16, 4, 4),
     "flux": (32, 8, 8),
 }
-FLOW, JOINT = ("sd3", "sana", "flux"), {"sd3", "flux"}  # attend to image and text jointly
+JOINT = {"sd3", "flux"}  # attend to image and text jointly
 CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
@@ -64,13 +65,13 @@ CHOICES = {
     "focused-0.05": ["method=focused", "method.edit.sharpness=0.05"],
     "score_matching-bfloat16": ["method=score_matching", "model.dtype=bfloat16"],
 }
-QUICK = {("sdid-fft", "sd14"), ("lwim-attention", "sdxl"), ("lwim-sam", "sd21"), ("focused-0.05", "sdxl")}
-QUICK |= {("score_matching-bfloat16", "sd21"), ("lwim-sam", "sd3")}
-QUICK |= {
-    ("lwim-attention", "sana"),
-    ("sdid-fft", "flux"),
-    ("sdid-fft", "pixart"),
-}  # each choice and family at least once
+QUICK = {  # each choice and family at least once
+    *itertools.product(["sdid-fft"], ["sd14", "flux", "pixart"]),
+    *itertools.product(["lwim-attention"], ["sdxl", "sana"]),
+    *itertools.product(["lwim-sam"], ["sd21", "sd3"]),
+    ("focused-0.05", "sdxl"),
+    ("score_matching-bfloat16", "sd21"),
+}
 # What stands for a choice that reads or changes cross-attention, where there is none.
 INSTEAD = {"method=lwim": "method=lwim_no_chi", "method=focused": "method=focused_no_gate"}
 INSTEAD |= {"mask=attention": "mask.heat=difference"}
@@ -111,7 +112,7 @@ def test_the_main_job_on(
         "+experiment=gender_fairness",
         f"model={family}",
         f"model.path={tiny_family(family)}",
-        *(["model.site=block:1"] if family in ("pixart", *FLOW) else []),  # tiny ones have four blocks
+        *(["model.site=block:1"] if LAYOUTS[family].is_transformer else []),  # tiny ones have four blocks
         *(["model.image_size=128"] if family == "flux" else []),
         *(choice.format(world=world) for choice in choices),
         *photo_judge,

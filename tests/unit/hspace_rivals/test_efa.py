@@ -20,9 +20,6 @@ from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.steering import Edit
 from hspace_exp.methods.task import Task
 from hspace_exp.models.backbone import Backbone, load_backbone
-from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.schedulers import make_scheduler
-from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.module import losses_of
 from hspace_exp.training.noised import NoisedImages
@@ -37,18 +34,8 @@ from hspace_rivals.efa import (
     predicted,
     predictors,
 )
+from tests.unit.hspace_rivals.batch import ITEMS, PROMPTS, SAMPLING, checked_images
 
-SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
-NEUTRAL = "a photo of a person"
-PROMPTS = {
-    "female": ConceptPrompts("a photo of a woman", NEUTRAL, "woman", "female"),
-    "male": ConceptPrompts("a photo of a man", NEUTRAL, "man", "male"),
-}
-ITEMS = [
-    Item("a photo of a nurse", "nurse", 0, "male"),
-    Item("a photo of a doctor", "doctor", 0, ""),
-    Item("a photo of a nurse", "nurse", 1, "female"),
-]
 WIDTH = 4
 
 
@@ -122,13 +109,7 @@ def test_the_value_is_the_last_token_of_its_text(tiny_backbone: Backbone) -> Non
 
 def test_images_are_those_of_single_runs_and_without_strength_those_of_the_model(tiny_backbone: Backbone) -> None:
     own, make = concepts(tiny_backbone), partial(sample_chunk, tiny_backbone, SAMPLING, image_seed=0)
-    found, plain = make(ITEMS, edit=edit(own)), make(ITEMS, edit=None)
-    assert torch.equal(found[1], plain[1])
-    assert min((found[row] - plain[row]).abs().max() for row in (0, 2)) > 1e-3
-    torch.testing.assert_close(make(ITEMS[::-1], edit=edit(own)).flip(0), found, atol=1e-5, rtol=1e-4)
-    for row in range(3):
-        torch.testing.assert_close(make([ITEMS[row]], edit=edit(own)), found[row : row + 1], atol=1e-5, rtol=1e-4)
-    assert torch.equal(make(ITEMS, edit=edit(own, 0.0)), plain)
+    found, plain = checked_images(tiny_backbone, edit(own), edit(own, 0.0))
     half = make(ITEMS, edit=edit(own, branch="conditional"))
     low = make(ITEMS, edit=edit(own, frequency=LowFrequency(0.5, "original", haar_lowpass)))
     assert min((other[0] - found[0]).abs().max() for other in (half, low)) > 1e-3
@@ -164,15 +145,13 @@ def test_the_loss_is_the_sum_of_its_three_terms(tiny_epsilon_backbone: Backbone,
     losses = losses_of(MaskedValues(WIDTH, "all", 0.3, 0.7), backbone, vectors, batch)
     losses.sum().backward()
     for row, (name, concept) in enumerate(own.items()):
-        numbers, one = (
-            predictors(layers(backbone, "all"), concept.vector.flatten()[None], WIDTH),
-            batch.rows(slice(row, row + 1)),
-        )
+        modules, one = layers(backbone, "all"), batch.rows(slice(row, row + 1))
+        numbers = predictors(modules, concept.vector.flatten()[None], WIDTH)
         value = last_token(backbone.encode_prompts([PROMPTS[name].words]))
         terms, made = [], None
         for text in ("a photo of a man" if name == "female" else "a photo of a woman", PROMPTS[name].positive):
             seen: list[torch.Tensor] = []
-            with torch.no_grad(), extended(backbone, "all", [(torch.tensor([0]), numbers, value, 1.0)], seen):
+            with torch.no_grad(), extended(backbone, modules, [(torch.tensor([0]), numbers, value, 1.0)], seen):
                 output = backbone.predict(one.latents, one.timesteps, backbone.encode_prompts([text]))
             made = output if made is None else made
             terms.append(seen)

@@ -20,23 +20,11 @@ from hspace_exp.models.attention import cross_attention_modules, visited_cross_a
 from hspace_exp.models.backbone import Backbone, PipelineModel
 from hspace_exp.models.prompts import PromptEmbeds
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.schedulers import make_scheduler
-from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_rivals.equisteer import EquiSteer, Found, cleared, responses, separation, span, steered
+from tests.unit.hspace_rivals.batch import ITEMS, PROMPTS, SAMPLING
 
-SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
-NEUTRAL = "a photo of a person"
-PROMPTS = {
-    "female": ConceptPrompts("a photo of a woman", NEUTRAL, "woman", "female"),
-    "male": ConceptPrompts("a photo of a man", NEUTRAL, "man", "male"),
-}
 FEW = partial(EquiSteer, noises=2, steps=2)
-ITEMS = [
-    Item("a photo of a nurse", "nurse", 0, "male"),
-    Item("a photo of a doctor", "doctor", 0, ""),
-    Item("a photo of a nurse", "nurse", 1, "female"),
-]
 
 
 def edit(own: EquiSteer, strength: float = 1.0, branch: str = "conditional", **more: object) -> Edit:

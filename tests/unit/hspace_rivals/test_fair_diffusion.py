@@ -22,17 +22,9 @@ from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_rivals.fair_diffusion import FairDiffusion, edit_prompt, peaks
+from tests.unit.hspace_rivals.batch import ITEMS, PROMPTS
 
-PROMPTS = {
-    "female": ConceptPrompts("a photo of a woman", "a photo of a person", "woman", "female"),
-    "male": ConceptPrompts("a photo of a man", "a photo of a person", "man", "male"),
-}
 TONES = {tone: ConceptPrompts(words=f"{tone}-skinned") for tone in ("light", "tan", "dark")}
-ITEMS = [
-    Item("a photo of a nurse", "nurse", 0, "male"),
-    Item("a photo of a doctor", "doctor", 0, ""),
-    Item("a photo of a nurse", "nurse", 1, "female"),
-]
 SAMPLING = Sampling(4, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
 
 

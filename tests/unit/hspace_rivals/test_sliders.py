@@ -24,7 +24,6 @@ from hspace_exp.methods.steering import Edit
 from hspace_exp.methods.task import Task
 from hspace_exp.models.backbone import Backbone, load_backbone
 from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.module import losses_of
@@ -40,18 +39,8 @@ from hspace_rivals.sliders import (
     pairs,
     save_for_diffusers,
 )
+from tests.unit.hspace_rivals.batch import ITEMS, PROMPTS, SAMPLING, checked_images, predictions
 
-SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
-NEUTRAL = "a photo of a person"
-PROMPTS = {
-    "female": ConceptPrompts("a photo of a woman", NEUTRAL, "woman", "female"),
-    "male": ConceptPrompts("a photo of a man", NEUTRAL, "man", "male"),
-}
-ITEMS = [
-    Item("a photo of a nurse", "nurse", 0, "male"),
-    Item("a photo of a doctor", "doctor", 0, ""),
-    Item("a photo of a nurse", "nurse", 1, "female"),
-]
 ADAM = partial(torch.optim.AdamW, lr=0.01)
 
 
@@ -104,17 +93,6 @@ def edit(
     trained, prompts = TextSliders(ADAM), {name: PROMPTS.get(name) or ConceptPrompts("", "") for name in own}
     method = Method("sliders", strength, branch, training=trained, edit=Sliders(), window=window)
     return method.apply(prompts, own, frequency=frequency)
-
-
-def predictions(backbone: Backbone, how: Edit | None, items: Sequence[Item], done: float = 0.0) -> torch.Tensor:
-    """Of a guided step of the items, [unconditional; conditional]."""
-    noise = torch.stack([torch.full(backbone.latent_shape, 0.1 * item.seed_index + 0.2) for item in items])
-    embeds = backbone.encode_prompts([""] * len(items) + [item.prompt for item in items])
-    with torch.no_grad():
-        if how is None:
-            return backbone.predict(noise.repeat(2, 1, 1, 1), 500, embeds)
-        with how(backbone, items, True).hooks(done):
-            return backbone.predict(noise.repeat(2, 1, 1, 1), 500, embeds)
 
 
 def merge(backbone: Backbone, concept: Concept, strength: float) -> None:
@@ -236,13 +214,7 @@ def test_a_row_is_predicted_with_the_weights_of_its_target(tiny_backbone: Backbo
 
 def test_images_are_those_of_single_runs_and_without_strength_those_of_the_model(tiny_backbone: Backbone) -> None:
     own, make = concepts(tiny_backbone), partial(sample_chunk, tiny_backbone, SAMPLING, image_seed=0)
-    found, plain = make(ITEMS, edit=edit(own)), make(ITEMS, edit=None)
-    assert torch.equal(found[1], plain[1])
-    assert min((found[row] - plain[row]).abs().max() for row in (0, 2)) > 1e-3
-    torch.testing.assert_close(make(ITEMS[::-1], edit=edit(own)).flip(0), found, atol=1e-5, rtol=1e-4)
-    for row in range(3):
-        torch.testing.assert_close(make([ITEMS[row]], edit=edit(own)), found[row : row + 1], atol=1e-5, rtol=1e-4)
-    assert torch.equal(make(ITEMS, edit=edit(own, 0.0)), plain)
+    found, plain = checked_images(tiny_backbone, edit(own), edit(own, 0.0))
     late = edit(own, window=(0.5, 1.0))
     assert torch.equal(predictions(tiny_backbone, late, ITEMS, 0.0), predictions(tiny_backbone, None, ITEMS))
     low = make(ITEMS, edit=edit(own, frequency=LowFrequency(0.5, "original", haar_lowpass)))

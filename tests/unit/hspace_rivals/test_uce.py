@@ -16,24 +16,12 @@ from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
 from hspace_exp.methods.steering import Edit
 from hspace_exp.models.attention import cross_attention_modules
 from hspace_exp.models.backbone import Backbone
-from hspace_exp.models.sampling import Sampling
-from hspace_exp.models.schedulers import make_scheduler
 from hspace_exp.prompts.attributes import ConceptPrompts
 from hspace_exp.prompts.plan import Item
 from hspace_rivals.uce import ClosedFormEdit, directions, shift_of_text, text_features
+from tests.unit.hspace_rivals.batch import ITEMS, NEUTRAL, PROMPTS, SAMPLING, checked_images, predictions
 
-SAMPLING = Sampling(3, lambda scheduler: make_scheduler(scheduler, "native"), chunk_size=8)
-NEUTRAL = "a photo of a person"
-PROMPTS = {
-    "female": ConceptPrompts("a photo of a woman", NEUTRAL, "woman", "female"),
-    "male": ConceptPrompts("a photo of a man", NEUTRAL, "man", "male"),
-}
 JOBS = ("nurse", "CEO")
-ITEMS = [
-    Item("a photo of a nurse", "nurse", 0, "male"),
-    Item("a photo of a doctor", "doctor", 0, ""),
-    Item("a photo of a nurse", "nurse", 1, "female"),
-]
 randn = partial(torch.randn, dtype=torch.float64)
 
 
@@ -113,18 +101,6 @@ def test_values_may_be_those_of_the_profession_with_the_attribute(tiny_backbone:
     torch.testing.assert_close(alone, shift_of_text(c, male - c, p[:0], 0.5, 1.0))
 
 
-def predictions(backbone: Backbone, how: Edit | None, items: list[Item], done: float = 0.0) -> torch.Tensor:
-    """Of a guided step of the items, [unconditional; conditional]."""
-    noise = torch.stack([torch.full(backbone.latent_shape, 0.1 * item.seed_index + 0.2) for item in items])
-    prompts = [""] * len(items) + [item.prompt for item in items]
-    embeds = backbone.encode_prompts(prompts)
-    with torch.no_grad():
-        if how is None:
-            return backbone.predict(noise.repeat(2, 1, 1, 1), 500, embeds)
-        with how(backbone, items, True).hooks(done):
-            return backbone.predict(noise.repeat(2, 1, 1, 1), 500, embeds)
-
-
 @pytest.mark.parametrize("branch", ["both", "conditional"])
 def test_a_row_is_predicted_with_the_edited_weights_of_its_target(tiny_backbone: Backbone, branch: str) -> None:
     closed = ClosedFormEdit(JOBS)
@@ -151,14 +127,9 @@ def test_a_row_is_predicted_with_the_edited_weights_of_its_target(tiny_backbone:
 
 
 def test_images_do_not_depend_on_the_order_of_a_batch_and_those_without_target_stay(tiny_backbone: Backbone) -> None:
-    make = partial(sample_chunk, tiny_backbone, SAMPLING, image_seed=0)
-    found, plain = make(ITEMS, edit=edit()), make(ITEMS, edit=None)
-    assert torch.equal(found[1], plain[1])
-    assert min((found[row] - plain[row]).abs().max() for row in (0, 2)) > 1e-3
-    torch.testing.assert_close(make(ITEMS[::-1], edit=edit()).flip(0), found, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(make(ITEMS[:1], edit=edit()), found[:1], atol=1e-5, rtol=1e-4)
-    assert torch.equal(make(ITEMS, edit=edit(0.0)), plain)
-    assert torch.equal(make([ITEMS[1]], edit=edit()), make([ITEMS[1]], edit=None))
+    checked_images(tiny_backbone, edit(), edit(0.0))
+    alone = partial(sample_chunk, tiny_backbone, SAMPLING, [ITEMS[1]], 0)
+    assert torch.equal(alone(edit()), alone(None))
 
 
 def test_it_acts_in_its_window_and_beside_the_low_frequencies(tiny_backbone: Backbone) -> None:
