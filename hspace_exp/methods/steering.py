@@ -237,6 +237,8 @@ class AddedVector:
         def then(states: Sequence[Tensor], _: object) -> tuple[Tensor, Hooks]:
             asked = [row for row, item in enumerate(items) if item.target]
             rows = torch.tensor(asked, dtype=torch.long, device=backbone.device)
+            if not asked:
+                return rows, lambda done: nullcontext()
             of_batch = torch.cat([rows, rows + len(items)]) if guided else rows
             hooks, left = make([items[row] for row in asked]), iter(states)
             return rows, lambda done: hooks(done, next(left)[of_batch])

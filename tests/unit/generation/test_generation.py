@@ -149,6 +149,14 @@ def test_strength_zero_without_low_frequencies_changes_nothing(tiny_backbone: Ba
     assert not torch.equal(sample_chunk(tiny_backbone, SAMPLING, items, 0, lifted), plain)
 
 
+@pytest.mark.parametrize("source", ["current", "original"])
+def test_a_chunk_that_is_asked_for_nothing_is_left_alone(tiny_backbone: Backbone, source: str) -> None:
+    items = [Item("a photo of a female nurse", "nurse", i) for i in range(2)]
+    change = edit(tiny_backbone, 3.0, LowFrequency(0.35, source, haar_lowpass))
+    plain = sample_chunk(tiny_backbone, SAMPLING, items, 0, None)
+    assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, items, 0, change), plain)
+
+
 def test_low_frequencies_of_the_original_differ_from_the_current_ones(tiny_backbone: Backbone) -> None:
     items = [Item("a photo of a nurse", "nurse", i, "female") for i in range(2)]
     images = [
