@@ -96,7 +96,7 @@ def transplant(
             texts, wanted = prompts[start : start + batch], asked[start : start + batch]
             # Both start from the noise of the neutral prompt, which the seed is keyed by.
             noise = noise_of(backbone, texts, seeds[start : start + batch])
-            images.append(_transplanted(backbone, noise, texts, wanted))
+            images.append(transplanted(backbone, noise, texts, wanted))
             latents = Sampling(STEPS)(backbone, noise, backbone.encode_prompts(wanted))
             prompted.append(backbone.decode_latents(latents).half())
         moved = torch.cat(images)
@@ -112,7 +112,7 @@ def transplant(
     return result
 
 
-def _transplanted(backbone: Backbone, noise: torch.Tensor, texts: list[str], wanted: list[str]) -> torch.Tensor:
+def transplanted(backbone: Backbone, noise: torch.Tensor, texts: list[str], wanted: list[str]) -> torch.Tensor:
     """Images (rows, 3, S, S) of ``texts`` whose conditional half reads h of ``wanted`` at the same z_t."""
     rows = len(texts)
     scheduler = copy.deepcopy(backbone.scheduler)
