@@ -2,8 +2,8 @@
 
     python experiments/transformers/transplant.py
 
-Images of "a photo of a nurse" whose features at one site are those of "a photo of a female nurse" at the same z_t, in the
-conditional half, 36 professions. What this cannot turn, no vector at that site can. The prompt itself is the upper bound.
+Images of "a photo of a nurse" whose features at one site are those of "a photo of a female nurse" at the same z_t, in
+the conditional half; 36 professions. What this cannot turn, no vector at that site can; the prompt is the upper bound.
 Writes ``results/transplant.json``: site → value → shares of images, judged by the probe.
 """
 
