@@ -23,7 +23,9 @@ from hspace_exp.models.hub import answers, host
 from hspace_exp.results.loggers import has_key
 
 _PAGE = Template(Path(__file__).with_name("overview.txt.j2").read_text("utf-8"), trim_blocks=True)
-MEMORY_GIB, CHECKPOINTS = yaml.safe_load(Path(__file__).with_name("overview.yaml").read_text("utf-8")).values()
+MEMORY_GIB, MEASURED_GIB, CHECKPOINTS = yaml.safe_load(
+    Path(__file__).with_name("overview.yaml").read_text("utf-8")
+).values()
 
 
 def tell(overrides: Sequence[str] | None = None, experiment: str = "") -> int:
@@ -105,11 +107,12 @@ def overview() -> str:
 
 
 def memory(name: str, available: float | None = None) -> list[str]:
-    """Cells of a model's peaks of memory, ``?`` where they were not estimated, marked above the GiB available."""
-    peaks = MEMORY_GIB.get(name)
-    if peaks is None:
-        return ["small" if name.startswith("avatars") else "?"] * 4
-    return [f"{peak:.1f}{'*' if available is not None and peak > available else ''}" for peak in peaks]
+    """Cells of a model's peaks of memory, ``?`` where they are not known, marked above the GiB available."""
+    if name.startswith("avatars"):
+        return ["small"] * 4
+    peaks = MEMORY_GIB.get(name) or MEASURED_GIB.get(name) or [None] * 4
+    marks = ["*" if available is not None and peak is not None and peak > available else "" for peak in peaks]
+    return ["?" if peak is None else f"{peak:.1f}{mark}" for peak, mark in zip(peaks, marks, strict=True)]
 
 
 def _yes(here: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from benchmarks.layouts import LAYOUTS, tiny
 from benchmarks.memory import OVERHEAD, _Live, estimate
-from hspace_exp.doctor.overview import MEMORY_GIB
+from hspace_exp.doctor.overview import MEASURED_GIB, MEMORY_GIB, memory
 from hspace_exp.models.backbone import load_backbone
 from hspace_exp.models.split import encode
 
@@ -67,3 +68,28 @@ def test_the_doctor_knows_the_estimates(name: str) -> None:
     generation, with_focused = (max(found.generation, found.decoding) for found in (plain, focused))
     peaks = (plain.training, focused.training, generation, with_focused)
     assert MEMORY_GIB[name] == [round(peak / 2**30, 1) for peak in peaks]
+
+
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+
+
+def test_the_doctor_knows_what_was_measured() -> None:
+    runs = [
+        run
+        for file in ("pixart", "flow")
+        for run in json.loads((RESULTS / f"full_size_{file}.json").read_text())["runs"]
+    ]
+    peaks = {run["model"]: {stage: one["peak_gib"] for stage, one in run["stages"].items()} for run in runs}
+    assert {run["method"] for run in runs} == {"sdid"}
+    assert {
+        name: [round(own["training"], 1), None, round(max(own["generation"], own["calibration"]), 1), None]
+        for name, own in peaks.items()
+    } == MEASURED_GIB
+
+
+def test_what_is_not_known_and_what_does_not_fit_is_marked() -> None:
+    assert memory("sd3", 21.0) == ["21.3*", "?", "20.6", "?"]
+    assert memory("sdxl", 13.0) == ["13.6*", "13.6*", "10.6", "12.6"]
+    assert memory("sdxl") == ["13.6", "13.6", "10.6", "12.6"]
+    assert memory("flux", 1.0) == ["?"] * 4
+    assert memory("avatars_dit", 1.0) == ["small"] * 4
