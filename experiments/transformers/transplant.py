@@ -3,7 +3,7 @@
     python experiments/transformers/transplant.py
 
 Images of "a photo of a nurse" whose features at one site are those of "a photo of a female nurse" at the same z_t, in
-the conditional half; 36 professions. What this cannot turn, no vector at that site can; the prompt is the upper bound.
+the conditional half; 36 professions. It tells where a prompt's gender enters and passes; ``prompt`` is the upper bound.
 Writes ``results/transplant.json``: site → value → shares of images, judged by the probe.
 """
 
@@ -31,7 +31,7 @@ from hspace_exp.results.record import describe_device, git_state
 
 HERE = Path(__file__).resolve().parent
 PROMPT = "prompt"  # in place of a site: images of the prompt that names the value
-SITES = [PROMPT, *(f"{kind}:{k}" for kind in ("heads", "block") for k in range(6)), "heads:1+2+3+4"]
+SITES = [PROMPT, *(f"{kind}:{k}" for kind in ("heads", "block") for k in range(6))]
 SEED, ROWS = 22_000_000, 90
 
 
@@ -39,8 +39,10 @@ SEED, ROWS = 22_000_000, 90
 def main() -> None:
     """Measure all sites."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sites", nargs="*", default=SITES, help="default: each block, the heads of four, the prompt")
-    parser.add_argument("--per-profession", type=int, default=5, help="images (default: 5)")
+    parser.add_argument(
+        "--sites", nargs="*", default=SITES, help="default: each block and its heads, and the prompt itself"
+    )
+    parser.add_argument("--per-profession", type=int, default=2, help="images (default: 2)")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "transplant.json")
     a = parser.parse_args()
     device, count = "cuda" if torch.cuda.is_available() else "cpu", a.per_profession
@@ -65,7 +67,8 @@ def main() -> None:
                     made.append(backbone.decode_latents(latents))
                 else:
                     made.append(transplanted(backbone, noise, texts, wanted).float())
-            found["sites"][site][one.value] = score(before, classify(judge, torch.cat(made)), one, count)
+            scores = score(before, classify(judge, torch.cat(made)), one, count)
+            found["sites"][site][one.value] = {name: round(share, 4) for name, share in scores.items()}
         write_json(a.out, found)
 
 
