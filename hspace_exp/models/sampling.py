@@ -43,9 +43,9 @@ class Sampling:
         """(B, C, H, W) float32 scaled latents, denoised under B prompts from as much standard normal ``noise``.
 
         A guidance scale of 1 or less samples without guidance; the unconditional half is the empty prompt, which models
-        that are given their guidance scale do without. ``hooks``
-        make the context of each step, in which the U-Net is edited; None leaves the U-Net alone. ``on_step`` is called
-        with (step, timestep, model input) before each prediction: latents as the scheduler scales them.
+        that are given their guidance scale do without. ``hooks`` make the context of each step, in which the U-Net is
+        edited; None leaves the U-Net alone. ``on_step`` is called with (step, timestep, model input) before each
+        prediction: latents as the scheduler scales them.
         """
         scale = self.scale(backbone)
         scheduler = copy.deepcopy(self.make_scheduler(backbone.scheduler))
