@@ -157,12 +157,13 @@ def _fronts(rows: Rows, merged: Merged) -> Chart | None:
     if not curves:
         return None
     methods = list(dict.fromkeys(method for lines in curves.values() for method in lines))
-    with _panels(len(curves), (4.2, 3.2), columns=len(curves)) as (figure, axes):
+    with _panels(len(curves), (4.2, 4.0), columns=len(curves)) as (figure, axes):
         for panel, (metric, lines) in zip(axes, curves.items(), strict=True):
             heading = column(metric).heading
             for method, points in lines.items():
-                colour = COLOURS[methods.index(method) % len(COLOURS)]
-                panel.plot(*zip(*points, strict=True), "o-", ms=4, label=method, color=colour)
+                beyond, colour = divmod(methods.index(method), len(COLOURS))
+                line = ("o-", "s--", "^:")[beyond % 3]  # no two of 24 alike
+                panel.plot(*zip(*points, strict=True), line, ms=4, label=method, color=COLOURS[colour])
                 told.append(f"{heading}, {method}: {', '.join(f'{y:.3g} at success {x:.3g}' for x, y in points)}")
             panel.set(xlabel="success", title=heading)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
