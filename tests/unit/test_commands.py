@@ -102,6 +102,30 @@ def test_what_needs_no_work_imports_neither_torch_nor_hydra(words: list[str]) ->
     assert done.stdout or done.stderr.startswith("error: Missing ")
 
 
+@pytest.mark.parametrize(("last", "code", "said"), [("3", 3, ""), ("1 / 0", 1, "ZeroDivisionError")])
+def test_a_process_ends_at_once_when_all_that_is_due_at_its_end_is_done(last: str, code: int, said: str) -> None:
+    """Threads are joined and functions called; objects are not taken apart, unless an exception ends it."""
+    lines = f"""
+import atexit, sys, threading, time
+from hspace_exp import __main__ as ours
+
+class Kept:
+    def __del__(self): print("taken apart", flush=True)
+
+def late(): time.sleep(0.2); print("thread")
+
+def main():
+    atexit.register(print, "at exit"); threading.Thread(target=late).start(); print("main"); return {last}
+
+ours.main, ours.kept = main, Kept()
+sys.exit(ours.program())
+"""
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stdout.split("\n")[:3] == ["main", "thread", "at exit"]
+    assert ("taken apart" in done.stdout, said in done.stderr) == (bool(said), True)
+
+
 def test_concepts_are_shown_without_torch_and_as_with_it(tmp_path: Path) -> None:
     """Numbers of a type that NumPy lacks are read, too."""
     one = load_concept(next(CONCEPTS.glob("*.safetensors")))
