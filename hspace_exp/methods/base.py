@@ -88,6 +88,10 @@ class Method:
             found[name] = self.factor * strength_of(self.strength, name)
         return found
 
+    def foresees(self, frequency: LowFrequency) -> bool:
+        """Whether edited images take a second run, after the unedited one."""
+        return frequency.paired or getattr(self.edit, "foresees", False)
+
     @property
     def needs(self) -> frozenset[str]:
         """What is learnt from; nothing without ``training``."""

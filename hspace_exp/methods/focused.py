@@ -115,6 +115,7 @@ class Focus:
     keep_sharpness: NonNegativeFloat = 2.0  # of what is kept: a high one holds what h shows, a low one mixes
     foresight: bool = False  # the unedited run comes first; else it goes along, and every step's h says what is needed
     release: bool = False  # with foresight, h is free inside the gate after the method's window
+    foresees: ClassVar[bool] = True
     composes: ClassVar[bool] = True  # vectors add up, each as its own attribute needs it; the gate opens for all words
 
     def __post_init__(self) -> None:

@@ -48,9 +48,16 @@ class Steering:
         late = self.foresight
         if late is None:
             return sample(self.hooks)
-        latents, *read = late.runs(items, lambda: (sample(self.hooks), *late.read))
-        rows, hooks = late.then(*read)
+        latents, states, gates = late.runs(items, lambda: (sample(self.hooks), *late.read))
+        rows, hooks = late.then(states, gates)
         return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
+
+    def unedited(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
+        """Latents of the unedited images, by the first run of two, which is kept for the edited ones; by one of one."""
+        late = self.foresight
+        if late is None or late.runs.full:
+            return sample(nullcontext)
+        return late.runs(items, lambda: (sample(self.hooks), *late.read))[0]
 
 
 # Prepares the steering of a batch of items, each with its ``target`` ("" is left alone); the last argument says whether
@@ -87,25 +94,54 @@ def guidance_factor(stated: float, used: float) -> float:
     return float((max(stated - 1, 0.25) / max(used - 1, 0.25)) ** 0.4)
 
 
+# Of B samples: latents (B, C, H, W), the h of each step, and what its attention opened of the gate, if there is one.
+Run = tuple[Tensor, Sequence[Tensor], Sequence[Tensor | None] | None]
+
+
 @dataclass
 class UneditedRuns:
-    """Unedited runs of batches, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
+    """Unedited runs, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
 
-    A batch's run is its latents (B, C, H, W), the h of each step, and what its attention opened of the gate, if any.
+    A batch of which all samples are kept is put together from the runs that these were in.
     """
 
     most: int = 2 * 2**30
     taken: int = 0
-    kept: dict[tuple[tuple[str, int], ...], tuple[Tensor, Sequence[Tensor], Any]] = field(default_factory=dict)
+    full: bool = False  # whether one had no room
+    kept: dict[tuple[str, int], tuple[Run, int]] = field(default_factory=dict)  # of a sample: its run, and which row
 
-    def __call__(self, items: Sequence[Item], make: Callable[[], tuple[Tensor, Sequence[Tensor], Any]]) -> Any:  # noqa: ANN401
+    def __call__(self, items: Sequence[Item], make: Callable[[], Run]) -> Run:
         """The run of a batch, which is made where it is not kept."""
-        key = tuple((item.prompt, item.seed_index) for item in items)
-        found = self.kept.get(key) or make()
-        size = sum(state.nbytes for state in found[1])
-        if key not in self.kept and self.taken + size <= self.most:
-            self.kept[key], self.taken = found, self.taken + size
-        return found
+        keys = [(item.prompt, item.seed_index) for item in items]
+        found = [self.kept[key] for key in keys if key in self.kept]
+        if len(found) == len(keys):
+            (run, _), *_ = found
+            same = all(one is run and row == k for k, (one, row) in enumerate(found)) and len(run[0]) == len(found)
+            return run if same else _put_together(found)
+        run = make()
+        size = sum(state.nbytes for state in run[1])
+        self.full = self.full or self.taken + size > self.most
+        if self.taken + size <= self.most:
+            self.kept |= {key: (run, row) for row, key in enumerate(keys)}
+            self.taken += size
+        return run
+
+
+def _put_together(rows: Sequence[tuple[Run, int]]) -> Run:
+    (latents, states, gates), _ = rows[0]
+    halves = len(states[0]) // len(latents)  # of guidance
+    picked = [(run, row + half * len(run[0])) for half in range(halves) for run, row in rows]
+    opened = None
+    if gates is not None:
+        opened = [
+            None if gate is None else torch.stack([run[2][step][row] for run, row in rows])  # type: ignore[index]
+            for step, gate in enumerate(gates)
+        ]
+    return (
+        torch.stack([run[0][row] for run, row in rows]),
+        [torch.stack([run[1][step][row] for run, row in picked]) for step in range(len(states))],
+        opened,
+    )
 
 
 @dataclass(frozen=True)

@@ -184,8 +184,11 @@ def _calibrated(
     items = plan(settings.professions, parts.templates, -(-count // len(settings.professions)))
     items = sorted(items, key=lambda item: item.seed_index)[:count]  # shared evenly among the professions
     by = folder.parent.name
-    make(items, folder, made_by=by, description="images to calibrate with")
-    before, runs = look([folder / item.file for item in items]), UneditedRuns()
+    runs = UneditedRuns()
+    nothing = replace(parts, asked=(group,), method=replace(parts.method, strength=0.0)).edit(concepts, runs)
+    start = nothing if parts.foresees else None
+    make(items, folder, edit=start, unedited=True, made_by=by, description="images to calibrate with")
+    before = look([folder / item.file for item in items])
     shown = before.classes[group.name].tolist()
     items = [replace(one, target=another(values, now, one.seed_index)) for one, now in zip(items, shown, strict=True)]
 

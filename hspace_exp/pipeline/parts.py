@@ -75,6 +75,11 @@ class Parts:
         factor = guidance_factor(self.backbone.guidance_scale, self.sampling.scale(self.backbone))
         return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency, factor, runs)
 
+    @property
+    def foresees(self) -> bool:
+        """Whether edited images take a second run, after the unedited one, see ``edit``."""
+        return self.method.foresees(self.frequency)
+
     def at(self, calibration: Mapping[str, Any]) -> Parts:
         """The same with the strengths that a calibration found."""
         strengths = {name: float(one["strength"]) for name, one in calibration["concepts"].items()}

@@ -122,9 +122,28 @@ def test_kept_unedited_runs_change_no_bit_and_are_sampled_once(
         found = images(tiny_backbone, edit(tiny_backbone, strength, adaptive=adaptive, runs=runs), *targets)
         assert torch.equal(found, alone)
         assert len(passes) == without - (4 if k else 0)  # four steps of the unedited run
-    assert len(runs.kept) == 1
-    images(tiny_backbone, edit(tiny_backbone, runs=runs), "female", "male")
-    assert len(runs.kept) == 2  # other noises
+    assert len(runs.kept) == len(targets)  # noises
+
+
+def test_unedited_images_are_those_of_no_edit_and_their_run_is_not_made_again(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    predict = Backbone.predict
+
+    def counted(self: Backbone, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
+        passes.append(len(latents))
+        return predict(self, latents, *rest)
+
+    asked, runs = items("female", "male", "", "female"), UneditedRuns()
+    plain, alone = (images(tiny_backbone, how, "female", "male", "", "female") for how in (None, edit(tiny_backbone)))
+    monkeypatch.setattr(Backbone, "predict", counted)
+    for kept, count in ((runs, 4), (UneditedRuns(full=True), 8)):
+        passes.clear()  # four steps a run; the edited one has three samples
+        steered = edit(tiny_backbone, runs=kept)
+        assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, asked, 0, steered, unedited=True), plain)
+        assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, asked, 0, steered), alone)
+        assert passes == [8] * count + [6] * 4
 
 
 def test_hooks_are_gone_afterwards(tiny_backbone: Backbone) -> None:
