@@ -54,6 +54,7 @@ class Task:
     folder: Path  # of the concept files
     made_by: str  # digest of all that decides the vectors
     make_trainer: MakeTrainer  # makes a ``lightning.Trainer``
+    rate: float = 1.0  # times the method's own learning rate
     # concept → (N, C, H, W) of x+, where ``Learner.needs`` has ``images``
     latents: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Mapping[str, Tensor] | None = None  # concept → (N, 1, S, S) uint8 attribute maps of x+, where it has ``maps``

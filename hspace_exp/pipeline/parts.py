@@ -183,10 +183,12 @@ def _learnings(
     if isinstance(sampling.make_scheduler, Swapped):
         sampling = replace(sampling, make_scheduler=make_scheduler)
     numbers = protocol["training_images"], protocol["training_steps"], config["seed"], protocol["image_seed"]
+    rate = protocol["training_rate"] if getattr(method.training, "init_std", 1.0) == 0 else 1.0
     teams = learnt_together(asked, method.keeps)
     return tuple(
         Learning(
             *(backbone, sampling, method, masks, team, *numbers, settings),
+            rate=rate,
             picture=f"masks_{team[0].name}.png" if len(teams) > 1 else "masks.png",
         )
         for team in teams

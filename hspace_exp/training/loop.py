@@ -49,8 +49,8 @@ def train(task: Task, training: Training, examples: NoisedImages | OnPolicyState
 
     The task has x+ (and maps), or sampling runs, as ``training`` needs them; ``examples`` are made of these by default.
     """
-    examples = examples or _examples(task, training)
     steps = task.steps * training.steps_multiplier
+    examples = examples or _examples(task, training, steps)
     vectors = _fitted(task, training, examples, steps)
     learnt = {}
     for name, vector in zip(task.prompts, vectors, strict=True):
@@ -68,7 +68,7 @@ def train(task: Task, training: Training, examples: NoisedImages | OnPolicyState
     return learnt
 
 
-def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
+def _examples(task: Task, training: Training, steps: int) -> NoisedImages | OnPolicyStates:
     """What the steps are made of."""
     names = list(task.prompts)
     options: dict[str, Any] = {"batch_size": training.batch_size, "timesteps": training.timesteps, "seed": task.seed}
@@ -77,7 +77,7 @@ def _examples(task: Task, training: Training) -> NoisedImages | OnPolicyStates:
         latents = torch.stack([task.latents[name] for name in names])
         return NoisedImages(task.backbone, task.prompts, latents, maps, **options)
     runs = {name: [task.runs[name, kind] for kind in training.on_policy.runs] for name in names}
-    return OnPolicyStates(task.backbone, task.prompts, runs, training.on_policy, **options)
+    return OnPolicyStates(task.backbone, task.prompts, runs, training.on_policy, steps=steps, **options)
 
 
 def evaluations(training: Training, steps: int, before: int = 0) -> dict[str, int]:
@@ -98,7 +98,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
 
     from hspace_exp.training.module import ConceptModule
 
-    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
+    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed, task.rate)
     folder, device = task.folder / ".checkpoints" / task.made_by, task.backbone.device
     every = max(_LEAST_STEPS, steps // CHECKPOINTS)
     trainer = task.make_trainer(

@@ -71,10 +71,13 @@ class OnPolicyStates:
     batch_size: int = 8
     timesteps: Sequence[int] = (0, 1000)  # only states in [first, last) are used
     seed: int = 0  # of which states a step sees
+    steps: int | None = None  # that are drawn: no other state is asked about; None: all may be
     latents: Tensor = field(init=False)  # (S, C, H, W) states
     times: Tensor = field(init=False)  # (S,) their timesteps
     prompt: Tensor = field(init=False)  # (S,) the number of each state's neutral prompt among all of these
     used: dict[str, Tensor] = field(init=False, default_factory=dict)  # concept → (N,) which states it uses
+    count: dict[str, int] = field(init=False, default_factory=dict)  # of those that a concept may use
+    drawn: dict[str, Tensor] = field(init=False, default_factory=dict)  # concept → (N,) which of these it does, rising
 
     def __post_init__(self, runs: Mapping[str, Sequence[Trajectories]]) -> None:
         """Take the states, ask the teacher, and keep the first half of the U-Net where it fits."""
@@ -112,8 +115,21 @@ class OnPolicyStates:
             self.used[name], pairs[name] = (torch.cat(some) for some in zip(*found, strict=True))
             if not len(self.used[name]):
                 raise UserError(f"no step of the sampling runs is in timesteps {list(self.timesteps)}: widen them")
-        self.latents, self.times, self.prompt = map(torch.cat, (latents, times, prompt))
+            self.count[name] = len(self.used[name])
+            self.drawn[name] = torch.arange(self.count[name])
+            if self.steps is not None:
+                rows = [self._rows(name, step) for step in range(self.steps)]
+                self.drawn[name] = some = torch.cat(rows).unique()
+                self.used[name], pairs[name] = self.used[name][some], pairs[name][some]
+        states = torch.cat([*self.used.values()]).unique()
+        self.used = {name: torch.searchsorted(states, some) for name, some in self.used.items()}
+        self.latents, self.times, self.prompt = (torch.cat(parts)[states] for parts in (latents, times, prompt))
         return pairs
+
+    def _rows(self, name: str, step: int) -> Tensor:
+        """(B,) which of its states a concept sees in a step."""
+        random = generator("states", self.seed, name, step)
+        return torch.randint(self.count[name], (self.batch_size,), generator=random)
 
     @torch.no_grad()
     def _teacher(self, name: str, prompts: Sequence[str], pairs: Tensor) -> Tensor:
@@ -163,8 +179,7 @@ class OnPolicyStates:
         device = self.backbone.device
         found, teacher = [], []
         for name, used in self.used.items():
-            random = generator("states", self.seed, name, step)
-            rows = torch.randint(len(used), (self.batch_size,), generator=random).to(used.device)
+            rows = torch.searchsorted(self.drawn[name], self._rows(name, step)).to(used.device)
             found.append(used[rows])
             teacher.append(self.teacher[name][rows])
         states = torch.cat(found)

@@ -143,9 +143,11 @@ def _protocol_text(records: Sequence[RunRecord]) -> str:
     if len(found) < len(protocols):
         return ""
     of = {name: _numbers({float(one[name]) for one in found}) for name in _AMOUNTS[1:]}
+    rates = {float(one.get("training_rate", 1)) for one in found}
+    faster = "" if rates == {1.0} else f" at {_numbers(rates)} times the learning rate"
     return (
         f"{_numbers({float(len(one['professions'])) for one in found})} professions × {of['images_per_profession']} "
-        f"images, a concept learns from {of['training_images']} images in {of['training_steps']} steps, "
+        f"images, a concept learns from {of['training_images']} images in {of['training_steps']} steps{faster}, "
         f"{of['num_inference_steps']} denoising steps, image seed {of['image_seed']}"
     )
 

@@ -32,10 +32,32 @@ def runs(backbone: Backbone, prompt: str, count: int = 3) -> Trajectories:
     return Trajectories(**sample_trajectories(backbone, SAMPLING, in_turn([prompt], range(count)), 0))
 
 
-def states(backbone: Backbone, kept_bytes: int = 2**30, timesteps: Sequence[int] = (0, 1000)) -> OnPolicyStates:
+def states(
+    backbone: Backbone, kept_bytes: int = 2**30, timesteps: Sequence[int] = (0, 1000), steps: int | None = None
+) -> OnPolicyStates:
     both = {"female": [runs(backbone, prompt) for prompt in (NEUTRAL, POSITIVE)]}
     settings = OnPolicy(kept_bytes=kept_bytes)
-    return OnPolicyStates(backbone, PROMPTS, both, settings, batch_size=5, timesteps=timesteps)
+    return OnPolicyStates(backbone, PROMPTS, both, settings, batch_size=5, timesteps=timesteps, steps=steps)
+
+
+@pytest.mark.parametrize("kept_bytes", [2**30, 0])
+def test_states_that_no_step_draws_are_not_asked_about(tiny_backbone: Backbone, kept_bytes: int) -> None:
+    every, few = (states(tiny_backbone, kept_bytes, steps=steps) for steps in (None, 2))
+    assert len(every.latents) == len(every.teacher["female"]) == 24
+    assert len(few.latents) == len(few.teacher["female"]) <= 10
+    assert few.passes("female") < every.passes("female")
+    for step in range(2):
+        one, other = every.draw(step), few.draw(step)
+        assert torch.equal(one.latents, other.latents)
+        assert torch.equal(one.timesteps, other.timesteps)
+        assert one.teacher is not None
+        assert other.teacher is not None
+        torch.testing.assert_close(one.teacher, other.teacher)
+        assert torch.equal(one.embeds.encoder_hidden_states, other.embeds.encoder_hidden_states)
+        if kept_bytes:
+            assert one.encoded is not None
+            assert other.encoded is not None
+            torch.testing.assert_close(one.encoded.h, other.encoded.h, atol=2e-3, rtol=2e-3)
 
 
 def test_runs_start_at_the_noise_and_are_those_of_sampling(tiny_backbone: Backbone) -> None:
