@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 
@@ -39,7 +38,7 @@ def program() -> int:
     return codes[0]
 
 
-def _end(codes: Sequence[int]) -> None:
+def _end(codes: list[int]) -> None:
     with suppress(OSError, ValueError, IndexError):  # a closed pipe, or an exception: Python's own end has words for it
         sys.stdout.flush()
         sys.stderr.flush()

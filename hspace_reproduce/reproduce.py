@@ -72,12 +72,12 @@ _OTHER_MODELS = tuple(
 LISTS: dict[str, tuple[Sweep, ...]] = {
     "smoke": _PARTS["smoke"],
     "demo": _METHODS + _USE + _SETTINGS + _OTHER_MODELS + _PARTS["trained"],
-    # Three seeds for gender, a third of the images where a method has many runs, settings at demo's size.
+    # Three seeds for gender, a third of the images where a method has many runs, settings at their own size.
     "full": (
         *_SEEDS,
         *(sweep for sweep in _METHODS if sweep.experiment not in {other.experiment for other in _SEEDS}),
-        *(replace(sweep, values={"protocol.images_per_profession": "20"}) for sweep in _USE),
-        *(replace(sweep, protocol="demo") for sweep in _SETTINGS),
+        *(replace(sweep, values={**sweep.values, "protocol.images_per_profession": "20"}) for sweep in _USE),
+        *(replace(sweep, protocol="settings") for sweep in _SETTINGS),
         *_OTHER_MODELS,
         *_PARTS["trained"],
     ),
@@ -168,7 +168,7 @@ def reproduce(**given: Any) -> int:
         _run(found, options.jobs)
     done = [run for run in runs if run.done]
     if done:
-        from hspace_exp.results.write import write_tables
+        from hspace_reproduce.tables import write_tables
 
         folder, results = options.out / options.protocol / options.model, [run.result for run in done if run.result]
         written = write_tables(results, folder)

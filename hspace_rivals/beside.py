@@ -1,4 +1,4 @@
-"""Edits that do something else to the network, beside the low-frequency term of h."""
+"""What rivals share: whom they tell apart, and edits of the network beside the low-frequency term of h."""
 
 from __future__ import annotations
 
@@ -10,9 +10,29 @@ from torch import Tensor
 
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Application, HooksOfStep, Steering, check_targets, low_frequencies
+from hspace_exp.methods.task import Task
 from hspace_exp.models.backbone import Backbone, PipelineModel
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
+
+
+def exclusive(task: Task) -> list[tuple[list[str], str]]:
+    """The concepts of each attribute, which exclude each other, and their one neutral prompt.
+
+    Raises UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have
+    several neutral prompts, which would be what tells them apart.
+    """
+    found = []
+    for group in dict.fromkeys(task.groups[name] for name in task.prompts):
+        names = [name for name in task.prompts if task.groups[name] == group]
+        if len(names) < 2:
+            raise UserError(f"{task.method} tells concepts of a group apart, got {names[0]!r} alone in {group!r}")
+        neutral = sorted({task.prompts[name].neutral for name in names})
+        if len(neutral) > 1:
+            given = ", ".join(map(repr, neutral))
+            raise UserError(f"expected one neutral prompt for {', '.join(names)}, got {given}")
+        found.append((names, neutral[0]))
+    return found
 
 
 def check(application: Application, backbone: Backbone, items: Sequence[Item], edits: str) -> None:

@@ -18,7 +18,7 @@ from hspace_exp.concepts.concept import WEIGHTS, Concept
 from hspace_exp.errors import UserError
 from hspace_exp.methods.learning import Noisy, Objective, Training, denoising_loss
 from hspace_exp.methods.steering import Application, Steering, strength_of
-from hspace_exp.methods.task import Task, exclusive
+from hspace_exp.methods.task import Task
 from hspace_exp.models.attention import by_head, cross_attention_modules, visited_cross_attention
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.hspace import HEdit
@@ -27,7 +27,7 @@ from hspace_exp.models.sampling import Hooks
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.loop import train
 from hspace_exp.training.noised import NoisedImages
-from hspace_rivals.beside import beside_low_frequencies, check, rows_of
+from hspace_rivals.beside import beside_low_frequencies, check, exclusive, rows_of
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention

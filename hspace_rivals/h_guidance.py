@@ -17,11 +17,11 @@ from torch import Tensor
 from hspace_exp.concepts.concept import Concept, Levels
 from hspace_exp.errors import UserError
 from hspace_exp.methods.steering import Application, Steering, targets_of
-from hspace_exp.methods.task import Task, exclusive, h_of_runs
+from hspace_exp.methods.task import Task, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks, step_at
 from hspace_exp.prompts.plan import Item
-from hspace_rivals.beside import beside_low_frequencies, halves
+from hspace_rivals.beside import beside_low_frequencies, exclusive, halves
 
 log = logging.getLogger(__name__)
 

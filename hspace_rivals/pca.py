@@ -12,7 +12,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.methods.task import Task, exclusive, h_of_runs
+from hspace_exp.methods.task import Task, h_of_runs
+from hspace_rivals.beside import exclusive
 
 log = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ from hspace_exp.errors import UserError
 from hspace_exp.io.atomic import save_safetensors
 from hspace_exp.methods.learning import Noisy, Objective, OnPolicy, Training, denoising_loss
 from hspace_exp.methods.steering import Application, Steering, strength_of
-from hspace_exp.methods.task import Task, exclusive
+from hspace_exp.methods.task import Task
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Hooks
 from hspace_exp.models.sites import is_transformer
 from hspace_exp.prompts.plan import Item
 from hspace_exp.training.loop import train
 from hspace_exp.training.on_policy import OnPolicyStates
-from hspace_rivals.beside import beside_low_frequencies, check, rows_of
+from hspace_rivals.beside import beside_low_frequencies, check, exclusive, rows_of
 
 Layers = Literal["self", "cross", "all"]
 _ATTENTIONS = {"self": ("attn1",), "cross": ("attn2",), "all": ("attn1", "attn2")}

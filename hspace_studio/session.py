@@ -281,9 +281,9 @@ def _read(foresight: Foresight | None, runs: UneditedRuns) -> tuple[Tensor | Non
     """Latents of the unedited run that an edit made, if it made one, and its gate at the end, if it has one."""
     if foresight is None or not runs.kept:
         return None, None
-    (latents, _, gates), _ = next(iter(runs.kept.values()))
-    last = gates[-1] if gates else None
-    return latents, None if last is None else last[:, 0].float().cpu().numpy()
+    latents, _, gates = zip(*runs.kept.values(), strict=True)
+    last = [gate[-1] for gate in gates if gate and gate[-1] is not None]
+    return torch.stack(latents), torch.stack(last)[:, 0].float().cpu().numpy() if last else None
 
 
 def _forget(kept: dict[Any, Any]) -> None:

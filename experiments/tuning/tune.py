@@ -152,8 +152,8 @@ def tune(overrides: Sequence[str], runs: Path, part: tuple[str, Mapping[str, str
 
 def command_of(method: str) -> list[str]:
     """The command of a method's trials, without their settings."""
-    command = ["-m", "hspace_exp", "-m", "+experiment=gender_fairness", f"method={method}", "method.strength=auto"]
-    return [*command, "stages=[concepts,masks,training,calibration]"]
+    command = ["-m", "hspace_exp", "-m", "+experiment=gender_fairness", "protocol=settings", f"method={method}"]
+    return [*command, "method.strength=auto", "stages=[concepts,masks,training,calibration]"]
 
 
 def gather(method: str, keys: Collection[str], overrides: Sequence[str], runs: Path, out: Path) -> None:

@@ -87,8 +87,8 @@ class Protocol:
     images_per_profession: Count = MISSING  # measured
     training_images: Count = MISSING  # that a concept learns from
     training_steps: Count = MISSING  # of the optimiser
-    # times the method's own learning rate, for vectors that start at zero: these get as far in fewer steps
-    training_rate: Annotated[float, Field(gt=0, le=MOST)] = 1.0
+    # for which learning rates are meant: vectors that start at zero then get as far in other steps; None: in any
+    rates_for_steps: Count | None = None
     num_inference_steps: Count = MISSING  # of denoising
     learning_inference_steps: Count | None = None  # of what is learnt from and calibrated with; None: as many
     image_seed: Seed = 0  # of all images

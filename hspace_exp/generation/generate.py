@@ -37,7 +37,6 @@ def generate(
     image_seed: int = 0,
     domain: str = REPORT,
     edit: Edit | None = None,
-    unedited: bool = False,
     made_by: str = "",
     description: str = "generate images",
     lock: Lock | None = None,
@@ -56,7 +55,6 @@ def generate(
         image_seed: of the noises.
         domain: what the images are for, see ``initial_noise``.
         edit: what is done to h; None for unedited images.
-        unedited: make the unedited images nevertheless, by runs that ``edit`` keeps for the edited ones.
         made_by: digest of what decides the images, which they say.
         description: for the progress bar.
         lock: of a chunk, where several processes make the same images: each makes those chunks that it can lock.
@@ -67,7 +65,7 @@ def generate(
 
     def make(save: Save, chunk: Sequence[Item]) -> int:
         if absent := set(missing([folder / item.file for item in chunk], made_by)):
-            images = sample_chunk(backbone, sampling, chunk, image_seed, edit, domain, unedited)
+            images = sample_chunk(backbone, sampling, chunk, image_seed, edit, domain)
             rows = [row for row, item in enumerate(chunk) if folder / item.file in absent]
             save([folder / chunk[row].file for row in rows], images[rows])
         return len(absent)
@@ -104,12 +102,8 @@ def sample_chunk(
     image_seed: int,
     edit: Edit | None,
     domain: str = REPORT,
-    unedited: bool = False,
 ) -> Tensor:
-    """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given.
-
-    With ``unedited`` they are those that ``edit`` starts from, whose runs it keeps, see ``Steering.unedited``.
-    """
+    """Images (B, 3, S, S) in [0, 1] of the items, edited towards their targets where ``edit`` is given."""
     shape = backbone.latent_shape
     noise = torch.stack([initial_noise(i.prompt, i.seed_index, shape, image_seed, domain) for i in chunk])
     prompts = [item.prompt for item in chunk]
@@ -117,13 +111,13 @@ def sample_chunk(
     own = list(steering.prompts or prompts)
 
     def sample(hooks: Hooks, rows: Tensor | None = None) -> Tensor:
-        first = unedited or (rows is None and steering.foresight is not None)
-        embeds = backbone.encode_prompts(prompts if first else own)
+        unedited = rows is None and steering.foresight is not None
+        embeds = backbone.encode_prompts(prompts if unedited else own)
         if rows is None:
             return sampling(backbone, noise, embeds, hooks)
         return sampling(backbone, noise[rows.cpu()], embeds.index(rows), hooks)
 
-    latents = steering.unedited(sample, chunk) if unedited else steering.sampled(sample, chunk)
+    latents = steering.sampled(sample, chunk)
     return torch.cat([backbone.decode_latents(some) for some in latents.split(sampling.chunk_size)])
 
 

@@ -137,11 +137,16 @@ class Training:
         if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise UserError(f"expected method.training.timesteps [first, last) with first < last, got {self.timesteps}")
         try:
-            rate = self.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"]
+            rate = self.rate
         except (ValueError, TypeError) as error:
             raise UserError(f"method.training.optimizer: {error}") from error
         if not 0 < rate <= MOST:
             raise UserError(f"expected method.training.optimizer.lr above 0 and at most {MOST:g}, got {rate}")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return float(self.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"])
 
     @property
     def needs(self) -> frozenset[str]:

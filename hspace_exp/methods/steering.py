@@ -52,17 +52,23 @@ class Steering:
         rows, hooks = late.then(states, gates)
         return latents.index_copy(0, rows, sample(hooks, rows)) if len(rows) else latents
 
-    def unedited(self, sample: SampleRows, items: Sequence[Item]) -> Tensor:
-        """Latents of the unedited images, by the first run of two, which is kept for the edited ones; by one of one."""
-        late = self.foresight
-        if late is None or late.runs.full:
-            return sample(nullcontext)
-        return late.runs(items, lambda: (sample(self.hooks), *late.read))[0]
-
 
 # Prepares the steering of a batch of items, each with its ``target`` ("" is left alone); the last argument says whether
 # batches are laid out [unconditional; conditional].
 Edit = Callable[[Backbone, Sequence[Item], bool], Steering]
+
+
+def unedited(edit: Edit) -> Edit:
+    """What makes the unedited images, by runs that ``edit`` then finds kept."""
+
+    def first(backbone: Backbone, items: Sequence[Item], guided: bool) -> Steering:
+        steering = edit(backbone, items, guided)
+        late, nobody = steering.foresight, torch.zeros(0, dtype=torch.long)
+        if late is None or late.runs.full:
+            return Steering()
+        return replace(steering, foresight=replace(late, then=lambda states, gates: (nobody, nullcontext)))
+
+    return first
 
 
 @dataclass(frozen=True)
@@ -100,48 +106,33 @@ Run = tuple[Tensor, Sequence[Tensor], Sequence[Tensor | None] | None]
 
 @dataclass
 class UneditedRuns:
-    """Unedited runs, kept for edits of the same noises at other strengths, until they take ``most`` bytes.
-
-    A batch of which all samples are kept is put together from the runs that these were in.
-    """
+    """Unedited runs, kept for edits of the same noises at other strengths, until they take ``most`` bytes."""
 
     most: int = 2 * 2**30
     taken: int = 0
     full: bool = False  # whether one had no room
-    kept: dict[tuple[str, int], tuple[Run, int]] = field(default_factory=dict)  # of a sample: its run, and which row
+    kept: dict[tuple[str, int], Any] = field(default_factory=dict)  # the parts of a run of each sample
 
     def __call__(self, items: Sequence[Item], make: Callable[[], Run]) -> Run:
-        """The run of a batch, which is made where it is not kept."""
+        """The run of a batch, which is made where not all of its samples are kept, of whatever batches these were."""
         keys = [(item.prompt, item.seed_index) for item in items]
-        found = [self.kept[key] for key in keys if key in self.kept]
-        if len(found) == len(keys):
-            (run, _), *_ = found
-            same = all(one is run and row == k for k, (one, row) in enumerate(found)) and len(run[0]) == len(found)
-            return run if same else _put_together(found)
-        run = make()
-        size = sum(state.nbytes for state in run[1])
+        if all(key in self.kept for key in keys):
+            own, h, opened = zip(*(self.kept[key] for key in keys), strict=True)
+            together = [torch.stack(step, 1).flatten(0, 1) for step in zip(*h, strict=True)]
+            return (
+                torch.stack(own),
+                together,
+                [None if step[0] is None else torch.stack(step) for step in zip(*opened, strict=True)],
+            )
+        run = latents, states, gates = make()
+        size = sum(state.nbytes for state in states)
         self.full = self.full or self.taken + size > self.most
         if self.taken + size <= self.most:
-            self.kept |= {key: (run, row) for row, key in enumerate(keys)}
             self.taken += size
+            for row, key in enumerate(keys):
+                of_row = [state.unflatten(0, (-1, len(latents)))[:, row] for state in states]
+                self.kept[key] = latents[row], of_row, [None if gate is None else gate[row] for gate in gates or ()]
         return run
-
-
-def _put_together(rows: Sequence[tuple[Run, int]]) -> Run:
-    (latents, states, gates), _ = rows[0]
-    halves = len(states[0]) // len(latents)  # of guidance
-    picked = [(run, row + half * len(run[0])) for half in range(halves) for run, row in rows]
-    opened = None
-    if gates is not None:
-        opened = [
-            None if gate is None else torch.stack([run[2][step][row] for run, row in rows])  # type: ignore[index]
-            for step, gate in enumerate(gates)
-        ]
-    return (
-        torch.stack([run[0][row] for run, row in rows]),
-        [torch.stack([run[1][step][row] for run, row in picked]) for step in range(len(states))],
-        opened,
-    )
 
 
 @dataclass(frozen=True)

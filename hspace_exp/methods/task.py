@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hspace_exp.concepts.concept import Concept
-from hspace_exp.errors import UserError
 from hspace_exp.io.progress import track
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.split import encode
@@ -54,7 +53,6 @@ class Task:
     folder: Path  # of the concept files
     made_by: str  # digest of all that decides the vectors
     make_trainer: MakeTrainer  # makes a ``lightning.Trainer``
-    rate: float = 1.0  # times the method's own learning rate
     # concept → (N, C, H, W) of x+, where ``Learner.needs`` has ``images``
     latents: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Mapping[str, Tensor] | None = None  # concept → (N, 1, S, S) uint8 attribute maps of x+, where it has ``maps``
@@ -111,22 +109,3 @@ def h_of_runs(task: Task, name: str, kind: str, states: int, prompt: str) -> Ten
     runs = Trajectories(runs.latents[:count], runs.timesteps[:count])
     found = [h.float().cpu() for h in runs.h(task.backbone, [prompt], f"h of {name!r}")]
     return torch.cat(found).unflatten(0, runs.timesteps.shape)
-
-
-def exclusive(task: Task) -> list[tuple[list[str], str]]:
-    """The concepts of each attribute, which exclude each other, and their one neutral prompt.
-
-    Raises UserError: an attribute has one concept only, so there is nothing to tell it from, or its concepts have
-    several neutral prompts, which would be what tells them apart.
-    """
-    found = []
-    for group in dict.fromkeys(task.groups[name] for name in task.prompts):
-        names = [name for name in task.prompts if task.groups[name] == group]
-        if len(names) < 2:
-            raise UserError(f"{task.method} tells concepts of a group apart, got {names[0]!r} alone in {group!r}")
-        neutral = sorted({task.prompts[name].neutral for name in names})
-        if len(neutral) > 1:
-            given = ", ".join(map(repr, neutral))
-            raise UserError(f"expected one neutral prompt for {', '.join(names)}, got {given}")
-        found.append((names, neutral[0]))
-    return found

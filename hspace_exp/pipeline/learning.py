@@ -59,7 +59,6 @@ class Learning:
     seed: int  # of training
     image_seed: int  # of the images and runs
     settings: Mapping[str, Any]  # plain data: the nodes ``training`` and ``mask``, ``precision`` and ``applied``
-    rate: float = 1.0  # times the method's own learning rate
     picture: str = "masks.png"  # of the attribute maps, a file of the run
 
     @property
@@ -129,8 +128,6 @@ class Learning:
             about |= {f"{kind} {name}": plain for name, plain in own.items()}
         inputs = {"images": self.images, "steps": self.steps, "seed": self.seed, "about": about}
         inputs |= {"precision": self.settings["precision"], "training": self.settings["training"]}
-        if self.rate != 1:
-            inputs |= {"rate": self.rate}
         if self.backbone.site != MID_BLOCK:
             inputs |= {"site": self.backbone.site.name}
         return Recipe("vectors", {**inputs, "prompts": {name: some.plain() for name, some in self.concepts.items()}})
@@ -253,7 +250,6 @@ def make_concepts(
     method, recipe, folder = learning.method, learning.of_vectors, run_dir / "concepts"
     if method.training is None:
         raise UserError(f"method {method.name!r} has nothing to train")
-    rate = {} if learning.rate == 1 else {"rate": learning.rate}
     task = Task(
         backbone=learning.backbone,
         method=method.name,
@@ -267,8 +263,7 @@ def make_concepts(
         latents={name: found.latents for name, found in positives.items()},
         maps=maps,
         runs=runs,
-        rate=learning.rate,
-        hyperparameters={"images": learning.images, "training": learning.settings["training"], **rate},
+        hyperparameters={"images": learning.images, "training": learning.settings["training"]},
     )
     concepts = train(task, method.training) if isinstance(method.training, Training) else method.training.learn(task)
     save_all(concepts, recipe.folder(cache))

@@ -75,11 +75,6 @@ class Parts:
         factor = guidance_factor(self.backbone.guidance_scale, self.sampling.scale(self.backbone))
         return self.method.apply(prompts_of(self.asked), concepts, keep, self.frequency, factor, runs)
 
-    @property
-    def foresees(self) -> bool:
-        """Whether edited images take a second run, after the unedited one, see ``edit``."""
-        return self.method.foresees(self.frequency)
-
     def at(self, calibration: Mapping[str, Any]) -> Parts:
         """The same with the strengths that a calibration found."""
         strengths = {name: float(one["strength"]) for name, one in calibration["concepts"].items()}
@@ -180,15 +175,19 @@ def _learnings(
         "precision": config["trainer"].get("precision"),
         "applied": _applied(config),
     }
+    training: Any = method.training
+    rate = (protocol["rates_for_steps"] or protocol["training_steps"]) / protocol["training_steps"]
+    if rate != 1 and getattr(training, "init_std", None) == 0:
+        optimizer = partial(training.optimizer, lr=rate * training.rate)
+        method = replace(method, training=replace(training, optimizer=optimizer))
+        settings["training"] |= {"rate": rate}
     if isinstance(sampling.make_scheduler, Swapped):
         sampling = replace(sampling, make_scheduler=make_scheduler)
     numbers = protocol["training_images"], protocol["training_steps"], config["seed"], protocol["image_seed"]
-    rate = protocol["training_rate"] if getattr(method.training, "init_std", 1.0) == 0 else 1.0
     teams = learnt_together(asked, method.keeps)
     return tuple(
         Learning(
             *(backbone, sampling, method, masks, team, *numbers, settings),
-            rate=rate,
             picture=f"masks_{team[0].name}.png" if len(teams) > 1 else "masks.png",
         )
         for team in teams

@@ -66,7 +66,7 @@ def train_concept(
     numbers = [*(f"protocol.{key}={value}" for key, value in budget.items()), f"seed={seed}"]
     prompts = {"positive": positive, "neutral": neutral, "words": words, "concept": name}
     backbone = pipe if isinstance(pipe, Backbone) else backbone_of(pipe, guidance_scale, site)
-    parts = _parts([f"method={method}", *overrides, *numbers], prompts, backbone)
+    parts = _parts([f"method={method}", "protocol.rates_for_steps=null", *overrides, *numbers], prompts, backbone)
     if not parts.learnings:
         raise UserError(f"method {method!r} learns no vectors: name another")
     (learning,), trainer = parts.learnings, partial(parts.make_trainer, logger=False)

@@ -1,4 +1,4 @@
-"""What a run leaves when it is done, how to tell that it is, and the tables and figures of many runs."""
+"""What a run leaves when it is done, and how to tell that it is."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from hspace_exp.errors import UserError
 from hspace_exp.evaluation.judged_csv import FILE_NAME as JUDGED
 from hspace_exp.generation.grid import pair_grid, strip
 from hspace_exp.generation.manifest import Pair
-from hspace_exp.io.atomic import save_png, write_bytes, write_text
+from hspace_exp.io.atomic import save_png, write_text
 from hspace_exp.io.checksums import FILE as CHECKSUMS
 from hspace_exp.io.checksums import clear, is_whole, note
 from hspace_exp.io.digest import config_digest
-from hspace_exp.io.rows import markdown
 from hspace_exp.results.record import FILE_NAME, RunRecord, git_state, lacking, read_record, shareable, versions
-from hspace_exp.results.runs import Run
-from hspace_exp.results.tables.build import build, make_table
+from hspace_exp.results.tables.build import build
 from hspace_exp.results.tables.formats import render
-from hspace_exp.results.tables.records import by_table, group_of
 
 if TYPE_CHECKING:
     from hspace_exp.evaluation.evaluate import Evaluation
@@ -31,7 +28,6 @@ log = logging.getLogger(__name__)
 RESULTS = (FILE_NAME, "manifest.csv", JUDGED, "grid.png", "strip.png", "table.md")
 # What else a run promises, beside its images.
 KEPT = ("calibration.json", "calibration.png", "calibration.pdf", "masks*.png", "concepts/*.safetensors")
-FORMATS = {"md": "markdown", "tex": "latex"}
 
 
 def finished(run_dir: Path, config: Mapping[str, Any]) -> RunRecord | None:
@@ -103,42 +99,3 @@ def write_results(record: RunRecord, pairs: Sequence[Pair], run_dir: Path) -> st
     images = dict.fromkeys(path for pair in pairs for path in (pair.original, pair.edited))
     note(run_dir, *own, *(path for path in images if path.is_relative_to(run_dir)))
     return table
-
-
-def write_tables(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Write tables and figures of runs, those of one experiment under its name; returns what was written.
-
-    ``folder`` gets ``<experiment>.md`` and ``.tex``, ``figures/<experiment>_….png`` and ``.pdf``, and a
-    ``README.md`` that shows them.
-    """
-    from hspace_exp.results.figures import charts, small_png, strips  # imports matplotlib, which a run does without
-
-    tables = by_table(runs)
-    kinds = [(group[0].record.experiment, group[0].record.attribute) for group in tables.values()]
-    written: list[Path] = []
-    index = ["# Tables and figures\n\nMade by `python -m hspace_exp reproduce`; see docs/reproduce.md.\n"]
-    taken: set[str] = set()
-    for title, group in tables.items():
-        first = group[0].record
-        attributes = [attribute for experiment, attribute in kinds if experiment == first.experiment]
-        which = first.attribute if len(set(attributes)) > 1 else group_of(first)
-        name = f"{first.experiment}_{which}" if len(attributes) > 1 and which else first.experiment
-        while name in taken:
-            name += "_other"
-        taken.add(name)
-        table = make_table(title, group)
-        files = {folder / f"{name}.{ending}": render([table], form).encode() for ending, form in FORMATS.items()}
-        for kind, chart in charts(group).items():
-            for ending in ("png", "pdf"):
-                files[folder / "figures" / f"{name}_{kind}.{ending}"] = chart.encoded(ending)
-        picture = strips(group)
-        if picture is not None:
-            files[folder / "figures" / f"{name}_strips.png"] = small_png(picture)
-        for path, data in files.items():
-            write_bytes(path, data)
-        written += files
-        links = " · ".join(f"[{ending}]({name}.{ending})" for ending in FORMATS)
-        index.append(f"## {markdown(table.title)}\n\n{links}\n")
-        index += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})\n" for path in files if path.suffix == ".png"]
-    write_text(folder / "README.md", "\n".join(index))
-    return [*written, folder / "README.md"]

@@ -98,7 +98,7 @@ def _fitted(task: Task, training: Training, examples: NoisedImages | OnPolicySta
 
     from hspace_exp.training.module import ConceptModule
 
-    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed, task.rate)
+    module = ConceptModule(task.backbone, training, list(task.prompts), examples, task.seed)
     folder, device = task.folder / ".checkpoints" / task.made_by, task.backbone.device
     every = max(_LEAST_STEPS, steps // CHECKPOINTS)
     trainer = task.make_trainer(

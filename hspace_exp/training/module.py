@@ -29,22 +29,15 @@ class ConceptModule(lightning.LightningModule):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        training: Training,
-        names: Sequence[str],
-        examples: Examples,
-        seed: int = 0,
-        rate: float = 1.0,
+        self, backbone: Backbone, training: Training, names: Sequence[str], examples: Examples, seed: int = 0
     ) -> None:
         """Take what is learnt from.
 
-        The backbone is no part of it, so neither trained nor checkpointed; ``seed`` is of K concepts' initial values,
-        ``rate`` is multiplied with the optimiser's.
+        The backbone is no part of it, so neither trained nor checkpointed; ``seed`` is of K concepts' initial values.
         """
         super().__init__()
         self.backbone, self.training_settings, self.examples = backbone, training, examples
-        self.names, self.seed, self.rate = tuple(names), seed, rate
+        self.names, self.seed = tuple(names), seed
         start = [training.objective.start(backbone, training.vector, generator("vector", seed, name)) for name in names]
         self.vectors = nn.Parameter(training.init_std * torch.stack(start))
 
@@ -69,8 +62,6 @@ class ConceptModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The method's optimiser of the vectors, and its schedule of the learning rate, where it has one."""
         optimizer = self.training_settings.optimizer([self.vectors])
-        for group in optimizer.param_groups:
-            group["lr"] *= self.rate
         if self.training_settings.decay == "none":
             return optimizer
         total = max(1, self.trainer.max_steps)

@@ -65,7 +65,8 @@ def test_a_killed_process_costs_time_only(
     mark, honest, edited = tmp_path / "holds_a_chunk", generate.sample_chunk, []
 
     def hangs(*arguments: Any) -> torch.Tensor:
-        if arguments[4] is not None:  # an edit
+        *_, edit, _ = arguments
+        if edit is not None:
             mark.touch()
             time.sleep(600)
         return honest(*arguments)
@@ -76,7 +77,8 @@ def test_a_killed_process_costs_time_only(
     second = forked(tmp_path / "second.log", *own("run"), "method=prompt", prepare=stops_for_good)
 
     def after_the_other_has_one(*arguments: Any) -> torch.Tensor:
-        if arguments[4] is not None:  # an edit
+        *_, edit, _ = arguments
+        if edit is not None:
             until = time.monotonic() + 120
             while not mark.exists() and second.is_alive() and time.monotonic() < until:
                 time.sleep(0.02)

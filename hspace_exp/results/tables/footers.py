@@ -143,8 +143,8 @@ def _protocol_text(records: Sequence[RunRecord]) -> str:
     if len(found) < len(protocols):
         return ""
     of = {name: _numbers({float(one[name]) for one in found}) for name in _AMOUNTS[1:]}
-    rates = {float(one.get("training_rate", 1)) for one in found}
-    faster = "" if rates == {1.0} else f" at {_numbers(rates)} times the learning rate"
+    meant = {one.get("rates_for_steps") or one["training_steps"] for one in found}
+    faster = "" if meant == {one["training_steps"] for one in found} else f" at rates for {_numbers(meant)}"
     return (
         f"{_numbers({float(len(one['professions'])) for one in found})} professions × {of['images_per_profession']} "
         f"images, a concept learns from {of['training_images']} images in {of['training_steps']} steps{faster}, "
@@ -171,8 +171,12 @@ def _says_nothing(metric: MetricValue, column: Column) -> bool:
 
 
 def _per_row(texts: Mapping[str, str]) -> str:
-    """One text where all rows agree, else each row's own."""
-    return next(iter(texts.values())) if len(set(texts.values())) == 1 else _listed(texts)
+    """One text where all rows agree, else each row's own; of many rows that of most of them, and then the others'."""
+    usual, count = Counter(texts.values()).most_common(1)[0] if texts else ("", 0)
+    odd = {label: text for label, text in texts.items() if text != usual}
+    if not odd:
+        return usual
+    return f"{usual}, but {_listed(odd)}" if len(odd) <= MOST_NOTES < count else _listed(texts)
 
 
 def _listed(texts: Mapping[str, str]) -> str:

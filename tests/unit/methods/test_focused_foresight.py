@@ -11,7 +11,7 @@ from hspace_exp.generation.generate import sample_chunk
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.focused import Focus
 from hspace_exp.methods.frequency import LowFrequency, haar_lowpass
-from hspace_exp.methods.steering import Edit, UneditedRuns
+from hspace_exp.methods.steering import Edit, UneditedRuns, unedited
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.sampling import Sampling
 from hspace_exp.models.schedulers import make_scheduler
@@ -141,7 +141,7 @@ def test_unedited_images_are_those_of_no_edit_and_their_run_is_not_made_again(
     for kept, count in ((runs, 4), (UneditedRuns(full=True), 8)):
         passes.clear()  # four steps a run; the edited one has three samples
         steered = edit(tiny_backbone, runs=kept)
-        assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, asked, 0, steered, unedited=True), plain)
+        assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, asked, 0, unedited(steered)), plain)
         assert torch.equal(sample_chunk(tiny_backbone, SAMPLING, asked, 0, steered), alone)
         assert passes == [8] * count + [6] * 4
 

@@ -21,9 +21,10 @@ from hspace_exp.methods.lwim import Localised
 from hspace_exp.methods.score_matching import ScoreMatching
 from hspace_exp.methods.sdid import Denoising
 from hspace_exp.methods.steering import Window, strength_of
-from hspace_exp.methods.task import Task, Trajectories, exclusive, h_of_runs
+from hspace_exp.methods.task import Task, Trajectories, h_of_runs
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.prompts.attributes import ConceptPrompts
+from hspace_rivals.beside import exclusive
 from hspace_rivals.h_guidance import HClassifier, HGuidance
 from hspace_rivals.pca import PrincipalComponents
 from hspace_rivals.respodiff import ConceptAndNeutral

@@ -30,7 +30,7 @@ def batch(*seeds: int, prompt: str = "a photo of a nurse", target: str = "female
 def test_a_run_is_made_once_whatever_is_asked_for() -> None:
     runs, sample = UneditedRuns(), Sampler()
     first = runs(batch(5, 6), lambda: sample(5, 6))
-    assert runs(batch(5, 6, target="male"), lambda: sample(5, 6)) is first
+    assert torch.equal(runs(batch(5, 6, target="male"), lambda: sample(5, 6))[0], first[0])
     assert sample.made == 1
     runs(batch(5, 6, prompt="a photo of a cook"), lambda: sample(5, 6))
     assert (sample.made, runs.taken) == (2, 2 * 2 * 2 * 2 * 48)

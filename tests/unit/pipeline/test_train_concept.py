@@ -45,6 +45,19 @@ def test_a_vector_from_two_prompts_steers_its_pipeline(
     assert not torch.equal(image(0.0), image(50.0))
 
 
+def test_vectors_that_start_at_zero_go_as_far_in_fewer_steps(pipe: diffusers.StableDiffusionPipeline) -> None:
+    """Adam's first step is as long as its rate."""
+
+    def found(method: str, *overrides: str) -> torch.Tensor:
+        options = {**PROMPTS, **SMALL, "steps": 1, "overrides": overrides}
+        return train_concept(pipe, **options, method=method).vector
+
+    six = "protocol.rates_for_steps=6"
+    assert found("sdid").abs().max().item() == pytest.approx(0.1, rel=1e-3)
+    assert found("sdid", six).abs().max().item() == pytest.approx(0.6, rel=1e-3)
+    assert torch.equal(found("score_matching"), found("score_matching", six))  # starts at small random numbers
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with this NumPy
 def test_a_transformer_is_edited_where_it_is_told(tiny_family: Callable[[str], Path], tmp_path: Path) -> None:
     pipe = diffusers.PixArtAlphaPipeline.from_pretrained(tiny_family("pixart"))

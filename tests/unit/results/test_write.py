@@ -14,7 +14,7 @@ from hspace_exp.generation.manifest import COLUMNS
 from hspace_exp.io.atomic import save_png
 from hspace_exp.results.record import RunRecord, lacking
 from hspace_exp.results.runs import find_runs
-from hspace_exp.results.write import write_tables
+from hspace_reproduce.tables import write_tables
 
 SUCCESS, LPIPS = {"_target_": "a.Success"}, {"_target_": "a.Lpips", "backbone": "alex", "device": "cpu"}
 
