@@ -38,7 +38,7 @@ $(UV):
 	$(INSTALL) -e '.[avatars,sweep,dev]'
 	@touch $@
 
-run: install ## the gender experiment on the embedded model, about ten minutes on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
+run: install ## the gender experiment on the embedded model, 11 to 13 minutes on 2 CPU cores (METHOD=lwim, ARGS="protocol=smoke", …)
 	.venv/bin/hspace-exp run experiment=gender_fairness method=$(METHOD) $(ARGS)
 
 test: dev ## the default tests, in WORKERS=2 processes
