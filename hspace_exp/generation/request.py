@@ -29,7 +29,7 @@ from hspace_exp.io.digest import digest, essential
 from hspace_exp.io.progress import quieten
 from hspace_exp.methods.base import Method
 from hspace_exp.methods.frequency import LowFrequency
-from hspace_exp.methods.steering import Edit, Strength, UneditedRuns, guidance_factor, strength_of, unedited
+from hspace_exp.methods.steering import Edit, Strength, UneditedRuns, guidance_factor, strength_of
 from hspace_exp.models.backbone import Backbone
 from hspace_exp.models.devices import resolve_device
 from hspace_exp.models.sampling import Sampling
@@ -75,8 +75,7 @@ def answer(**given: Any) -> None:
     how_edited = essential({"method": asked.method, "frequency": asked.frequency})
     edited_by = [*made_by, [(item.seed_index, item.target) for item in items], vectors, amounts, scale, how_edited]
     out, make = Path(asked.out), partial(generate, image_seed=asked.image_seed)
-    start = unedited(edit) if method.foresees(frequency) else None
-    for kind, by, how in (("original", made_by, start), ("edited", edited_by, edit)):
+    for kind, by, how in (("original", made_by, method.before(edit, frequency)), ("edited", edited_by, edit)):
         folder, about = out / "images" / kind, f"{kind} images"
         claim(folder, own := digest(by))
         make(backbone, sampling, items, folder, edit=how, made_by=own, description=about)

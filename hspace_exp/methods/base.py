@@ -21,6 +21,7 @@ from hspace_exp.methods.steering import (
     UneditedRuns,
     Window,
     strength_of,
+    unedited,
 )
 from hspace_exp.methods.task import Learner
 from hspace_exp.models.hspace import BRANCHES
@@ -88,9 +89,9 @@ class Method:
             found[name] = self.factor * strength_of(self.strength, name)
         return found
 
-    def foresees(self, frequency: LowFrequency) -> bool:
-        """Whether edited images take a second run, after the unedited one."""
-        return frequency.paired or getattr(self.edit, "foresees", False)
+    def before(self, edit: Edit, frequency: LowFrequency) -> Edit | None:
+        """What makes the unedited images: the first run of ``edit``, where images take two; else None, no edit."""
+        return unedited(edit) if frequency.paired or getattr(self.edit, "foresees", False) else None
 
     @property
     def needs(self) -> frozenset[str]:

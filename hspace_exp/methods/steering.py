@@ -119,19 +119,18 @@ class UneditedRuns:
         if all(key in self.kept for key in keys):
             own, h, opened = zip(*(self.kept[key] for key in keys), strict=True)
             together = [torch.stack(step, 1).flatten(0, 1) for step in zip(*h, strict=True)]
-            return (
-                torch.stack(own),
-                together,
-                [None if step[0] is None else torch.stack(step) for step in zip(*opened, strict=True)],
-            )
-        run = latents, states, gates = make()
+            gates = [None if step[0] is None else torch.stack(step) for step in zip(*opened, strict=True)]
+            return torch.stack(own), together, gates
+        run = make()
+        latents, states, read = run
         size = sum(state.nbytes for state in states)
         self.full = self.full or self.taken + size > self.most
         if self.taken + size <= self.most:
             self.taken += size
+            halves = [state.unflatten(0, (-1, len(latents))) for state in states]  # of guidance
             for row, key in enumerate(keys):
-                of_row = [state.unflatten(0, (-1, len(latents)))[:, row] for state in states]
-                self.kept[key] = latents[row], of_row, [None if gate is None else gate[row] for gate in gates or ()]
+                of_row = [None if gate is None else gate[row] for gate in read or ()]
+                self.kept[key] = latents[row], [state[:, row] for state in halves], of_row
         return run
 
 

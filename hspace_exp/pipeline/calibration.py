@@ -32,7 +32,7 @@ from hspace_exp.io.checksums import kept_json
 from hspace_exp.io.digest import Recipe, digest, essential
 from hspace_exp.io.images import as_float, load_images
 from hspace_exp.io.seeding import VALIDATION
-from hspace_exp.methods.steering import UneditedRuns, unedited
+from hspace_exp.methods.steering import UneditedRuns
 from hspace_exp.pipeline.learning import save_all
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import NEUTRAL, Group, judged_by
@@ -186,7 +186,7 @@ def _calibrated(
     by = folder.parent.name
     runs = UneditedRuns()
     nothing = replace(parts, asked=(group,), method=replace(parts.method, strength=0.0)).edit(concepts, runs)
-    start = unedited(nothing) if parts.method.foresees(parts.frequency) else None
+    start = parts.method.before(nothing, parts.frequency)
     make(items, folder, edit=start, made_by=by, description="images to calibrate with")
     before = look([folder / item.file for item in items])
     shown = before.classes[group.name].tolist()

@@ -29,7 +29,7 @@ from hspace_exp.generation.manifest import write_manifest
 from hspace_exp.io import locks
 from hspace_exp.io.leader import LEADER
 from hspace_exp.io.locks import cores, lock
-from hspace_exp.methods.steering import UneditedRuns, unedited
+from hspace_exp.methods.steering import UneditedRuns
 from hspace_exp.pipeline.parts import Parts
 from hspace_exp.prompts.attributes import prompts_of
 
@@ -159,12 +159,12 @@ def make_images(parts: Parts, concepts: Mapping[str, Concept], cache: Path, work
     options: Any = {"image_seed": parts.image_seed, "wait": worker.rank == 0}
     make: Callable[..., int] = partial(generate, parts.backbone, parts.sampling, parts.items, **options)
     edit = None if parts.edited is None else parts.edit(concepts, UneditedRuns())
-    start = unedited(edit) if edit and parts.method.foresees(parts.frequency) else None
+    start = None if edit is None else parts.method.before(edit, parts.frequency)
     if parts.edited is not None and worker.rank == 0:
         claim(images / "edited", parts.edited.digest)
     worker.ready()
-    options = {"made_by": parts.unedited.digest, "description": "unedited images", "edit": start}
-    made = make(cached, lock=worker.locks(cached.parent / locks.FOLDER), **options)
+    shared = worker.locks(cached.parent / locks.FOLDER)
+    made = make(cached, edit=start, lock=shared, made_by=parts.unedited.digest, description="unedited images")
     if made < len(parts.items):
         log.info("%d of %d unedited images are not made here: %s", len(parts.items) - made, len(parts.items), cached)
     if parts.edited is not None:

@@ -88,7 +88,9 @@ def test_methods_are_compared_over_three_seeds_and_uses_on_fewer_images() -> Non
     learnt = {"sdid", "sdid_lowfreq", "score_matching", "respodiff", "pca", "h_guidance", "lwim", "focused"}
     assert methods("0,1,2") == {*learnt, "focused_no_subjects", "sdid_published"}
     for name in ("strength_sweep", "guidance", "professions", "samplers"):
-        for sweep in sweeps("full", "avatars", (name,)):
+        found = sweeps("full", "avatars", (name,))
+        assert len(found) == 1 + (name == "strength_sweep")
+        for sweep in found:
             assert not sweep.protocol
             overrides = overrides_of(sweep, "full", "avatars") or []
             assert "protocol=full" in overrides

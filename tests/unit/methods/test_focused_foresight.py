@@ -52,6 +52,20 @@ def edit(
     return method.apply(PROMPTS, concepts(backbone), frequency=frequency, runs=runs)
 
 
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each call of the U-Net from now on."""
+    found: list[int] = []
+    predict = Backbone.predict
+
+    def counted(self: Backbone, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
+        found.append(len(latents))
+        return predict(self, latents, *rest)
+
+    monkeypatch.setattr(Backbone, "predict", counted)
+    return found
+
+
 def images(backbone: Backbone, steered: Edit | None, *targets: str) -> torch.Tensor:
     return sample_chunk(backbone, SAMPLING, items(*targets), 0, steered)
 
@@ -103,16 +117,8 @@ def test_a_low_frequency_term_acts_on_top(tiny_backbone: Backbone) -> None:
 
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_kept_unedited_runs_change_no_bit_and_are_sampled_once(
-    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch, adaptive: bool
+    tiny_backbone: Backbone, passes: list[int], adaptive: bool
 ) -> None:
-    passes: list[int] = []
-    predict = Backbone.predict
-
-    def counted(self: Backbone, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
-        passes.append(len(latents))
-        return predict(self, latents, *rest)
-
-    monkeypatch.setattr(Backbone, "predict", counted)
     runs, targets = UneditedRuns(), ("female", "male", "", "female")
     for k, strength in enumerate((4.0, 1.0, 8.0)):
         passes.clear()
@@ -126,18 +132,10 @@ def test_kept_unedited_runs_change_no_bit_and_are_sampled_once(
 
 
 def test_unedited_images_are_those_of_no_edit_and_their_run_is_not_made_again(
-    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Backbone, passes: list[int]
 ) -> None:
-    passes: list[int] = []
-    predict = Backbone.predict
-
-    def counted(self: Backbone, latents: torch.Tensor, *rest: Any) -> torch.Tensor:
-        passes.append(len(latents))
-        return predict(self, latents, *rest)
-
     asked, runs = items("female", "male", "", "female"), UneditedRuns()
     plain, alone = (images(tiny_backbone, how, "female", "male", "", "female") for how in (None, edit(tiny_backbone)))
-    monkeypatch.setattr(Backbone, "predict", counted)
     for kept, count in ((runs, 4), (UneditedRuns(full=True), 8)):
         passes.clear()  # four steps a run; the edited one has three samples
         steered = edit(tiny_backbone, runs=kept)
